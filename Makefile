@@ -1,0 +1,36 @@
+# make demo and make test set everything up by themselves, on a machine that has python3 (3.11 or newer), git and make.
+PYTHON ?= python3
+CORES ?= $(shell getconf _NPROCESSORS_ONLN)
+BIN := .venv/bin
+ENVIRONMENT := .venv/installed
+
+.PHONY: demo test test-quick lint clean
+
+demo: $(ENVIRONMENT) # stitch the demo dataset
+	$(BIN)/snakemake --cores $(CORES)
+	@echo "The picture: open results/demo/report.html in a browser."
+
+test: lint # linters and all tests
+	$(BIN)/pytest
+
+test-quick: $(ENVIRONMENT) # while developing
+	$(BIN)/ruff check
+	$(BIN)/pytest -m "not slow"
+
+lint: $(ENVIRONMENT)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+	$(BIN)/mypy
+
+clean: # what the targets above made; results of other datasets stay
+	rm -rf .venv results/demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(ENVIRONMENT): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "error: dlir needs Python 3.11 or newer, and $(PYTHON) is not: name one, as in make PYTHON=python3.12 demo" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	@echo "Installing into .venv; this takes a few minutes."
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,39 @@
+"""Stitches the tiles of every dataset into a mosaic and reports on it: snakemake --cores N [--configfile mine.yaml]."""
+
+import csv
+from statistics import median
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: f"{workflow.basedir}/config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/register.smk"
+include: "workflow/rules/stitch.smk"
+include: "workflow/rules/quality.smk"
+
+
+WITH_TRUTH = [name for name, dataset in DATASETS.items() if dataset.truth]
+
+
+rule all:
+    default_target: True
+    input:
+        expand("results/{dataset}/{result}", dataset=DATASETS, result=["mosaic.ome.zarr", "report.html"]),
+        expand("results/{dataset}/accuracy.csv", dataset=WITH_TRUTH),
+
+
+onsuccess:
+    for name in DATASETS:
+        print(f"{name}: mosaic results/{name}/mosaic.ome.zarr, report results/{name}/report.html")
+    for name in WITH_TRUTH:
+        with open(f"results/{name}/accuracy.csv") as table:
+            errors = [float(row["error"]) for row in csv.DictReader(table)]
+        print(f"{name}: median placement error {median(errors):.3f} px, worst tile {max(errors):.3f} px")

@@ -1,0 +1,1 @@
+"""dlir: registers, places and fuses the overlapping tiles of a microscope into one mosaic."""

@@ -1,0 +1,74 @@
+"""The windows of pairs as batches: tiles are read once, freed of the camera's pattern, cut, and stacked by equal size."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import tifffile
+import torch
+from torch import Tensor
+
+from dlir import images
+
+CACHED = 256  # tiles kept in memory: more than two rows of most grids
+
+
+class Batch(NamedTuple):
+    """Windows of equal size of several pairs."""
+
+    rows: pd.DataFrame  # of tables.PAIRS
+    fixed: Tensor  # (b, 1, h, w)
+    moving: Tensor  # (b, 1, h, w)
+    search: float  # px around the centre
+    centre: tuple[float, float]  # (y, x): fixed px p is expected at moving px p + centre
+
+
+class Planes:
+    """The tiles of a dataset as registration sees them: one plane each, (y, x) float32, corrected."""
+
+    def __init__(self, tiles: pd.DataFrame, illumination: Path) -> None:
+        self.paths = dict(zip(tiles["tile"], tiles["path"], strict=True))
+        self.flat = read_flat(illumination)
+        self.plane = lru_cache(maxsize=CACHED)(self._plane)
+
+    def _plane(self, tile: int) -> images.Plane:
+        return images.correct(images.read(self.paths[tile]), self.flat).mean(axis=0)
+
+    def window(self, tile: int, y: int, x: int, height: int, width: int) -> images.Plane:
+        """A part of a tile in units of its own standard deviation."""
+        crop = self.plane(tile)[y : y + height, x : x + width]
+        return (crop - crop.mean()) / (crop.std() + 1e-6)
+
+
+def read_flat(path: Path) -> images.Plane:
+    """The camera's pattern (channels, y, x) that the illumination stage wrote."""
+    flat = tifffile.imread(path)
+    return flat.reshape(-1, *flat.shape[-2:])
+
+
+def displacement(rows: pd.DataFrame) -> np.ndarray:
+    """Where the nominal offset puts a fixed px in the moving window, less its place in the fixed window: (n, 2) px."""
+    fixed = rows[["fixed_y", "fixed_x"]].to_numpy()
+    return fixed - rows[["nominal_y", "nominal_x"]].to_numpy() - rows[["moving_y", "moving_x"]].to_numpy()
+
+
+def batches(pairs: pd.DataFrame, planes: Planes, size: int, device: torch.device) -> Iterator[Batch]:
+    """The pairs (tables.PAIRS) in batches of at most `size`, those with windows of one size together."""
+    for (_, height, width), group in pairs.groupby(["side", "height", "width"], sort=True):
+        shift = displacement(group)
+        centre = shift.mean(axis=0)
+        search = float(group["search"].max() + np.abs(shift - centre).max())
+        for start in range(0, len(group), size):
+            rows = group.iloc[start : start + size]
+            fixed = _stack(planes, rows[["fixed", "fixed_y", "fixed_x", "height", "width"]], device)
+            moving = _stack(planes, rows[["moving", "moving_y", "moving_x", "height", "width"]], device)
+            yield Batch(rows, fixed, moving, search, (float(centre[0]), float(centre[1])))
+
+
+def _stack(planes: Planes, windows: pd.DataFrame, device: torch.device) -> Tensor:
+    """The windows (tile, y, x, height, width) as a batch (b, 1, height, width)."""
+    crops = [planes.window(*(int(v) for v in window)) for window in windows.to_numpy()]
+    return torch.from_numpy(np.stack(crops)[:, None]).to(device)

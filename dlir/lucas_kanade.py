@@ -1,0 +1,85 @@
+"""Gauss-Newton refinement of an affine on feature maps (Lucas and Kanade 1981; the symmetric step of Benhimane and Malis
+2004), with a prior on what a microscope's tiles do to each other.
+
+Each step solves  (J'J / s2 + P) d = J'r / s2 + P (theta - identity)  for the six parameters d, where r is the difference of
+the features in the overlap, J their derivative (mean of both maps' gradients), s2 the variance of r, and P the precision of
+rotation, scale, aspect and shear. Unrolled a fixed number of times, it can be trained through.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dlir.similarity import grid, sample, transform
+
+DEVIATIONS = (0.011, 0.007, 0.002, 0.002)  # of rotation (rad), scale, aspect, shear between two tiles
+BASIS = ((0.0, 1.0, -1.0, 0.0), (1.0, 0.0, 0.0, 1.0), (1.0, 0.0, 0.0, -1.0), (0.0, 1.0, 1.0, 0.0))  # in yy, yx, xy, xx
+LINEAR = [0, 1, 3, 4]  # of the parameters yy, yx, y0, xy, xx, x0
+LONGEST_STEP = 3.0  # cells
+LEAST_OVERLAP = 0.05  # of the crop; with less, the affine stays as it came
+
+
+def gradients(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Central differences (b, c, h, w) along y and x, zero at the edge."""
+    y = F.pad((features[:, :, 2:] - features[:, :, :-2]) / 2, (0, 0, 1, 1))
+    return y, F.pad((features[..., 2:] - features[..., :-2]) / 2, (1, 1))
+
+
+def refine(
+    fixed: Tensor, moving: Tensor, affine: Tensor, stride: int, steps: int, prior: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Refine affines (b, 2, 3), fixed px to moving px about the centres, on maps (b, c, h, w) of one cell every `stride` px.
+
+    Returns:
+        the affines, and the information (b, 6, 6) on the entries (yy, yx, y0, xy, xx, x0), from one over their variance.
+    """
+    height, width = fixed.shape[-2:]
+    points, half = grid(height, width, fixed.device), (width - 1) / 2
+    design = torch.cat([points / half, torch.ones_like(points[..., :1])], -1).view(-1, 3)  # (h w, 3)
+    products = (design[:, :, None] * design[:, None, :]).view(-1, 9)
+    precision = _precision(fixed) / half**2 * prior
+    scale = fixed.new_tensor([1 / half, 1 / half, stride, 1 / half, 1 / half, stride])
+    edge = F.pad(fixed.new_ones(1, 1, height - 2, width - 2), (1, 1, 1, 1))
+    cells = torch.cat([affine[:, :, :2], affine[:, :, 2:] / stride], -1)
+    information = precision.expand(len(fixed), 6, 6)
+    gradient_y, gradient_x = gradients(fixed)
+    for _ in range(steps):
+        seen, mask = sample(moving, transform(cells, points))
+        mask = mask * edge
+        seen_y, seen_x = gradients(seen)
+        down, right = (gradient_y + seen_y) / 2, (gradient_x + seen_x) / 2
+        difference = seen - fixed
+        squares = torch.stack([(down * down).sum(1), (down * right).sum(1), (right * right).sum(1)], 1) * mask
+        yy, yx, xx = (squares.flatten(2) @ products).view(-1, 3, 3, 3).unbind(1)
+        normal = torch.cat([torch.cat([yy, yx], 2), torch.cat([yx, xx], 2)], 1)
+        slope_y = ((down * difference).sum(1, keepdim=True) * mask).flatten(2) @ design
+        slope_x = ((right * difference).sum(1, keepdim=True) * mask).flatten(2) @ design
+        count = mask.sum((1, 2, 3)).clamp(min=1)
+        variance = ((difference**2).mean(1, keepdim=True) * mask).sum((1, 2, 3)) / count
+        variance = variance.clamp(min=1e-6).view(-1, 1, 1)
+        information = normal / variance + precision
+        from_identity = (cells - torch.eye(2, 3).to(cells)).flatten(1) * half
+        right_side = torch.cat([slope_y, slope_x], 2)[:, 0] / variance[:, 0] + from_identity @ precision
+        step = torch.linalg.solve(information + 1e-3 * torch.eye(6).to(cells), right_side).view(-1, 2, 3)
+        step = torch.cat([step[:, :, :2] / half, step[:, :, 2:]], -1)
+        step = step * (LONGEST_STEP / step[:, :, 2].norm(dim=1).clamp(min=LONGEST_STEP)).view(-1, 1, 1)
+        enough = (mask.mean((1, 2, 3)) > LEAST_OVERLAP).view(-1, 1, 1)
+        cells = torch.where(enough, _without(cells, step), cells)
+    pixels = torch.cat([cells[:, :, :2], cells[:, :, 2:] * stride], -1)
+    return pixels, information / (scale[:, None] * scale)
+
+
+def _precision(like: Tensor) -> Tensor:
+    """The precision (6, 6) of the prior on the linear entries; translation is free."""
+    basis, precision = like.new_tensor(BASIS).T, like.new_zeros(6, 6)
+    inverse = torch.linalg.inv(basis @ torch.diag(like.new_tensor(DEVIATIONS) ** 2) @ basis.T)
+    rows = torch.tensor(LINEAR, device=like.device)
+    precision[rows[:, None], rows] = inverse
+    return precision
+
+
+def _without(affine: Tensor, step: Tensor) -> Tensor:
+    """The affine after undoing `step`, an affine less the identity: affine o (1 + step)^-1."""
+    inverse = torch.linalg.inv(step[:, :, :2] + torch.eye(2).to(step))
+    linear = affine[:, :, :2] @ inverse
+    return torch.cat([linear, affine[:, :, 2:] - linear @ step[:, :, 2:]], -1)

@@ -1,0 +1,137 @@
+"""The affine of each pair, how sure it is, and whether it is accepted.
+
+Every pair is registered at its nominal offset, within its search window. Whether the answer is right is judged by the NCC
+of the two crops after it, against what chance and the camera's own pattern reach: as many pairs of tiles that are no
+neighbours, and so cannot match, are registered in the same windows. A pair is accepted when it scores better than all but
+`false_positives` of those.
+"""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from dlir import affine, tables
+from dlir.crops import Batch, Planes, batches, displacement
+from dlir.network import Estimate, choose_device, load
+from dlir.phase import phase
+from dlir.progress import progress
+from dlir.settings import Register
+from dlir.similarity import alignment_ncc
+
+log = logging.getLogger(__name__)
+BATCH = 16
+STRANGERS = 64  # pairs that cannot match: enough for a threshold, fewer than most data sets have pairs
+TRIES = 4  # times as many are drawn, since some turn out to be neighbours
+LEAST_SCORE = 0.1  # NCC below which no pair is accepted, however unlike the strangers are
+
+Method = Callable[[torch.Tensor, torch.Tensor, float, tuple[float, float]], Estimate]
+
+
+def register(
+    tiles: Path,
+    illumination: Path,
+    pairs: Path,
+    output: Path,
+    *,
+    model: Path | None = None,
+    settings: Register,
+    device: str = "auto",
+) -> None:
+    """Register all pairs and write their affines (tables.AFFINES) to `output`.
+
+    Raises:
+        ValueError: when the method is the network and no model is given, or the model cannot be read.
+    """
+    place = choose_device(device if settings.method == "network" else "cpu")
+    if settings.method == "network" and model is None:
+        raise ValueError("register.method is network, which needs a model: give --model, or choose method phase")
+    method: Method = load(model, place) if settings.method == "network" and model else phase
+    table, rows = tables.read(tiles, tables.TILES), tables.read(pairs, tables.PAIRS)
+    planes = Planes(table, illumination)
+    found = _register(rows, planes, method, place, "registering pairs")
+    strangers = _register(_strangers(rows, table, settings.seed), planes, method, place, "registering pairs that cannot match")
+    found = _judge(found, strangers, settings)
+    tables.write(found.assign(method=settings.method), tables.AFFINES, output)
+    log.info("%d of %d pairs accepted", int(found["accepted"].sum()), len(found))
+
+
+@torch.no_grad()
+def _register(pairs: pd.DataFrame, planes: Planes, method: Method, device: torch.device, what: str) -> pd.DataFrame:
+    """The pairs with affine, covariance, scores and confidence, in their own order."""
+    work = progress(batches(pairs, planes, BATCH, device), what)
+    done = [_rows(batch, method(batch.fixed, batch.moving, batch.search, batch.centre)) for batch in work]
+    return pd.concat(done).sort_index() if done else pd.DataFrame(columns=list(tables.AFFINES.columns))
+
+
+def _rows(batch: Batch, estimate: Estimate) -> pd.DataFrame:
+    """The rows of tables.AFFINES for one batch, all but the verdict.
+
+    The estimate takes a fixed px to a moving px of the crops, about their centres; the table's affine takes a moving px of
+    the tile to a fixed px of the tile.
+    """
+    middle = (np.array(batch.fixed.shape[-2:]) - 1) / 2
+    in_fixed = batch.rows[["fixed_y", "fixed_x"]].to_numpy() + middle
+    in_moving = batch.rows[["moving_y", "moving_x"]].to_numpy() + middle
+    found = estimate.affine.double().cpu().numpy()
+    to_fixed = affine.compose(
+        affine.translation(in_fixed), affine.compose(affine.invert(found), affine.translation(-in_moving))
+    )
+    shift = found[:, :, 2]  # the overlap's middle lies half the shift from the crop's
+    covariance = _at(estimate.covariance.double().cpu().numpy(), -shift / 2)
+    nominal = affine.translation(displacement(batch.rows))
+    before = alignment_ncc(batch.fixed, batch.moving, torch.from_numpy(nominal).to(batch.fixed))
+    return batch.rows[["pair", "fixed", "moving", "side"]].assign(
+        **affine.to_columns(to_fixed),
+        centre_y=in_moving[:, 0] + shift[:, 0] / 2,
+        centre_x=in_moving[:, 1] + shift[:, 1] / 2,
+        var_y=covariance[:, 0, 0],
+        cov_yx=covariance[:, 0, 1],
+        var_x=covariance[:, 1, 1],
+        score_before=before.cpu().numpy(),
+        score_after=alignment_ncc(batch.fixed, batch.moving, estimate.affine).cpu().numpy(),
+        confidence=estimate.confidence.cpu().numpy(),
+        inside=np.abs(shift - np.array(batch.centre)).max(axis=1) <= batch.search + 1,
+    )
+
+
+def _at(covariance: NDArray[np.float64], point: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The covariance (n, 2, 2) of where affines with covariance (n, 6, 6) take a point (n, 2)."""
+    row = np.concatenate([point, np.ones((len(point), 1))], axis=1)
+    design = np.einsum("ij,nk->nijk", np.eye(2), row).reshape(-1, 2, 6)
+    return np.asarray(design @ covariance @ design.swapaxes(1, 2))
+
+
+def _strangers(pairs: pd.DataFrame, tiles: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Windows as in `pairs` of tiles that the stage puts apart, so that they show different places of the specimen."""
+    if pairs.empty:
+        return pairs
+    random = np.random.default_rng(seed)
+    drawn = pairs.sample(TRIES * STRANGERS, replace=True, random_state=random).reset_index(drop=True)
+    drawn["fixed"], drawn["moving"] = (random.choice(tiles["tile"], len(drawn)) for _ in range(2))
+    drawn = drawn.drop_duplicates(["fixed", "moving", "side"])
+    place = tiles.set_index("tile")[["y", "x"]]
+    between = place.loc[drawn["moving"]].to_numpy() - place.loc[drawn["fixed"]].to_numpy()
+    between += drawn[["moving_y", "moving_x"]].to_numpy() - drawn[["fixed_y", "fixed_x"]].to_numpy()
+    apart = (np.abs(between) - drawn[["search"]].to_numpy() > drawn[["height", "width"]].to_numpy()).any(axis=1)
+    return drawn[apart].head(STRANGERS)
+
+
+def _judge(found: pd.DataFrame, strangers: pd.DataFrame, settings: Register) -> pd.DataFrame:
+    """The pairs with the columns accepted and reason."""
+    threshold = LEAST_SCORE
+    if len(strangers) > 1:
+        chance = strangers["score_after"]
+        normal = chance.median() + norm.isf(settings.false_positives) * 1.48 * (chance - chance.median()).abs().median()
+        threshold = max(threshold, normal, chance.quantile(1 - settings.false_positives))
+    log.info("pairs are accepted from an NCC of %.3f, measured on %d pairs that cannot match", threshold, len(strangers))
+    weak = found["score_after"].to_numpy(float) < threshold
+    outside = ~found["inside"].to_numpy(bool)
+    words = [f"NCC below {threshold:.3f}, which tiles that are no neighbours reach", "outside the search window"]
+    reason = np.select([weak, outside], words, default="")
+    return found.drop(columns="inside").assign(accepted=~(weak | outside), reason=reason)

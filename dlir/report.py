@@ -1,0 +1,249 @@
+"""The page on a mosaic: overview, one seam before and after, the camera's pattern and the residuals of the pairs.
+
+The residual of a pair is the distance between the two places that the mosaic gives to the middle of the overlap: through
+the moving tile, and through the fixed tile by way of the pair's own affine. The page is one file that needs no network.
+"""
+
+import base64
+import io
+import logging
+from html import escape
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import zarr
+from matplotlib.collections import PolyCollection
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from numpy.typing import NDArray
+
+from dlir import affine, images, tables
+from dlir.images import Image, Plane
+from dlir.mosaic import Region, fuse
+from dlir.settings import Report
+
+log = logging.getLogger(__name__)
+SEAM = 300  # px, longest side of the crop around a seam
+ROWS = 50  # of a table on the page
+GREY = "#808080"  # text that can be read on a light and on a dark page
+STYLE = """
+:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
+body { max-width: 75rem; margin: 0 auto; padding: 1rem; }
+h1, h2 { line-height: 1.2; margin: 2rem 0 .5rem; }
+h1 { margin-top: 0; }
+p { margin: .5rem 0; max-width: 48rem; }
+img { display: block; max-width: 100%; height: auto; margin: .5rem 0; }
+.wide { width: 100%; }
+.numbers { display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); gap: .5rem; padding: 0; }
+.numbers li { list-style: none; border: 1px solid #8886; border-radius: .4rem; padding: .5rem .75rem; }
+.numbers b { display: block; font-size: 1.4rem; line-height: 1.3; }
+.table { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap; }
+th, td { padding: .15rem .75rem; text-align: right; border-bottom: 1px solid #8884; }
+th:last-child, td:last-child { text-align: left; }
+"""
+
+
+def report(
+    tiles: Path,
+    illumination: Path,
+    affines: Path,
+    placement: Path,
+    mosaic: Path,
+    output: Path,
+    *,
+    settings: Report,
+    accuracy: Path | None = None,
+) -> None:
+    """Write the page `output`; its title is the name of the folder that it lies in.
+
+    Raises:
+        ImageError: when a tile at the seam that is shown cannot be read any more.
+    """
+    listed, placed = tables.read(tiles, tables.TILES), tables.read(placement, tables.PLACEMENT)
+    pairs = tables.read(affines, tables.AFFINES)
+    pairs["residual"] = residuals(pairs, placed)
+    flat = images.read(illumination).astype(np.float32)
+    errors = None if accuracy is None else tables.read(accuracy, tables.ACCURACY)["error"]
+    accepted = pairs[pairs["accepted"]].sort_values("residual", ascending=False)
+    rejected = pairs[~pairs["accepted"]].sort_values("residual", ascending=False)
+    parts = [
+        f"<h1>{escape(output.absolute().parent.name)}</h1>",
+        _numbers(placed, pairs, errors),
+        "<h2>Mosaic</h2><p>Outlines: the tiles, coloured by the root mean square residual of their pairs; grey where a "
+        "tile has no pair and lies where the stage says. Numbers: the column tile of placement.csv.</p>",
+        _picture(_overview(mosaic, placed, flat.shape[1:], settings.overview), "Mosaic", "wide"),
+        "<h2>A seam before and after</h2>",
+        _seam(listed, placed, accepted, flat),
+        "<h2>Illumination</h2><p>The pattern that sits still on the camera, and was divided out of each tile.</p>",
+        _picture(_pattern(flat), "Illumination pattern"),
+        f"<h2>Accepted pairs, worst first</h2>{_table(accepted, affines.name)}",
+        f"<h2>Rejected pairs</h2>{_table(rejected, affines.name)}",
+    ]
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    title = f"<title>{escape(output.absolute().parent.name)}: mosaic report</title>"
+    page = f'<!doctype html>\n<html lang="en"><head>{head}{title}<style>{STYLE}</style></head>\n<body>\n'
+    partial = output.with_name(output.name + ".part")
+    partial.write_text(page + "\n".join(parts) + "\n</body></html>\n", encoding="utf-8")
+    partial.replace(output)
+    log.info("%s: %d tiles, %d of %d pairs accepted", output, len(placed), len(accepted), len(pairs))
+
+
+def residuals(pairs: pd.DataFrame, placed: pd.DataFrame) -> NDArray[np.float64]:
+    """The residual (n,), px, of each pair in a placement."""
+    centres = pairs[["centre_y", "centre_x"]].to_numpy()[:, None]  # (n, 1, 2)
+    by_tile = placed.set_index("tile")
+    fixed, moving = (affine.from_table(by_tile.loc[pairs[side]]) for side in ("fixed", "moving"))
+    through_pair = affine.apply(fixed, affine.apply(affine.from_table(pairs), centres))
+    lengths: NDArray[np.float64] = np.linalg.norm(through_pair - affine.apply(moving, centres), axis=-1)[:, 0]
+    return lengths
+
+
+def _numbers(placed: pd.DataFrame, pairs: pd.DataFrame, errors: "pd.Series[float] | None") -> str:
+    """The key numbers as a list."""
+    numbers = {
+        "tiles": str(len(placed)),
+        "of them placed by the stage alone": str((placed["pairs"] == 0).sum()),
+        "pairs of neighbours": str(len(pairs)),
+        "of them accepted": str(pairs["accepted"].sum()),
+        "residual of the accepted: median · 95 % · largest, px": _spread(pairs.loc[pairs["accepted"], "residual"]),
+    }
+    if errors is not None:
+        numbers["error against the truth: median · 95 % · largest, px"] = _spread(errors)
+    items = "".join(f"<li><b>{value}</b>{name}</li>" for name, value in numbers.items())
+    return f'<ul class="numbers">{items}</ul>'
+
+
+def _spread(values: "pd.Series[float]") -> str:
+    if not len(values):
+        return "none"
+    return " · ".join(f"{value:.2f}" for value in np.percentile(values, [50, 95, 100]))
+
+
+def _table(pairs: pd.DataFrame, source: str) -> str:
+    """The first rows of the pairs, with a note on where the others are."""
+    if pairs.empty:
+        return "<p>None.</p>"
+    names = ["pair", "fixed", "moving", "side", "residual", "score_before", "score_after", "accepted", "reason"]
+    shown = pairs[names].head(ROWS)
+    shown = shown.assign(accepted=shown["accepted"].map({True: "yes", False: "no"}), reason=shown["reason"].fillna(""))
+    shown.columns = ["residual, px" if name == "residual" else name.replace("_", " ") for name in names]
+    body = shown.to_html(index=False, border=0, float_format="{:.3f}".format)
+    note = f"<p>{len(shown)} of {len(pairs)}; all are in {escape(source)}.</p>" if len(shown) < len(pairs) else ""
+    return f'<div class="table">{body}</div>{note}'
+
+
+def _overview(store: Path, placed: pd.DataFrame, shape: tuple[int, ...], longest: int) -> Figure:
+    """The mosaic with the outlines and the numbers of its tiles (y, x), at most `longest` px if the pyramid has that."""
+    count = len(list(zarr.open_group(store, mode="r").array_keys()))
+    levels = [zarr.open_array(store / str(index), mode="r") for index in range(count)]
+    index = next((i for i, level in enumerate(levels) if max(level.shape[-2:]) <= longest), len(levels) - 1)
+    pixels = np.asarray(levels[index][...])
+    pixels = pixels if pixels.ndim == 3 else pixels[None]
+    factor = 2**index
+    outlines = affine.apply(affine.from_table(placed), affine.corners(*shape)[[0, 1, 3, 2]])
+    outlines = (outlines - (factor - 1) / 2) / factor
+
+    height, width = pixels.shape[1:]
+    scale = max(1.0, 900 / max(height, width)) / 100  # inches a pixel, at 100 dots an inch
+    figure = Figure(figsize=(max(width * scale, 3.5), height * scale + 0.7))
+    share = 0.7 / figure.get_figheight()
+    axes = figure.add_axes((0, share, 1, 1 - share))
+    axes.imshow(display(pixels, _limits(pixels)), cmap="gray", vmin=0, vmax=1)
+    axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+    axes.axis("off")
+
+    residual = placed["residual"].to_numpy()
+    colours = matplotlib.colormaps["plasma"].with_extremes(bad="#a0a0a0")
+    lines = PolyCollection(list(outlines[..., ::-1]), facecolors="none", cmap=colours, linewidths=1.2)
+    lines.set_array(np.ma.masked_invalid(residual))
+    lines.set_clim(0, max(np.nanmax(residual, initial=0), 0.5))
+    axes.add_collection(lines)
+    size = min(shape) / factor * scale * 72 * 0.16  # points
+    for outline, tile in zip(outlines, placed["tile"], strict=True):
+        if size >= 4:
+            y, x = outline.mean(0)
+            text = axes.text(x, y, str(tile), color="white", fontsize=min(size, 14), ha="center", va="center")
+            text.set_path_effects([withStroke(linewidth=2, foreground="black")])
+    bar = figure.colorbar(lines, cax=figure.add_axes((0.25, share * 0.7, 0.5, share * 0.15)), orientation="horizontal")
+    _label(bar.ax, "residual, px")
+    return figure
+
+
+def _seam(listed: pd.DataFrame, placed: pd.DataFrame, accepted: pd.DataFrame, flat: Plane) -> str:
+    """The pair that the stage placed worst, among those half whose match is the clearest, before and after."""
+    if accepted.empty:
+        return "<p>No pair was accepted, so there is none to show.</p>"
+    clear = accepted[accepted["score_after"] >= accepted["score_after"].median()]
+    places = listed.set_index("tile")[["y", "x"]]
+    nominal = places.loc[clear["moving"]].to_numpy() - places.loc[clear["fixed"]].to_numpy()
+    centres = clear[["centre_y", "centre_x"]].to_numpy()
+    moved = affine.apply(affine.from_table(clear), centres[:, None])[:, 0] - centres - nominal
+    worst = int(np.linalg.norm(moved, axis=1).argmax())
+    pair = clear.iloc[worst]
+
+    rows = placed.set_index("tile").loc[[pair["fixed"], pair["moving"]]]
+    fixed, moving = affine.from_table(rows)
+    before, after = affine.translation(nominal[worst]), affine.compose(affine.invert(fixed), moving)
+    side = min(SEAM, *flat.shape[1:])
+    top, left = np.rint(affine.apply(after, centres[worst][None])[0] - side / 2).astype(int)
+    region = Region(int(top), int(left), side, side)
+    both = [
+        fuse(list(rows["path"]), np.stack([affine.translation([0, 0]), second]), flat, region, 1)[0]
+        for second in (before, after)
+    ]
+    figure = Figure(figsize=(9, 4.8))
+    for panel, pixels, title in zip(figure.subplots(1, 2), both, ("where the stage says", "registered"), strict=True):
+        panel.imshow(display(pixels, _limits(both[1])), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        panel.set_title(title, color=GREY, fontsize=11)
+        panel.axis("off")
+    figure.subplots_adjust(0, 0, 1, 0.93, 0.02)
+    words = (
+        f"<p>Tiles {pair['fixed']} and {pair['moving']}, {side} px at full zoom around the middle of their overlap, blended. "
+        f"Registration moved tile {pair['moving']} by {moved[worst][0]:+.1f} px in y and {moved[worst][1]:+.1f} px in x."
+        " Of the clearest matches, this one is furthest from where the stage says.</p>"
+    )
+    return words + _picture(figure, "The seam before and after", "wide")
+
+
+def _pattern(flat: Plane) -> Figure:
+    """The illumination pattern (channels, y, x), a panel a channel."""
+    figure = Figure(figsize=(3.6 * len(flat), 3.6 * flat.shape[1] / flat.shape[2] + 0.3), layout="constrained")
+    for panel, channel in zip(figure.subplots(1, len(flat), squeeze=False)[0], flat, strict=True):
+        picture = panel.imshow(channel, cmap="gray")
+        panel.axis("off")
+        _label(figure.colorbar(picture, ax=panel, shrink=0.9).ax, "")
+    return figure
+
+
+def _label(bar: "matplotlib.axes.Axes", text: str) -> None:
+    """Give a colour bar a label and ticks that a dark page shows too."""
+    bar.tick_params(colors=GREY, labelsize=9)
+    bar.set_xlabel(text, color=GREY, fontsize=9)
+
+
+def display(pixels: Image, limits: tuple[float, float]) -> Plane:
+    """The pixels (channels, y, x) between the limits as 0 to 1: (y, x, 3) for three channels, else their mean (y, x)."""
+    shown = np.moveaxis(pixels, 0, -1).astype(np.float32) if len(pixels) == 3 else images.plane(pixels)
+    low, high = limits
+    stretched: Plane = ((shown - low) / max(high - low, 1e-6)).clip(0, 1)
+    return stretched
+
+
+def _limits(pixels: Image) -> tuple[float, float]:
+    """The grey values between which nearly all pixels that a tile covers lie."""
+    covered = pixels[:, pixels.any(0)].astype(np.float32)
+    if not covered.size:
+        return 0.0, 1.0
+    low, high = np.percentile(covered, [0.5, 99.7])
+    return float(low), float(high)
+
+
+def _picture(figure: Figure, text: str, kind: str = "") -> str:
+    """The figure as an element of the page."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=100, transparent=True)
+    data = base64.b64encode(file.getvalue()).decode()
+    return f'<img class="{kind}" alt="{text}" src="data:image/png;base64,{data}">'

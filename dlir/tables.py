@@ -1,0 +1,91 @@
+"""The tables that stages hand on: CSV files, each with a schema; lengths are in px, column names say what they hold.
+
+A table is checked when it is written and when it is read, so that an error names the file and the column where it began.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+from pandera.errors import SchemaErrors
+from pandera.pandas import Column, DataFrameSchema
+
+from dlir.affine import COLUMNS
+
+ID = Column("int64")
+PIXELS = Column("float64")
+COUNT = Column("int64")
+TEXT = Column("str", nullable=True)
+FLAG = Column("bool")
+AFFINE = {name: PIXELS for name in COLUMNS}
+
+# One row a tile, in reading order. y, x: where the stage says that its pixel (0, 0) lies. From height to pixel_size
+# (micrometres, empty where unknown) all rows are the same; sha256 is of the pixels.
+TILES = DataFrameSchema(
+    {"tile": ID, "path": Column("str"), "row": COUNT, "col": COUNT, "y": PIXELS, "x": PIXELS, "height": COUNT,
+     "width": COUNT, "channels": COUNT, "dtype": Column("str"), "pixel_size": Column("float64", nullable=True), "sha256": Column("str")},
+    unique=["path"], strict=True, coerce=True,
+)  # fmt: skip
+
+# One row a pair of neighbours: the windows of equal size in both tiles that hold their nominal overlap, the side they
+# share (down: moving lies below fixed, right: to the right), and how far from the nominal offset they are searched.
+PAIRS = DataFrameSchema(
+    {"pair": ID, "fixed": ID, "moving": ID, "side": Column("str"), "fixed_y": COUNT, "fixed_x": COUNT,
+     "moving_y": COUNT, "moving_x": COUNT, "height": COUNT, "width": COUNT, "nominal_y": PIXELS, "nominal_x": PIXELS,
+     "search": PIXELS},
+    unique=["fixed", "moving"], strict=True, coerce=True,
+)  # fmt: skip
+
+# One row a pair: the affine takes a pixel of the moving tile to a pixel of the fixed tile. centre: the middle of the
+# overlap in the moving tile; var, cov: the covariance there. Scores are NCC at the nominal offset and after.
+AFFINES = DataFrameSchema(
+    {"pair": ID, "fixed": ID, "moving": ID, "side": Column("str"), **AFFINE, "centre_y": PIXELS, "centre_x": PIXELS,
+     "var_y": PIXELS, "cov_yx": PIXELS, "var_x": PIXELS, "score_before": PIXELS, "score_after": PIXELS,
+     "confidence": PIXELS, "accepted": FLAG, "reason": TEXT, "method": Column("str")},
+    strict=True, coerce=True,
+)  # fmt: skip
+
+# One row a tile: the affine takes a pixel of the tile to a pixel of the mosaic. residual: root mean square, px, of the
+# tile's accepted pairs; empty without any.
+PLACEMENT = DataFrameSchema(
+    {"tile": ID, "path": Column("str"), **AFFINE, "pairs": COUNT, "residual": Column("float64", nullable=True),
+     "placed_by": Column("str")},
+    unique=["path"], strict=True, coerce=True,
+)  # fmt: skip
+
+# A placement known to be right; further columns are allowed.
+TRUTH = DataFrameSchema({"path": Column("str"), **AFFINE}, unique=["path"], coerce=True)
+
+# One row a tile: its largest error, px, at the centres of its four corner pixels.
+ACCURACY = DataFrameSchema({"tile": ID, "path": Column("str"), "error": PIXELS}, unique=["path"], strict=True, coerce=True)
+
+
+class TableError(ValueError):
+    """A table lacks a column or has a value that its schema does not allow."""
+
+
+def check(table: pd.DataFrame, schema: DataFrameSchema, path: Path) -> pd.DataFrame:
+    """The table with the types of its schema.
+
+    Raises:
+        TableError: naming the file, the column and the rows at fault.
+    """
+    try:
+        return schema.validate(table, lazy=True)
+    except SchemaErrors as error:
+        cases = error.failure_cases.head(5)
+        lines = [f"  {c.column or ''} row {c.index}: {c.check} ({c.failure_case})" for c in cases.itertuples()]
+        raise TableError("\n".join([f"{path}: the table does not fit its schema:", *lines])) from None
+
+
+def read(path: Path, schema: DataFrameSchema) -> pd.DataFrame:
+    """The table in the CSV file `path`, checked; raises TableError."""
+    return check(pd.read_csv(path, keep_default_na=True), schema, path)
+
+
+def write(table: pd.DataFrame, schema: DataFrameSchema, path: Path) -> None:
+    """Check the table and write it whole or not at all; raises TableError."""
+    checked = check(table, schema, path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".part")
+    checked[list(schema.columns)].to_csv(partial, index=False)
+    partial.replace(path)

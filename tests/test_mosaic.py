@@ -1,0 +1,208 @@
+"""The mosaic against the specimen that its tiles were taken from."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import ome_zarr_models
+import pandas as pd
+import pytest
+import tifffile
+import zarr
+from ome_zarr_models import v05
+
+from dlir import affine, images, settings, tables
+from dlir.mosaic import Region, fuse, halve, mosaic
+
+SIDE = 96  # px of a tile
+
+
+def specimen(points: np.ndarray) -> np.ndarray:
+    """Grey values at points (..., 2): smooth, so that interpolation is nearly exact, between 400 and 1600."""
+    y, x = points[..., 0], points[..., 1]
+    return 1000 + 300 * np.sin(2 * np.pi * y / 60) + 300 * np.cos(2 * np.pi * (x + 0.5 * y) / 70)
+
+
+def take(matrix: np.ndarray, height: int = SIDE, width: int = SIDE) -> np.ndarray:
+    """The tile (1, y, x) whose pixels lie in the specimen where the affine says."""
+    grid = np.stack(np.meshgrid(np.arange(height), np.arange(width), indexing="ij"), -1).reshape(-1, 2)
+    return specimen(affine.apply(matrix, grid)).reshape(1, height, width).astype(np.float32)
+
+
+def grid(fraction: float, rows: int = 3, columns: int = 4, step: int = 80) -> np.ndarray:
+    """The affines of a grid of tiles, shifted by different fractions of a pixel up to `fraction`; the first at (0, 0)."""
+    places = np.array([[row * step, column * step] for row in range(rows) for column in range(columns)], float)
+    shifts = np.random.default_rng(1).uniform(0, fraction, places.shape)
+    shifts[0] = 0
+    return affine.translation(places + shifts)
+
+
+class Stage:
+    """The inputs of the stage in a folder, and its output."""
+
+    def __init__(self, folder: Path, tiles: list, affines: np.ndarray, flat=None, pixel_size: float = np.nan) -> None:
+        self.folder = folder
+        channels, height, width = tiles[0].shape
+        self.paths = [str(folder / f"tile{i}.tif") for i in range(len(tiles))]
+        for path, tile in zip(self.paths, tiles, strict=True):
+            tifffile.imwrite(path, tile, photometric="minisblack", metadata={"axes": "CYX"})
+        flat = np.ones(tiles[0].shape, np.float32) if flat is None else flat
+        tifffile.imwrite(folder / "flat.tif", flat, photometric="minisblack", metadata={"axes": "CYX"})
+        same = {"tile": range(len(tiles)), "path": self.paths}
+        table = pd.DataFrame({**same, "y": affines[:, 0, 2], "x": affines[:, 1, 2], "sha256": "-"})
+        table = table.assign(row=0, col=table["tile"], height=height, width=width, channels=channels)
+        table = table.assign(dtype=str(tiles[0].dtype), pixel_size=pixel_size)
+        tables.write(table, tables.TILES, folder / "tiles.csv")
+        placed = pd.DataFrame({**same, **affine.to_columns(affines), "pairs": 1, "residual": 0.1, "placed_by": "pairs"})
+        tables.write(placed, tables.PLACEMENT, folder / "placement.csv")
+
+    def run(self, name: str = "mosaic.ome.zarr", order: int = 1, threads: int = 1) -> zarr.Group:
+        mosaic(
+            self.folder / "tiles.csv", self.folder / "flat.tif", self.folder / "placement.csv", self.folder / name,
+            settings=settings.Mosaic(interpolation=order, chunk=32, shard=64), threads=threads,
+        )  # fmt: skip
+        return zarr.open_group(self.folder / name, mode="r")
+
+
+def truth(shape: tuple[int, ...]) -> np.ndarray:
+    return specimen(np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1))
+
+
+@pytest.mark.parametrize(("order", "bound"), [(0, 40), (1, 1.5), (3, 0.6)])
+def test_subpixel_places_give_the_specimen(tmp_path: Path, order: int, bound: float) -> None:
+    affines = grid(0.9)
+    fused = Stage(tmp_path, [take(a) for a in affines], affines).run(order=order)["0"][...]
+    inside = (slice(10, 2 * 80 + SIDE - 10), slice(10, 3 * 80 + SIDE - 10))
+    assert np.abs(fused - truth(fused.shape))[inside].max() < bound
+
+
+@pytest.mark.parametrize("order", [0, 1, 3])
+def test_whole_pixel_places_copy_the_bits(tmp_path: Path, order: int) -> None:
+    affines = grid(0.0, step=SIDE)  # the tiles touch and do not overlap
+    tiles = [np.random.default_rng(i).random((1, SIDE, SIDE), np.float32) for i in range(12)]
+    fused = Stage(tmp_path, tiles, affines).run(order=order)["0"][...]
+    expected = np.block([[tiles[4 * row + column][0] for column in range(4)] for row in range(3)])
+    assert np.array_equal(fused, expected)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_one_tile_is_its_own_mosaic(tmp_path: Path, dtype: str) -> None:
+    tile = np.random.default_rng(0).integers(0, 256, (1, 70, 51)).astype(dtype)
+    fused = Stage(tmp_path, [tile], grid(0, 1, 1)).run()["0"]
+    assert fused.dtype == dtype
+    assert np.array_equal(fused[...], tile[0])
+
+
+def test_turned_tiles_are_turned_back(tmp_path: Path) -> None:
+    places = grid(0.9, 2, 2)
+    places[..., 2] += 10
+    linear = [[[np.cos(t), -np.sin(t)], [np.sin(t), np.cos(t)]] * np.array(1.01) for t in (0.03, -0.02, 0.0, 0.05)]
+    affines = np.concatenate([np.array(linear), places[..., 2:]], -1)
+    stage = Stage(tmp_path, [take(a) for a in affines], affines)
+    fused, weight = fuse(stage.paths, affines, np.ones((1, SIDE, SIDE), np.float32), Region(0, 0, 190, 190), 1)
+    inside = (slice(20, 175), slice(20, 175))
+    assert (weight[inside] > 0).all()
+    assert np.abs(fused[0] - truth((190, 190)))[inside].max() < 1.5
+    assert np.abs(stage.run()["0"][:185, :185] - fused[0, :185, :185]).max() == 0
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.9])
+@pytest.mark.parametrize(("dtype", "value"), [("uint8", 1), ("uint8", 255), ("uint16", 65535), ("float32", 1)])
+def test_every_covered_pixel_is_written_and_none_overflows(tmp_path: Path, fraction: float, dtype: str, value: int) -> None:
+    affines = grid(fraction)
+    fused = Stage(tmp_path, [np.full((1, SIDE, SIDE), value, dtype)] * 12, affines).run()["0"][...]
+    covered = np.zeros(fused.shape, bool)
+    for y, x in np.ceil(affines[..., 2]).astype(int):
+        covered[y : y + SIDE - (fraction > 0), x : x + SIDE - (fraction > 0)] = True
+    assert np.allclose(fused[covered], value, rtol=1e-6, atol=0)
+    beyond = fused[~covered & (fused != 0)]  # half a pixel beyond the centres may be covered too
+    assert np.allclose(beyond, value, rtol=1e-6, atol=0)
+
+
+def test_means_are_rounded_not_cut(tmp_path: Path) -> None:
+    tiles = [np.full((1, SIDE, SIDE), value, np.uint8) for value in (100, 101)]
+    affines = affine.translation([[0.0, 0.0], [0.0, 0.0]])
+    assert (Stage(tmp_path, [*tiles, tiles[1]], affines[[0, 0, 1]]).run()["0"][...] == 101).all()  # of 100.67
+
+
+def test_the_seam_fades_from_one_tile_into_the_other(tmp_path: Path) -> None:
+    tiles = [np.full((1, SIDE, SIDE), value, np.float32) for value in (0, 1)]
+    affines = affine.translation([[0.0, 0.0], [0.0, 80.0]])
+    row = Stage(tmp_path, tiles, affines).run()["0"][50]
+    assert (row[:80] == 0).all() and (row[SIDE:] == 1).all()
+    assert np.allclose(row[80:SIDE], np.arange(1, 17) / 17)
+
+
+def test_illumination_is_taken_out(tmp_path: Path) -> None:
+    affines = grid(0.0)
+    flat = np.linspace(0.5, 1.5, SIDE, dtype=np.float32)[None, :, None] * np.ones((1, SIDE, SIDE), np.float32)
+    tiles = [np.rint(take(a) * flat).astype(np.uint16) for a in affines]
+    fused = Stage(tmp_path, tiles, affines, flat).run()["0"][...]
+    assert np.abs(fused - truth(fused.shape)).max() < 1.6  # half a grey value where the flat is 0.5, and the rounding
+
+
+def test_colours_keep_their_order(tmp_path: Path) -> None:
+    affines = grid(0.0, 2, 2)
+    tile = np.stack([np.full((SIDE, SIDE), value, np.uint8) for value in (200, 100, 50)])
+    group = Stage(tmp_path, [tile] * 4, affines).run()
+    assert group["0"].shape == (3, 80 + SIDE, 80 + SIDE)
+    assert [np.unique(channel).tolist() for channel in group["0"][...]] == [[200], [100], [50]]
+    assert [axis["name"] for axis in group.attrs["ome"]["multiscales"][0]["axes"]] == ["c", "y", "x"]
+    assert [c["color"] for c in group.attrs["ome"]["omero"]["channels"]] == ["FF0000", "00FF00", "0000FF"]
+
+
+def test_store_is_valid_and_knows_its_size(tmp_path: Path) -> None:
+    affines = grid(0.5, 1, 8)
+    Stage(tmp_path, [take(a) for a in affines], affines, pixel_size=0.25).run()
+    image = ome_zarr_models.open_ome_zarr(zarr.open_group(tmp_path / "mosaic.ome.zarr", mode="r"))
+    assert isinstance(image, v05.Image)
+    multiscale = image.ome_attributes.multiscales[0]
+    assert [axis.unit for axis in multiscale.axes] == ["micrometer", "micrometer"]
+    scale, translation = multiscale.datasets[1].coordinateTransformations
+    assert scale.scale == [0.5, 0.5] and translation.translation == [0.125, 0.125]
+    assert not (tmp_path / "mosaic.ome.zarr.part").exists()
+
+
+def test_pyramid_holds_means_of_2_x_2_pixels(tmp_path: Path) -> None:
+    affines = grid(0.5, 2, 14)  # 1137 px wide: levels 0 to 2, with odd sides
+    group = Stage(tmp_path, [np.rint(take(a)).astype(np.uint16) for a in affines], affines).run()
+    assert sorted(group.array_keys()) == ["0", "1", "2"]
+    for fine, coarse in (("0", "1"), ("1", "2")):
+        pixels = group[fine][...].astype(float)
+        pixels = np.pad(pixels, [(0, length % 2) for length in pixels.shape], mode="edge")
+        means = (pixels[::2, ::2] + pixels[1::2, ::2] + pixels[::2, 1::2] + pixels[1::2, 1::2]) / 4
+        assert np.array_equal(group[coarse][...], np.rint(means))
+
+
+def test_halving_an_odd_side_averages_what_is_there() -> None:
+    rows = np.array([[[1, 3, 5], [5, 7, 9], [2, 4, 8]]], np.float32)
+    assert np.array_equal(halve(rows), [[[4, 7], [3, 8]]])
+
+
+def test_threads_change_no_byte(tmp_path: Path) -> None:
+    affines = grid(0.9)
+    stage = Stage(tmp_path, [take(a) for a in affines], affines)
+    digests = []
+    for threads in (1, 2):
+        stage.run(f"threads{threads}", threads=threads)
+        files = [p for p in sorted((tmp_path / f"threads{threads}").rglob("c/**/*")) if p.is_file()]
+        digests.append([hashlib.sha256(p.read_bytes()).hexdigest() for p in files])
+    assert len(digests[0]) > 10
+    assert digests[0] == digests[1]
+
+
+def test_a_tile_that_fails_midway_leaves_nothing(tmp_path: Path) -> None:
+    affines = grid(0.0)
+    stage = Stage(tmp_path, [take(a) for a in affines], affines)
+    Path(stage.paths[9]).write_bytes(b"no longer a tile")
+    with pytest.raises(images.ImageError, match=r"tile9\.tif"):
+        stage.run()
+    assert not list(tmp_path.glob("mosaic*"))
+
+
+def test_a_tile_that_changed_its_shape_is_named(tmp_path: Path) -> None:
+    affines = grid(0.0)
+    stage = Stage(tmp_path, [take(a) for a in affines], affines)
+    tifffile.imwrite(stage.paths[3], np.zeros((SIDE, SIDE + 1), np.float32))
+    with pytest.raises(images.ImageError, match=r"tile3\.tif.*stage tiles"):
+        stage.run()

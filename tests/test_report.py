@@ -1,0 +1,155 @@
+"""The page: what it says of known tables, and what its pictures show."""
+
+import base64
+import re
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+import zarr
+from PIL import Image as Picture
+
+from dlir import affine, settings, tables
+from dlir.mosaic import mosaic
+from dlir.report import display, report, residuals
+
+SIDE, STEP = 128, 100
+
+
+class Run:
+    """The inputs of the report for a grid of tiles cut from one image, each moved from where the stage says."""
+
+    def __init__(self, folder: Path, rows: int, columns: int, channels: int = 1, turn: float = 0.0) -> None:
+        self.folder = folder
+        rng = np.random.default_rng(2)
+        source = rng.normal(1000, 100, (channels, 40 + rows * STEP + SIDE, 40 + columns * STEP + SIDE))
+        nominal = np.array([[STEP * r, STEP * c] for r in range(rows) for c in range(columns)], float)
+        places = nominal + 10 + rng.integers(-6, 7, nominal.shape)
+        paths = [str(folder / f"tile{i}.tif") for i in range(len(places))]
+        for path, (y, x) in zip(paths, places.astype(int), strict=True):
+            tile = source[:, y : y + SIDE, x : x + SIDE].astype(np.uint16)
+            tifffile.imwrite(path, tile, photometric="minisblack", metadata={"axes": "CYX"})
+        flat = np.ones((channels, SIDE, SIDE), np.float32)
+        tifffile.imwrite(folder / "flat.tif", flat, photometric="minisblack", metadata={"axes": "CYX"})
+        same = {"tile": range(len(places)), "path": paths}
+        table = pd.DataFrame({**same, "y": nominal[:, 0], "x": nominal[:, 1], "row": 0, "col": range(len(places))})
+        table = table.assign(height=SIDE, width=SIDE, channels=channels, dtype="uint16", pixel_size=np.nan, sha256="-")
+        tables.write(table, tables.TILES, folder / "tiles.csv")
+        self.affines = self.pairs(places, rows, columns)
+        tables.write(self.affines, tables.AFFINES, folder / "affines.csv")
+        turned = affine.compose(
+            np.array([[np.cos(turn), -np.sin(turn), 60 * turn], [np.sin(turn), np.cos(turn), 0]]),
+            affine.translation(places - places.min(0) + [0, SIDE * rows * turn]),
+        )
+        self.placed = pd.DataFrame({**same, **affine.to_columns(turned), "pairs": 2, "placed_by": "pairs"})
+        self.placed["residual"] = np.where(self.placed["tile"] == 0, np.nan, 0.1 * self.placed["tile"])
+        self.placed.loc[0, "pairs"] = 0
+        tables.write(self.placed, tables.PLACEMENT, folder / "placement.csv")
+
+    def pairs(self, places: np.ndarray, rows: int, columns: int) -> pd.DataFrame:
+        """The true affines of all neighbours; the last is rejected, and wrong by (30, 40) px."""
+        ends = [(i, i + 1, "right") for i in range(rows * columns) if (i + 1) % columns]
+        ends += [(i, i + columns, "down") for i in range((rows - 1) * columns)]
+        offsets = np.array([places[moving] - places[fixed] for fixed, moving, _ in ends]).reshape(-1, 2)
+        offsets[-1:] += [30, 40]
+        table = pd.DataFrame(ends, columns=["fixed", "moving", "side"])
+        table = table.assign(**affine.to_columns(affine.translation(offsets)), pair=range(len(ends)), cov_yx=0, method="phase")
+        table["centre_y"] = np.where(table["side"] == "right", SIDE / 2, (SIDE - STEP) / 2)
+        table["centre_x"] = np.where(table["side"] == "down", SIDE / 2, (SIDE - STEP) / 2)
+        table = table.assign(var_y=0.01, var_x=0.01, score_before=0.1, score_after=0.9, confidence=1.0)
+        accepted = table["pair"] < len(ends) - 1
+        return table.assign(accepted=accepted, reason=np.where(accepted, None, "score <too low>"))
+
+    def page(self, accuracy: Path | None = None) -> str:
+        inputs = [self.folder / name for name in ("tiles.csv", "flat.tif", "affines.csv", "placement.csv", "mosaic.ome.zarr")]
+        options = settings.Mosaic(interpolation=1, chunk=64, shard=256)
+        mosaic(inputs[0], inputs[1], inputs[3], inputs[4], settings=options)
+        report(*inputs, self.folder / "report.html", settings=settings.Report(overview=400), accuracy=accuracy)
+        return (self.folder / "report.html").read_text()
+
+
+def pictures(page: str, folder: Path) -> dict[str, np.ndarray]:
+    """The pictures of a page (y, x, 4), by what they show."""
+    found = {}
+    for text, data in re.findall(r'alt="([^"]+)" src="data:image/png;base64,([^"]+)"', page):
+        (folder / "picture.png").write_bytes(base64.b64decode(data))
+        found[text] = np.asarray(Picture.open(folder / "picture.png").convert("RGBA"))
+    return found
+
+
+def test_page_tells_the_numbers(tmp_path: Path) -> None:
+    run = Run(tmp_path, 2, 3)
+    errors = run.placed[["tile", "path"]].assign(error=[0.1, 0.2, 0.3, 0.4, 0.5, 4.5])
+    tables.write(errors, tables.ACCURACY, tmp_path / "accuracy.csv")
+    page = run.page(tmp_path / "accuracy.csv")
+    for value, name in [
+        ("6", "tiles"), ("1", "of them placed by the stage alone"), ("7", "pairs of neighbours"), ("6", "of them accepted"),
+        ("0.00 · 0.00 · 0.00", "residual of the accepted: median · 95 % · largest, px"),
+        ("0.35 · 3.50 · 4.50", "error against the truth: median · 95 % · largest, px"),
+    ]:  # fmt: skip
+        assert f"<li><b>{value}</b>{name}</li>" in page
+    assert f"<h1>{tmp_path.name}</h1>" in page
+    assert "score &lt;too low&gt;" in page
+    assert page.index("Rejected pairs") < page.index("50.000")  # the residual of the wrong pair, (30, 40) px
+    assert set(pictures(page, tmp_path)) == {"Mosaic", "The seam before and after", "Illumination pattern"}
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_seam_is_that_of_the_tile_that_the_stage_placed_worst(tmp_path: Path) -> None:
+    run = Run(tmp_path, 2, 3)
+    page = run.page()
+    listed = tables.read(tmp_path / "tiles.csv", tables.TILES).set_index("tile")
+    pairs = run.affines[run.affines["accepted"]]
+    nominal = listed.loc[pairs["moving"], ["y", "x"]].to_numpy() - listed.loc[pairs["fixed"], ["y", "x"]].to_numpy()
+    moved = pairs[["y0", "x0"]].to_numpy() - nominal
+    worst = np.hypot(*moved.T).argmax()
+    assert f"Tiles {pairs['fixed'].iloc[worst]} and {pairs['moving'].iloc[worst]}, " in page
+    assert f"{moved[worst][0]:+.1f} px in y and {moved[worst][1]:+.1f} px in x" in page
+    both = pictures(page, tmp_path)["The seam before and after"][..., 0].astype(float)
+    before, after = (both[240:280, column : column + 40] for column in (both.shape[1] // 4 - 20, 3 * both.shape[1] // 4 - 20))
+    assert after.std() > 1.2 * before.std()  # where the tiles agree, blending does not flatten the noise of the specimen
+
+
+def test_residual_is_the_distance_in_the_mosaic(tmp_path: Path) -> None:
+    run = Run(tmp_path, 2, 2, turn=0.05)
+    found = residuals(run.affines, run.placed)
+    assert found[:-1] == pytest.approx(0, abs=1e-9)
+    assert found[-1] == pytest.approx(50)
+
+
+def test_outlines_follow_turned_tiles(tmp_path: Path) -> None:
+    run = Run(tmp_path, 2, 2, turn=0.1)
+    picture = pictures(run.page(), tmp_path)["Mosaic"].astype(int)
+    size = zarr.open_array(tmp_path / "mosaic.ome.zarr" / "0").shape
+    corners = affine.apply(affine.from_table(run.placed)[3], affine.corners(SIDE, SIDE)[[0, 1, 3, 2]])
+    colour = 255 * np.array(matplotlib.colormaps["plasma"](0.3 / 0.5)[:3])  # its residual is 0.3 px, the bar ends at 0.5
+    for y, x in (corners + np.roll(corners, 1, 0)) / 2:
+        row, column = np.array([y + 0.5, x + 0.5]) * 900 / max(size)  # the longest side is drawn 900 px long
+        around = picture[int(row) - 2 : int(row) + 3, int(column) - 2 : int(column) + 3, :3]
+        assert np.abs(around - colour).max(-1).min() < 60
+
+
+def test_one_tile_has_a_page(tmp_path: Path) -> None:
+    page = Run(tmp_path, 1, 1).page()
+    assert "<li><b>0</b>pairs of neighbours</li>" in page
+    assert "<li><b>none</b>residual" in page
+    assert "No pair was accepted" in page
+    assert "nan" not in re.sub(r"base64,[^\"]+", "", page).lower()
+
+
+def test_long_tables_are_cut_with_a_note(tmp_path: Path) -> None:
+    page = Run(tmp_path, 6, 6).page()
+    assert "<p>50 of 59; all are in affines.csv.</p>" in page
+
+
+def test_three_channels_are_shown_as_colours(tmp_path: Path) -> None:
+    pixels = np.stack([np.full((4, 5), value, np.uint8) for value in (200, 100, 0)])
+    assert display(pixels, (0, 200))[2, 3].tolist() == [1, 0.5, 0]
+    assert display(pixels[:1], (0, 200)).shape == (4, 5)
+    page = Run(tmp_path, 2, 2, channels=3).page()
+    picture = pictures(page, tmp_path)["Mosaic"].astype(int)
+    assert np.ptp(picture[..., :3], axis=-1).mean() > 10

@@ -1,0 +1,41 @@
+# What the rules share: the settings and the tiles, checked before any job starts, and the command that runs a stage.
+import ast
+import os
+import shlex
+import sys
+from pathlib import Path
+
+ROOT = Path(workflow.basedir)
+sys.path.insert(0, str(ROOT))
+os.environ |= {
+    "PATH": f"{Path(sys.executable).parent}:{os.getenv('PATH')}"
+}  # the environment of --sdm conda goes first
+from dlir import layout, settings
+
+# The code that runs is the code that `modules` lists, whatever the working directory holds and whatever is installed
+shell.prefix(f'set -euo pipefail; dlir() {{{{ PYTHONPATH={shlex.quote(str(ROOT))} python3 -P -m dlir "$@"; }}}}; ')
+DEMO = not config.get("datasets")
+try:
+    SETTINGS = settings.load(config)
+    DATASETS = SETTINGS.datasets
+    TILES = {name: SETTINGS.demo.images if DEMO else layout.find(dataset) for name, dataset in DATASETS.items()}
+except (ValueError, OSError) as error:
+    sys.exit(f"error: {error}")
+LEARNT = "results" if SETTINGS.train.share else "results/{dataset}"  # the folder of the model
+
+
+def modules(stage):
+    """The files that a stage is made of, by absolute path: an edit reruns the stages that import it, and no other."""
+    found, todo = set(), {ROOT / "dlir" / f"{stage}.py"}
+    while todo:
+        found |= todo
+        nodes = [node for path in todo for node in ast.walk(ast.parse(path.read_text()))]
+        froms = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
+        parts = [f"{node.module}.{alias.name}".split(".") for node in froms for alias in node.names]
+        todo = {ROOT / "dlir" / f"{part[1]}.py" for part in parts if part[0] == "dlir"} - found
+    return sorted(map(str, found))
+
+
+def taught_by(wildcards):
+    """The datasets that a model learns from."""
+    return list(DATASETS) if SETTINGS.train.share else [wildcards.dataset]

@@ -1,0 +1,43 @@
+# How good it is: accuracy.csv, where the truth is known, and report.html.
+
+
+rule accuracy:
+    input:
+        tiles="results/{dataset}/tiles.csv",
+        placement="results/{dataset}/placement.csv",
+        truth=lambda wildcards: DATASETS[wildcards.dataset].truth,
+        code=modules("accuracy"),
+    output:
+        "results/{dataset}/accuracy.csv",
+    log:
+        "results/{dataset}/logs/accuracy.log",
+    conda:
+        "../../envs/dlir.yaml"
+    shell:
+        "dlir accuracy --tiles {input.tiles} --placement {input.placement} --truth {input.truth:q} --output {output}"
+        " 2>&1 | tee {log}"
+
+
+rule report:
+    input:
+        raw=lambda wildcards: TILES[wildcards.dataset],
+        tiles="results/{dataset}/tiles.csv",
+        illumination="results/{dataset}/illumination.tif",
+        affines="results/{dataset}/affines.csv",
+        placement="results/{dataset}/placement.csv",
+        mosaic="results/{dataset}/mosaic.ome.zarr",
+        accuracy=lambda wildcards: "results/{dataset}/accuracy.csv" if DATASETS[wildcards.dataset].truth else [],
+        code=modules("report"),
+    output:
+        report("results/{dataset}/report.html", caption="../report/report.rst", category="{dataset}"),
+    log:
+        "results/{dataset}/logs/report.log",
+    conda:
+        "../../envs/dlir.yaml"
+    params:
+        settings=SETTINGS.report.model_dump_json(),
+        accuracy=lambda wildcards, input: f"--accuracy {input.accuracy}" if input.accuracy else "",
+    shell:
+        "dlir report --tiles {input.tiles} --illumination {input.illumination} --affines {input.affines}"
+        " --placement {input.placement} --mosaic {input.mosaic} {params.accuracy} --output {output}"
+        " --settings {params.settings:q} 2>&1 | tee {log}"
