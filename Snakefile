@@ -31,9 +31,10 @@ rule all:
 
 
 onsuccess:
-    for name in DATASETS:
+    finished = [name for name in DATASETS if Path(f"results/{name}/report.html").exists()]  # not so with --until
+    for name in finished:
         print(f"{name}: mosaic results/{name}/mosaic.ome.zarr, report results/{name}/report.html")
-    for name in WITH_TRUTH:
+    for name in [name for name in finished if name in WITH_TRUTH]:
         with open(f"results/{name}/accuracy.csv") as table:
             errors = [float(row["error"]) for row in csv.DictReader(table)]
         print(f"{name}: median placement error {median(errors):.3f} px, worst tile {max(errors):.3f} px")

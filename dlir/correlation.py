@@ -39,9 +39,7 @@ def correlate(fixed: Tensor, moving: Tensor, radius: int, centre: tuple[int, int
     return match / (energy_fixed.clamp(min=0) * energy_moving.clamp(min=0)).clamp(min=1e-8).sqrt()
 
 
-def _segments(
-    fixed: Tensor, moving: Tensor, length: int, reach: int, centre: tuple[int, int]
-) -> tuple[Tensor, Tensor, Tensor]:
+def _segments(fixed: Tensor, moving: Tensor, length: int, reach: int, centre: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
     """For each segment and shift (b, segments, 2 reach + 1, 2 reach + 1): match, energy of fixed, energy of moving."""
     height, width = fixed.shape[-2:]
     rest = -width % length
@@ -50,11 +48,13 @@ def _segments(
     ones = fixed.new_ones(1, 1, height, width)
 
     def spectrum(image: Tensor, span: int) -> Tensor:
-        return torch.fft.rfft2(image.unfold(3, span, length).permute(0, 3, 1, 2, 4), s=size)
+        segments = image.unfold(3, span, length).permute(0, 3, 1, 2, 4)
+        return torch.as_tensor(torch.fft.rfft2(segments, s=size))
 
     def shifts(first: Tensor, second: Tensor) -> Tensor:
         product = (first.conj() * second).sum(2)
-        return torch.fft.irfft2(product, s=size)[..., : 2 * reach + 1, : 2 * reach + 1]
+        full: Tensor = torch.fft.irfft2(product, s=size)
+        return full[..., : 2 * reach + 1, : 2 * reach + 1]
 
     padded, inside, span = F.pad(fixed, (0, rest)), F.pad(ones, (0, rest)), length + 2 * reach
     other, there = F.pad(moving, around), F.pad(ones, around)

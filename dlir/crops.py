@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import tifffile
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dlir import images
@@ -31,33 +31,27 @@ class Planes:
 
     def __init__(self, tiles: pd.DataFrame, illumination: Path) -> None:
         self.paths = dict(zip(tiles["tile"], tiles["path"], strict=True))
-        self.flat = read_flat(illumination)
+        self.flat = images.read(illumination).astype(np.float32)
         self.plane = lru_cache(maxsize=CACHED)(self._plane)
 
     def _plane(self, tile: int) -> images.Plane:
-        return images.correct(images.read(self.paths[tile]), self.flat).mean(axis=0)
+        return np.asarray(images.correct(images.read(self.paths[tile]), self.flat).mean(axis=0))
 
     def window(self, tile: int, y: int, x: int, height: int, width: int) -> images.Plane:
         """A part of a tile in units of its own standard deviation."""
         crop = self.plane(tile)[y : y + height, x : x + width]
-        return (crop - crop.mean()) / (crop.std() + 1e-6)
+        return np.asarray((crop - crop.mean()) / (crop.std() + 1e-6))
 
 
-def read_flat(path: Path) -> images.Plane:
-    """The camera's pattern (channels, y, x) that the illumination stage wrote."""
-    flat = tifffile.imread(path)
-    return flat.reshape(-1, *flat.shape[-2:])
-
-
-def displacement(rows: pd.DataFrame) -> np.ndarray:
+def displacement(rows: pd.DataFrame) -> NDArray[np.float64]:
     """Where the nominal offset puts a fixed px in the moving window, less its place in the fixed window: (n, 2) px."""
     fixed = rows[["fixed_y", "fixed_x"]].to_numpy()
-    return fixed - rows[["nominal_y", "nominal_x"]].to_numpy() - rows[["moving_y", "moving_x"]].to_numpy()
+    return np.asarray(fixed - rows[["nominal_y", "nominal_x"]].to_numpy() - rows[["moving_y", "moving_x"]].to_numpy())
 
 
 def batches(pairs: pd.DataFrame, planes: Planes, size: int, device: torch.device) -> Iterator[Batch]:
     """The pairs (tables.PAIRS) in batches of at most `size`, those with windows of one size together."""
-    for (_, height, width), group in pairs.groupby(["side", "height", "width"], sort=True):
+    for _, group in pairs.groupby(["side", "height", "width"], sort=True):
         shift = displacement(group)
         centre = shift.mean(axis=0)
         search = float(group["search"].max() + np.abs(shift - centre).max())

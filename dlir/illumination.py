@@ -12,6 +12,7 @@ less what chance alone would give, so that structure of the specimen, which the 
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -53,19 +54,20 @@ def pattern(tiles: list[images.Image]) -> NDArray[np.float32]:
     return np.stack([_plane(stack[:, channel]) for channel in range(stack.shape[1])])
 
 
-def _plane(tiles: NDArray[np.generic]) -> NDArray[np.float32]:
+def _plane(tiles: NDArray[Any]) -> NDArray[np.float32]:
     """The pattern (y, x) of one channel's tiles (n, y, x)."""
     level = np.maximum(np.median(tiles, axis=(1, 2)), 1e-6).astype(np.float32)
     whole, *halves = (_bands(_log_median(tiles[part], level[part])) for part in (np.s_[:], np.s_[::2], np.s_[1::2]))
-    flat = np.exp(sum(_shared(first, second, sigma) * band for (sigma, band), (_, first), (_, second) in zip(whole, *halves)))
+    parts = zip(whole, *halves, strict=True)
+    flat = np.exp(sum(_shared(first, second, sigma) * band for (sigma, band), (_, first), (_, second) in parts))
     return np.asarray(flat / flat.mean(), np.float32)
 
 
-def _log_median(tiles: NDArray[np.generic], level: NDArray[np.float32]) -> NDArray[np.float32]:
+def _log_median(tiles: NDArray[Any], level: NDArray[np.float32]) -> NDArray[np.float32]:
     """The logarithm of the median over tiles (n, y, x), each in units of its level (n,)."""
     starts = range(0, tiles.shape[1], ROWS)
     rows = [np.median(tiles[:, y : y + ROWS] / level[:, None, None], axis=0) for y in starts]
-    return np.log(np.maximum(np.concatenate(rows), 1e-3)).astype(np.float32)
+    return np.asarray(np.log(np.maximum(np.concatenate(rows), 1e-3)), np.float32)
 
 
 def _bands(image: NDArray[np.float32]) -> list[tuple[float, NDArray[np.float32]]]:
@@ -84,6 +86,6 @@ def _shared(first: NDArray[np.float32], second: NDArray[np.float32], sigma: floa
     if power == 0:
         return 0.0
     share = float(np.mean((first - first.mean()) * (second - second.mean()))) / power
-    chance = min(0.7, np.sqrt(4 * np.pi * sigma**2 / first.size))  # correlation of bands with as few independent places
+    chance = min(0.7, float(np.sqrt(4 * np.pi * sigma**2 / first.size)))  # correlation of bands with as few independent places
     share = max(0.0, (share - chance) / (1 - chance))
     return 2 * share / (1 + share)

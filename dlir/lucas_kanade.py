@@ -25,9 +25,7 @@ def gradients(features: Tensor) -> tuple[Tensor, Tensor]:
     return y, F.pad((features[..., 2:] - features[..., :-2]) / 2, (1, 1))
 
 
-def refine(
-    fixed: Tensor, moving: Tensor, affine: Tensor, stride: int, steps: int, prior: Tensor
-) -> tuple[Tensor, Tensor]:
+def refine(fixed: Tensor, moving: Tensor, affine: Tensor, stride: int, steps: int, prior: Tensor) -> tuple[Tensor, Tensor]:
     """Refine affines (b, 2, 3), fixed px to moving px about the centres, on maps (b, c, h, w) of one cell every `stride` px.
 
     Returns:

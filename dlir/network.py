@@ -17,10 +17,14 @@ from torch import Tensor, nn
 
 from dlir.correlation import correlate, peak
 from dlir.lucas_kanade import refine
-from dlir.similarity import blur, high_pass
+from dlir.similarity import blur, high_pass, standardise
 
 COARSE, FINE = 4, 2  # strides of the feature maps, px
 MULTIPLE = 8  # the sides of a crop are multiples of this
+
+
+class ModelError(ValueError):
+    """A model file is missing, damaged or not of dlir; the remedy is to train again."""
 
 
 class Estimate(NamedTuple):
@@ -76,8 +80,7 @@ class Encoder(nn.Module):
     def forward(self, crop: Tensor) -> tuple[Tensor, Tensor]:
         sharp = high_pass(crop)
         small = F.avg_pool2d(crop, 4)
-        broad = enlarge(small - blur(small, 8.0), sharp[..., ::2, ::2])
-        broad = broad / (broad.std(dim=(2, 3), keepdim=True) + 1e-6)
+        broad = standardise(enlarge(small - blur(small, 8.0), sharp[..., ::2, ::2]))
         bands = torch.cat([F.pixel_unshuffle(sharp, 2), broad], 1).contiguous(memory_format=torch.channels_last)
         at2 = self.body2(self.stem(bands))
         at4 = self.body4(self.down4(F.avg_pool2d(active(at2), 2)))
@@ -105,9 +108,7 @@ class CorrelationNetwork(nn.Module):
         self.register_buffer("covariance_scale", torch.ones(()))
         self.covariance_scale: Tensor
 
-    def forward(
-        self, fixed: Tensor, moving: Tensor, search: float, centre: tuple[float, float] = (0.0, 0.0)
-    ) -> Estimate:
+    def forward(self, fixed: Tensor, moving: Tensor, search: float, centre: tuple[float, float] = (0.0, 0.0)) -> Estimate:
         """Register crops (b, 1, h, w), h and w multiples of MULTIPLE.
 
         Args:
@@ -123,7 +124,7 @@ class CorrelationNetwork(nn.Module):
         rho = correlate(coarse, other_coarse, math.ceil(search / COARSE), cells).clamp(-0.995, 0.995)
         size = fixed.shape[-2] * fixed.shape[-1] / 30000  # the larger the overlap, the surer its correlation
         weight = self.evidence.exp()
-        logits = weight[0] * size**0.5 * rho - weight[1] * size * torch.log1p(-rho.clamp(min=0) ** 2)
+        logits = weight[0] * size**0.5 * rho - weight[1] * size * torch.log1p(-(rho.clamp(min=0) ** 2))
         first, mass = peak(logits, COARSE, cells)
         few = int(self.training)  # fewer steps cost less, and show the features what one step can do
         second, _ = refine(coarse, other_coarse, first, COARSE, 3 - few, self.prior[0].exp())
@@ -151,15 +152,15 @@ def load(path: Path, device: torch.device) -> CorrelationNetwork:
     """The network that `save` wrote, ready to register.
 
     Raises:
-        ValueError: where the file is no model of dlir or cut short; the remedy is to train again.
+        ModelError: where the file is no model of dlir or cut short.
     """
     try:
         content = torch.load(path, map_location=device, weights_only=True)
         network = CorrelationNetwork()
         network.load_state_dict(content["weights"])
     except Exception as error:  # torch raises many classes on a damaged file
-        raise ValueError(f"{path}: is no model of dlir ({error}): delete the file and train again") from None
-    return network.to(device, memory_format=torch.channels_last).eval()
+        raise ModelError(f"{path}: is no model of dlir ({error}): delete the file and train again") from None
+    return network.to(device).eval()
 
 
 def choose_device(name: str) -> torch.device:

@@ -20,7 +20,7 @@ def phase(fixed: Tensor, moving: Tensor, search: float, centre: tuple[float, flo
     there = tuple(slice(max(0, c), n - max(0, -c)) for c, n in zip(expected, fixed.shape[-2:], strict=True))
     affine = torch.eye(2, 3).repeat(len(fixed), 1, 1)
     for i, (first, second) in enumerate(zip(fixed[:, 0].cpu().numpy(), moving[:, 0].cpu().numpy(), strict=True)):
-        back, _, _ = phase_cross_correlation(first[here], second[there], upsample_factor=100)
+        back, _, _ = phase_cross_correlation(first[here], second[there], upsample_factor=100)  # type: ignore[no-untyped-call]
         affine[i, :, 2] = torch.tensor(expected) - torch.from_numpy(back).float()
     inside = (affine[:, :, 2] - torch.tensor(centre)).abs().amax(1) <= search
     covariance = torch.diag(torch.tensor([1e-6, 1e-6, DEVIATION**2, 1e-6, 1e-6, DEVIATION**2])).repeat(len(fixed), 1, 1)

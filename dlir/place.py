@@ -63,7 +63,8 @@ def _offsets(tiles: pd.DataFrame, pairs: pd.DataFrame) -> Offsets:
     offset = affine.apply(affine.from_table(pairs), centre[:, None])[:, 0] - centre
     covariance = pairs[["var_y", "cov_yx", "cov_yx", "var_x"]].to_numpy().reshape(-1, 2, 2)
     places = tiles[["y", "x"]].to_numpy()
-    return Offsets(i, j, offset, np.linalg.inv(covariance + FLOOR**2 * np.eye(2)), places[j] - places[i])
+    precision = np.asarray(np.linalg.inv(covariance + FLOOR**2 * np.eye(2)), np.float64)
+    return Offsets(i, j, offset, precision, places[j] - places[i])
 
 
 def stage_map(offsets: Offsets) -> tuple[Array, float]:

@@ -18,7 +18,7 @@ from scipy.stats import norm
 
 from dlir import affine, tables
 from dlir.crops import Batch, Planes, batches, displacement
-from dlir.network import Estimate, choose_device, load
+from dlir.network import Estimate, ModelError, choose_device, load
 from dlir.phase import phase
 from dlir.progress import progress
 from dlir.settings import Register
@@ -46,11 +46,11 @@ def register(
     """Register all pairs and write their affines (tables.AFFINES) to `output`.
 
     Raises:
-        ValueError: when the method is the network and no model is given, or the model cannot be read.
+        ModelError: when the method is the network and no model is given, or the model cannot be read.
     """
     place = choose_device(device if settings.method == "network" else "cpu")
     if settings.method == "network" and model is None:
-        raise ValueError("register.method is network, which needs a model: give --model, or choose method phase")
+        raise ModelError("register.method is network, which needs a model: give --model, or choose method phase")
     method: Method = load(model, place) if settings.method == "network" and model else phase
     table, rows = tables.read(tiles, tables.TILES), tables.read(pairs, tables.PAIRS)
     planes = Planes(table, illumination)
@@ -119,16 +119,18 @@ def _strangers(pairs: pd.DataFrame, tiles: pd.DataFrame, seed: int) -> pd.DataFr
     between = place.loc[drawn["moving"]].to_numpy() - place.loc[drawn["fixed"]].to_numpy()
     between += drawn[["moving_y", "moving_x"]].to_numpy() - drawn[["fixed_y", "fixed_x"]].to_numpy()
     apart = (np.abs(between) - drawn[["search"]].to_numpy() > drawn[["height", "width"]].to_numpy()).any(axis=1)
-    return drawn[apart].head(STRANGERS)
+    chosen: pd.DataFrame = drawn.loc[apart].head(STRANGERS)
+    return chosen
 
 
 def _judge(found: pd.DataFrame, strangers: pd.DataFrame, settings: Register) -> pd.DataFrame:
     """The pairs with the columns accepted and reason."""
     threshold = LEAST_SCORE
     if len(strangers) > 1:
-        chance = strangers["score_after"]
-        normal = chance.median() + norm.isf(settings.false_positives) * 1.48 * (chance - chance.median()).abs().median()
-        threshold = max(threshold, normal, chance.quantile(1 - settings.false_positives))
+        chance = strangers["score_after"].to_numpy(float)
+        middle = np.median(chance)
+        normal = middle + norm.isf(settings.false_positives) * 1.48 * np.median(np.abs(chance - middle))
+        threshold = max(threshold, float(normal), float(np.quantile(chance, 1 - settings.false_positives)))
     log.info("pairs are accepted from an NCC of %.3f, measured on %d pairs that cannot match", threshold, len(strangers))
     weak = found["score_after"].to_numpy(float) < threshold
     outside = ~found["inside"].to_numpy(bool)

@@ -20,8 +20,8 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from dlir import affine, images, tables
+from dlir.fusion import Region, fuse
 from dlir.images import Image, Plane
-from dlir.mosaic import Region, fuse
 from dlir.settings import Report
 
 log = logging.getLogger(__name__)
@@ -36,9 +36,9 @@ h1 { margin-top: 0; }
 p { margin: .5rem 0; max-width: 48rem; }
 img { display: block; max-width: 100%; height: auto; margin: .5rem 0; }
 .wide { width: 100%; }
-.numbers { display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); gap: .5rem; padding: 0; }
-.numbers li { list-style: none; border: 1px solid #8886; border-radius: .4rem; padding: .5rem .75rem; }
-.numbers b { display: block; font-size: 1.4rem; line-height: 1.3; }
+.numbers { display: flex; flex-wrap: wrap; gap: .5rem; padding: 0; }
+.numbers li { flex: 1 1 8rem; list-style: none; border: 1px solid #8886; border-radius: .4rem; padding: .5rem .75rem; }
+.numbers b { display: block; font-size: 1.3rem; line-height: 1.3; white-space: nowrap; }
 .table { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap; }
 th, td { padding: .15rem .75rem; text-align: right; border-bottom: 1px solid #8884; }
@@ -156,7 +156,7 @@ def _overview(store: Path, placed: pd.DataFrame, shape: tuple[int, ...], longest
     axes.axis("off")
 
     residual = placed["residual"].to_numpy()
-    colours = matplotlib.colormaps["plasma"].with_extremes(bad="#a0a0a0")
+    colours = matplotlib.colormaps["cool"].with_extremes(bad="#a0a0a0")  # bright all along
     lines = PolyCollection(list(outlines[..., ::-1]), facecolors="none", cmap=colours, linewidths=1.2)
     lines.set_array(np.ma.masked_invalid(residual))
     lines.set_clim(0, max(np.nanmax(residual, initial=0), 0.5))
@@ -214,7 +214,7 @@ def _pattern(flat: Plane) -> Figure:
     for panel, channel in zip(figure.subplots(1, len(flat), squeeze=False)[0], flat, strict=True):
         picture = panel.imshow(channel, cmap="gray")
         panel.axis("off")
-        _label(figure.colorbar(picture, ax=panel, shrink=0.9).ax, "")
+        _label(figure.colorbar(picture, ax=panel, fraction=0.046, pad=0.04).ax, "")
     return figure
 
 

@@ -37,10 +37,14 @@ def blur(image: Tensor, sigma: float) -> Tensor:
     return F.conv2d(F.pad(image, (0, 0, reach, reach), mode="replicate"), taps.mT, groups=channels)
 
 
+def standardise(image: Tensor) -> Tensor:
+    """The image (b, c, h, w) in units of its own standard deviation; zero, with a zero gradient, where it is flat."""
+    return image / (image.var(dim=(2, 3), keepdim=True) + EPSILON).sqrt()
+
+
 def high_pass(image: Tensor, sigma: float = 10.0) -> Tensor:
-    """The image (b, 1, h, w) less its background, in units of its own standard deviation."""
-    image = image - blur(image, sigma)
-    return image / (image.std(dim=(2, 3), keepdim=True) + 1e-6)
+    """The image (b, 1, h, w) less its background, standardised."""
+    return standardise(image - blur(image, sigma))
 
 
 def grid(height: int, width: int, device: torch.device | None = None) -> Tensor:

@@ -16,13 +16,14 @@ PIXELS = Column("float64")
 COUNT = Column("int64")
 TEXT = Column("str", nullable=True)
 FLAG = Column("bool")
-AFFINE = {name: PIXELS for name in COLUMNS}
+AFFINE = dict.fromkeys(COLUMNS, PIXELS)
 
 # One row a tile, in reading order. y, x: where the stage says that its pixel (0, 0) lies. From height to pixel_size
 # (micrometres, empty where unknown) all rows are the same; sha256 is of the pixels.
 TILES = DataFrameSchema(
     {"tile": ID, "path": Column("str"), "row": COUNT, "col": COUNT, "y": PIXELS, "x": PIXELS, "height": COUNT,
-     "width": COUNT, "channels": COUNT, "dtype": Column("str"), "pixel_size": Column("float64", nullable=True), "sha256": Column("str")},
+     "width": COUNT, "channels": COUNT, "dtype": Column("str"),
+     "pixel_size": Column("float64", nullable=True), "sha256": Column("str")},
     unique=["path"], strict=True, coerce=True,
 )  # fmt: skip
 

@@ -144,7 +144,7 @@ def _fit(model: CorrelationNetwork, sources: list[Source], settings: Train, gene
         known = known_pairs(source.learn, shape, settings.batch, generator)
         loss = known_loss(model(known.fixed, known.moving, shape.search, shape.centre), known, shape)
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         if torch.isfinite(norm):  # a flat crop may have no gradient
             optimizer.step()

@@ -12,7 +12,8 @@ import zarr
 from ome_zarr_models import v05
 
 from dlir import affine, images, settings, tables
-from dlir.mosaic import Region, fuse, halve, mosaic
+from dlir.fusion import Region, fuse
+from dlir.mosaic import halve, mosaic
 
 SIDE = 96  # px of a tile
 

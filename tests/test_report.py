@@ -126,7 +126,7 @@ def test_outlines_follow_turned_tiles(tmp_path: Path) -> None:
     picture = pictures(run.page(), tmp_path)["Mosaic"].astype(int)
     size = zarr.open_array(tmp_path / "mosaic.ome.zarr" / "0").shape
     corners = affine.apply(affine.from_table(run.placed)[3], affine.corners(SIDE, SIDE)[[0, 1, 3, 2]])
-    colour = 255 * np.array(matplotlib.colormaps["plasma"](0.3 / 0.5)[:3])  # its residual is 0.3 px, the bar ends at 0.5
+    colour = 255 * np.array(matplotlib.colormaps["cool"](0.3 / 0.5)[:3])  # its residual is 0.3 px, the bar ends at 0.5
     for y, x in (corners + np.roll(corners, 1, 0)) / 2:
         row, column = np.array([y + 0.5, x + 0.5]) * 900 / max(size)  # the longest side is drawn 900 px long
         around = picture[int(row) - 2 : int(row) + 3, int(column) - 2 : int(column) + 3, :3]

@@ -1,0 +1,45 @@
+"""A synthetic specimen that can be looked at under any affine, so that tests know the truth exactly."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+class Specimen:
+    """A sum of random waves and spots: smooth, defined at every real point, the same everywhere for one seed."""
+
+    def __init__(self, seed: int, waves: int = 60, shortest: float = 6.0) -> None:
+        rng = np.random.default_rng(seed)
+        angle, length = rng.uniform(0, 2 * np.pi, waves), shortest * 2 ** rng.uniform(0, 3, waves)
+        self.wave = 2 * np.pi / length[:, None] * np.stack([np.sin(angle), np.cos(angle)], 1)
+        self.phase, self.height = rng.uniform(0, 2 * np.pi, waves), rng.uniform(0.3, 1, waves)
+
+    def __call__(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The brightness (...) at points (..., 2)."""
+        value = np.zeros(points.shape[:-1])
+        for wave, phase, height in zip(self.wave, self.phase, self.height, strict=True):
+            value += height * np.cos(points @ wave + phase)
+        return value
+
+    def tile(self, affine: NDArray[np.float64], height: int, width: int) -> NDArray[np.float64]:
+        """What a tile (height, width) sees whose px lie at `affine` (2, 3) in the specimen."""
+        points = np.stack(np.meshgrid(np.arange(height), np.arange(width), indexing="ij"), -1).astype(float)
+        return self(points @ affine[:, :2].T + affine[:, 2])
+
+
+def crops(
+    affine: NDArray[np.float64], height: int, width: int, seeds: range = range(4), noise: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Fixed and moving crops (b, 1, h, w), between which `affine` takes a fixed px to a moving px about the centres."""
+    middle = np.array([(height - 1) / 2, (width - 1) / 2])
+    inverse = np.linalg.inv(affine[:, :2])
+    fixed_at = np.c_[np.eye(2), -middle]
+    moving_at = np.c_[inverse, -inverse @ (middle + affine[:, 2])]
+    views = []
+    for seed in seeds:
+        specimen, rng = Specimen(seed), np.random.default_rng(seed)
+        pair = [specimen.tile(at, height, width) for at in (fixed_at, moving_at)]
+        views.append([view + noise * rng.standard_normal(view.shape) for view in pair])
+    stack = torch.from_numpy(np.array(views, np.float32))
+    return stack[:, :1], stack[:, 1:]

@@ -1,0 +1,77 @@
+"""Similarity: the properties that make NCC a measure, and the geometry that it is taken under."""
+
+import numpy as np
+import pytest
+import torch
+from specimens import crops
+
+from dlir import similarity
+
+IDENTITY = np.eye(2, 3)
+
+
+def test_identical_crops_score_one() -> None:
+    fixed, _ = crops(IDENTITY, 32, 64)
+    assert similarity.masked_ncc(fixed, fixed, torch.ones_like(fixed)) == pytest.approx(torch.ones(4), abs=1e-5)
+
+
+def test_gain_and_offset_change_nothing() -> None:
+    fixed, moving = crops(np.array([[1, 0, 1.5], [0, 1, -2.0]]), 32, 64)
+    mask = torch.ones_like(fixed)
+    plain = similarity.masked_ncc(fixed, moving, mask)
+    assert similarity.masked_ncc(fixed, 3 * moving - 7, mask) == pytest.approx(plain, abs=1e-5)
+    assert similarity.masked_ncc(fixed, -moving, mask) == pytest.approx(-plain, abs=1e-5)
+
+
+def test_what_the_mask_hides_does_not_count() -> None:
+    fixed, _ = crops(IDENTITY, 32, 64)
+    spoilt, mask = fixed.clone(), torch.ones_like(fixed)
+    spoilt[..., 40:] = 1000.0
+    mask[..., 40:] = 0
+    assert similarity.masked_ncc(fixed, spoilt, mask) == pytest.approx(torch.ones(4), abs=1e-5)
+
+
+def test_flat_crops_score_zero_with_a_finite_gradient() -> None:
+    flat = torch.full((1, 1, 16, 32), 5.0, requires_grad=True)
+    fixed, _ = crops(IDENTITY, 16, 32, range(1))
+    score = similarity.alignment_ncc(fixed, flat, torch.eye(2, 3)[None])
+    score.sum().backward()
+    assert score.item() == pytest.approx(0, abs=1e-3)
+    assert flat.grad is not None and torch.isfinite(flat.grad).all()
+
+
+def test_the_gradient_is_right() -> None:
+    torch.manual_seed(0)
+    first, second = (torch.randn(2, 1, 5, 6, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    mask = (torch.rand(2, 1, 5, 6, dtype=torch.float64) > 0.3).double()
+    assert torch.autograd.gradcheck(lambda a, b: similarity.masked_ncc(a, b, mask), (first, second))
+
+
+def test_the_true_affine_scores_best() -> None:
+    true = np.array([[1.002, 0.01, 2.5], [-0.01, 0.998, -3.25]])
+    fixed, moving = crops(true, 64, 128)
+    here = similarity.alignment_ncc(fixed, moving, torch.tensor(true, dtype=torch.float32).expand(4, 2, 3))
+    beside = torch.tensor(true + np.array([[0, 0, 1.0], [0, 0, 0.5]]), dtype=torch.float32).expand(4, 2, 3)
+    assert (here > 0.99).all()
+    assert (similarity.alignment_ncc(fixed, moving, beside) < here - 0.005).all()
+
+
+def test_blur_keeps_the_mean_and_the_place() -> None:
+    image = torch.zeros(1, 1, 64, 96)
+    image[0, 0, 30, 50] = 1
+    for sigma in (0.7, 2.0, 6.0):
+        blurred = similarity.blur(image, sigma)[0, 0]
+        y, x = torch.meshgrid(torch.arange(64.0), torch.arange(96.0), indexing="ij")
+        assert blurred.sum().item() == pytest.approx(1, abs=0.02)
+        assert ((blurred * y).sum() / blurred.sum()).item() == pytest.approx(30, abs=0.6)
+        assert ((blurred * x).sum() / blurred.sum()).item() == pytest.approx(50, abs=0.6)
+
+
+def test_corner_error_of_a_shift_is_its_length() -> None:
+    moved = torch.tensor([[[1.0, 0, 3], [0, 1, 4]]])
+    assert similarity.corner_error(torch.eye(2, 3)[None], moved, 20, 40).item() == pytest.approx(5)
+
+
+def test_nan_coordinates_are_outside_and_do_not_crash() -> None:
+    values, mask = similarity.sample(torch.ones(1, 1, 8, 8), torch.full((1, 2, 2, 2), float("nan")))
+    assert torch.isfinite(values).all() and not mask.any()

@@ -1,0 +1,319 @@
+"""The workflow: what runs, what runs again after a change, and what stops it before it starts.
+
+A copy of the repository is run once to its end on the demo and once on two datasets of one's own; each test changes one
+thing, in a copy of the results or in the settings, and asks a dry run which stages it would run again.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+import yaml
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[1]
+FLOW = {  # the stages, and those whose output each reads
+    "demo": [],
+    "tiles": ["demo"],
+    "illumination": ["tiles"],
+    "pairs": ["tiles"],
+    "train": ["tiles", "illumination", "pairs"],
+    "register": ["pairs", "train"],
+    "place": ["register"],
+    "mosaic": ["place"],
+    "accuracy": ["place"],
+    "report": ["mosaic", "accuracy"],
+}
+SMALL = {"demo": {"rows": 2, "columns": 3, "tile": 128, "stage_error": 3.0}, "train": {"steps": 2, "batch": 2}}
+PHASE = {"register": {"method": "phase"}}
+GRID, SINGLE = {"images": "in/grid/{row}_{col}.tif", "overlap": 0.25}, {"images": "in/single/{row}_{col}.tif"}
+TWO = {"datasets": {"grid": GRID, "single": SINGLE}, **PHASE}
+
+
+def since(*stages: str) -> dict[str, int]:
+    """The jobs when these stages run, once each, and so those after them."""
+    run = set(stages)
+    for stage, reads in FLOW.items():
+        if run.intersection(reads):
+            run.add(stage)
+    return dict.fromkeys(run, 1)
+
+
+class Workflow:
+    """A copy of the repository and a working directory, with the settings of the user in a file."""
+
+    def __init__(self, repository: Path, folder: Path, config: dict[str, Any]) -> None:
+        self.repository, self.folder, self.config = repository, folder, config
+
+    def __call__(self, *options: str, cwd: Path | None = None, **changes: Any) -> subprocess.CompletedProcess[str]:
+        """Run snakemake; `changes` are sections, whose keys are added to the user's."""
+        config = dict(self.config)
+        for section, keys in changes.items():
+            config[section] = {**config.get(section, {}), **keys}
+        mine = self.folder / "mine.yaml"
+        mine.write_text(yaml.safe_dump(config))
+        command = [sys.executable, "-m", "snakemake", "-s", str(self.repository / "Snakefile")]
+        folder = os.path.relpath(self.folder, cwd) if cwd else str(self.folder)
+        command += ["-d", folder, "--configfile", str(mine), "--cores", "2", *options]
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd or self.folder)
+
+    def finish(self) -> str:
+        """Run to the end; what was printed for people."""
+        result = self()
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+    def planned(self, *options: str, cwd: Path | None = None, **changes: Any) -> dict[str, int]:
+        """The jobs of each stage that a dry run would start."""
+        result = self("--dry-run", *options, cwd=cwd, **changes)
+        assert result.returncode == 0, result.stdout + result.stderr
+        if "Nothing to be done" in result.stdout + result.stderr:
+            return {}
+        rows = re.findall(r"^(\w+) +(\d+)$", result.stdout, re.MULTILINE)
+        return {stage: int(count) for stage, count in rows if stage not in ("all", "total")}
+
+    def copy(self, folder: Path) -> "Workflow":
+        """The same in another working directory, with all times kept."""
+        shutil.copytree(self.folder, folder)
+        return Workflow(self.repository, folder, self.config)
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the code, free to edit."""
+    copy = tmp_path_factory.mktemp("code") / "dlir"
+    for name in ["workflow", "dlir", "envs"]:
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ["Snakefile", "config.yaml"]:
+        shutil.copy2(ROOT / name, copy)
+    return copy
+
+
+@pytest.fixture
+def edit(repository: Path) -> Iterator[Callable[[str, str], None]]:
+    """Write a text to a file of the copy; it is put back after the test."""
+    before: dict[Path, str] = {}
+
+    def write(name: str, text: str) -> None:
+        path = repository / name
+        before.setdefault(path, path.read_text())
+        path.write_text(text)
+
+    yield write
+    for path, text in before.items():
+        path.write_text(text)
+
+
+@pytest.fixture(scope="module")
+def demo(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workflow, str]:
+    """The finished run of a small demo, and what it printed; not to be changed."""
+    workflow = Workflow(repository, tmp_path_factory.mktemp("demo"), SMALL)
+    return workflow, workflow.finish()
+
+
+def write_tiles(folder: Path) -> None:
+    """A specimen of smooth noise under a grid of 2 x 2 tiles that overlap by a quarter, and a dataset of one tile."""
+    specimen = np.random.default_rng(1).normal(size=(112, 112))
+    for axis in (0, 1):
+        specimen = specimen + np.roll(specimen, 1, axis) + np.roll(specimen, -1, axis)
+    pixels = (2000 + 300 * specimen).clip(0, 65535).astype(np.uint16)
+    for name in ["grid", "single"]:
+        (folder / "in" / name).mkdir(parents=True)
+    for row, col in np.ndindex(2, 2):
+        tile = pixels[row * 48 : row * 48 + 64, col * 48 : col * 48 + 64]
+        tifffile.imwrite(folder / "in" / "grid" / f"{row}_{col}.tif", tile)
+    tifffile.imwrite(folder / "in" / "single" / "0_0.tif", pixels[:64, :64])
+
+
+@pytest.fixture(scope="module")
+def two(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Workflow:
+    """The finished run of two datasets of one's own, a grid and a single tile; not to be changed."""
+    folder = tmp_path_factory.mktemp("two")
+    write_tiles(folder)
+    workflow = Workflow(repository, folder, TWO)
+    workflow.finish()
+    return workflow
+
+
+# What runs
+
+
+def test_demo_ends_with_mosaic_report_and_its_error(demo: tuple[Workflow, str]) -> None:
+    workflow, printed = demo
+    results = workflow.folder / "results" / "demo"
+    assert "demo: mosaic results/demo/mosaic.ome.zarr, report results/demo/report.html" in printed
+    errors = pd.read_csv(results / "accuracy.csv")["error"]
+    assert len(errors) == 6
+    assert f"median placement error {errors.median():.3f} px, worst tile {errors.max():.3f} px" in printed
+    assert (results / "mosaic.ome.zarr" / "zarr.json").is_file()
+    assert (results / "report.html").is_file()
+
+
+def test_each_stage_has_its_log(demo: tuple[Workflow, str]) -> None:
+    folder = demo[0].folder / "results" / "demo" / "logs"
+    assert {log.stem for log in folder.glob("*.log")} == set(FLOW)
+
+
+def test_two_datasets_replace_the_demo(two: Workflow) -> None:
+    assert sorted(path.name for path in (two.folder / "results").iterdir()) == ["grid", "single"]
+    for name, tiles in [("grid", 4), ("single", 1)]:
+        results = two.folder / "results" / name
+        assert len(pd.read_csv(results / "placement.csv")) == tiles
+        assert (results / "mosaic.ome.zarr" / "zarr.json").is_file()
+        assert not (results / "accuracy.csv").exists()
+
+
+def test_grid_is_placed_where_it_was_cut(two: Workflow) -> None:
+    placement = pd.read_csv(two.folder / "results" / "grid" / "placement.csv").sort_values("path")
+    found = placement[["y0", "x0"]].to_numpy()
+    assert np.abs(found - found[0] - [[0, 0], [0, 48], [48, 0], [48, 48]]).max() < 0.5
+
+
+def test_phase_correlation_needs_no_model(two: Workflow) -> None:
+    planned = two.planned("--forceall")
+    assert planned == {stage: 2 for stage in FLOW if stage not in ("demo", "train", "accuracy")}
+
+
+@pytest.mark.parametrize(("share", "models"), [(False, 2), (True, 1)])
+def test_datasets_share_a_model_when_told(two: Workflow, share: bool, models: int) -> None:
+    planned = two.planned(register={"method": "network"}, train={"share": share})
+    later = ["register", "place", "mosaic", "report"]
+    assert planned == {"train": models, **dict.fromkeys(later, 2)}
+
+
+def test_threads_and_device_come_from_the_command_line_and_rerun_nothing(demo: tuple[Workflow, str]) -> None:
+    options = ["--set-resources", "train:device=cpu", "register:device=cpu", "--set-threads", "mosaic=1"]
+    assert demo[0].planned(*options) == {}
+    result = demo[0]("--dry-run", "--printshellcmds", "--forcerun", "train", *options)
+    assert result.stdout.count("--device cpu") == 2
+    assert result.stdout.count("--threads 1") == 1
+
+
+# What runs again
+
+
+def test_nothing_changed(demo: tuple[Workflow, str], two: Workflow) -> None:
+    assert demo[0].planned() == {}
+    assert two.planned() == {}
+
+
+def test_everything_touched(demo: tuple[Workflow, str], two: Workflow, tmp_path: Path) -> None:
+    for number, workflow in enumerate([demo[0], two]):
+        copy = workflow.copy(tmp_path / str(number))
+        inputs = [*copy.folder.glob("in/*/*.tif"), *copy.folder.glob("results/demo/tiles/*.tif")]
+        assert len(inputs) in (5, 6)
+        for path in [*inputs, *copy.repository.rglob("*.*")]:
+            path.touch()
+        assert copy.planned() == {}
+
+
+def test_another_working_directory(demo: tuple[Workflow, str], tmp_path: Path) -> None:
+    assert demo[0].planned(cwd=tmp_path) == {}
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "stages"),
+    [
+        ("demo", "seed", 2, ["demo"]),
+        ("tiles", "pixel_size", 0.5, ["tiles"]),
+        ("illumination", "correct", False, ["illumination"]),
+        ("pairs", "search", 0.4, ["pairs"]),
+        ("train", "steps", 3, ["train"]),
+        ("register", "false_positives", 0.02, ["register"]),
+        ("place", "stage_weight", 2.0, ["place"]),
+        ("mosaic", "interpolation", 3, ["mosaic"]),
+        ("report", "overview", 800, ["report"]),
+    ],
+)
+def test_a_setting_reruns_its_stage_and_those_after(
+    demo: tuple[Workflow, str], section: str, key: str, value: object, stages: list[str]
+) -> None:
+    assert demo[0].planned(**{section: {key: value}}) == since(*stages)
+
+
+def test_comments_and_order_of_the_config(
+    demo: tuple[Workflow, str], repository: Path, edit: Callable[[str, str], None]
+) -> None:
+    tree = yaml.safe_load((repository / "config.yaml").read_text())
+    turned = {name: dict(reversed(part.items())) for name, part in reversed(tree.items())}
+    edit("config.yaml", "# another comment\n" + yaml.safe_dump(turned, sort_keys=False))
+    assert demo[0].planned() == {}
+
+
+@pytest.mark.parametrize(
+    ("module", "stages"),
+    [
+        ("__main__", []),
+        ("demo", ["demo"]),
+        ("layout", ["tiles"]),
+        ("network", ["train", "register"]),
+        ("correlation", ["train", "register"]),  # which import it through others
+        ("place", ["place"]),
+        ("mosaic", ["mosaic"]),
+        ("accuracy", ["accuracy"]),
+        ("tables", [stage for stage in FLOW if stage != "train"]),
+    ],
+)
+def test_an_edited_module_reruns_the_stages_that_import_it(
+    demo: tuple[Workflow, str],
+    repository: Path,
+    edit: Callable[[str, str], None],
+    module: str,
+    stages: list[str],
+) -> None:
+    edit(f"dlir/{module}.py", (repository / "dlir" / f"{module}.py").read_text() + "# edited\n")
+    assert demo[0].planned() == since(*stages)
+
+
+def test_a_tile_edited_in_place_reruns_its_dataset(two: Workflow, tmp_path: Path) -> None:
+    copy = two.copy(tmp_path / "copy")
+    path = copy.folder / "in" / "grid" / "1_0.tif"
+    pixels = tifffile.imread(path)
+    pixels[5, 5] += 1
+    tifffile.imwrite(path, pixels)
+    expected = since("tiles")
+    assert copy.planned() == {stage: 1 for stage in expected if stage not in ("train", "accuracy")}
+
+
+# What stops it before any job
+
+
+def nothing_ran(result: subprocess.CompletedProcess[str], folder: Path) -> bool:
+    unstarted = not (folder / "results").exists() and "Job stats" not in result.stdout
+    return unstarted and result.returncode == 1 and "Traceback" not in result.stdout + result.stderr
+
+
+def test_a_typo_is_named(repository: Path, tmp_path: Path) -> None:
+    result = Workflow(repository, tmp_path, SMALL)(train={"step": 3}, mosiac={"chunk": 64})
+    assert nothing_ran(result, tmp_path)
+    assert "error: the settings are not right:\n" in result.stderr
+    assert "  train.step: unknown key" in result.stderr
+    assert "  mosiac: unknown key" in result.stderr
+
+
+def test_no_tile_found(repository: Path, tmp_path: Path) -> None:
+    result = Workflow(repository, tmp_path, {"datasets": {"grid": GRID}})()
+    assert nothing_ran(result, tmp_path)
+    assert "error: no tile found: images is in/grid/{row}_{col}.tif" in result.stderr
+
+
+def test_a_damaged_tile_stops_the_first_stage(repository: Path, tmp_path: Path) -> None:
+    write_tiles(tmp_path)
+    path = tmp_path / "in" / "grid" / "1_1.tif"
+    path.write_bytes(path.read_bytes()[:4000])
+    result = Workflow(repository, tmp_path, {"datasets": {"grid": GRID}, **PHASE})()
+    assert result.returncode == 1
+    printed = result.stdout + result.stderr
+    assert "tiles: error: the tiles cannot be used:\n  in/grid/1_1.tif: is damaged" in printed
+    assert "Traceback" not in printed
+    assert [path.name for path in tmp_path.glob("results/grid/*")] == ["logs"]
