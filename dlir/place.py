@@ -7,8 +7,8 @@ The places t minimise
     sum over pairs  rho((t_j - t_i - d_ij)' C^-1 (t_j - t_i - d_ij))  +  w sum over tiles  |t - M s|^2 / sigma^2
 
 where sigma is the stage's error, measured by how far the pairs' offsets lie from M times the stage's. rho is the bounded
-loss of Geman and McClure, reached from a nearly quadratic one in steps (graduated non-convexity; Yang et al. 2020,
-arXiv 1909.08605), so that wrong pairs lose their weight. The frame of the mosaic is the camera's: tiles are not turned.
+loss of Geman and McClure, reached in steps from a wide one about the stage's places (graduated non-convexity; Yang et al.
+2020, arXiv 1909.08605), so that wrong pairs lose their weight. The frame of the mosaic is the camera's: tiles are not turned.
 """
 
 import logging
@@ -29,6 +29,8 @@ Array = NDArray[np.float64]
 FLOOR = 0.03  # px: no pair is known better than this
 INLIER = 3.0  # deviations: beyond, a pair counts for little
 ROUNDS = 40
+COOLING = 0.85  # of the tolerance, each round
+CHI2_MEDIAN = 2 * np.log(2)  # of two degrees of freedom
 DEFAULT_STAGE_ERROR = 5.0  # px, where no pair measures it
 
 
@@ -38,7 +40,7 @@ class Offsets(NamedTuple):
     i: NDArray[np.int64]
     j: NDArray[np.int64]
     offset: Array  # (n, 2) px
-    precision: Array  # (n, 2, 2) 1/px^2
+    covariance: Array  # (n, 2, 2) px^2
     stage: Array  # (n, 2) px, the same in the stage's frame
 
 
@@ -47,9 +49,8 @@ def place(tiles: Path, affines: Path, output: Path, *, settings: Place) -> None:
     table, pairs = tables.read(tiles, tables.TILES), tables.read(affines, tables.AFFINES)
     stage = table[["y", "x"]].to_numpy()
     offsets = _offsets(table, pairs[pairs["accepted"]])
-    to_camera, error = stage_map(offsets)
+    places, to_camera, error = solve(offsets, stage, settings.stage_weight)
     _describe(to_camera, error, offsets)
-    places = solve(offsets, stage @ to_camera.T, error / np.sqrt(settings.stage_weight))
     residual = np.linalg.norm(places[offsets.j] - places[offsets.i] - offsets.offset, axis=1)
     tables.write(_table(table, places - places.min(axis=0), offsets, residual), tables.PLACEMENT, output)
     if len(residual):
@@ -63,52 +64,58 @@ def _offsets(tiles: pd.DataFrame, pairs: pd.DataFrame) -> Offsets:
     offset = affine.apply(affine.from_table(pairs), centre[:, None])[:, 0] - centre
     covariance = pairs[["var_y", "cov_yx", "cov_yx", "var_x"]].to_numpy().reshape(-1, 2, 2)
     places = tiles[["y", "x"]].to_numpy()
-    precision = np.asarray(np.linalg.inv(covariance + FLOOR**2 * np.eye(2)), np.float64)
-    return Offsets(i, j, offset, precision, places[j] - places[i])
+    return Offsets(i, j, offset, covariance + FLOOR**2 * np.eye(2), places[j] - places[i])
 
 
 def stage_map(offsets: Offsets) -> tuple[Array, float]:
     """The map M (2, 2) from stage to camera, and the stage's error, px: the deviation of one coordinate of a tile."""
-    turned = np.eye(2)
-    error = DEFAULT_STAGE_ERROR
+    to_camera, error = np.eye(2), DEFAULT_STAGE_ERROR
     for _ in range(ROUNDS if len(offsets.i) else 0):
-        residual = offsets.offset - offsets.stage @ turned.T
-        size = np.linalg.norm(residual, axis=1)
+        size = np.linalg.norm(offsets.offset - offsets.stage @ to_camera.T, axis=1)
         # the median length of a normal vector in the plane is 1.18 deviations; an offset has the errors of two tiles
-        error = max(float(np.median(size)) / 1.18 / np.sqrt(2), FLOOR)
+        error = max(float(np.median(size)) / np.sqrt(CHI2_MEDIAN) / np.sqrt(2), FLOOR)
         weight = 1 / (1 + (size / (2 * INLIER * error)) ** 2) ** 2
-        # a turn of more than a few degrees is none: the identity is worth one pair
-        design = offsets.stage * np.sqrt(weight)[:, None]
-        ridge = np.median(np.abs(offsets.stage).max(axis=1)) ** 2 * 1e-3
-        rest = (offsets.offset - offsets.stage) * np.sqrt(weight)[:, None]
-        turned = np.eye(2) + np.linalg.solve(design.T @ design + ridge * np.eye(2), design.T @ rest).T
-    return turned, error
+        to_camera = _linear_map(offsets.stage, offsets.offset, weight)
+    return to_camera, error
 
 
-def solve(offsets: Offsets, prior: Array, deviation: float) -> Array:
-    """The places (n, 2) of the tiles; `prior` (n, 2) is where the stage says, to `deviation` px.
+def _linear_map(source: Array, target: Array, weight: Array) -> Array:
+    """The matrix (2, 2) that takes source (n, 2) to target; the identity along an axis on which source has no extent."""
+    design = source * weight[:, None]
+    ridge = 1e-3 * max(float(np.trace(design.T @ source)), 1.0) / len(source)
+    return np.asarray(np.eye(2) + np.linalg.solve(design.T @ source + ridge * np.eye(2), design.T @ (target - source)).T)
 
-    The bound of the loss shrinks from the stage's error to INLIER deviations of the pairs, whose covariance is scaled by the
-    residuals themselves: a network may be too sure.
+
+def solve(offsets: Offsets, stage: Array, stage_weight: float = 1.0) -> tuple[Array, Array, float]:
+    """The places (n, 2) of the tiles, px, from the pairs and the stage's places (n, 2) with the weight w.
+
+    In each round a pair's covariance is widened by a tolerance, which falls from the stage's error to nothing, and scaled so
+    that the median residual is as large as it says: a network may be too sure. The map of the stage is fitted again to the
+    places of the round, since over the whole grid it shows far better than in single pairs.
+
+    Returns:
+        the places, the map M (2, 2) from stage to camera, and the stage's error, px.
     """
-    count = len(prior)
-    weight = np.ones(len(offsets.i))
-    scale, bound = 1.0, np.inf
-    places = prior
-    for step in range(ROUNDS if len(offsets.i) else 0):
-        places = _least_squares(offsets, weight / scale, prior, deviation, count)
+    to_camera, error = stage_map(offsets)
+    prior = stage @ to_camera.T
+    places, tolerance = prior, np.sqrt(2) * error
+    for _ in range(ROUNDS if len(offsets.i) else 0):
         residual = places[offsets.j] - places[offsets.i] - offsets.offset
-        square = np.einsum("ni,nij,nj->n", residual, offsets.precision, residual)
-        scale = max(1.0, float(np.median(square)) / (2 * np.log(2)))
-        square = square / scale
-        bound = INLIER**2 if step > ROUNDS // 2 else max(float(square.max()) * 0.7**step, INLIER**2)
-        weight = (bound / (bound + square)) ** 2
-    return places
+        precision = np.linalg.inv(offsets.covariance + tolerance**2 * np.eye(2))
+        square = np.einsum("ni,nij,nj->n", residual, precision, residual)
+        scale = max(1.0, float(np.median(square)) / CHI2_MEDIAN)
+        weight = (INLIER**2 / (INLIER**2 + square / scale)) ** 2
+        places = _least_squares(offsets, precision * (weight / scale)[:, None, None], prior, error / np.sqrt(stage_weight))
+        middle, seen = stage.mean(axis=0), places.mean(axis=0)
+        to_camera = _linear_map(stage - middle, places - seen, np.ones(len(stage)))
+        prior = seen + (stage - middle) @ to_camera.T
+        tolerance *= COOLING
+    return places, to_camera, error
 
 
-def _least_squares(offsets: Offsets, weight: Array, prior: Array, deviation: float, count: int) -> Array:
-    """One weighted solve of the normal equations: blocks of 2 x 2 for each tile and pair."""
-    blocks = offsets.precision * weight[:, None, None]
+def _least_squares(offsets: Offsets, blocks: Array, prior: Array, deviation: float) -> Array:
+    """One solve of the normal equations, with the weight (n, 2, 2) of each pair; a block of 2 x 2 for each tile and pair."""
+    count = len(prior)
     pull = np.einsum("nij,nj->ni", blocks, offsets.offset)
     tile = np.arange(count)
     anchor = np.broadcast_to(np.eye(2) / deviation**2, (count, 2, 2))

@@ -66,7 +66,7 @@ def _register(pairs: pd.DataFrame, planes: Planes, method: Method, device: torch
     """The pairs with affine, covariance, scores and confidence, in their own order."""
     work = progress(batches(pairs, planes, BATCH, device), what)
     done = [_rows(batch, method(batch.fixed, batch.moving, batch.search, batch.centre)) for batch in work]
-    return pd.concat(done).sort_index() if done else pd.DataFrame(columns=list(tables.AFFINES.columns))
+    return pd.concat(done).sort_index() if done else pd.DataFrame(columns=[*tables.AFFINES.columns, "inside"])
 
 
 def _rows(batch: Batch, estimate: Estimate) -> pd.DataFrame:

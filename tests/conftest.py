@@ -1,14 +1,20 @@
 """What several tests need: datasets of small synthetic tiles, and the real ones of ../shared where they are."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
+from numpy.typing import NDArray
+from specimens import Specimen
 
-from dlir.settings import Dataset
+from dlir import tables
+from dlir.pairs import pairs
+from dlir.settings import Dataset, Pairs
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
@@ -46,3 +52,61 @@ def write_tiles(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / "in"
 
     return write
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The tables of a small grid of tiles, and the truth about it."""
+
+    tiles: Path
+    illumination: Path
+    pairs: Path
+    truth: NDArray[np.float64]  # (n, 2, 3) tile px to specimen px
+    size: tuple[int, int]
+    blank: tuple[int, ...] = ()
+
+
+def make_grid(folder: Path, rows: int, cols: int, noise: float, blank: tuple[int, ...] = (), side: int = 160) -> Grid:
+    """Tiles of 160 px with 20 % overlap, a stage error of 4 px and a camera turned by half a degree."""
+    specimen, rng = Specimen(1, waves=200, shortest=5.0), np.random.default_rng(2)
+    angle = np.deg2rad(0.5)
+    camera = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    listed, truth = [], []
+    for tile in range(rows * cols):
+        stage = np.array(divmod(tile, cols)) * 0.8 * side
+        truth.append(np.c_[camera, stage + rng.uniform(-4, 4, 2)])
+        light = 1000 + (0 if tile in blank else 30) * specimen.tile(truth[-1], side, side)
+        pixels = np.rint(light + noise * rng.standard_normal(light.shape)).astype(np.uint16)
+        tifffile.imwrite(folder / f"{tile}.tif", pixels)
+        listed.append({"tile": tile, "path": str(folder / f"{tile}.tif"), "row": tile // cols, "col": tile % cols,
+                       "y": stage[0], "x": stage[1], "height": side, "width": side, "channels": 1, "dtype": "uint16",
+                       "pixel_size": None, "sha256": "0"})  # fmt: skip
+    tables.write(pd.DataFrame(listed), tables.TILES, folder / "tiles.csv")
+    pairs(folder / "tiles.csv", folder / "pairs.csv", settings=Pairs(search=0.5, min_overlap=8))
+    flat = np.ones((1, side, side), np.float32)
+    tifffile.imwrite(folder / "flat.tif", flat, metadata={"axes": "CYX"}, photometric="minisblack")
+    return Grid(folder / "tiles.csv", folder / "flat.tif", folder / "pairs.csv", np.array(truth), (side, side), blank)
+
+
+@pytest.fixture(scope="session")
+def grid(tmp_path_factory: pytest.TempPathFactory) -> Grid:
+    """3 x 3 tiles with little noise."""
+    return make_grid(tmp_path_factory.mktemp("grid"), 3, 3, noise=3.0)
+
+
+@pytest.fixture(scope="session")
+def noisy_grid(tmp_path_factory: pytest.TempPathFactory) -> Grid:
+    """3 x 3 tiles with twice as much noise as signal."""
+    return make_grid(tmp_path_factory.mktemp("noisy"), 3, 3, noise=400.0)
+
+
+@pytest.fixture(scope="session")
+def blank_grid(tmp_path_factory: pytest.TempPathFactory) -> Grid:
+    """3 x 3 tiles of which two show nothing."""
+    return make_grid(tmp_path_factory.mktemp("blank"), 3, 3, noise=3.0, blank=(0, 5))
+
+
+@pytest.fixture(scope="session")
+def one_tile(tmp_path_factory: pytest.TempPathFactory) -> Grid:
+    """A single tile."""
+    return make_grid(tmp_path_factory.mktemp("one"), 1, 1, noise=3.0)

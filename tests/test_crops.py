@@ -1,0 +1,56 @@
+"""Windows cut from tiles, corrected, in batches of one size, with the shift that the stage expects."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+import torch
+
+from dlir.crops import Planes, batches
+
+FLAT = np.linspace(0.5, 1.5, 40)[None, None] * np.ones((1, 32, 40), np.float32)
+
+
+@pytest.fixture
+def planes(tmp_path: Path) -> Planes:
+    """Two tiles that are a slope in x and in y before the camera's pattern is applied."""
+    y, x = np.mgrid[:32, :40].astype(np.float32)
+    for name, tile in (("a", 100 + x), ("b", 100 + y)):
+        tifffile.imwrite(tmp_path / f"{name}.tif", (tile * FLAT[0]).astype(np.float32))
+    tifffile.imwrite(tmp_path / "flat.tif", FLAT.astype(np.float32), metadata={"axes": "CYX"}, photometric="minisblack")
+    table = pd.DataFrame({"tile": [3, 9], "path": [str(tmp_path / "a.tif"), str(tmp_path / "b.tif")]})
+    return Planes(table, tmp_path / "flat.tif")
+
+
+def row(pair: int, width: int, nominal: tuple[float, float]) -> dict[str, object]:
+    return {"pair": pair, "fixed": 3, "moving": 9, "side": "right", "fixed_y": 0, "fixed_x": 40 - width, "moving_y": 0,
+            "moving_x": 0,
+            "height": 32, "width": width, "nominal_y": nominal[0], "nominal_x": nominal[1], "search": 6.0}  # fmt: skip
+
+
+def test_windows_are_cut_where_the_table_says_without_the_pattern(planes: Planes) -> None:
+    (batch,) = batches(pd.DataFrame([row(0, 16, (0, 30))]), planes, 4, torch.device("cpu"))
+    slope = np.arange(16) - 7.5
+    assert batch.fixed[0, 0, 5].numpy() == pytest.approx(slope / slope.std(), abs=1e-3)
+    assert np.ptp(batch.moving[0, 0].numpy(), axis=1).max() < 1e-3
+
+
+def test_the_expected_shift_is_that_of_the_stage(planes: Planes) -> None:
+    (batch,) = batches(pd.DataFrame([row(0, 16, (1.0, 30.0))]), planes, 4, torch.device("cpu"))
+    assert batch.centre == (-1.0, -6.0)  # fixed px (y, 24 + x) lies at moving px (y - 1, x - 6)
+    assert batch.search == 6.0
+
+
+def test_the_search_grows_with_what_the_stage_says_differently(planes: Planes) -> None:
+    (batch,) = batches(pd.DataFrame([row(0, 16, (0, 28)), row(1, 16, (0, 32))]), planes, 4, torch.device("cpu"))
+    assert batch.centre == (0.0, -6.0) and batch.search == 8.0
+
+
+def test_batches_hold_one_size_and_no_more_than_asked(planes: Planes) -> None:
+    rows = pd.DataFrame([row(i, 16 if i % 2 else 24, (0, 30)) for i in range(10)])
+    found = list(batches(rows, planes, 3, torch.device("cpu")))
+    assert [len(batch.rows) for batch in found] == [3, 2, 3, 2]
+    assert all(batch.fixed.shape[2:] == (32, batch.rows["width"].iloc[0]) for batch in found)
+    assert sorted(pair for batch in found for pair in batch.rows["pair"]) == list(range(10))

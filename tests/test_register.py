@@ -1,0 +1,81 @@
+"""Registration of a small grid whose truth is known: affines, uncertainty and verdicts."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import Grid
+
+from dlir import affine, network, tables
+from dlir.network import CorrelationNetwork
+from dlir.register import register
+from dlir.settings import Register
+
+
+def run(grid: Grid, folder: Path, method: str = "network") -> pd.DataFrame:
+    settings = Register(method=method, false_positives=0.01, seed=1)  # type: ignore[arg-type]
+    torch.manual_seed(0)
+    network.save(CorrelationNetwork(), {}, folder / "model.pt")
+    model = folder / "model.pt" if method == "network" else None
+    register(grid.tiles, grid.illumination, grid.pairs, folder / "affines.csv", model=model, settings=settings, device="cpu")
+    return tables.read(folder / "affines.csv", tables.AFFINES)
+
+
+def errors(found: pd.DataFrame, grid: Grid) -> np.ndarray:
+    """The distance (n,), px, of the true from the found place of each overlap's centre in the fixed tile."""
+    centre = found[["centre_y", "centre_x"]].to_numpy()[:, None]
+    fixed, moving = (grid.truth[found[column]] for column in ("fixed", "moving"))
+    true = affine.apply(affine.compose(affine.invert(fixed), moving), centre)
+    return np.linalg.norm(affine.apply(affine.from_table(found), centre) - true, axis=-1)[:, 0]
+
+
+@pytest.mark.parametrize(("method", "bound"), [("network", 0.3), ("phase", 2.0)])
+def test_pairs_are_found(grid: Grid, tmp_path: Path, method: str, bound: float) -> None:
+    found = run(grid, tmp_path, method)
+    assert (found["method"] == method).all()
+    assert found["accepted"].mean() > 0.8
+    assert np.median(errors(found, grid)) < bound
+    assert (found["score_after"] > found["score_before"]).mean() > 0.8
+
+
+def test_the_centre_lies_in_the_overlap(grid: Grid, tmp_path: Path) -> None:
+    found = run(grid, tmp_path)
+    centre = found[["centre_y", "centre_x"]].to_numpy()[:, None]
+    through = affine.apply(affine.from_table(found), centre)[:, 0]
+    size = np.array(grid.size)
+    across = np.where(found["side"] == "down", 0, 1)
+    rows = np.arange(len(found))
+    # as far from the moving tile's near edge as from the fixed tile's far edge
+    near, far = centre[rows, 0, across], (size - 1)[across] - through[rows, across]
+    assert near == pytest.approx(far, abs=1.5)
+
+
+def test_the_variance_is_that_of_the_errors(noisy_grid: Grid, tmp_path: Path) -> None:
+    found = run(noisy_grid, tmp_path)
+    right = errors(found, noisy_grid) < 3
+    told = np.sqrt((found["var_y"] + found["var_x"])[right])
+    assert 0.1 < np.median(errors(found, noisy_grid)[right] / told) < 30
+
+
+def test_tiles_without_content_are_rejected_and_say_why(blank_grid: Grid, tmp_path: Path) -> None:
+    found = run(blank_grid, tmp_path)
+    blank = found["fixed"].isin(blank_grid.blank) | found["moving"].isin(blank_grid.blank)
+    assert not found.loc[blank, "accepted"].any()
+    assert found.loc[blank, "reason"].str.contains("NCC below|outside").all()
+    assert found.loc[~blank, "accepted"].mean() > 0.5
+
+
+def test_one_tile_has_an_empty_table(one_tile: Grid, tmp_path: Path) -> None:
+    assert run(one_tile, tmp_path).empty
+
+
+def test_the_network_needs_a_model(grid: Grid, tmp_path: Path) -> None:
+    settings = Register(method="network", false_positives=0.01, seed=1)
+    with pytest.raises(network.ModelError, match=r"register\.method"):
+        register(grid.tiles, grid.illumination, grid.pairs, tmp_path / "affines.csv", settings=settings)
+
+
+def test_the_same_inputs_give_the_same_table(grid: Grid, tmp_path: Path) -> None:
+    pd.testing.assert_frame_equal(run(grid, tmp_path), run(grid, tmp_path))

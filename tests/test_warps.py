@@ -1,0 +1,61 @@
+"""Known warps: the truth that comes with them is true, and their noise is independent."""
+
+import numpy as np
+import pytest
+import torch
+from specimens import Specimen
+
+from dlir import warps
+from dlir.similarity import alignment_ncc
+from dlir.warps import Shape
+
+SHAPE = Shape(32, 128, 8.0, (-12.0, 0.0))
+
+
+def source(noise: float, count: int = 3, size: int = 256) -> warps.Specimen:
+    rng = np.random.default_rng(0)
+    at = np.array([[1, 0, 0], [0, 1, 0]], float)
+    planes = [
+        (1000 + 50 * Specimen(seed).tile(at, size, size) + noise * rng.standard_normal((size, size))).astype(np.float32)
+        for seed in range(count)
+    ]
+    return warps.specimen(planes, torch.device("cpu"))
+
+
+def known(noise: float, seed: int = 0, count: int = 16) -> warps.Known:
+    return warps.known_pairs(source(noise), SHAPE, count, torch.Generator().manual_seed(seed))
+
+
+def test_the_known_affine_aligns_the_crops() -> None:
+    pairs = known(noise=0)
+    beside = pairs.affine + torch.tensor([[0, 0, 1.5], [0, 0, 1.5]])
+    right = alignment_ncc(pairs.fixed, pairs.moving, pairs.affine)
+    assert (right > alignment_ncc(pairs.fixed, pairs.moving, beside)).float().mean() == 1
+    assert right.median() > 0.8
+
+
+def test_warps_stay_within_the_search_window() -> None:
+    shift = known(noise=0, count=64).affine[:, :, 2] - torch.tensor(SHAPE.centre)
+    assert shift.abs().max() <= SHAPE.search
+    assert shift.abs().max() > 0.8 * SHAPE.search
+
+
+def test_noise_alone_does_not_match() -> None:
+    rng = np.random.default_rng(0)
+    planes = [rng.normal(1000, 30, (256, 256)).astype(np.float32) for _ in range(3)]
+    pairs = warps.known_pairs(warps.specimen(planes, torch.device("cpu")), SHAPE, 32, torch.Generator().manual_seed(0))
+    assert alignment_ncc(pairs.fixed, pairs.moving, pairs.affine).mean().abs() < 0.05
+
+
+def test_the_same_seed_gives_the_same_pairs() -> None:
+    assert all(torch.equal(a, b) for a, b in zip(known(5.0, seed=4), known(5.0, seed=4), strict=True))
+    assert not torch.equal(known(5.0, seed=4).fixed, known(5.0, seed=5).fixed)
+
+
+@pytest.mark.parametrize(("offset", "slope"), [(400.0, 0.0), (0.0, 2.0)])
+def test_the_noise_is_measured(offset: float, slope: float) -> None:
+    rng = np.random.default_rng(0)
+    light = 500 + 300 * np.sin(np.linspace(0, 6, 256))[:, None] * np.ones((1, 256))
+    plane = light + rng.standard_normal(light.shape) * np.sqrt(offset + slope * light)
+    found = warps.noise_variance(plane.astype(np.float32))
+    assert found[0] + found[1] * 500 == pytest.approx(offset + slope * 500, rel=0.35)
