@@ -137,8 +137,8 @@ def _table(pairs: pd.DataFrame, source: str) -> str:
 
 def _overview(store: Path, placed: pd.DataFrame, shape: tuple[int, ...], longest: int) -> Figure:
     """The mosaic with the outlines and the numbers of its tiles (y, x), at most `longest` px if the pyramid has that."""
-    count = len(list(zarr.open_group(store, mode="r").array_keys()))
-    levels = [zarr.open_array(store / str(index), mode="r") for index in range(count)]
+    described = zarr.open_group(store, mode="r").attrs.asdict()["ome"]["multiscales"][0]["datasets"]
+    levels = [zarr.open_array(store / dataset["path"], mode="r") for dataset in described]
     index = next((i for i, level in enumerate(levels) if max(level.shape[-2:]) <= longest), len(levels) - 1)
     pixels = np.asarray(levels[index][...])
     pixels = pixels if pixels.ndim == 3 else pixels[None]
@@ -173,10 +173,11 @@ def _overview(store: Path, placed: pd.DataFrame, shape: tuple[int, ...], longest
 
 
 def _seam(listed: pd.DataFrame, placed: pd.DataFrame, accepted: pd.DataFrame, flat: Plane) -> str:
-    """The pair that the stage placed worst, among those half whose match is the clearest, before and after."""
+    """The pair that the stage placed worst, among those quarter whose match is the surest, before and after."""
     if accepted.empty:
         return "<p>No pair was accepted, so there is none to show.</p>"
-    clear = accepted[accepted["score_after"] >= accepted["score_after"].median()]
+    variance = accepted["var_y"] + accepted["var_x"]
+    clear = accepted[variance <= variance.quantile(0.25)]
     places = listed.set_index("tile")[["y", "x"]]
     nominal = places.loc[clear["moving"]].to_numpy() - places.loc[clear["fixed"]].to_numpy()
     centres = clear[["centre_y", "centre_x"]].to_numpy()
@@ -203,7 +204,7 @@ def _seam(listed: pd.DataFrame, placed: pd.DataFrame, accepted: pd.DataFrame, fl
     words = (
         f"<p>Tiles {pair['fixed']} and {pair['moving']}, {side} px at full zoom around the middle of their overlap, blended. "
         f"Registration moved tile {pair['moving']} by {moved[worst][0]:+.1f} px in y and {moved[worst][1]:+.1f} px in x."
-        " Of the clearest matches, this one is furthest from where the stage says.</p>"
+        " Of the surest matches, this one is furthest from where the stage says.</p>"
     )
     return words + _picture(figure, "The seam before and after", "wide")
 
