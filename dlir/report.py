@@ -18,6 +18,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
+from ome_zarr_models.v05.image import Image as ImageModel
 
 from dlir import affine, images, tables
 from dlir.fusion import Region, fuse
@@ -137,8 +138,8 @@ def _table(pairs: pd.DataFrame, source: str) -> str:
 
 def _overview(store: Path, placed: pd.DataFrame, shape: tuple[int, ...], longest: int) -> Figure:
     """The mosaic with the outlines and the numbers of its tiles (y, x), at most `longest` px if the pyramid has that."""
-    described = zarr.open_group(store, mode="r").attrs.asdict()["ome"]["multiscales"][0]["datasets"]
-    levels = [zarr.open_array(store / dataset["path"], mode="r") for dataset in described]
+    described = ImageModel.from_zarr(zarr.open_group(store, mode="r")).ome_attributes.multiscales[0].datasets
+    levels = [zarr.open_array(store / dataset.path, mode="r") for dataset in described]
     index = next((i for i, level in enumerate(levels) if max(level.shape[-2:]) <= longest), len(levels) - 1)
     pixels = np.asarray(levels[index][...])
     pixels = pixels if pixels.ndim == 3 else pixels[None]
