@@ -18,10 +18,12 @@ STAGES = {
     "pairs": "List the neighbours and the windows in which they overlap.",
     "train": "Train the registration network on the tiles themselves.",
     "register": "Find the affine of each pair of neighbours.",
+    "selfcheck": "Measure registration on crops of the tiles under known affines.",
     "place": "Place all tiles from the affines of the pairs.",
     "mosaic": "Fuse the placed tiles into one OME-Zarr image.",
     "accuracy": "Compare a placement with one known to be right.",
     "report": "Write the page with the pictures and the residuals.",
+    "pretrain": "Train the generic weights that come with the package; no stage of the workflow.",
 }
 
 

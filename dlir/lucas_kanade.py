@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dlir.similarity import grid, sample, transform
+from dlir.similarity import grid, masked_ncc, sample, transform
 
 DEVIATIONS = (0.011, 0.007, 0.002, 0.002)  # of rotation (rad), scale, aspect, shear between two tiles
 BASIS = ((0.0, 1.0, -1.0, 0.0), (1.0, 0.0, 0.0, 1.0), (1.0, 0.0, 0.0, -1.0), (0.0, 1.0, 1.0, 0.0))  # in yy, yx, xy, xx
@@ -25,11 +25,14 @@ def gradients(features: Tensor) -> tuple[Tensor, Tensor]:
     return y, F.pad((features[..., 2:] - features[..., :-2]) / 2, (1, 1))
 
 
-def refine(fixed: Tensor, moving: Tensor, affine: Tensor, stride: int, steps: int, prior: Tensor) -> tuple[Tensor, Tensor]:
+def refine(
+    fixed: Tensor, moving: Tensor, affine: Tensor, stride: int, steps: int, prior: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """Refine affines (b, 2, 3), fixed px to moving px about the centres, on maps (b, c, h, w) of one cell every `stride` px.
 
     Returns:
-        the affines, and the information (b, 6, 6) on the entries (yy, yx, y0, xy, xx, x0), from one over their variance.
+        the affines, the information (b, 6, 6) on their entries (yy, yx, y0, xy, xx, x0), which is the inverse of their
+        covariance, and the NCC (b,) of the features in the overlap before the last step.
     """
     height, width = fixed.shape[-2:]
     points, half = grid(height, width, fixed.device), (width - 1) / 2
@@ -64,7 +67,7 @@ def refine(fixed: Tensor, moving: Tensor, affine: Tensor, stride: int, steps: in
         enough = (mask.mean((1, 2, 3)) > LEAST_OVERLAP).view(-1, 1, 1)
         cells = torch.where(enough, _without(cells, step), cells)
     pixels = torch.cat([cells[:, :, :2], cells[:, :, 2:] * stride], -1)
-    return pixels, information / (scale[:, None] * scale)
+    return pixels, information / (scale[:, None] * scale), masked_ncc(fixed, seen, mask)
 
 
 def _precision(like: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """All tiles placed at once from the pairs: a robust, weighted, sparse least squares with the stage as a weak prior.
 
-A pair measures the offset d = t_moving - t_fixed of two tiles at the middle of their overlap, with covariance C. The stage
-says where each tile lies, s, in its own frame, which is turned and scaled against the camera by one map M for the dataset.
-The places t minimise
+A pair measures the offset d = t_moving - t_fixed of two tiles at the middle of their overlap, with covariance C, widened by
+one over the probability that it is right. The stage says where each tile lies, s, in its own frame, which is turned and
+scaled against the camera by one map M for the dataset. The places t minimise
 
     sum over pairs  rho((t_j - t_i - d_ij)' C^-1 (t_j - t_i - d_ij))  +  w sum over tiles  |t - M s|^2 / sigma^2
 
@@ -63,8 +63,9 @@ def _offsets(tiles: pd.DataFrame, pairs: pd.DataFrame) -> Offsets:
     centre = pairs[["centre_y", "centre_x"]].to_numpy()
     offset = affine.apply(affine.from_table(pairs), centre[:, None])[:, 0] - centre
     covariance = pairs[["var_y", "cov_yx", "cov_yx", "var_x"]].to_numpy().reshape(-1, 2, 2)
+    covariance = (covariance + FLOOR**2 * np.eye(2)) / pairs["confidence"].to_numpy()[:, None, None]
     places = tiles[["y", "x"]].to_numpy()
-    return Offsets(i, j, offset, covariance + FLOOR**2 * np.eye(2), places[j] - places[i])
+    return Offsets(i, j, offset, covariance, places[j] - places[i])
 
 
 def stage_map(offsets: Offsets) -> tuple[Array, float]:

@@ -1,9 +1,9 @@
 """The affine of each pair, how sure it is, and whether it is accepted.
 
 Every pair is registered at its nominal offset, within its search window. Whether the answer is right is judged by the NCC
-of the two crops after it, against what chance and the camera's own pattern reach: as many pairs of tiles that are no
-neighbours, and so cannot match, are registered in the same windows. A pair is accepted when it scores better than all but
-`false_positives` of those.
+of the two crops after it and by the method's own word, against what chance and the camera's pattern reach: pairs of tiles
+that are no neighbours, and so cannot match, are registered in the same windows (`confidence.py`). A pair is accepted when
+it is right with a probability of at least `accept`.
 """
 
 import logging
@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import logit
 
 from dlir import affine, tables
+from dlir.confidence import probability
 from dlir.crops import Batch, Planes, batches, displacement
 from dlir.network import Estimate, ModelError, choose_device, load
 from dlir.phase import phase
@@ -28,7 +29,6 @@ log = logging.getLogger(__name__)
 BATCH = 16
 STRANGERS = 64  # pairs that cannot match: enough for a threshold, fewer than most data sets have pairs
 TRIES = 4  # times as many are drawn, since some turn out to be neighbours
-LEAST_SCORE = 0.1  # NCC below which no pair is accepted, however unlike the strangers are
 
 Method = Callable[[torch.Tensor, torch.Tensor, float, tuple[float, float]], Estimate]
 
@@ -58,7 +58,8 @@ def register(
     strangers = _register(_strangers(rows, table, settings.seed), planes, method, place, "registering pairs that cannot match")
     found = _judge(found, strangers, settings)
     tables.write(found.assign(method=settings.method), tables.AFFINES, output)
-    log.info("%d of %d pairs accepted", int(found["accepted"].sum()), len(found))
+    counts = int(found["accepted"].sum()), len(found), len(strangers)
+    log.info("%d of %d pairs accepted, calibrated on %d pairs that cannot match", *counts)
 
 
 @torch.no_grad()
@@ -124,16 +125,15 @@ def _strangers(pairs: pd.DataFrame, tiles: pd.DataFrame, seed: int) -> pd.DataFr
 
 
 def _judge(found: pd.DataFrame, strangers: pd.DataFrame, settings: Register) -> pd.DataFrame:
-    """The pairs with the columns accepted and reason."""
-    threshold = LEAST_SCORE
-    if len(strangers) > 1:
-        chance = strangers["score_after"].to_numpy(float)
-        middle = np.median(chance)
-        normal = middle + norm.isf(settings.false_positives) * 1.48 * np.median(np.abs(chance - middle))
-        threshold = max(threshold, float(normal), float(np.quantile(chance, 1 - settings.false_positives)))
-    log.info("pairs are accepted from an NCC of %.3f, measured on %d pairs that cannot match", threshold, len(strangers))
-    weak = found["score_after"].to_numpy(float) < threshold
-    outside = ~found["inside"].to_numpy(bool)
-    words = [f"NCC below {threshold:.3f}, which tiles that are no neighbours reach", "outside the search window"]
-    reason = np.select([weak, outside], words, default="")
-    return found.drop(columns="inside").assign(accepted=~(weak | outside), reason=reason)
+    """The pairs with the probability that each is right as its confidence, and the columns accepted and reason."""
+    right = probability(_cues(found), _cues(strangers)).round(4)
+    unsure, outside = right < settings.accept, ~found["inside"].to_numpy(bool)
+    words = "likely wrong: tiles that are no neighbours match as well"
+    reason = np.select([outside, unsure], ["outside the search window", words], default="")
+    return found.drop(columns="inside").assign(confidence=right, accepted=~(unsure | outside), reason=reason)
+
+
+def _cues(found: pd.DataFrame) -> NDArray[np.float64]:
+    """What tells right pairs from wrong ones (n, 2): Fisher's z of the NCC, and the log odds that the method gives."""
+    score, odds = (found[name].to_numpy(float) for name in ("score_after", "confidence"))
+    return np.asarray(np.c_[np.arctanh(score.clip(-0.99, 0.99)), logit(odds.clip(1e-6, 1 - 1e-6))])

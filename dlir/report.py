@@ -1,4 +1,4 @@
-"""The page on a mosaic: overview, one seam before and after, the camera's pattern and the residuals of the pairs.
+"""The page on a mosaic: overview, one seam before and after, the camera's pattern, self-check and residuals of the pairs.
 
 The residual of a pair is the distance between the two places that the mosaic gives to the middle of the overlap: through
 the moving tile, and through the fixed tile by way of the pair's own affine. The page is one file that needs no network.
@@ -43,7 +43,7 @@ img { display: block; max-width: 100%; height: auto; margin: .5rem 0; }
 .table { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap; }
 th, td { padding: .15rem .75rem; text-align: right; border-bottom: 1px solid #8884; }
-th:last-child, td:last-child { text-align: left; }
+.reasons th:last-child, .reasons td:last-child { text-align: left; }
 """
 
 
@@ -53,6 +53,7 @@ def report(
     affines: Path,
     placement: Path,
     mosaic: Path,
+    selfcheck: Path,
     output: Path,
     *,
     settings: Report,
@@ -80,6 +81,7 @@ def report(
         _seam(listed, placed, accepted, flat),
         "<h2>Illumination</h2><p>The pattern that sits still on the camera, and was divided out of each tile.</p>",
         _picture(_pattern(flat), "Illumination pattern"),
+        f"<h2>Self-check</h2>{_selfcheck(tables.read(selfcheck, tables.SELFCHECK))}",
         f"<h2>Accepted pairs, worst first</h2>{_table(accepted, affines.name)}",
         f"<h2>Rejected pairs</h2>{_table(rejected, affines.name)}",
     ]
@@ -123,6 +125,21 @@ def _spread(values: "pd.Series[float]") -> str:
     return " · ".join(f"{value:.2f}" for value in np.percentile(values, [50, 95, 100]))
 
 
+def _selfcheck(found: pd.DataFrame) -> str:
+    """What tables.SELFCHECK says, in a sentence and a table."""
+    if found.empty:
+        return "<p>Nothing was measured: the dataset has no overlaps that crops of its tiles could stand for.</p>"
+    words = (
+        "<p>How registration does on these very tiles: crops as large as the overlaps were cut from them where there is "
+        "something to see, shifted by up to the search distance, turned and scaled, all by known amounts, with noise of their "
+        "own. Numbers: how far their corners come to lie from the truth. No registration leaves them where the stage says.</p>"
+    )
+    names = {"network": "network", "phase": "phase correlation", "none": "no registration"}
+    shown = found.assign(method=found["method"].map(names), over_2px=found["over_2px"].map("{:.0%}".format))
+    shown.columns = ["side", "method", "pairs", "median, px", "95 %, px", "over 2 px"]
+    return f'{words}<div class="table">{shown.to_html(index=False, border=0, float_format="{:.2f}".format)}</div>'
+
+
 def _table(pairs: pd.DataFrame, source: str) -> str:
     """The first rows of the pairs, with a note on where the others are."""
     if pairs.empty:
@@ -131,7 +148,7 @@ def _table(pairs: pd.DataFrame, source: str) -> str:
     shown = pairs[names].head(ROWS)
     shown = shown.assign(accepted=shown["accepted"].map({True: "yes", False: "no"}), reason=shown["reason"].fillna(""))
     shown.columns = ["residual, px" if name == "residual" else name.replace("_", " ") for name in names]
-    body = shown.to_html(index=False, border=0, float_format="{:.3f}".format)
+    body = shown.to_html(index=False, border=0, float_format="{:.3f}".format, classes="reasons")
     note = f"<p>{len(shown)} of {len(pairs)}; all are in {escape(source)}.</p>" if len(shown) < len(pairs) else ""
     return f'<div class="table">{body}</div>{note}'
 

@@ -105,6 +105,7 @@ class Train(Section):
     """How the registration network learns from the tiles."""
 
     share: bool
+    start: Literal["generic", "random"]
     steps: Annotated[int, Field(ge=0)]
     batch: Annotated[int, Field(ge=1)]
     learning_rate: Annotated[float, Field(gt=0)]
@@ -115,7 +116,14 @@ class Register(Section):
     """How pairs are registered and judged."""
 
     method: Literal["network", "phase"]
-    false_positives: Fraction
+    accept: Fraction
+    seed: int
+
+
+class Selfcheck(Section):
+    """How registration is measured on pairs that are known."""
+
+    count: Annotated[int, Field(ge=1)]
     seed: int
 
 
@@ -155,6 +163,7 @@ class Settings(Section):
     pairs: Pairs
     train: Train
     register_: Register = Field(alias="register")
+    selfcheck: Selfcheck
     place: Place
     mosaic: Mosaic
     report: Report

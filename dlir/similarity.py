@@ -76,10 +76,10 @@ def warp(moving: Tensor, affine: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def masked_ncc(fixed: Tensor, moving: Tensor, mask: Tensor) -> Tensor:
-    """NCC (b,) of two images (b, c, h, w) under a mask (b, 1, h, w); 0 where either is flat."""
-    count = mask.sum((1, 2, 3), keepdim=True).clamp(min=1)
-    fixed = (fixed - (fixed * mask).sum((1, 2, 3), keepdim=True) / count) * mask
-    moving = (moving - (moving * mask).sum((1, 2, 3), keepdim=True) / count) * mask
+    """NCC (b,) of two images (b, c, h, w) under a mask (b, 1, h, w), each channel less its mean; 0 where either is flat."""
+    count = mask.sum((2, 3), keepdim=True).clamp(min=1)
+    fixed = (fixed - (fixed * mask).sum((2, 3), keepdim=True) / count) * mask
+    moving = (moving - (moving * mask).sum((2, 3), keepdim=True) / count) * mask
     energy = (fixed**2).sum((1, 2, 3)) * (moving**2).sum((1, 2, 3))
     return (fixed * moving).sum((1, 2, 3)) / (energy + EPSILON).sqrt()
 
@@ -96,6 +96,12 @@ def corner_error(found: Tensor, true: Tensor, height: int, width: int) -> Tensor
     sign = torch.tensor([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]], device=found.device)
     corners = sign * torch.tensor([(height - 1) / 2, (width - 1) / 2], device=found.device)
     return ((transform(found, corners) - transform(true, corners)) ** 2).sum(-1).mean(-1).clamp(min=1e-12).sqrt()
+
+
+def corner_variance(covariance: Tensor, height: int, width: int) -> Tensor:
+    """What the covariance (b, 6, 6) of an affine's entries says of the square of `corner_error`: (b,), px^2."""
+    y, x = ((height - 1) / 2) ** 2, ((width - 1) / 2) ** 2
+    return covariance.diagonal(dim1=1, dim2=2) @ covariance.new_tensor([y, x, 1.0, y, x, 1.0])
 
 
 def similarity_affine(shift: Tensor, rotation: Tensor, scale: Tensor) -> Tensor:

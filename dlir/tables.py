@@ -37,7 +37,8 @@ PAIRS = DataFrameSchema(
 )  # fmt: skip
 
 # One row a pair: the affine takes a pixel of the moving tile to a pixel of the fixed tile. centre: the middle of the
-# overlap in the moving tile; var, cov: the covariance there. Scores are NCC at the nominal offset and after.
+# overlap in the moving tile; var, cov: the covariance there. Scores are NCC at the nominal offset and after;
+# confidence is the probability that the pair is right.
 AFFINES = DataFrameSchema(
     {"pair": ID, "fixed": ID, "moving": ID, "side": Column("str"), **AFFINE, "centre_y": PIXELS, "centre_x": PIXELS,
      "var_y": PIXELS, "cov_yx": PIXELS, "var_x": PIXELS, "score_before": PIXELS, "score_after": PIXELS,
@@ -51,6 +52,19 @@ PLACEMENT = DataFrameSchema(
     {"tile": ID, "path": Column("str"), **AFFINE, "pairs": COUNT, "residual": Column("float64", nullable=True),
      "placed_by": Column("str")},
     unique=["path"], strict=True, coerce=True,
+)  # fmt: skip
+
+# One row a check of the training: mean loss since the last, median and mean corner error on held-out known warps.
+HISTORY = DataFrameSchema(
+    {"step": COUNT, "loss": Column("float64", nullable=True), "median": PIXELS, "mean": PIXELS}, strict=True, coerce=True
+)
+
+# One row a side and method (network, phase, or none: no registration): the corner errors, px, of that many pairs of crops
+# under known affines, and the share of them above 2 px.
+SELFCHECK = DataFrameSchema(
+    {"side": Column("str"), "method": Column("str"), "pairs": COUNT, "median": PIXELS, "p95": PIXELS,
+     "over_2px": Column("float64")},
+    unique=["side", "method"], strict=True, coerce=True,
 )  # fmt: skip
 
 # A placement known to be right; further columns are allowed.

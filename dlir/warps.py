@@ -11,15 +11,20 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from scipy import ndimage
+from scipy.optimize import nnls
 from torch import Tensor
 
+from dlir.crops import displacement
 from dlir.images import Plane
-from dlir.similarity import DEGREE, grid, sample, transform
+from dlir.network import MULTIPLE
+from dlir.similarity import DEGREE, blur, grid, sample, standardise, transform
 
 ROTATION, SCALE, ASPECT, SHEAR = 1.0 * DEGREE, 0.01, 0.0025, 0.0025  # largest of a known warp, uniform
 SHADING = 0.15
+QUIET = 0.767  # of the variance of white noise: what a quarter of the blocks of 8 x 8 px does not reach
 TRIES = 4  # places drawn for a crop, of which the one with most to see is taken
 
 
@@ -30,6 +35,34 @@ class Shape(NamedTuple):
     width: int
     search: float
     centre: tuple[float, float]
+
+
+def overlap_shape(
+    rows: pd.DataFrame, tile: tuple[int, int], longest: float = math.inf, widest: float = math.inf
+) -> Shape | None:
+    """The geometry of crops like the windows of `rows` (tables.PAIRS, all of one side), turned so that the long side is x.
+
+    They are as large as those windows, or as a tile of that size (y, x) and the limits, px, allow; None where none fits.
+    """
+    sides, search = rows[["height", "width"]].median().to_numpy(), float(rows["search"].median())
+    centre = np.median(displacement(rows), axis=0)
+    if sides[0] > sides[1]:
+        sides, centre = sides[::-1], centre[::-1]
+    width = int(min(sides[1], longest, min(tile) - search)) // MULTIPLE * MULTIPLE
+    height = int(min(sides[0], widest, width)) // MULTIPLE * MULTIPLE
+    across = min(0.0, float(centre[0] + sides[0] - height))  # a narrower crop keeps the width of the overlap that is seen
+    return Shape(height, width, search, (across, 0.0)) if height >= MULTIPLE else None
+
+
+class Augment(NamedTuple):
+    """What is done to the crops besides the warp."""
+
+    noise: tuple[float, float]  # further noise, log-uniform, in units of the tile's own deviation
+    zoom: tuple[float, float]  # tile px a crop px
+    dirt: float  # pattern that lies at the same px of both crops, at most, in units of the crop's deviation
+
+
+TILES = Augment(noise=(0.03, 1.0), zoom=(1.0, 1.0), dirt=0.0)  # of the user, which have noise of their own
 
 
 class Known(NamedTuple):
@@ -44,7 +77,7 @@ def noise_variance(plane: Plane) -> tuple[float, float]:
     """Offset and slope of the noise's variance over the brightness of a tile (y, x).
 
     The noise is what a Laplacian of a Laplacian leaves (Immerkaer 1996), by blocks; texture adds to it, so in each class of
-    brightness the quieter quarter of the blocks counts.
+    brightness the quieter quarter of the blocks counts, and is set right for what that quarter is of plain noise.
     """
     kernel = np.outer([1, -2, 1], [1, -2, 1]) / 6.0
     rough = ndimage.convolve(plane.astype(np.float64), kernel)
@@ -52,11 +85,11 @@ def noise_variance(plane: Plane) -> tuple[float, float]:
     h, w = blocks
     means = plane[:h, :w].reshape(h // 8, 8, w // 8, 8).mean((1, 3)).ravel()
     squares = (rough[:h, :w] ** 2).reshape(h // 8, 8, w // 8, 8).mean((1, 3)).ravel()
-    classes = np.array_split(np.argsort(means), 8)
+    classes = np.array_split(np.argsort(means), min(8, means.size))
     level = np.array([means[c].mean() for c in classes])
-    variance = np.array([np.quantile(squares[c], 0.25) for c in classes])
-    slope = float(np.clip(np.polyfit(level, variance, 1)[0], 0, None)) if np.ptp(level) > 0 else 0.0
-    return float(np.clip(np.median(variance - slope * level), 0, None)), slope
+    variance = np.array([np.quantile(squares[c], 0.25) for c in classes]) / QUIET
+    (offset, slope), _ = nnls(np.stack([np.ones_like(level), level], 1), variance)
+    return float(offset), float(slope)
 
 
 class Specimen(NamedTuple):
@@ -78,7 +111,7 @@ def specimen(planes: list[Plane], device: torch.device) -> Specimen:
     return Specimen(*stack)
 
 
-def known_pairs(source: Specimen, shape: Shape, count: int, generator: torch.Generator) -> Known:
+def known_pairs(source: Specimen, shape: Shape, count: int, generator: torch.Generator, augment: Augment = TILES) -> Known:
     """Draw `count` pairs of crops with known affines from the tiles."""
     device = source.tiles.device
 
@@ -90,21 +123,25 @@ def known_pairs(source: Specimen, shape: Shape, count: int, generator: torch.Gen
 
     shift = torch.tensor(shape.centre, device=device) + uniform(count, 2) * shape.search
     affine = random_affine(uniform(count, 4), shift)
-    frame, which = _frames(source, shape, count, generator)
+    frame, which = _frames(source, shape, count, generator, augment.zoom)
     points = grid(shape.height, shape.width, device).expand(count, -1, -1, -1)
     tiles, noise = source.tiles[which], source.noise[which]
     noise = noise * normal(noise)
     linear = torch.linalg.inv(affine[:, :, :2])
     back = torch.cat([linear, -linear @ affine[:, :, 2:]], -1)
-    fixed, _ = sample(tiles + noise, _each(frame, points))
+    fixed, _ = sample(tiles + noise, _each(frame, points), mode="bicubic")
     moving, _ = sample(tiles - noise, _each(frame, _each(back, points)), mode="bicubic")
-    level = torch.exp(uniform(count, 1, 1, 1) * 1.5 - 1.5) * (uniform(count, 1, 1, 1) > 0)
+    low, high = (math.log(level) for level in augment.noise)
+    level = torch.exp(low + (high - low) * (uniform(count, 1, 1, 1) + 1) / 2) * tiles.std(dim=(2, 3), keepdim=True)
     profile = uniform(count, 2)
+    dirt = blur(normal(fixed), 1.5)
+    dirt = augment.dirt * dirt / dirt.std(dim=(2, 3), keepdim=True) * (uniform(count, 1, 1, 1) - 0.5).clamp(min=0) * 2
     views = []
     for view, side in ((fixed, 1.0), (moving, -1.0)):
-        view = view + level * view.std(dim=(2, 3), keepdim=True) * normal(view)
-        view = (view - view.mean(dim=(2, 3), keepdim=True)) / (view.std(dim=(2, 3), keepdim=True) + 1e-6)
-        views.append(view + _shading(points, shape, profile, side))
+        light = (view - tiles.amin((2, 3), keepdim=True)).clamp(min=0)  # half of the noise grows with the light
+        view = view + level * normal(view) * (0.5 + 0.5 * light / (light.mean((2, 3), keepdim=True) + 1e-3)).sqrt()
+        view = standardise(view - view.mean(dim=(2, 3), keepdim=True))
+        views.append(view + _shading(points, shape, profile, side) + dirt)
     return Known(views[0], views[1], affine)
 
 
@@ -121,7 +158,9 @@ def _each(affine: Tensor, points: Tensor) -> Tensor:
     return points @ affine[:, None, :, :2].mT + affine[:, None, None, :, 2]
 
 
-def _frames(source: Specimen, shape: Shape, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _frames(
+    source: Specimen, shape: Shape, count: int, generator: torch.Generator, zoom: tuple[float, float]
+) -> tuple[Tensor, Tensor]:
     """Affines (b, 2, 3) from a crop's px to a tile's px, both about their centres, at whole pixels, with quarter turns and
     flips, and the tile of each; of several places the one with most to see."""
     device, size = source.tiles.device, source.tiles.shape[-2:]
@@ -130,7 +169,8 @@ def _frames(source: Specimen, shape: Shape, count: int, generator: torch.Generat
     turn = torch.randint(4, (tries,), generator=generator, device=device) * (math.pi / 2)
     flip = torch.randint(2, (tries,), generator=generator, device=device) * 2.0 - 1
     cos, sin = turn.cos().round(), turn.sin().round()
-    linear = torch.stack([torch.stack([cos, sin * flip], -1), torch.stack([-sin, cos * flip], -1)], 1)
+    size_px = zoom[0] + (zoom[1] - zoom[0]) * torch.rand(tries, 1, 1, generator=generator, device=device)
+    linear = torch.stack([torch.stack([cos, sin * flip], -1), torch.stack([-sin, cos * flip], -1)], 1) * size_px
     half = linear.abs() @ torch.tensor([shape.height / 2, shape.width / 2], device=device)
     lead = linear @ torch.tensor(shape.centre, device=device)  # the moving crop lies back by the expected shift
     room = torch.tensor([s / 2 for s in size], device=device) - half

@@ -78,6 +78,11 @@ def test_own_errors_are_one_message(tmp_path: Path) -> None:
         (["pairs", *FILES, "--settings", '{"search": 5, "min_overlap": 8}'], 2, "search: Input should be less than 1"),
         (["pairs", *FILES, "--settings", "no json"], 2, "Invalid JSON"),
         (["pairs", *FILES], 2, "--settings"),
+        (
+            ["selfcheck", *FILES, "--illumination", "i.tif", "--pairs", "p.csv", "--settings", '{"count": 0, "seed": 1}'],
+            2,
+            "count: Input should be greater than",
+        ),
         (["pairs", "--tile", "x"], 2, "--tile"),
         (["stitch"], 2, "there is no stage stitch"),
     ],
@@ -105,13 +110,18 @@ def test_defects_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_lists_of_files_and_unions_arrive_whole() -> None:
-    steps = {"share": True, "steps": 1, "batch": 1, "learning_rate": 0.1, "seed": 1}
+    steps = {"share": True, "start": "random", "steps": 1, "batch": 1, "learning_rate": 0.1, "seed": 1}
     lists = ["--tiles", "a", "b", "--illumination", "c", "d", "--pairs", "e", "f"]
     _, train, _ = cli.app.parse_args(["train", *lists, "--output", "m.pt", "--settings", json.dumps(steps)])
     assert train.arguments["tiles"] == [Path("a"), Path("b")]
     assert train.arguments["pairs"] == [Path("e"), Path("f")]
     assert train.arguments["output"] == Path("m.pt")
     assert train.arguments["settings"].model_dump() == steps
+
+    files = ["--tiles", "a", "--illumination", "c", "--pairs", "e", "--model", "m.pt", "--output", "s.csv"]
+    _, known, _ = cli.app.parse_args(["selfcheck", *files, "--settings", '{"count": 4, "seed": 1}', "--device", "cpu"])
+    assert known.arguments["model"] == Path("m.pt")
+    assert known.arguments["settings"].count == 4
 
     own = json.loads(dataset("a b/{row}_{col}.tif")) | {"overlap": [0.1, 0.2], "positions": "p q.csv"}
     _, tiles, _ = cli.app.parse_args(["tiles", "--output", "t.csv", "--settings", json.dumps(own)])

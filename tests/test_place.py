@@ -92,10 +92,11 @@ def test_a_pair_is_measured_at_the_middle_of_its_overlap() -> None:
     start = centre + offset - linear @ centre
     row = {"fixed": 4, "moving": 7, "yy": linear[0, 0], "yx": linear[0, 1], "y0": start[0], "xy": linear[1, 0],
            "xx": linear[1, 1], "x0": start[1], "centre_y": centre[0], "centre_x": centre[1], "var_y": 0.01,
-           "cov_yx": 0.0, "var_x": 0.01}  # fmt: skip
+           "cov_yx": 0.0, "var_x": 0.01, "confidence": 0.5}  # fmt: skip
     found = place._offsets(tiles, pd.DataFrame([row]))
     assert found.offset[0] == pytest.approx(offset)
     assert (found.i.tolist(), found.j.tolist()) == ([0], [1])
+    assert np.diag(found.covariance[0]) == pytest.approx((0.01 + place.FLOOR**2) / 0.5)
 
 
 def test_a_single_row_of_tiles_is_placed() -> None:

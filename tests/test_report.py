@@ -17,6 +17,11 @@ from dlir.mosaic import mosaic
 from dlir.report import display, report, residuals
 
 SIDE, STEP = 128, 100
+KNOWN = [
+    ("down", "network", 48, 0.123, 1.5, 1 / 48),
+    ("down", "phase", 48, 0.9, 77.25, 0.25),
+    ("down", "none", 48, 12.5, 20.0, 1.0),
+]
 
 
 class Run:
@@ -48,6 +53,8 @@ class Run:
         self.placed["residual"] = np.where(self.placed["tile"] == 0, np.nan, 0.1 * self.placed["tile"])
         self.placed.loc[0, "pairs"] = 0
         tables.write(self.placed, tables.PLACEMENT, folder / "placement.csv")
+        known = pd.DataFrame(KNOWN if len(self.affines) else [], columns=list(tables.SELFCHECK.columns))
+        tables.write(known, tables.SELFCHECK, folder / "selfcheck.csv")
 
     def pairs(self, places: np.ndarray, rows: int, columns: int) -> pd.DataFrame:
         """The true affines of all neighbours; the last is rejected, and wrong by (30, 40) px."""
@@ -64,7 +71,8 @@ class Run:
         return table.assign(accepted=accepted, reason=np.where(accepted, None, "score <too low>"))
 
     def page(self, accuracy: Path | None = None) -> str:
-        inputs = [self.folder / name for name in ("tiles.csv", "flat.tif", "affines.csv", "placement.csv", "mosaic.ome.zarr")]
+        names = ["tiles.csv", "flat.tif", "affines.csv", "placement.csv", "mosaic.ome.zarr", "selfcheck.csv"]
+        inputs = [self.folder / name for name in names]
         options = settings.Mosaic(interpolation=1, chunk=64, shard=256)
         mosaic(inputs[0], inputs[1], inputs[3], inputs[4], settings=options)
         report(*inputs, self.folder / "report.html", settings=settings.Report(overview=400), accuracy=accuracy)
@@ -97,6 +105,17 @@ def test_page_tells_the_numbers(tmp_path: Path) -> None:
     assert set(pictures(page, tmp_path)) == {"Mosaic", "The seam before and after", "Illumination pattern"}
     assert not re.search(r'(src|href)="(?!data:)', page)
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_self_check_is_told_by_side_and_method(tmp_path: Path) -> None:
+    section = Run(tmp_path, 2, 2).page().split("<h2>Self-check</h2>")[1].split("<h2>")[0]
+    rows = [re.findall(r"<t[hd]>(.*?)</t[hd]>", row) for row in re.findall(r"<tr.*?</tr>", section, re.DOTALL)]
+    assert rows == [
+        ["side", "method", "pairs", "median, px", "95 %, px", "over 2 px"],
+        ["down", "network", "48", "0.12", "1.50", "2%"],
+        ["down", "phase correlation", "48", "0.90", "77.25", "25%"],
+        ["down", "no registration", "48", "12.50", "20.00", "100%"],
+    ]
 
 
 def test_seam_is_that_of_the_tile_that_the_stage_placed_worst(tmp_path: Path) -> None:
@@ -138,6 +157,7 @@ def test_one_tile_has_a_page(tmp_path: Path) -> None:
     assert "<li><b>0</b>pairs of neighbours</li>" in page
     assert "<li><b>none</b>residual" in page
     assert "No pair was accepted" in page
+    assert "<h2>Self-check</h2><p>Nothing was measured" in page
     assert "nan" not in re.sub(r"base64,[^\"]+", "", page).lower()
 
 

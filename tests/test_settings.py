@@ -72,6 +72,7 @@ def test_typo_is_named_with_its_path(config: dict[str, Any], path: list[str], na
 @pytest.mark.parametrize(
     ("section", "key", "value", "message"),
     [
+        ("selfcheck", "count", 0, "selfcheck.count: Input should be greater than or equal to 1"),
         ("train", "steps", -1, "train.steps: Input should be greater than or equal to 0"),
         ("train", "steps", "many", "train.steps: Input should be a valid integer"),
         ("register", "method", "magic", "register.method: Input should be 'network' or 'phase'"),

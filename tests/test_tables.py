@@ -24,6 +24,14 @@ def test_an_empty_table_keeps_its_columns(tmp_path: Path) -> None:
     assert tables.read(tmp_path / "pairs.csv", tables.PAIRS).columns.tolist() == list(tables.PAIRS.columns)
 
 
+def test_a_method_is_checked_once_a_side(tmp_path: Path) -> None:
+    row = {"side": "down", "method": "phase", "pairs": 48, "median": 0.5, "p95": 2.5, "over_2px": 0.1}
+    tables.write(pd.DataFrame([row, row | {"side": "right"}]), tables.SELFCHECK, tmp_path / "selfcheck.csv")
+    assert len(tables.read(tmp_path / "selfcheck.csv", tables.SELFCHECK)) == 2
+    with pytest.raises(tables.TableError, match="method"):
+        tables.write(pd.DataFrame([row, row]), tables.SELFCHECK, tmp_path / "selfcheck.csv")
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [({"y0": "left"}, "y0"), ({"pairs": "two"}, "pairs"), ({"path": None}, "path"), ({"extra": 1}, "extra")],

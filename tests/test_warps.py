@@ -1,13 +1,14 @@
 """Known warps: the truth that comes with them is true, and their noise is independent."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from specimens import Specimen
 
 from dlir import warps
 from dlir.similarity import alignment_ncc
-from dlir.warps import Shape
+from dlir.warps import Shape, overlap_shape
 
 SHAPE = Shape(32, 128, 8.0, (-12.0, 0.0))
 
@@ -58,4 +59,42 @@ def test_the_noise_is_measured(offset: float, slope: float) -> None:
     light = 500 + 300 * np.sin(np.linspace(0, 6, 256))[:, None] * np.ones((1, 256))
     plane = light + rng.standard_normal(light.shape) * np.sqrt(offset + slope * light)
     found = warps.noise_variance(plane.astype(np.float32))
-    assert found[0] + found[1] * 500 == pytest.approx(offset + slope * 500, rel=0.35)
+    assert found[0] + found[1] * 500 == pytest.approx(offset + slope * 500, rel=0.1)
+
+
+def windows(height: int, width: int, shift: tuple[float, float], search: float) -> pd.DataFrame:
+    """Pairs with windows of one size, whose fixed px is expected at `shift` (y, x) in the moving window."""
+    at = dict.fromkeys(["fixed_y", "fixed_x", "moving_y", "moving_x"], 0)
+    row = {**at, "height": height, "width": width, "nominal_y": -shift[0], "nominal_x": -shift[1], "search": search}
+    return pd.DataFrame([row] * 3)
+
+
+@pytest.mark.parametrize(
+    ("rows", "tile", "limits", "expected"),
+    [
+        (windows(48, 400, (-16, 3), 16), (512, 512), {}, Shape(48, 400, 16.0, (-16.0, 0.0))),  # as it is
+        (windows(400, 48, (3, -16), 16), (512, 512), {}, Shape(48, 400, 16.0, (-16.0, 0.0))),  # turned
+        (windows(48, 512, (-16, 0), 16), (512, 512), {}, Shape(48, 496, 16.0, (-16.0, 0.0))),  # the warp needs room
+        (windows(48, 512, (-16, 0), 16), (512, 300), {}, Shape(48, 280, 16.0, (-16.0, 0.0))),  # also when it lies along y
+        (windows(96, 512, (-40, 0), 32), (512, 512), {"longest": 256, "widest": 64}, Shape(64, 256, 32.0, (-8.0, 0.0))),
+        (windows(48, 512, (-16, 0), 16), (20, 512), {}, None),
+    ],
+)
+def test_crops_are_as_large_as_the_windows_where_they_fit(
+    rows: pd.DataFrame, tile: tuple[int, int], limits: dict[str, float], expected: Shape | None
+) -> None:
+    assert overlap_shape(rows, tile, **limits) == expected
+
+
+def test_crops_keep_to_the_multiple_between_windows_of_two_sizes() -> None:
+    rows = pd.concat([windows(48, 256, (-16, 0), 16), windows(56, 264, (-16, 0), 16)])
+    shape = overlap_shape(rows, (512, 512))
+    assert shape is not None
+    assert shape[:2] == (48, 256)
+
+
+def test_noise_of_the_smallest_tiles_is_measured() -> None:
+    plane = np.random.default_rng(0).normal(1000, 30, (16, 16)).astype(np.float32)
+    offset, slope = warps.noise_variance(plane)
+    assert np.isfinite([offset, slope]).all()
+    assert offset + 1000 * slope > 0

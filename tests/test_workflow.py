@@ -28,12 +28,17 @@ FLOW = {  # the stages, and those whose output each reads
     "pairs": ["tiles"],
     "train": ["tiles", "illumination", "pairs"],
     "register": ["pairs", "train"],
+    "selfcheck": ["tiles", "illumination", "pairs", "train"],
     "place": ["register"],
     "mosaic": ["place"],
     "accuracy": ["place"],
-    "report": ["mosaic", "accuracy"],
+    "report": ["mosaic", "selfcheck", "accuracy"],
 }
-SMALL = {"demo": {"rows": 2, "columns": 3, "tile": 128, "stage_error": 3.0}, "train": {"steps": 2, "batch": 2}}
+SMALL = {
+    "demo": {"rows": 2, "columns": 3, "tile": 128, "stage_error": 3.0},
+    "train": {"steps": 2, "batch": 2},
+    "selfcheck": {"count": 2},
+}
 PHASE = {"register": {"method": "phase"}}
 GRID, SINGLE = {"images": "in/grid/{row}_{col}.tif", "overlap": 0.25}, {"images": "in/single/{row}_{col}.tif"}
 TWO = {"datasets": {"grid": GRID, "single": SINGLE}, **PHASE}
@@ -154,6 +159,7 @@ def test_demo_ends_with_mosaic_report_and_its_error(demo: tuple[Workflow, str]) 
     errors = pd.read_csv(results / "accuracy.csv")["error"]
     assert len(errors) == 6
     assert f"median placement error {errors.median():.3f} px, worst tile {errors.max():.3f} px" in printed
+    assert pd.read_csv(results / "selfcheck.csv")["method"].tolist() == ["network", "phase", "none"] * 2
     assert (results / "mosaic.ome.zarr" / "zarr.json").is_file()
     assert (results / "report.html").is_file()
 
@@ -170,6 +176,7 @@ def test_two_datasets_replace_the_demo(two: Workflow) -> None:
         assert len(pd.read_csv(results / "placement.csv")) == tiles
         assert (results / "mosaic.ome.zarr" / "zarr.json").is_file()
         assert not (results / "accuracy.csv").exists()
+        assert set(pd.read_csv(results / "selfcheck.csv")["method"]) == ({"phase", "none"} if name == "grid" else set())
 
 
 def test_grid_is_placed_where_it_was_cut(two: Workflow) -> None:
@@ -186,15 +193,22 @@ def test_phase_correlation_needs_no_model(two: Workflow) -> None:
 @pytest.mark.parametrize(("share", "models"), [(False, 2), (True, 1)])
 def test_datasets_share_a_model_when_told(two: Workflow, share: bool, models: int) -> None:
     planned = two.planned(register={"method": "network"}, train={"share": share})
-    later = ["register", "place", "mosaic", "report"]
+    later = ["register", "selfcheck", "place", "mosaic", "report"]
     assert planned == {"train": models, **dict.fromkeys(later, 2)}
 
 
 def test_threads_and_device_come_from_the_command_line_and_rerun_nothing(demo: tuple[Workflow, str]) -> None:
-    options = ["--set-resources", "train:device=cpu", "register:device=cpu", "--set-threads", "mosaic=1"]
+    options = [
+        "--set-resources",
+        "train:device=cpu",
+        "register:device=cpu",
+        "selfcheck:device=cpu",
+        "--set-threads",
+        "mosaic=1",
+    ]
     assert demo[0].planned(*options) == {}
     result = demo[0]("--dry-run", "--printshellcmds", "--forcerun", "train", *options)
-    assert result.stdout.count("--device cpu") == 2
+    assert result.stdout.count("--device cpu") == 3
     assert result.stdout.count("--threads 1") == 1
 
 
@@ -229,7 +243,8 @@ def test_another_working_directory(demo: tuple[Workflow, str], tmp_path: Path) -
         ("illumination", "correct", False, ["illumination"]),
         ("pairs", "search", 0.4, ["pairs"]),
         ("train", "steps", 3, ["train"]),
-        ("register", "false_positives", 0.02, ["register"]),
+        ("register", "accept", 0.6, ["register"]),
+        ("selfcheck", "count", 3, ["selfcheck"]),
         ("place", "stage_weight", 2.0, ["place"]),
         ("mosaic", "interpolation", 3, ["mosaic"]),
         ("report", "overview", 800, ["report"]),
@@ -256,8 +271,10 @@ def test_comments_and_order_of_the_config(
         ("__main__", []),
         ("demo", ["demo"]),
         ("layout", ["tiles"]),
-        ("network", ["train", "register"]),
-        ("correlation", ["train", "register"]),  # which import it through others
+        ("network", ["train", "register", "selfcheck"]),
+        ("correlation", ["train", "register", "selfcheck"]),  # which import it through others
+        ("phase", ["register", "selfcheck"]),
+        ("selfcheck", ["selfcheck"]),
         ("place", ["place"]),
         ("mosaic", ["mosaic"]),
         ("accuracy", ["accuracy"]),

@@ -74,9 +74,11 @@ rule train:
         tiles=lambda wildcards: expand("results/{dataset}/tiles.csv", dataset=taught_by(wildcards)),
         illumination=lambda wildcards: expand("results/{dataset}/illumination.tif", dataset=taught_by(wildcards)),
         pairs=lambda wildcards: expand("results/{dataset}/pairs.csv", dataset=taught_by(wildcards)),
+        start=ROOT / "dlir" / "weights.pt" if SETTINGS.train.start == "generic" else [],
         code=modules("train"),
     output:
-        f"{LEARNT}/model.pt",
+        model=f"{LEARNT}/model.pt",
+        history=f"{LEARNT}/model.csv",
     log:
         f"{LEARNT}/logs/train.log",
     conda:
@@ -87,8 +89,8 @@ rule train:
     params:
         settings=SETTINGS.train.model_dump_json(),
     shell:
-        "dlir train --tiles {input.tiles} --illumination {input.illumination} --pairs {input.pairs} --output {output}"
-        " --settings {params.settings:q} --device {resources.device} 2>&1 | tee {log}"
+        "dlir train --tiles {input.tiles} --illumination {input.illumination} --pairs {input.pairs}"
+        " --output {output.model} --settings {params.settings:q} --device {resources.device} 2>&1 | tee {log}"
 
 
 rule register:

@@ -1,0 +1,57 @@
+"""What the network is trained on: the known affine where there is one, the likeness of the crops where there is none."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy
+
+from dlir.correlation import ROTATIONS, SCALES
+from dlir.network import STRIDES, Estimate
+from dlir.similarity import alignment_ncc, corner_error, corner_variance
+from dlir.warps import Known, Shape
+
+RIGHT = 2.0  # px: a pair with a smaller corner error is right
+WEIGHTS = (0.2, 0.2, 0.4, 1.0)  # of the affines from coarse to fine
+
+
+def known_loss(found: Estimate, known: Known, shape: Shape) -> Tensor:
+    """The loss where the affine is known: of the coarse search its cross-entropy, of the affines their corner errors, px,
+    by their logarithm where they are large, of covariance and confidence the likelihood of those errors."""
+    assert found.logits is not None
+    target = _target(known.affine, found.logits.shape[-1], shape.centre)
+    loss = -0.3 * (target * found.logits.flatten(1).log_softmax(1).view_as(target)).sum((1, 2, 3, 4)).mean()
+    for affine, weight in zip(found.steps, WEIGHTS, strict=True):
+        error = (corner_error(affine, known.affine, shape.height, shape.width) ** 2 + 0.01).sqrt()
+        loss = loss + weight * torch.where(error < 3, error, 3 + torch.log1p(error.clamp(min=3) - 3)).mean()
+    error = corner_error(found.affine, known.affine, shape.height, shape.width).detach()
+    right = (error < RIGHT).float()
+    variance = corner_variance(found.covariance, shape.height, shape.width).clamp(min=1e-6)
+    spread = (right * (variance.log() + error**2 / variance)).mean()
+    sure = binary_cross_entropy(found.confidence.clamp(1e-6, 1 - 1e-6), right)
+    return loss + 0.1 * (spread + sure)
+
+
+def _target(affine: Tensor, size: int, centre: tuple[float, float]) -> Tensor:
+    """The probability (b, rotations, scales, size, size) that the coarse search should give."""
+
+    def near(values: Tensor, true: Tensor, deviation: float) -> Tensor:
+        return (-((values - true[:, None]) ** 2) / (2 * deviation**2)).softmax(1)
+
+    shift = (torch.arange(size) - (size - 1) / 2).to(affine) * STRIDES[0]
+    y, x = (shift + round(c / STRIDES[0]) * STRIDES[0] for c in centre)
+    parts = (
+        near(torch.tensor(ROTATIONS).to(affine), affine[:, 0, 1], 0.004),
+        near(torch.tensor(SCALES).to(affine), affine[:, 1, 1] - 1, 0.006),
+        near(y, affine[:, 0, 2], 2.0),
+        near(x, affine[:, 1, 2], 2.0),
+    )
+    return torch.einsum("na,nb,nd,ne->nabde", *parts)
+
+
+def real_loss(found: Estimate, fixed: Tensor, moving: Tensor) -> Tensor:
+    """The loss of real pairs (b, 1, h, w), whose affine nobody knows: less the NCC of the crops after each affine, at a fine
+    and a coarse scale; pairs that the network holds for wrong count for little."""
+    loss = fixed.new_zeros(())
+    for affine, weight in zip(found.steps, WEIGHTS, strict=True):
+        alike = alignment_ncc(fixed, moving, affine, 1.5) + alignment_ncc(fixed, moving, affine, 4.0)
+        loss = loss - weight * (found.confidence.detach() * alike).mean() / 2
+    return loss

@@ -1,0 +1,47 @@
+"""The probability that a pair is right, on cues whose distributions are known."""
+
+import numpy as np
+import pytest
+
+from dlir.confidence import probability
+
+
+def drawn(right: int, wrong: int, strangers: int, apart: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cues of pairs, whether each is right, and cues of strangers: two normal cues, `apart` deviations from each other."""
+    rng = np.random.default_rng(seed)
+    cues = np.concatenate([rng.normal(apart, 1, (right, 2)), rng.normal(0, 1, (wrong, 2))])
+    return cues, np.arange(len(cues)) < right, rng.normal(0, 1, (strangers, 2))
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
+def test_the_probability_is_that_of_being_right(share: float) -> None:
+    cues, right, strangers = drawn(round(2000 * share), round(2000 * (1 - share)), 1000, apart=2.0)
+    told = probability(cues, strangers)
+    for low, high in ((0.0, 0.2), (0.4, 0.6), (0.8, 1.0)):
+        there = (told >= low) & (told <= high)
+        if there.sum() > 50:
+            assert right[there].mean() == pytest.approx(told[there].mean(), abs=0.15)
+
+
+@pytest.mark.parametrize(("right", "wrong"), [(40, 0), (30, 10), (10, 40)])
+def test_few_pairs_are_told_apart(right: int, wrong: int) -> None:
+    cues, true, strangers = drawn(right, wrong, 64, apart=6.0)
+    told = probability(cues, strangers)
+    assert (told[true] > 0.5).mean() > 0.95
+    assert (told[~true] < 0.5).mean() > 0.85 if wrong else True
+
+
+def test_pairs_like_strangers_are_all_wrong() -> None:
+    cues, _, strangers = drawn(0, 60, 64, apart=0.0)
+    assert (probability(cues, strangers) > 0.5).mean() < 0.1
+
+
+def test_a_better_cue_is_never_held_against_a_pair() -> None:
+    cues, _, strangers = drawn(100, 100, 100, apart=2.0)
+    told = probability(np.concatenate([cues, cues + np.array([0.5, 0]), cues + np.array([0, 0.5])]), strangers).reshape(3, -1)
+    assert (np.diff(told[[0, 1]], axis=0) >= 0).all() and (np.diff(told[[0, 2]], axis=0) >= 0).all()
+
+
+def test_without_strangers_nothing_is_known() -> None:
+    assert (probability(np.zeros((3, 2)), np.zeros((0, 2))) == 0.5).all()
+    assert len(probability(np.zeros((0, 2)), np.zeros((5, 2)))) == 0
