@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,6 +17,8 @@ from dlir import tables
 from dlir.pairs import pairs
 from dlir.settings import Dataset, Pairs
 
+hypothesis.settings.register_profile("dlir", derandomize=True, deadline=None)  # the same examples in every run
+hypothesis.settings.load_profile("dlir")
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 

@@ -8,12 +8,12 @@ from hypothesis.extra.numpy import arrays
 
 from dlir import affine
 
-NUMBERS = st.floats(-3, 3, allow_nan=False)
+NUMBERS = st.floats(-3, 3, allow_subnormal=False)
 POINTS = np.array([[0.0, 0.0], [1.0, 2.0], [-3.0, 5.0]])
 
 
 def regular(linear: np.ndarray) -> bool:
-    return abs(np.linalg.det(linear[:, :2])) > 0.1
+    return abs(linear[0, 0] * linear[1, 1] - linear[0, 1] * linear[1, 0]) > 0.1
 
 
 AFFINES = arrays(float, (2, 3), elements=NUMBERS).filter(regular)
