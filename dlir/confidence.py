@@ -10,9 +10,9 @@ a and b; given those, Bayes' rule gives the probability that each pair is right.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from dlir.affine import Array
+
 ORDINARY = 0.7  # of the strangers: a pair that is no better than so many is wrong (Efron's zero assumption)
 RIDGE = 0.3  # keeps the regression finite where right and wrong do not overlap
 ROUNDS, STEPS = 60, 8

@@ -82,7 +82,6 @@ class Loop:
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "schedule": {"last_epoch": self.schedule.last_epoch},
             "generator": self.generator.get_state(),
             "done": self.done,
         }
@@ -91,6 +90,6 @@ class Loop:
         """Take up the state of another loop with the same arguments."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.last_epoch = state["schedule"]["last_epoch"]
+        self.schedule.last_epoch = state["done"]
         self.generator.set_state(state["generator"].cpu())
         self.done = state["done"]

@@ -8,6 +8,7 @@ through, with or without the truth. Before any training a fixed channel, the blu
 """
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -38,6 +39,10 @@ class Estimate(NamedTuple):
     confidence: Tensor  # (b,) between 0 and 1
     steps: tuple[Tensor, ...] = ()  # the affines (b, 2, 3) from coarse to fine, for the loss
     logits: Tensor | None = None  # (b, rotations, scales, d, d) of the coarse search, for the loss
+
+
+# What registers: crops fixed and moving (b, 1, h, w), how far the shift is searched, and the shift (y, x) that is expected, px
+Method = Callable[[Tensor, Tensor, float, tuple[float, float]], Estimate]
 
 
 class Residual(nn.Module):

@@ -22,11 +22,12 @@ LEAST_SEARCH = 8.0  # px
 
 def pairs(tiles: Path, output: Path, *, settings: Pairs) -> None:
     """Write the neighbours in the table `tiles` to `output` (tables.PAIRS); a dataset of one tile has none."""
-    table = neighbours(tables.read(tiles, tables.TILES), settings)
+    listed = tables.read(tiles, tables.TILES)
+    table = neighbours(listed, settings)
     tables.write(table, tables.PAIRS, output)
     counts = table["side"].value_counts()
     log.info("%d pairs: %d to the right, %d below", len(table), counts.get("right", 0), counts.get("down", 0))
-    alone = set(pd.read_csv(tiles)["tile"]) - set(table["fixed"]) - set(table["moving"])
+    alone = set(listed["tile"]) - set(table["fixed"]) - set(table["moving"])
     if alone and len(table):
         log.warning("%d tiles have no neighbour and will lie where the stage says", len(alone))
 

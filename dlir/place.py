@@ -22,10 +22,10 @@ from scipy import sparse
 from scipy.sparse.linalg import spsolve
 
 from dlir import affine, tables
+from dlir.affine import Array
 from dlir.settings import Place
 
 log = logging.getLogger(__name__)
-Array = NDArray[np.float64]
 FLOOR = 0.03  # px: no pair is known better than this
 INLIER = 3.0  # deviations: beyond, a pair counts for little
 ROUNDS = 40

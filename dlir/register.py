@@ -7,7 +7,6 @@ it is right with a probability of at least `accept`.
 """
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from scipy.special import logit
 from dlir import affine, tables
 from dlir.confidence import probability
 from dlir.crops import Batch, Planes, batches, displacement
-from dlir.network import Estimate, ModelError, choose_device, load
+from dlir.network import Estimate, Method, ModelError, choose_device, load
 from dlir.phase import phase
 from dlir.progress import progress
 from dlir.settings import Register
@@ -29,8 +28,6 @@ log = logging.getLogger(__name__)
 BATCH = 16
 STRANGERS = 64  # pairs that cannot match: enough for a threshold, fewer than most data sets have pairs
 TRIES = 4  # times as many are drawn, since some turn out to be neighbours
-
-Method = Callable[[torch.Tensor, torch.Tensor, float, tuple[float, float]], Estimate]
 
 
 def register(

@@ -7,7 +7,6 @@ the errors are not flattered. What the camera adds to every tile at the same pla
 """
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from dlir import tables
 from dlir.crops import Planes
-from dlir.network import Estimate, choose_device, load
+from dlir.network import Estimate, Method, choose_device, load
 from dlir.phase import phase
 from dlir.settings import Selfcheck
 from dlir.similarity import corner_error
@@ -28,8 +27,6 @@ MOST = 24  # tiles: enough to represent a dataset
 BATCH = 8
 WRONG = 2.0  # px: the column over_2px
 AS_TAKEN = Augment(noise=(0.01, 0.01), zoom=(1.0, 1.0), dirt=0.0)  # hardly any noise besides the tiles' own
-
-Method = Callable[[Tensor, Tensor, float, tuple[float, float]], Estimate]
 
 
 def selfcheck(

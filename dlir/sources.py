@@ -7,15 +7,14 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import skimage.data
-from numpy.typing import NDArray
 from scipy import ndimage
 
+from dlir.affine import Array
 from dlir.images import Plane
 
 SIDE = 512  # px of a source
 PACKAGED = ("retina", "immunohistochemistry", "grass", "brick", "camera", "moon")
 Random = np.random.Generator
-Array = NDArray[np.float64]
 
 
 def sources(count: int, seed: int) -> Iterator[Plane]:
