@@ -32,6 +32,7 @@ from torch import Tensor
 
 import dlir
 from dlir import network
+from dlir.correlation_network import CorrelationNetwork
 from dlir.progress import progress
 from dlir.similarity import corner_variance, grid
 
@@ -89,7 +90,7 @@ def make_truth(common: Any, scratch: Path, seed: int, every: int) -> Truth:
     return Truth(batches, group, snr, limit)
 
 
-def ours(model: network.CorrelationNetwork, fixed: Tensor, moving: Tensor) -> Answer:
+def ours(model: network.Network, fixed: Tensor, moving: Tensor) -> Answer:
     """The package's network."""
     found = model(fixed, moving, SEARCH)
     affine = found.affine.flatten(1)[:, [4, 3, 5, 1, 0, 2]].view(-1, 2, 3)  # (y, x) to (x, y)
@@ -113,12 +114,12 @@ def phase(base: Any, fixed: Tensor, moving: Tensor) -> Answer:
     return Answer(base.m_pc(fixed, moving, SEARCH))
 
 
-def load_ours(model: str) -> network.CorrelationNetwork:
+def load_ours(model: str) -> network.Network:
     """The weights in a file; untrained ones with `none`."""
     if model != "none":
         return network.load(Path(model), torch.device("cpu"))
     torch.manual_seed(0)
-    return network.CorrelationNetwork().eval()
+    return CorrelationNetwork().eval()
 
 
 def load_theirs(nets: Any, weights: Path) -> Any:

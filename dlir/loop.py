@@ -7,15 +7,16 @@ import torch
 
 from dlir.crops import Batch
 from dlir.losses import known_loss, real_loss
-from dlir.network import CorrelationNetwork
+from dlir.network import Network
+from dlir.similarity import SIMILARITIES
 from dlir.warps import TILES, Augment, Shape, Specimen, known_pairs
 
-LONGEST = 256  # px of a real pair's long side in a step
+LONGEST = 256  # px of a real pair's long side in a step beside known ones
 EVERY = 4  # steps, of which one is on real pairs
 
 
 class Source(NamedTuple):
-    """One dataset to learn from: its tiles, the shapes of its overlaps, and its real pairs."""
+    """One dataset to learn from: its tiles, the shapes of the known pairs that are cut from them, and its real pairs."""
 
     tiles: Specimen
     shapes: list[Shape]
@@ -23,20 +24,25 @@ class Source(NamedTuple):
 
 
 class Loop:
-    """Trains a model in place on the sources in turn; AdamW, whose rate rises at first and then falls as a cosine."""
+    """Trains a model in place on the sources in turn; AdamW, whose rate rises at first and then falls as a cosine.
+
+    Without any shapes there are no known pairs: all steps are on whole real pairs, which all count the same.
+    """
 
     def __init__(
         self,
-        model: CorrelationNetwork,
+        model: Network,
         sources: list[Source],
         generator: torch.Generator,
         *,
         steps: int,
         batch: int,
         learning_rate: float,
+        similarity: str = "global",
         augment: Augment = TILES,
     ) -> None:
         self.model, self.generator, self.batch, self.augment = model, generator, batch, augment
+        self.score = SIMILARITIES[similarity]
         self.kinds = [(source, shape) for source in sources for shape in source.shapes]
         self.real = [batch for source in sources for batch in source.real]
         self.optimizer = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=1e-4)
@@ -50,11 +56,12 @@ class Loop:
         """Learn from one batch; its loss."""
         self.model.train()
         self.optimizer.zero_grad()
-        on_real = bool(self.real) and self.done % EVERY == EVERY - 1
+        on_real = not self.kinds or (bool(self.real) and self.done % EVERY == EVERY - 1)
         loss = self._real() if on_real else self._known()
         torch.autograd.backward(loss)
         if on_real:  # NCC rewards the matching of noise, which the prior is there to stop
-            self.model.prior.grad = None
+            for name, parameter in self.model.named_parameters():
+                parameter.grad = None if name == "prior" else parameter.grad
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         if torch.isfinite(norm):  # a flat crop may have no gradient
             self.optimizer.step()
@@ -68,14 +75,18 @@ class Loop:
         return known_loss(self.model(known.fixed, known.moving, shape.search, shape.centre), known, shape)
 
     def _real(self) -> torch.Tensor:
-        pairs = self.real[self.done // EVERY % len(self.real)]
-        fixed, moving, centre = pairs.fixed, pairs.moving, pairs.centre
+        pairs = self.real[(self.done // EVERY if self.kinds else self.done) % len(self.real)]
+        device = pairs.fixed.device
+        drawn = torch.randperm(len(pairs.fixed), generator=self.generator, device=device)[: self.batch]
+        fixed, moving, centre = pairs.fixed[drawn], pairs.moving[drawn], pairs.centre
         if fixed.shape[-2] > fixed.shape[-1]:
             fixed, moving, centre = fixed.mT, moving.mT, (centre[1], centre[0])
-        room = max(0, fixed.shape[-1] - LONGEST)
-        start = int(torch.randint(room + 1, (1,), generator=self.generator, device=fixed.device))
-        fixed, moving = (crop[..., start : start + LONGEST] for crop in (fixed, moving))
-        return real_loss(self.model(fixed, moving, pairs.search, centre), fixed, moving)
+        room = max(0, fixed.shape[-1] - LONGEST) if self.kinds else 0
+        start = int(torch.randint(room + 1, (1,), generator=self.generator, device=device))
+        fixed, moving = (crop[..., start : start + fixed.shape[-1] - room] for crop in (fixed, moving))
+        found = self.model(fixed, moving, pairs.search, centre)
+        sure = found.confidence.detach() if self.kinds else torch.ones_like(found.confidence)  # which only known pairs teach
+        return real_loss(found, fixed, moving, sure, self.score)
 
     def state(self) -> dict[str, Any]:
         """All that `restore` needs to go on as if nothing had happened."""

@@ -5,8 +5,9 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy
 
 from dlir.correlation import ROTATIONS, SCALES
-from dlir.network import STRIDES, Estimate
-from dlir.similarity import alignment_ncc, corner_error, corner_variance
+from dlir.correlation_network import STRIDES
+from dlir.estimate import Estimate
+from dlir.similarity import Similarity, bands, corner_error, corner_variance, multiscale
 from dlir.warps import Known, Shape
 
 RIGHT = 2.0  # px: a pair with a smaller corner error is right
@@ -15,13 +16,14 @@ WEIGHTS = (0.2, 0.2, 0.4, 1.0)  # of the affines from coarse to fine
 
 def known_loss(found: Estimate, known: Known, shape: Shape) -> Tensor:
     """The loss where the affine is known: of the coarse search its cross-entropy, of the affines their corner errors, px,
-    by their logarithm where they are large, of covariance and confidence the likelihood of those errors."""
+    by their logarithm where they are large or small, of covariance and confidence the likelihood of those errors."""
     assert found.logits is not None
     target = _target(known.affine, found.logits.shape[-1], shape.centre)
     loss = -0.3 * (target * found.logits.flatten(1).log_softmax(1).view_as(target)).sum((1, 2, 3, 4)).mean()
     for affine, weight in zip(found.steps, WEIGHTS, strict=True):
-        error = (corner_error(affine, known.affine, shape.height, shape.width) ** 2 + 0.01).sqrt()
-        loss = loss + weight * torch.where(error < 3, error, 3 + torch.log1p(error.clamp(min=3) - 3)).mean()
+        error = corner_error(affine, known.affine, shape.height, shape.width)
+        capped = torch.where(error < 3, error, 3 + torch.log1p(error.clamp(min=3) - 3))
+        loss = loss + weight * (capped + 0.2 * torch.log(error + 0.05)).mean()
     error = corner_error(found.affine, known.affine, shape.height, shape.width).detach()
     right = (error < RIGHT).float()
     variance = corner_variance(found.covariance, shape.height, shape.width).clamp(min=1e-6)
@@ -47,11 +49,10 @@ def _target(affine: Tensor, size: int, centre: tuple[float, float]) -> Tensor:
     return torch.einsum("na,nb,nd,ne->nabde", *parts)
 
 
-def real_loss(found: Estimate, fixed: Tensor, moving: Tensor) -> Tensor:
-    """The loss of real pairs (b, 1, h, w), whose affine nobody knows: less the NCC of the crops after each affine, at a fine
-    and a coarse scale; pairs that the network holds for wrong count for little."""
-    loss = fixed.new_zeros(())
-    for affine, weight in zip(found.steps, WEIGHTS, strict=True):
-        alike = alignment_ncc(fixed, moving, affine, 1.5) + alignment_ncc(fixed, moving, affine, 4.0)
-        loss = loss - weight * (found.confidence.detach() * alike).mean() / 2
+def real_loss(found: Estimate, fixed: Tensor, moving: Tensor, sure: Tensor, score: Similarity) -> Tensor:
+    """The loss of real pairs (b, 1, h, w), whose affine nobody knows: less the score of the crops after each affine, mean of
+    several scales, where a pair counts as much as it is held for right, `sure` (b,)."""
+    loss, first, second = fixed.new_zeros(()), bands(fixed), bands(moving)
+    for affine, weight in zip(found.steps, WEIGHTS[-len(found.steps) :], strict=True):
+        loss = loss - weight * (sure * multiscale(score, first, second, affine)).mean()
     return loss

@@ -7,10 +7,9 @@ rotation, scale, aspect and shear. Unrolled a fixed number of times, it can be t
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from dlir.similarity import grid, masked_ncc, sample, transform
+from dlir.similarity import grid, lattice, masked_ncc, sample
 
 DEVIATIONS = (0.011, 0.007, 0.002, 0.002)  # of rotation (rad), scale, aspect, shear between two tiles
 BASIS = ((0.0, 1.0, -1.0, 0.0), (1.0, 0.0, 0.0, 1.0), (1.0, 0.0, 0.0, -1.0), (0.0, 1.0, 1.0, 0.0))  # in yy, yx, xy, xx
@@ -20,9 +19,12 @@ LEAST_OVERLAP = 0.05  # of the crop; with less, the affine stays as it came
 
 
 def gradients(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Central differences (b, c, h, w) along y and x, zero at the edge."""
-    y = F.pad((features[:, :, 2:] - features[:, :, :-2]) / 2, (0, 0, 1, 1))
-    return y, F.pad((features[..., 2:] - features[..., :-2]) / 2, (1, 1))
+    """Differences (b, c, h - 2, w - 2) of the neighbours on either side, along y and x: twice the slope."""
+    inner = slice(1, -1)
+    return (
+        features[:, :, 2:, inner] - features[:, :, :-2, inner],
+        features[:, :, inner, 2:] - features[:, :, inner, :-2],
+    )
 
 
 def refine(
@@ -30,41 +32,44 @@ def refine(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Refine affines (b, 2, 3), fixed px to moving px about the centres, on maps (b, c, h, w) of one cell every `stride` px.
 
+    `prior` (2,) is the logarithm of the prior's weight, at unit variance of the features' difference, and how it grows with
+    that of the variance: neighbouring cells are alike, so the information in them is less than it seems.
+
     Returns:
         the affines, the information (b, 6, 6) on their entries (yy, yx, y0, xy, xx, x0), which is the inverse of their
         covariance, and the NCC (b,) of the features in the overlap before the last step.
     """
     height, width = fixed.shape[-2:]
-    points, half = grid(height, width, fixed.device), (width - 1) / 2
-    design = torch.cat([points / half, torch.ones_like(points[..., :1])], -1).view(-1, 3)  # (h w, 3)
+    half = (width - 1) / 2
+    inner = grid(height - 2, width - 2, fixed.device)
+    design = torch.cat([inner / half, torch.ones_like(inner[..., :1])], -1).view(-1, 3)  # (cells, 3)
     products = (design[:, :, None] * design[:, None, :]).view(-1, 9)
-    precision = _precision(fixed) / half**2 * prior
+    precision = _precision(fixed) / half**2
     scale = fixed.new_tensor([1 / half, 1 / half, stride, 1 / half, 1 / half, stride])
-    edge = F.pad(fixed.new_ones(1, 1, height - 2, width - 2), (1, 1, 1, 1))
     cells = torch.cat([affine[:, :, :2], affine[:, :, 2:] / stride], -1)
     information = precision.expand(len(fixed), 6, 6)
     gradient_y, gradient_x = gradients(fixed)
     for _ in range(steps):
-        seen, mask = sample(moving, transform(cells, points))
-        mask = mask * edge
+        seen, mask = sample(moving, lattice(cells, height, width))
         seen_y, seen_x = gradients(seen)
-        down, right = (gradient_y + seen_y) / 2, (gradient_x + seen_x) / 2
-        difference = seen - fixed
-        squares = torch.stack([(down * down).sum(1), (down * right).sum(1), (right * right).sum(1)], 1) * mask
-        yy, yx, xx = (squares.flatten(2) @ products).view(-1, 3, 3, 3).unbind(1)
+        down, right = gradient_y + seen_y, gradient_x + seen_x  # four times the mean slope of the two
+        difference = (seen - fixed)[..., 1:-1, 1:-1]
+        inside = mask[..., 1:-1, 1:-1].flatten(2)
+        squares = torch.stack([(a * b).sum(1) for a, b in ((down, down), (down, right), (right, right))], 1)
+        yy, yx, xx = (squares.flatten(2) * inside @ products / 16).view(-1, 3, 3, 3).unbind(1)
         normal = torch.cat([torch.cat([yy, yx], 2), torch.cat([yx, xx], 2)], 1)
-        slope_y = ((down * difference).sum(1, keepdim=True) * mask).flatten(2) @ design
-        slope_x = ((right * difference).sum(1, keepdim=True) * mask).flatten(2) @ design
-        count = mask.sum((1, 2, 3)).clamp(min=1)
-        variance = ((difference**2).mean(1, keepdim=True) * mask).sum((1, 2, 3)) / count
+        slopes = torch.stack([(down * difference).sum(1), (right * difference).sum(1)], 1)
+        slope = (slopes.flatten(2) * inside @ design / 4).flatten(1)
+        variance = ((difference**2).mean(1).flatten(1) * inside[:, 0]).sum(1) / inside.sum((1, 2)).clamp(min=1)
         variance = variance.clamp(min=1e-6).view(-1, 1, 1)
-        information = normal / variance + precision
+        strength = (prior[0] + prior[1] * variance.log()).exp() * precision
+        information = normal / variance + strength
         from_identity = (cells - torch.eye(2, 3).to(cells)).flatten(1) * half
-        right_side = torch.cat([slope_y, slope_x], 2)[:, 0] / variance[:, 0] + from_identity @ precision
+        right_side = slope / variance[:, 0] + (from_identity[:, None] @ strength)[:, 0]
         step = torch.linalg.solve(information + 1e-3 * torch.eye(6).to(cells), right_side).view(-1, 2, 3)
         step = torch.cat([step[:, :, :2] / half, step[:, :, 2:]], -1)
         step = step * (LONGEST_STEP / step[:, :, 2].norm(dim=1).clamp(min=LONGEST_STEP)).view(-1, 1, 1)
-        enough = (mask.mean((1, 2, 3)) > LEAST_OVERLAP).view(-1, 1, 1)
+        enough = (inside.mean((1, 2)) > LEAST_OVERLAP).view(-1, 1, 1)
         cells = torch.where(enough, _without(cells, step), cells)
     pixels = torch.cat([cells[:, :, :2], cells[:, :, 2:] * stride], -1)
     return pixels, information / (scale[:, None] * scale), masked_ncc(fixed, seen, mask)

@@ -8,19 +8,18 @@ import torch
 from skimage.registration import phase_cross_correlation
 from torch import Tensor
 
-from dlir.network import Estimate
+from dlir.estimate import Estimate, overlap
 
 DEVIATION = 0.5  # px, taken for every pair
 
 
 def phase(fixed: Tensor, moving: Tensor, search: float, centre: tuple[float, float] = (0.0, 0.0)) -> Estimate:
-    """Register crops (b, 1, h, w) by a shift; see network.CorrelationNetwork.forward for the arguments."""
-    expected = [round(c) for c in centre]
-    here = tuple(slice(max(0, -c), n - max(0, c)) for c, n in zip(expected, fixed.shape[-2:], strict=True))
-    there = tuple(slice(max(0, c), n - max(0, -c)) for c, n in zip(expected, fixed.shape[-2:], strict=True))
+    """Register crops (b, 1, h, w) by a shift; see CorrelationNetwork.forward for the arguments."""
+    expected = (round(centre[0]), round(centre[1]))
+    strips = [strip[:, 0].cpu().numpy() for strip in overlap(fixed, moving, expected)]
     affine = torch.eye(2, 3).repeat(len(fixed), 1, 1)
-    for i, (first, second) in enumerate(zip(fixed[:, 0].cpu().numpy(), moving[:, 0].cpu().numpy(), strict=True)):
-        back, _, _ = phase_cross_correlation(first[here], second[there], upsample_factor=100)  # type: ignore[no-untyped-call]
+    for i, (first, second) in enumerate(zip(*strips, strict=True)):
+        back, _, _ = phase_cross_correlation(first, second, upsample_factor=100)  # type: ignore[no-untyped-call]
         affine[i, :, 2] = torch.tensor(expected) - torch.from_numpy(back).float()
     inside = (affine[:, :, 2] - torch.tensor(centre)).abs().amax(1) <= search
     covariance = torch.diag(torch.tensor([1e-6, 1e-6, DEVIATION**2, 1e-6, 1e-6, DEVIATION**2])).repeat(len(fixed), 1, 1)

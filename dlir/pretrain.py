@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from dlir import network
+from dlir.correlation_network import CorrelationNetwork
 from dlir.images import Plane
 from dlir.loop import Loop, Source
-from dlir.network import CorrelationNetwork
 from dlir.progress import progress
 from dlir.sources import sources
 from dlir.warps import Augment, Shape, Specimen

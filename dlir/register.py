@@ -18,7 +18,8 @@ from scipy.special import logit
 from dlir import affine, tables
 from dlir.confidence import probability
 from dlir.crops import Batch, Planes, batches, displacement
-from dlir.network import Estimate, Method, ModelError, choose_device, load
+from dlir.estimate import Estimate, Method
+from dlir.network import ModelError, choose_device, load
 from dlir.phase import phase
 from dlir.progress import progress
 from dlir.settings import Register

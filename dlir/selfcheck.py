@@ -16,7 +16,8 @@ from torch import Tensor
 
 from dlir import tables
 from dlir.crops import Planes
-from dlir.network import Estimate, Method, choose_device, load
+from dlir.estimate import Estimate, Method
+from dlir.network import choose_device, load
 from dlir.phase import phase
 from dlir.settings import Selfcheck
 from dlir.similarity import corner_error

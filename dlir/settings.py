@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+Architecture = Literal["correlation", "dlir"]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 DEMO_IMAGES = "results/demo/tiles/Tp26_Y{row}_X{col}_040.tif"
 DEMO_TRUTH = "results/demo/truth.csv"
@@ -105,7 +106,9 @@ class Train(Section):
     """How the registration network learns from the tiles."""
 
     share: bool
+    architecture: Architecture
     start: Literal["generic", "random"]
+    similarity: Literal["global", "local"]
     steps: Annotated[int, Field(ge=0)]
     batch: Annotated[int, Field(ge=1)]
     learning_rate: Annotated[float, Field(gt=0)]

@@ -7,12 +7,18 @@ background, and a light blur most of the noise, which otherwise hides the way to
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+Similarity = Callable[[Tensor, Tensor, Tensor], Tensor]  # fixed, moving, mask to a score (b,)
 EPSILON = 1e-8
+FLAT = 1e-6  # of the square of a crop's variance: a window with less is flat
+WINDOW = 9  # px, of the local NCC
+LEAST = 0.1  # of a crop has to be covered by the other
+BANDS = ((1.5, 10.0), (4.0, 20.0), (8.0, 20.0))  # px: blur, and width of the background that is taken out
 DEGREE = math.pi / 180
 
 
@@ -30,11 +36,15 @@ def blur(image: Tensor, sigma: float) -> Tensor:
     if sigma >= 5 and min(height, width) >= 32:
         small = blur(F.avg_pool2d(image, 4, ceil_mode=True, count_include_pad=False), sigma / 4)
         return F.interpolate(small, size=(height, width), mode="bilinear", align_corners=False)
-    taps = gaussian(sigma, image)
-    reach, channels = len(taps) // 2, image.shape[1]
-    taps = taps.repeat(channels, 1, 1, 1)
-    image = F.conv2d(F.pad(image, (reach, reach, 0, 0), mode="replicate"), taps, groups=channels)
-    return F.conv2d(F.pad(image, (0, 0, reach, reach), mode="replicate"), taps.mT, groups=channels)
+    taps = gaussian(sigma, image).tolist()
+    reach = len(taps) // 2
+    for axis, edges in ((3, (reach, reach, 0, 0)), (2, (0, 0, reach, reach))):
+        length, padded = image.shape[axis], F.pad(image, edges, mode="replicate")
+        image = taps[reach] * padded.narrow(axis, reach, length)
+        for k in range(1, reach + 1):  # by shifts: a convolution of single channels is several times slower
+            both = padded.narrow(axis, reach - k, length) + padded.narrow(axis, reach + k, length)
+            image = torch.add(image, both, alpha=taps[reach + k])
+    return image
 
 
 def standardise(image: Tensor) -> Tensor:
@@ -60,6 +70,15 @@ def transform(affine: Tensor, points: Tensor) -> Tensor:
     return flat.reshape(len(affine), *points.shape)
 
 
+def lattice(affine: Tensor, height: int, width: int) -> Tensor:
+    """The points (b, h, w, 2) that affines (b, 2, 3) take the pixels of a crop to, about the centres."""
+    y = torch.arange(height, dtype=affine.dtype, device=affine.device) - (height - 1) / 2
+    x = torch.arange(width, dtype=affine.dtype, device=affine.device) - (width - 1) / 2
+    down = affine[:, :, :1] * y + affine[:, :, 2:]  # (b, 2, h); sums of vectors are faster than a product for each pixel
+    along = affine[:, :, 1:2] * x
+    return torch.stack([down[:, i, :, None] + along[:, i, None] for i in (0, 1)], -1)
+
+
 def sample(image: Tensor, points: Tensor, mode: str = "bilinear") -> tuple[Tensor, Tensor]:
     """The image (b, c, h, w) at points (b, p, q, 2), (y, x) about its centre, and a mask (b, 1, p, q) of those inside."""
     height, width = image.shape[-2:]
@@ -67,12 +86,13 @@ def sample(image: Tensor, points: Tensor, mode: str = "bilinear") -> tuple[Tenso
     # NaN coordinates crash grid_sample on the CPU, so they never reach it
     unit = torch.nan_to_num(unit, nan=2.0).clamp(-4, 4)
     values = F.grid_sample(image, unit, mode=mode, padding_mode="border", align_corners=True)
-    return values, (unit.abs() <= 1).all(-1)[:, None].to(image.dtype)
+    inside = (unit[..., 0].abs() <= 1) & (unit[..., 1].abs() <= 1)
+    return values, inside[:, None].to(image.dtype)
 
 
 def warp(moving: Tensor, affine: Tensor) -> tuple[Tensor, Tensor]:
     """`moving` (b, c, h, w) seen in the frame of the fixed crop, and the mask of what it covers."""
-    return sample(moving, transform(affine, grid(moving.shape[-2], moving.shape[-1], moving.device)))
+    return sample(moving, lattice(affine, *moving.shape[-2:]))
 
 
 def masked_ncc(fixed: Tensor, moving: Tensor, mask: Tensor) -> Tensor:
@@ -85,10 +105,44 @@ def masked_ncc(fixed: Tensor, moving: Tensor, mask: Tensor) -> Tensor:
 
 
 def alignment_ncc(fixed: Tensor, moving: Tensor, affine: Tensor, sigma: float = 1.5) -> Tensor:
-    """NCC (b,) of two crops (b, 1, h, w) after `affine` (b, 2, 3); 0 where less than a tenth of them overlaps."""
+    """NCC (b,) of two crops (b, 1, h, w) after `affine` (b, 2, 3); 0 where less than LEAST of them overlaps."""
     fixed, moving = blur(high_pass(fixed), sigma), blur(high_pass(moving), sigma)
     seen, mask = warp(moving, affine)
-    return masked_ncc(fixed, seen, mask) * (mask.mean((1, 2, 3)) > 0.1)
+    return masked_ncc(fixed, seen, mask) * (mask.mean((1, 2, 3)) > LEAST)
+
+
+def local_ncc(fixed: Tensor, moving: Tensor, mask: Tensor) -> Tensor:
+    """The similarity of DLIR (de Vos et al., arXiv 1809.06130): the mean (b,) over the mask (b, 1, h, w) of the NCC of the
+    windows of WINDOW x WINDOW px around each px, of what the mask shows of (b, 1, h, w); a flat window scores 0."""
+
+    def windows(image: Tensor) -> Tensor:
+        return F.avg_pool2d(image, WINDOW, 1, WINDOW // 2)
+
+    share = windows(mask).clamp(min=EPSILON)
+    first, second = (standardise(image - image.mean((2, 3), keepdim=True)) * mask for image in (fixed, moving))
+    means = windows(first) / share, windows(second) / share
+    spread = [(windows(x * x) / share - m * m).clamp(min=0) for x, m in zip((first, second), means, strict=True)]
+    both = windows(first * second) / share - means[0] * means[1]
+    score = both / (spread[0] * spread[1] + FLAT).sqrt()
+    return (score * mask).sum((1, 2, 3)) / mask.sum((1, 2, 3)).clamp(min=1)
+
+
+SIMILARITIES = {"global": masked_ncc, "local": local_ncc}
+
+
+def bands(crop: Tensor) -> list[Tensor]:
+    """Crops (b, 1, h, w) from fine to coarse, each high-passed and blurred by one of BANDS: the coarse ones are alike from
+    further away, the fine ones say more exactly where."""
+    return [blur(high_pass(crop, background), sigma) for sigma, background in BANDS]
+
+
+def multiscale(score: Similarity, fixed: list[Tensor], moving: list[Tensor], affine: Tensor) -> Tensor:
+    """The mean score (b,) over the bands of two crops after `affine` (b, 2, 3); 0 with less than LEAST in common."""
+    scores = []
+    for first, second in zip(fixed, moving, strict=True):
+        seen, mask = warp(second, affine)
+        scores.append(score(first, seen, mask) * (mask.mean((1, 2, 3)) > LEAST))
+    return torch.stack(scores).mean(0)
 
 
 def corner_error(found: Tensor, true: Tensor, height: int, width: int) -> Tensor:

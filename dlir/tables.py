@@ -54,9 +54,12 @@ PLACEMENT = DataFrameSchema(
     unique=["path"], strict=True, coerce=True,
 )  # fmt: skip
 
-# One row a check of the training: mean loss since the last, median and mean corner error on held-out known warps.
+# One row a check of the training: mean loss since the last, and what it was judged by: corner error on held-out known warps,
+# px, or 1 - NCC of the pairs.
 HISTORY = DataFrameSchema(
-    {"step": COUNT, "loss": Column("float64", nullable=True), "median": PIXELS, "mean": PIXELS}, strict=True, coerce=True
+    {"step": COUNT, "loss": Column("float64", nullable=True), "measure": Column("str"), "median": PIXELS, "mean": PIXELS},
+    strict=True,
+    coerce=True,
 )
 
 # One row a side and method (network, phase, or none: no registration): the corner errors, px, of that many pairs of crops

@@ -4,13 +4,14 @@ It starts from the generic weights of the package. What is learnt from are pairs
 (`warps.py`), in the shape of the real overlaps, and the likeness of the real pairs after registration (`losses.py`). Some
 tiles are held out: on known warps of them the network is judged in between, its best weights are kept, and training stops
 when they no longer improve. Where they are not clearly better than at the start, the start is kept: training never harms.
+The architecture dlir learns from the real pairs alone, all of them, and is judged by their likeness after registration.
 """
 
 import hashlib
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,12 +19,12 @@ import torch
 from torch import Tensor
 
 from dlir import network, tables
-from dlir.crops import Planes, batches
+from dlir.crops import Batch, Planes, batches
 from dlir.loop import LONGEST, Loop, Source
-from dlir.network import CorrelationNetwork
+from dlir.network import Network
 from dlir.progress import progress
 from dlir.settings import Train
-from dlir.similarity import corner_error
+from dlir.similarity import bands, corner_error, masked_ncc, multiscale
 from dlir.warps import Known, Shape, known_pairs, overlap_shape, specimen
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,12 @@ CHECK_EVERY = 50  # steps
 PATIENCE = 4  # checks without a better error, after which training stops
 LOST = 3.0  # px: an error larger than this is not worse than this
 
-Checks = list[tuple[Shape, Known]]
+
+class Checks(NamedTuple):
+    """What a network is judged on: known warps, or else the likeness of real pairs."""
+
+    known: list[tuple[Shape, Known]]
+    real: list[Batch]
 
 
 def train(
@@ -57,17 +63,20 @@ def train(
     """
     place = network.choose_device(device)
     torch.manual_seed(settings.seed)
-    model = network.load(network.GENERIC, place) if settings.start == "generic" else CorrelationNetwork().to(place)
+    model = _start(settings, place)
     output.parent.mkdir(parents=True, exist_ok=True)
-    history: list[dict[str, float]] = []
+    history: list[dict[str, Any]] = []
     if settings.steps:
-        found = [_source(*files, place, settings.seed) for files in zip(tiles, illumination, pairs, strict=True)]
-        sources = [source for source, _ in found if source.shapes]
         generator = torch.Generator(device=place).manual_seed(settings.seed)
-        checks = [check for source, held in found for check in _checks(source, held, settings.batch, generator)]
-        if checks:
-            loop = Loop(model, sources, generator, **settings.model_dump(include={"steps", "batch", "learning_rate"}))
-            history = _improve(loop, checks, settings, output.with_suffix(".state"))
+        sources, checks = [], Checks([], [])
+        for files in zip(tiles, illumination, pairs, strict=True):
+            learn, judge = _sources(*files, place, settings)
+            sources.append(learn)
+            checks.known.extend(_known(judge, settings.batch, generator))
+            checks.real.extend(judge.real)
+        if checks.known or checks.real:
+            chosen = settings.model_dump(include={"steps", "batch", "learning_rate", "similarity"})
+            history = _improve(Loop(model, sources, generator, **chosen), checks, settings, output.with_suffix(".state"))
         else:
             log.warning("no dataset has a pair to learn from: the network stays as it is")
     tables.write(pd.DataFrame(history, columns=list(tables.HISTORY.columns)), tables.HISTORY, output.with_suffix(".csv"))
@@ -75,33 +84,44 @@ def train(
     output.with_suffix(".state").unlink(missing_ok=True)
 
 
-def _source(tiles: Path, illumination: Path, pairs: Path, device: torch.device, seed: int) -> tuple[Source, Source]:
-    """What is learnt from in one dataset, and what is held out."""
+def _start(settings: Train, device: torch.device) -> Network:
+    if settings.start == "generic" and settings.architecture == "correlation":
+        return network.load(network.GENERIC, device)
+    return network.ARCHITECTURES[settings.architecture]().to(device)
+
+
+def _sources(tiles: Path, illumination: Path, pairs: Path, device: torch.device, settings: Train) -> tuple[Source, Source]:
+    """What is learnt from in one dataset, and what the network is judged on.
+
+    The architecture dlir can learn nothing but its own pairs: it learns from all of them, and is judged on them.
+    """
     table, rows = tables.read(tiles, tables.TILES), tables.read(pairs, tables.PAIRS)
     planes = Planes(table, illumination)
-    chosen = np.random.default_rng(seed).permutation(table["tile"].to_numpy())[:MOST]
+    chosen = np.random.default_rng(settings.seed).permutation(table["tile"].to_numpy())[:MOST]
     images = [planes.plane(int(tile)) for tile in chosen]
     held = max(1, round(HELD_OUT * len(images)))
-    free = rows[~rows[["fixed", "moving"]].isin(chosen[:held]).any(axis=1)]
-    real = list(batches(free.head(MOST), planes, 8, device))
-    shapes = [shape for _, group in rows.groupby("side") if (shape := overlap_shape(group, images[0].shape, LONGEST, WIDEST))]
     learn, judge = (specimen(part, device) for part in (images[held:] or images, images[:held]))
-    return Source(learn, shapes, real), Source(judge, shapes, [])
+    if settings.architecture == "dlir":
+        real = list(batches(rows, planes, len(rows), device)) if len(rows) else []
+        return Source(learn, [], real), Source(judge, [], real)
+    free = rows[~rows[["fixed", "moving"]].isin(chosen[:held]).any(axis=1)]
+    shapes = [shape for _, group in rows.groupby("side") if (shape := overlap_shape(group, images[0].shape, LONGEST, WIDEST))]
+    return Source(learn, shapes, list(batches(free.head(MOST), planes, MOST, device))), Source(judge, shapes, [])
 
 
-def _checks(source: Source, held: Source, batch: int, generator: torch.Generator) -> Checks:
+def _known(held: Source, batch: int, generator: torch.Generator) -> list[tuple[Shape, Known]]:
     """Known warps of the tiles that are held out."""
-    shapes = [source.shapes[i % len(source.shapes)] for i in range(CHECKS if source.shapes else 0)]
+    shapes = [held.shapes[i % len(held.shapes)] for i in range(CHECKS if held.shapes else 0)]
     return [(shape, known_pairs(held.tiles, shape, batch, generator)) for shape in shapes]
 
 
-def _improve(loop: Loop, checks: Checks, settings: Train, state: Path) -> list[dict[str, float]]:
+def _improve(loop: Loop, checks: Checks, settings: Train, state: Path) -> list[dict[str, Any]]:
     """Train the loop's model and leave the best weights in it; the history (tables.HISTORY)."""
     model, key = loop.model, _key(checks, settings)
     start = _errors(model, checks)
-    best, history = start, [_row(0, float("nan"), start)]
+    best, history = start, [_row(0, float("nan"), start, checks)]
     weights = start_weights = _copy(model)
-    log.info("before training: %s", _words(start))
+    log.info("before training: %s", _words(start, checks))
     if (saved := _resumable(state, key)) is not None:
         loop.restore(saved["loop"])
         best, weights, history = saved["best"], saved["weights"], saved["history"]
@@ -112,7 +132,7 @@ def _improve(loop: Loop, checks: Checks, settings: Train, state: Path) -> list[d
         if loop.done % CHECK_EVERY and loop.done < settings.steps:
             continue
         errors = _errors(model, checks)
-        history.append(_row(loop.done, float(np.mean(losses)), errors))
+        history.append(_row(loop.done, float(np.mean(losses)), errors, checks))
         losses, since = [], since + 1
         if errors.mean() < best.mean():
             best, weights, since = errors, _copy(model), 0
@@ -120,7 +140,7 @@ def _improve(loop: Loop, checks: Checks, settings: Train, state: Path) -> list[d
             log.info("no better for %d steps: training stops", PATIENCE * CHECK_EVERY)
             break
         _save(state, {"key": key, "loop": loop.state(), "best": best, "weights": weights, "history": history})
-    log.info("best: %s", _words(best))
+    log.info("best: %s", _words(best, checks))
     if not _clearly_better(best, start):
         log.warning("that is not clearly better than at the start: those weights are kept")
         weights = start_weights
@@ -129,12 +149,20 @@ def _improve(loop: Loop, checks: Checks, settings: Train, state: Path) -> list[d
 
 
 @torch.no_grad()
-def _errors(model: CorrelationNetwork, checks: Checks) -> Tensor:
-    """The corner errors (n,), px, on known warps, none larger than LOST."""
+def _errors(model: Network, checks: Checks) -> Tensor:
+    """The corner errors (n,), px, on known warps, none larger than LOST; without any, 1 - NCC of the real pairs."""
     model.eval()
-    found = [model(known.fixed, known.moving, shape.search, shape.centre).affine for shape, known in checks]
-    errors = [corner_error(a, known.affine, shape.height, shape.width) for a, (shape, known) in zip(found, checks, strict=True)]
+    if not checks.known:
+        return torch.cat([_unlikeness(model, batch) for batch in checks.real])
+    found = [model(known.fixed, known.moving, shape.search, shape.centre).affine for shape, known in checks.known]
+    both = zip(found, checks.known, strict=True)
+    errors = [corner_error(affine, known.affine, shape.height, shape.width) for affine, (shape, known) in both]
     return torch.cat(errors).nan_to_num(LOST).clamp(max=LOST)
+
+
+def _unlikeness(model: Network, pairs: Batch) -> Tensor:
+    affine = model(pairs.fixed, pairs.moving, pairs.search, pairs.centre).affine
+    return 1 - multiscale(masked_ncc, bands(pairs.fixed), bands(pairs.moving), affine)
 
 
 def _clearly_better(errors: Tensor, before: Tensor) -> bool:
@@ -143,24 +171,27 @@ def _clearly_better(errors: Tensor, before: Tensor) -> bool:
     return bool(gain.mean() > gain.std() / len(gain) ** 0.5)
 
 
-def _words(errors: Tensor) -> str:
+def _words(errors: Tensor, checks: Checks) -> str:
+    if not checks.known:
+        return f"median NCC {1 - float(errors.median()):.3f} of {len(errors)} pairs"
     lost = 100 * float((errors >= LOST).float().mean())
     return f"median error {float(errors.median()):.3f} px on {len(errors)} known warps of held-out tiles, {lost:.0f} % lost"
 
 
-def _row(step: int, loss: float, errors: Tensor) -> dict[str, float]:
-    return {"step": step, "loss": loss, "median": float(errors.median()), "mean": float(errors.mean())}
+def _row(step: int, loss: float, errors: Tensor, checks: Checks) -> dict[str, Any]:
+    judged = {"median": float(errors.median()), "mean": float(errors.mean())}
+    return {"step": step, "loss": loss, "measure": "corner error, px" if checks.known else "1 - NCC", **judged}
 
 
-def _copy(model: CorrelationNetwork) -> dict[str, Tensor]:
+def _copy(model: Network) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 
 def _key(checks: Checks, settings: Train) -> str:
     """What a run that goes on must have in common with the one that was cut off."""
     digest = hashlib.sha256(json.dumps(settings.model_dump(), sort_keys=True).encode())
-    for _, known in checks:
-        digest.update(known.fixed.cpu().numpy().tobytes())
+    for fixed in (*(known.fixed for _, known in checks.known), *(pairs.fixed for pairs in checks.real)):
+        digest.update(fixed.cpu().numpy().tobytes())
     return digest.hexdigest()
 
 

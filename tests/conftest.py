@@ -13,7 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 from specimens import Specimen
 
-from dlir import tables
+from dlir import affine, tables
 from dlir.pairs import pairs
 from dlir.settings import Dataset, Pairs
 
@@ -67,6 +67,13 @@ class Grid:
     truth: NDArray[np.float64]  # (n, 2, 3) tile px to specimen px
     size: tuple[int, int]
     blank: tuple[int, ...] = ()
+
+    def errors(self, found: pd.DataFrame) -> NDArray[np.float64]:
+        """The distance (n,), px, of the true from the found place of each overlap's centre in the fixed tile."""
+        centre = found[["centre_y", "centre_x"]].to_numpy()[:, None]
+        fixed, moving = (self.truth[found[column]] for column in ("fixed", "moving"))
+        true = affine.apply(affine.compose(affine.invert(fixed), moving), centre)
+        return np.asarray(np.linalg.norm(affine.apply(affine.from_table(found), centre) - true, axis=-1)[:, 0])
 
 
 def make_grid(folder: Path, rows: int, cols: int, noise: float, blank: tuple[int, ...] = (), side: int = 160) -> Grid:

@@ -110,7 +110,16 @@ def test_defects_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_lists_of_files_and_unions_arrive_whole() -> None:
-    steps = {"share": True, "start": "random", "steps": 1, "batch": 1, "learning_rate": 0.1, "seed": 1}
+    steps = {
+        "share": True,
+        "architecture": "dlir",
+        "similarity": "local",
+        "start": "random",
+        "steps": 1,
+        "batch": 1,
+        "learning_rate": 0.1,
+        "seed": 1,
+    }
     lists = ["--tiles", "a", "b", "--illumination", "c", "d", "--pairs", "e", "f"]
     _, train, _ = cli.app.parse_args(["train", *lists, "--output", "m.pt", "--settings", json.dumps(steps)])
     assert train.arguments["tiles"] == [Path("a"), Path("b")]

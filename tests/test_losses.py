@@ -1,11 +1,13 @@
 """The losses: least at the truth, with gradients that lead there."""
 
 import numpy as np
+import pytest
 import torch
 from specimens import crops
 
+from dlir.estimate import Estimate
 from dlir.losses import _target, known_loss, real_loss
-from dlir.network import Estimate
+from dlir.similarity import SIMILARITIES, Similarity, masked_ncc
 from dlir.warps import Known, Shape
 
 SHAPE = Shape(32, 64, 8.0, (0.0, 0.0))
@@ -37,23 +39,24 @@ def test_the_loss_wants_honest_judgement() -> None:
     assert loss(0.2, variance=0.02) < min(loss(0.2, variance=0.001), loss(0.2, variance=0.4))
 
 
-def test_the_real_loss_leads_to_the_truth() -> None:
+@pytest.mark.parametrize("score", SIMILARITIES.values())
+def test_the_real_loss_leads_to_the_truth(score: Similarity) -> None:
     true = np.array([[1, 0, 1.5], [0, 1, -2.0]])
     fixed, moving = crops(true, 64, 128)
     affine = torch.eye(2, 3).repeat(4, 1, 1).requires_grad_()
-    loss = real_loss(estimate(affine, torch.zeros(1)), fixed, moving)
+    loss = real_loss(estimate(affine, torch.zeros(1)), fixed, moving, torch.ones(4), score)
     loss.backward()
     assert affine.grad is not None
     way = -affine.grad[:, :, 2]
     home = torch.tensor(true[:, 2]).float()
     assert (torch.nn.functional.cosine_similarity(way, home.expand(4, 2)) > 0.5).all()
-    assert float(real_loss(estimate(torch.tensor(true).float().repeat(4, 1, 1), torch.zeros(1)), fixed, moving)) < float(
-        loss.detach()
-    )
+    there = estimate(torch.tensor(true).float().repeat(4, 1, 1), torch.zeros(1))
+    assert float(real_loss(there, fixed, moving, torch.ones(4), score)) < float(loss.detach())
 
 
 def test_pairs_held_for_wrong_count_for_little() -> None:
     fixed, moving = crops(np.eye(2, 3), 32, 64)
     affine = torch.eye(2, 3).repeat(4, 1, 1)
-    sure, unsure = (real_loss(estimate(affine, torch.zeros(1), c), fixed, moving) for c in (1.0, 0.1))
+    found = estimate(affine, torch.zeros(1))
+    sure, unsure = (real_loss(found, fixed, moving, torch.full((4,), c), masked_ncc) for c in (1.0, 0.1))
     torch.testing.assert_close(unsure, 0.1 * sure)

@@ -1,94 +1,35 @@
-"""The network: geometry, invariances, covariance order, and its file."""
+"""The file of a network: it comes back as it was, and a damaged one is refused by name."""
 
 from pathlib import Path
+from typing import get_args
 
-import numpy as np
 import pytest
 import torch
-from specimens import crops
 
 from dlir import network
-from dlir.similarity import corner_error
+from dlir.settings import Architecture
 
-TRUE = np.array([[1.002, 0.006, 5.3], [-0.006, 1.001, -7.6]])
-
-
-@pytest.fixture(scope="module")
-def model() -> network.CorrelationNetwork:
-    torch.manual_seed(3)
-    return network.CorrelationNetwork().eval()
+CPU = torch.device("cpu")
 
 
-def swapped(affine: torch.Tensor) -> torch.Tensor:
-    return affine.flip(1)[:, :, [1, 0, 2]]
+def test_every_architecture_of_the_settings_is_there() -> None:
+    assert set(network.ARCHITECTURES) == set(get_args(Architecture))
 
 
-@torch.no_grad()
-def test_untrained_it_registers_clean_pairs(model: network.CorrelationNetwork) -> None:
-    fixed, moving = crops(TRUE, 64, 256)
-    error = corner_error(model(fixed, moving, 12.0).affine, torch.tensor(TRUE).float().expand(4, 2, 3), 64, 256)
-    assert (error < 0.5).all()
-
-
-@torch.no_grad()
-def test_identity_in_identity_out(model: network.CorrelationNetwork) -> None:
-    fixed, _ = crops(TRUE, 64, 256)
-    estimate = model(fixed, fixed, 12.0)
-    assert (corner_error(estimate.affine, torch.eye(2, 3).expand(4, 2, 3), 64, 256) < 0.02).all()
-    assert (estimate.confidence > 0.5).all()
-
-
-@torch.no_grad()
-def test_exchanging_fixed_and_moving_inverts(model: network.CorrelationNetwork) -> None:
-    fixed, moving = crops(TRUE, 64, 256)
-    there, back = model(fixed, moving, 12.0).affine, model(moving, fixed, 12.0).affine
-    linear = back[:, :, :2] @ there[:, :, :2]
-    both = torch.cat([linear, back[:, :, :2] @ there[:, :, 2:] + back[:, :, 2:]], -1)
-    assert (corner_error(both, torch.eye(2, 3).expand(4, 2, 3), 64, 256) < 0.1).all()
-
-
-@torch.no_grad()
-def test_upright_pairs_are_turned_there_and_back(model: network.CorrelationNetwork) -> None:
-    fixed, moving = crops(TRUE, 64, 256)
-    lying, upright = model(fixed, moving, 12.0), model(fixed.mT, moving.mT, 12.0)
-    torch.testing.assert_close(swapped(upright.affine), lying.affine)
-    order = ["yy", "yx", "y0", "xy", "xx", "x0"]
-    exchanged = [order.index(name.translate(str.maketrans("xy", "yx"))) for name in order]
-    torch.testing.assert_close(upright.covariance[:, exchanged][:, :, exchanged], lying.covariance)
-
-
-@torch.no_grad()
-def test_gain_and_offset_change_nothing(model: network.CorrelationNetwork) -> None:
-    fixed, moving = crops(TRUE, 64, 256)
-    plain, changed = model(fixed, moving, 12.0), model(fixed * 3 + 5, moving * 0.5 - 2, 12.0)
-    assert (corner_error(plain.affine, changed.affine, 64, 256) < 0.01).all()
-
-
-@torch.no_grad()
-def test_an_expected_shift_moves_the_window(model: network.CorrelationNetwork) -> None:
-    far = TRUE + np.array([[0, 0, -24.0], [0, 0, 0]])
-    fixed, moving = crops(far, 64, 256)
-    estimate = model(fixed, moving, 8.0, (-19.0, -7.0))
-    assert (corner_error(estimate.affine, torch.tensor(far).float().expand(4, 2, 3), 64, 256) < 0.7).all()
-
-
-@torch.no_grad()
-def test_flat_crops_give_finite_answers(model: network.CorrelationNetwork) -> None:
-    estimate = model(torch.zeros(2, 1, 32, 64), torch.zeros(2, 1, 32, 64), 8.0)
-    assert all(torch.isfinite(part).all() for part in (estimate.affine, estimate.covariance, estimate.confidence))
-
-
-def test_a_saved_model_comes_back(model: network.CorrelationNetwork, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", get_args(Architecture))
+def test_a_saved_model_comes_back(name: Architecture, tmp_path: Path) -> None:
+    model = network.ARCHITECTURES[name]()
     network.save(model, {"steps": 3}, tmp_path / "model.pt")
-    back = network.load(tmp_path / "model.pt", torch.device("cpu"))
+    back = network.load(tmp_path / "model.pt", CPU)
+    assert type(back) is type(model) and not back.training
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), back.state_dict().values(), strict=True))
 
 
 @pytest.mark.parametrize("content", [b"", b"no model", None])
-def test_a_damaged_model_is_refused_by_name(model: network.CorrelationNetwork, tmp_path: Path, content: bytes | None) -> None:
+def test_a_damaged_model_is_refused_by_name(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "model.pt"
-    network.save(model, {}, path)
+    network.save(network.ARCHITECTURES["correlation"](), {}, path)
     path.write_bytes(path.read_bytes()[:5000] if content is None else content)
     with pytest.raises(network.ModelError, match="train again") as error:
-        network.load(path, torch.device("cpu"))
+        network.load(path, CPU)
     assert str(path) in str(error.value)

@@ -75,3 +75,45 @@ def test_corner_error_of_a_shift_is_its_length() -> None:
 def test_nan_coordinates_are_outside_and_do_not_crash() -> None:
     values, mask = similarity.sample(torch.ones(1, 1, 8, 8), torch.full((1, 2, 2, 2), float("nan")))
     assert torch.isfinite(values).all() and not mask.any()
+
+
+def test_the_local_ncc_is_blind_to_shading_that_the_global_one_sees() -> None:
+    fixed, _ = crops(IDENTITY, 48, 96)
+    shaded = fixed * torch.linspace(0.2, 3.0, 96)
+    mask = torch.ones_like(fixed)
+    assert (similarity.local_ncc(fixed, shaded, mask) > 0.98).all()
+    assert (similarity.masked_ncc(fixed, shaded, mask) < 0.95).all()
+
+
+def test_the_local_ncc_is_that_of_the_windows_under_the_mask() -> None:
+    random = np.random.default_rng(1)
+    images = random.standard_normal((2, 20, 30))
+    seen = np.ones((20, 30), bool)
+    seen[:, :8] = False
+    scores = []
+    for y, x in np.argwhere(seen):
+        window = (slice(max(0, y - 4), y + 5), slice(max(0, x - 4), x + 5))
+        scores.append(np.corrcoef(*(image[window][seen[window]] for image in images))[0, 1])
+    first, second, mask = (torch.from_numpy(part.astype(float))[None, None] for part in (*images, seen))
+    assert similarity.local_ncc(first, second, mask).item() == pytest.approx(np.mean(scores), abs=1e-4)
+
+
+@pytest.mark.parametrize("score", similarity.SIMILARITIES.values())
+def test_the_gradient_of_every_similarity_is_right(score: similarity.Similarity) -> None:
+    torch.manual_seed(0)
+    first, second = (torch.randn(2, 1, 6, 11, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    mask = (torch.rand(2, 1, 6, 11, dtype=torch.float64) > 0.3).double()
+    assert torch.autograd.gradcheck(lambda a, b: score(a, b, mask), (first, second))
+    flat = torch.zeros(2, 1, 6, 11, dtype=torch.float64, requires_grad=True)
+    score(first, flat, mask).sum().backward()
+    assert flat.grad is not None and torch.isfinite(flat.grad).all()
+
+
+def test_coarse_bands_are_alike_from_further_away() -> None:
+    fixed, _ = crops(IDENTITY, 64, 160)
+    parts = similarity.bands(fixed)
+    away = torch.tensor([[[1.0, 0, 0], [0, 1, 4.0]]]).repeat(4, 1, 1)
+    alone = [similarity.multiscale(similarity.masked_ncc, [part], [part], away).mean() for part in parts]
+    assert alone[0] < alone[1] < alone[2]
+    together = similarity.multiscale(similarity.masked_ncc, parts, parts, away).mean()
+    assert together.item() == pytest.approx(float(sum(alone)) / 3, abs=1e-5)

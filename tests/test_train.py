@@ -10,14 +10,17 @@ from conftest import Grid
 
 from dlir import network, tables, train
 from dlir.loop import Loop
-from dlir.settings import Train
+from dlir.register import register
+from dlir.settings import Register, Train
 from dlir.similarity import corner_error
 from dlir.warps import known_pairs
 
-SETTINGS = Train(share=False, start="random", steps=30, batch=4, learning_rate=0.002, seed=1)
+SETTINGS = Train(
+    share=False, architecture="correlation", start="random", similarity="global", steps=30, batch=4, learning_rate=0.002, seed=1
+)
 
 
-def run(grid: Grid, output: Path, **change: object) -> network.CorrelationNetwork:
+def run(grid: Grid, output: Path, **change: object) -> network.Network:
     settings = SETTINGS.model_copy(update=change)
     train.train([grid.tiles], [grid.illumination], [grid.pairs], output, settings=settings, device="cpu")
     return network.load(output, torch.device("cpu"))
@@ -27,8 +30,10 @@ def same(first: torch.nn.Module, second: torch.nn.Module) -> bool:
     return all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True))
 
 
-def unseen_error(model: network.CorrelationNetwork, grid: Grid) -> float:
-    _, held = train._source(grid.tiles, grid.illumination, grid.pairs, torch.device("cpu"), seed=5)
+def unseen_error(model: network.Network, grid: Grid) -> float:
+    _, held = train._sources(
+        grid.tiles, grid.illumination, grid.pairs, torch.device("cpu"), SETTINGS.model_copy(update={"seed": 5})
+    )
     errors = []
     for shape in held.shapes:
         known = known_pairs(held.tiles, shape, 48, torch.Generator().manual_seed(9))
@@ -105,3 +110,16 @@ def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(
 def test_one_tile_has_nothing_to_learn_from(one_tile: Grid, tmp_path: Path) -> None:
     assert same(run(one_tile, tmp_path / "model.pt"), run(one_tile, tmp_path / "none.pt", steps=0))
     assert all(np.isfinite(value.numpy()).all() for value in run(one_tile, tmp_path / "m.pt").state_dict().values())
+
+
+@pytest.mark.slow
+def test_the_architecture_of_the_paper_learns_the_pairs_it_is_given(grid: Grid, tmp_path: Path) -> None:
+    model = run(grid, tmp_path / "model.pt", architecture="dlir", start="generic", steps=200, batch=8)
+    assert isinstance(model, network.PoolingNetwork)
+    history = tables.read(tmp_path / "model.csv", tables.HISTORY)
+    assert set(history["measure"]) == {"1 - NCC"}
+    assert history["median"].iloc[-1] < 0.5 * history["median"].iloc[0]
+    settings = Register(method="network", accept=0.5, seed=1)
+    affines, given = tmp_path / "affines.csv", (grid.tiles, grid.illumination, grid.pairs)
+    register(*given, affines, model=tmp_path / "model.pt", settings=settings, device="cpu")
+    assert np.median(grid.errors(tables.read(affines, tables.AFFINES))) < 1.0

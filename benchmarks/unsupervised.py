@@ -1,0 +1,184 @@
+"""Training without any label: does it find the affines, and does it ever collapse?
+
+    python benchmarks/unsupervised.py correlation --prototype ../shared/prototype --minutes 10 --seeds 10
+    python benchmarks/unsupervised.py dlir --grid FOLDER --seeds 10
+
+The first trains the architecture `correlation` from random weights on unlabelled pairs of the images and specimens that the
+generic weights were made of, and measures it on the prototype's test pairs. The second trains the architecture `dlir` on the
+pairs of one grid of tiles (of `make_tiles.py`), as a user would, and measures it on those same pairs. A run has collapsed
+when its answers are no better than no registration. Every seed is a run of its own; time is CPU time.
+"""
+
+import contextlib
+import json
+import tempfile
+import time
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+import cyclopts
+import numpy as np
+import pandas as pd
+import torch
+from registration import load_prototype, make_truth, measure, ours
+from torch import Tensor
+
+from dlir import network, tables
+from dlir.correlation_network import CorrelationNetwork
+from dlir.crops import Batch, Planes, batches, displacement
+from dlir.illumination import illumination
+from dlir.loop import Loop, Source
+from dlir.pairs import pairs
+from dlir.pretrain import AUGMENT, SHAPES, SPECIMENS
+from dlir.settings import Dataset, Illumination, Pairs, Train
+from dlir.similarity import corner_error
+from dlir.sources import sources
+from dlir.tiles import tiles
+from dlir.train import train
+from dlir.warps import Specimen, known_pairs
+
+POOL = 240  # unlabelled pairs of each shape
+BATCH = 8
+RATE = 0.002
+app = cyclopts.App(help=__doc__)
+
+
+def unlabelled(seed: int) -> Source:
+    """Pairs of which the truth is thrown away."""
+    planes = sources(SPECIMENS, seed)
+    images = torch.stack([torch.from_numpy((plane - plane.mean()) / plane.std()) for plane in planes])[:, None]
+    specimen, generator = Specimen(images, torch.zeros_like(images)), torch.Generator().manual_seed(seed)
+    made = []
+    for shape in SHAPES:
+        parts = [known_pairs(specimen, shape, BATCH, generator, AUGMENT)[:2] for _ in range(POOL // BATCH)]
+        fixed, moving = (torch.cat(part) for part in zip(*parts, strict=True))
+        made.append(Batch(pd.DataFrame(), fixed, moving, shape.search, shape.centre))
+    return Source(specimen, [], made)
+
+
+@app.command
+def correlation(*, prototype: Path, minutes: float = 10, seeds: int = 10, every: int = 1) -> None:
+    """Print a row for each seed: what training from random weights, without labels, reaches on the test pairs."""
+    print(
+        "| seed | steps | CPU min | median, px | > 2 px, % | untrained: median, px | > 2 px, % | collapsed |\n"
+        + "|---" * 8
+        + "|"
+    )
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        common, _, _ = load_prototype(prototype.resolve())
+        truth = make_truth(common, Path(folder), 777, every)
+        for seed in range(seeds):
+            torch.manual_seed(seed)
+            model = CorrelationNetwork()
+            before = evaluated(model, common, truth)
+            steps = round(minutes * 60 / pace(seed))
+            loop = start_loop(model, seed, steps)
+            start = time.process_time()
+            while loop.done < steps and time.process_time() - start < 60 * minutes:
+                loop.step()
+            after = evaluated(model, common, truth)
+            row = (seed, loop.done, f"{(time.process_time() - start) / 60:.1f}", *numbers(after), *numbers(before))
+            print("|", " | ".join(map(str, (*row, collapsed(after, 13.3)))), "|", flush=True)
+
+
+def start_loop(model: CorrelationNetwork, seed: int, steps: int) -> Loop:
+    generator = torch.Generator().manual_seed(seed)
+    return Loop(model, [unlabelled(seed)], generator, steps=steps, batch=BATCH, learning_rate=RATE)
+
+
+def pace(seed: int) -> float:
+    """CPU seconds a step."""
+    loop = start_loop(CorrelationNetwork(), seed, 20)
+    start = time.process_time()
+    for _ in range(12):
+        loop.step()
+    return (time.process_time() - start) / 12
+
+
+@torch.no_grad()
+def evaluated(model: CorrelationNetwork, common: object, truth: object) -> np.ndarray:
+    """The corner errors, px, on the test pairs."""
+    return measure("test pairs", partial(ours, model.eval()), common, truth, (0, 0)).error
+
+
+def heading(*columns: str) -> None:
+    print("|", " | ".join(columns), "|\n" + "|---" * len(columns) + "|", flush=True)
+
+
+def numbers(errors: np.ndarray) -> tuple[str, str]:
+    return f"{np.median(errors):.3f}", f"{100 * np.mean(errors > 2):.1f}"
+
+
+def collapsed(errors: np.ndarray, nominal: float) -> str:
+    return "yes" if not np.median(errors) < 0.8 * nominal else "no"
+
+
+@app.command
+def dlir(*, grid: Path, steps: int = 500, seeds: int = 10) -> None:
+    """Print a row for each seed: what the architecture of the paper reaches on the pairs that it is trained on."""
+    heading("seed", "CPU min", "nominal: median, px", "trained: median, px", "95 %, px", "collapsed")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        files = prepare(grid, folder)
+        found = list(truths(grid, *files))
+        nominal = np.concatenate([errors(batch, nominal_affine(batch), true) for batch, true in found])
+        for seed in range(seeds):
+            settings = Train(share=False, architecture="dlir", start="random", similarity="global", steps=steps, batch=BATCH,
+                             learning_rate=RATE, seed=seed)  # fmt: skip
+            start = time.process_time()
+            train([files[0]], [files[1]], [files[2]], folder / "model.pt", settings=settings, device="cpu")
+            minutes = (time.process_time() - start) / 60
+            model = network.load(folder / "model.pt", torch.device("cpu"))
+            with torch.no_grad():
+                trained = np.concatenate([errors(b, model(b.fixed, b.moving, b.search, b.centre).affine, t) for b, t in found])
+            middle, high = np.quantile(trained, (0.5, 0.95))
+            row = (seed, f"{minutes:.1f}", f"{np.median(nominal):.2f}", f"{middle:.2f}", f"{high:.2f}")
+            print("|", " | ".join(map(str, (*row, collapsed(trained, float(np.median(nominal)))))), "|", flush=True)
+
+
+def prepare(grid: Path, folder: Path) -> tuple[Path, Path, Path]:
+    """The stages before training, on tiles that `make_tiles.py` wrote."""
+    meta = json.loads((grid / "meta.json").read_text())
+    layout = {"rows": None, "columns": None, "start": "top-left", "order": "rows", "snake": False, "pixel_size": None}
+    images = str(grid / "tiles" / "img_Y{row}_X{col}_040.tif")
+    files = folder / "tiles.csv", folder / "illumination.tif", folder / "pairs.csv"
+    tiles(files[0], settings=Dataset(images=images, overlap=meta["overlap"], **layout))
+    illumination(files[0], files[1], settings=Illumination(correct=True))
+    pairs(files[0], files[2], settings=Pairs(search=0.5, min_overlap=8))
+    return files
+
+
+def truths(grid: Path, listed: Path, flat: Path, found: Path) -> Iterable[tuple[Batch, Tensor]]:
+    """All pairs in batches, with the true affines (b, 2, 3), fixed px to moving px about the crops' centres.
+
+    The tiles of the grid are not turned, so a true affine is a shift.
+    """
+    table = tables.read(listed, tables.TILES)
+    truth = pd.read_csv(grid / "truth.csv").assign(name=lambda t: t["path"].map(lambda p: Path(p).name)).set_index("name")
+    place = truth.loc[[Path(path).name for path in table["path"]], ["y0", "x0"]].set_axis(table["tile"])
+    for batch in batches(tables.read(found, tables.PAIRS), Planes(table, flat), POOL, torch.device("cpu")):
+        rows = batch.rows
+        fixed, moving = (
+            place.loc[rows[end]].to_numpy() + rows[[f"{end}_y", f"{end}_x"]].to_numpy() for end in ("fixed", "moving")
+        )
+        yield batch, shifts(fixed - moving)
+
+
+def nominal_affine(batch: Batch) -> Tensor:
+    """What the stage says."""
+    return shifts(displacement(batch.rows))
+
+
+def shifts(offsets: np.ndarray) -> Tensor:
+    """Affines (n, 2, 3) of offsets (n, 2)."""
+    return torch.cat([torch.eye(2).expand(len(offsets), 2, 2), torch.from_numpy(offsets).float()[:, :, None]], -1)
+
+
+def errors(batch: Batch, affine: Tensor, true: Tensor) -> np.ndarray:
+    """The corner errors (b,), px."""
+    return corner_error(affine, true, *batch.fixed.shape[-2:]).numpy()
+
+
+if __name__ == "__main__":
+    app()
