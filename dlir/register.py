@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from scipy.special import logit
+from scipy.stats import chi2
 
 from dlir import affine, tables
 from dlir.confidence import probability
@@ -28,6 +29,10 @@ from dlir.similarity import alignment_ncc
 log = logging.getLogger(__name__)
 BATCH = 16
 STRANGERS = 64  # pairs that cannot match: enough for a threshold, fewer than most data sets have pairs
+LINEAR = 4  # entries of an affine that are no shift
+LINEAR_COLUMNS = [f"linear_{i}" for i in range(LINEAR**2)]  # their covariance, while pairs are judged
+RARE = 0.01  # part of the right pairs, by their covariances, that is turned, scaled or sheared more than this
+ODD = 0.6  # of the pairs beyond that, about so many are right where they are surest, on real tiles
 TRIES = 4  # times as many are drawn, since some turn out to be neighbours
 
 
@@ -52,6 +57,10 @@ def register(
     method: Method = load(model, place) if settings.method == "network" and model else phase
     table, rows = tables.read(tiles, tables.TILES), tables.read(pairs, tables.PAIRS)
     planes = Planes(table, illumination)
+    if rows.empty:
+        tables.write(pd.DataFrame(columns=list(tables.AFFINES.columns)), tables.AFFINES, output)
+        log.warning("there is no pair to register")
+        return
     found = _register(rows, planes, method, place, "registering pairs")
     strangers = _register(_strangers(rows, table, settings.seed), planes, method, place, "registering pairs that cannot match")
     found = _judge(found, strangers, settings)
@@ -65,7 +74,7 @@ def _register(pairs: pd.DataFrame, planes: Planes, method: Method, device: torch
     """The pairs with affine, covariance, scores and confidence, in their own order."""
     work = progress(batches(pairs, planes, BATCH, device), what)
     done = [_rows(batch, method(batch.fixed, batch.moving, batch.search, batch.centre)) for batch in work]
-    return pd.concat(done).sort_index() if done else pd.DataFrame(columns=[*tables.AFFINES.columns, "inside"])
+    return pd.concat(done).sort_index() if done else pd.DataFrame(columns=["score_after", "confidence"], dtype=float)
 
 
 def _rows(batch: Batch, estimate: Estimate) -> pd.DataFrame:
@@ -81,22 +90,37 @@ def _rows(batch: Batch, estimate: Estimate) -> pd.DataFrame:
     to_fixed = affine.compose(
         affine.translation(in_fixed), affine.compose(affine.invert(found), affine.translation(-in_moving))
     )
-    shift = found[:, :, 2]  # the overlap's middle lies half the shift from the crop's
-    covariance = _at(estimate.covariance.double().cpu().numpy(), -shift / 2)
+    shift, full = found[:, :, 2], estimate.covariance.double().cpu().numpy()
+    point = _surest(full, shift, middle)
+    covariance = _at(full, point)
+    surest = affine.apply(found, point[:, None])[:, 0] + in_moving
     nominal = affine.translation(displacement(batch.rows))
     before = alignment_ncc(batch.fixed, batch.moving, torch.from_numpy(nominal).to(batch.fixed))
     return batch.rows[["pair", "fixed", "moving", "side"]].assign(
         **affine.to_columns(to_fixed),
-        centre_y=in_moving[:, 0] + shift[:, 0] / 2,
-        centre_x=in_moving[:, 1] + shift[:, 1] / 2,
+        centre_y=surest[:, 0],
+        centre_x=surest[:, 1],
         var_y=covariance[:, 0, 0],
         cov_yx=covariance[:, 0, 1],
         var_x=covariance[:, 1, 1],
         score_before=before.cpu().numpy(),
         score_after=alignment_ncc(batch.fixed, batch.moving, estimate.affine).cpu().numpy(),
         confidence=estimate.confidence.cpu().numpy(),
+        **dict(zip(LINEAR_COLUMNS, full[:, [0, 1, 3, 4]][:, :, [0, 1, 3, 4]].reshape(-1, LINEAR**2).T, strict=True)),
         inside=np.abs(shift - np.array(batch.centre)).max(axis=1) <= batch.search + 1,
     )
+
+
+def _surest(covariance: NDArray[np.float64], shift: NDArray[np.float64], middle: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The point (n, 2) of the overlap, px of the fixed crop about its middle, that the affines take somewhere most surely.
+
+    It is where the content lies: an overlap whose only structure is in one corner says little of the others. The variance
+    of where a point p goes is a quadratic in p, least where shift and linear part are uncorrelated.
+    """
+    blocks = covariance.reshape(-1, 2, 3, 2, 3)
+    both = blocks[:, 0, :, 0] + blocks[:, 1, :, 1]  # of yy, yx, y0 and of xy, xx, x0
+    point = -np.linalg.solve(both[:, :2, :2] + 1e-12 * np.eye(2), both[:, :2, 2:])[:, :, 0]
+    return np.asarray(np.clip(point, np.maximum(-middle, -middle - shift), np.minimum(middle, middle - shift)))
 
 
 def _at(covariance: NDArray[np.float64], point: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -108,8 +132,6 @@ def _at(covariance: NDArray[np.float64], point: NDArray[np.float64]) -> NDArray[
 
 def _strangers(pairs: pd.DataFrame, tiles: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Windows as in `pairs` of tiles that the stage puts apart, so that they show different places of the specimen."""
-    if pairs.empty:
-        return pairs
     random = np.random.default_rng(seed)
     drawn = pairs.sample(TRIES * STRANGERS, replace=True, random_state=random).reset_index(drop=True)
     drawn["fixed"], drawn["moving"] = (random.choice(tiles["tile"], len(drawn)) for _ in range(2))
@@ -123,12 +145,38 @@ def _strangers(pairs: pd.DataFrame, tiles: pd.DataFrame, seed: int) -> pd.DataFr
 
 
 def _judge(found: pd.DataFrame, strangers: pd.DataFrame, settings: Register) -> pd.DataFrame:
-    """The pairs with the probability that each is right as its confidence, and the columns accepted and reason."""
-    right = probability(_cues(found), _cues(strangers)).round(4)
+    """The pairs with the probability that each is right as its confidence, and the columns accepted and reason.
+
+    A pair that is turned, scaled or sheared as no other pair is shows too little, or not the same thing, in its two tiles:
+    its covariance is widened, and it is less likely to be right.
+    """
+    alike = probability(_cues(found), _cues(strangers))
+    square = _unlike(found, alike >= settings.accept)
+    right = (alike * np.clip(chi2.sf(square, LINEAR) / RARE, ODD, 1)).round(4)
     unsure, outside = right < settings.accept, ~found["inside"].to_numpy(bool)
     words = "likely wrong: tiles that are no neighbours match as well"
     reason = np.select([outside, unsure], ["outside the search window", words], default="")
-    return found.drop(columns="inside").assign(confidence=right, accepted=~(unsure | outside), reason=reason)
+    wider = {name: found[name] * np.maximum(1, square / LINEAR) for name in ("var_y", "cov_yx", "var_x")}
+    found = found.drop(columns=["inside", *LINEAR_COLUMNS]).assign(**wider)
+    return found.assign(confidence=right, accepted=~(unsure | outside), reason=reason)
+
+
+def _unlike(found: pd.DataFrame, right: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """How far the linear part of each affine lies from the identity: (n,), chi square of LINEAR degrees of freedom.
+
+    The tiles may differ by more than the pairs' covariances say: by so much that half of the right pairs lie below the
+    median of chi square.
+    """
+    difference = found[["yy", "yx", "xy", "xx"]].to_numpy() - np.eye(2).ravel()
+    covariance = found[LINEAR_COLUMNS].to_numpy().reshape(-1, LINEAR, LINEAR)
+
+    def square(spread: float) -> NDArray[np.float64]:
+        solved = np.linalg.solve(covariance + spread**2 * np.eye(LINEAR), difference[:, :, None])
+        return np.asarray((difference[:, None] @ solved)[:, 0, 0])
+
+    spreads = np.r_[0.0, np.geomspace(1e-4, 0.1, 40)]
+    enough = [spread for spread in spreads if np.median(square(spread)[right]) <= chi2.median(LINEAR)] if right.any() else []
+    return square(min(enough, default=spreads[-1]))
 
 
 def _cues(found: pd.DataFrame) -> NDArray[np.float64]:

@@ -36,8 +36,8 @@ PAIRS = DataFrameSchema(
     unique=["fixed", "moving"], strict=True, coerce=True,
 )  # fmt: skip
 
-# One row a pair: the affine takes a pixel of the moving tile to a pixel of the fixed tile. centre: the middle of the
-# overlap in the moving tile; var, cov: the covariance there. Scores are NCC at the nominal offset and after;
+# One row a pair: the affine takes a pixel of the moving tile to a pixel of the fixed tile. centre: the point of the overlap,
+# in the moving tile, where it does so most surely; var, cov: the covariance there. Scores: NCC at the nominal offset and after;
 # confidence is the probability that the pair is right.
 AFFINES = DataFrameSchema(
     {"pair": ID, "fixed": ID, "moving": ID, "side": Column("str"), **AFFINE, "centre_y": PIXELS, "centre_x": PIXELS,
