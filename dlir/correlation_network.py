@@ -51,7 +51,8 @@ def enlarge(x: Tensor, like: Tensor) -> Tensor:
 class Encoder(nn.Module):
     """Crops (b, 1, h, w) to features at strides 4, 2 and 1: (b, 17, h/4, w/4), (b, 9, h/2, w/2), (b, 4, h, w).
 
-    The last channel of each is the blurred image itself, so that the network registers before it has learnt anything.
+    The last channel of each is the blurred image itself, so that the network registers before it has learnt anything. In
+    training on a GPU the convolutions are in half precision.
     """
 
     def __init__(self) -> None:
@@ -71,18 +72,23 @@ class Encoder(nn.Module):
         small = F.avg_pool2d(crop, 4)
         broad = standardise(enlarge(small - blur(small, 8.0), sharp[..., ::2, ::2]))
         bands = torch.cat([F.pixel_unshuffle(sharp, 2), broad], 1).contiguous(memory_format=torch.channels_last)
-        at2 = self.stem(bands)
-        at4 = self.body4(self.down4(F.avg_pool2d(active(at2), 2)))
-        at8 = self.body8(self.down8(F.avg_pool2d(active(at4), 2)))
-        at4 = active(at4 + enlarge(self.up4(active(at8)), at4))
-        at2 = active(self.join2(at2 + enlarge(self.up2(at4), at2)))
-        learnt = [head(x) for head, x in zip(self.heads, (at4, at2, at2), strict=True)]
+        with torch.autocast(crop.device.type, torch.bfloat16, enabled=self.training and crop.device.type == "cuda"):
+            learnt = [features.float() for features in self._learnt(bands)]
         learnt[0] = learnt[0] - learnt[0].mean((2, 3), keepdim=True)
         learnt[2] = F.pixel_shuffle(learnt[2], 2)
         image2 = blur(F.avg_pool2d(sharp, 2), 0.7)
         images = (F.avg_pool2d(blur(image2, 0.7), 2), image2, blur(sharp, 0.5))
         gains = self.gains.exp()
         return [torch.cat([f * g[0], i * g[1]], 1) for f, i, g in zip(learnt, images, gains, strict=True)]
+
+    def _learnt(self, bands: Tensor) -> list[Tensor]:
+        """The learnt channels at strides 4, 2 and 1, the last folded into stride 2."""
+        at2 = self.stem(bands)
+        at4 = self.body4(self.down4(F.avg_pool2d(active(at2), 2)))
+        at8 = self.body8(self.down8(F.avg_pool2d(active(at4), 2)))
+        at4 = active(at4 + enlarge(self.up4(active(at8)), at4))
+        at2 = active(self.join2(at2 + enlarge(self.up2(at4), at2)))
+        return [head(x) for head, x in zip(self.heads, (at4, at2, at2), strict=True)]
 
 
 class CorrelationNetwork(nn.Module):

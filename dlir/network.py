@@ -49,4 +49,5 @@ def choose_device(name: str) -> torch.device:
     """`cpu`, `cuda`, `mps`, or with `auto` the fastest that is there."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    torch.backends.cudnn.allow_tf32 = False  # so that a GPU gives the answers of the CPU
     return torch.device(name)

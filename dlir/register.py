@@ -27,7 +27,7 @@ from dlir.settings import Register
 from dlir.similarity import alignment_ncc
 
 log = logging.getLogger(__name__)
-BATCH = 16
+BATCH, BATCH_GPU = 16, 128  # pairs at a time
 STRANGERS = 64  # pairs that cannot match: enough for a threshold, fewer than most data sets have pairs
 LINEAR = 4  # entries of an affine that are no shift
 LINEAR_COLUMNS = [f"linear_{i}" for i in range(LINEAR**2)]  # their covariance, while pairs are judged
@@ -72,7 +72,7 @@ def register(
 @torch.no_grad()
 def _register(pairs: pd.DataFrame, planes: Planes, method: Method, device: torch.device, what: str) -> pd.DataFrame:
     """The pairs with affine, covariance, scores and confidence, in their own order."""
-    work = progress(batches(pairs, planes, BATCH, device), what)
+    work = progress(batches(pairs, planes, BATCH if device.type == "cpu" else BATCH_GPU, device), what)
     done = [_rows(batch, method(batch.fixed, batch.moving, batch.search, batch.centre)) for batch in work]
     return pd.concat(done).sort_index() if done else pd.DataFrame(columns=["score_after", "confidence"], dtype=float)
 

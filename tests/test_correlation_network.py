@@ -83,3 +83,24 @@ def test_an_expected_shift_moves_the_window(model: CorrelationNetwork) -> None:
 def test_flat_crops_give_finite_answers(model: CorrelationNetwork) -> None:
     estimate = model(torch.zeros(2, 1, 32, 64), torch.zeros(2, 1, 32, 64), 8.0)
     assert all(torch.isfinite(part).all() for part in (estimate.affine, estimate.covariance, estimate.confidence))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU of NVIDIA")
+@torch.no_grad()
+def test_the_gpu_gives_the_answers_of_the_cpu() -> None:
+    fixed, moving = crops(TRUE, 64, 256, noise=5.0)
+    places = torch.device("cpu"), network.choose_device("cuda")
+    found = [network.load(network.GENERIC, p)(fixed.to(p), moving.to(p), 12.0).affine.cpu() for p in places]
+    assert (corner_error(*found, 64, 256) < 0.01).all()
+
+
+@torch.no_grad()
+def test_half_precision_changes_the_features_little() -> None:
+    """What is done on a GPU in training, here on the CPU."""
+    fixed, _ = crops(TRUE, 64, 256)
+    encoder = network.load(network.GENERIC, torch.device("cpu")).encoder
+    exact = encoder(fixed)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = encoder(fixed)
+    for first, second in zip(exact, rough, strict=True):
+        assert (first - second).std() < 0.03 * first.std()
