@@ -10,12 +10,20 @@ a and b; given those, Bayes' rule gives the probability that each pair is right.
 """
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import logit
+from scipy.stats import chi2
 
 from dlir.affine import Array
 
 ORDINARY = 0.7  # of the strangers: a pair that is no better than so many is wrong (Efron's zero assumption)
 RIDGE = 0.3  # keeps the regression finite where right and wrong do not overlap
 ROUNDS, STEPS = 60, 8
+LINEAR = 4  # entries of an affine that are no shift
+LINEAR_COLUMNS = [f"linear_{i}" for i in range(LINEAR**2)]  # their covariance, while pairs are judged
+RARE = 0.01  # part of the right pairs, by their covariances, that is turned, scaled or sheared more than this
+ODD = 0.6  # of the pairs beyond that, about so many are right where they are surest, on real tiles
 
 
 def probability(pairs: Array, strangers: Array) -> Array:
@@ -46,3 +54,45 @@ def _newton(cues: Array, right: Array, weights: Array) -> Array:
     step = np.linalg.solve(curve, cues.T @ (right - share) - ridge @ weights)
     weights = weights + step / max(1.0, float(np.abs(step).max()) / 2)
     return np.asarray(np.r_[weights[:-1].clip(min=0), weights[-1]])
+
+
+def judge(found: pd.DataFrame, strangers: pd.DataFrame, accept: float) -> pd.DataFrame:
+    """Registered pairs, as `register` has them, with the probability that each is right as its confidence, and the columns
+    accepted and reason.
+
+    A pair that is turned, scaled or sheared as no other pair is shows too little, or not the same thing, in its two tiles:
+    its covariance is widened, and it is less likely to be right.
+    """
+    alike = probability(_cues(found), _cues(strangers))
+    square = _unlike(found, alike >= accept)
+    right = (alike * np.clip(chi2.sf(square, LINEAR) / RARE, ODD, 1)).round(4)
+    unsure, outside = right < accept, ~found["inside"].to_numpy(bool)
+    words = "likely wrong: tiles that are no neighbours match as well"
+    reason = np.select([outside, unsure], ["outside the search window", words], default="")
+    wider = {name: found[name] * np.maximum(1, square / LINEAR) for name in ("var_y", "cov_yx", "var_x")}
+    found = found.drop(columns=["inside", *LINEAR_COLUMNS]).assign(**wider)
+    return found.assign(confidence=right, accepted=~(unsure | outside), reason=reason)
+
+
+def _unlike(found: pd.DataFrame, right: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """How far the linear part of each affine lies from the identity: (n,), chi square of LINEAR degrees of freedom.
+
+    The tiles may differ by more than the pairs' covariances say: by so much that half of the right pairs lie below the
+    median of chi square.
+    """
+    difference = found[["yy", "yx", "xy", "xx"]].to_numpy() - np.eye(2).ravel()
+    covariance = found[LINEAR_COLUMNS].to_numpy().reshape(-1, LINEAR, LINEAR)
+
+    def square(spread: float) -> NDArray[np.float64]:
+        solved = np.linalg.solve(covariance + spread**2 * np.eye(LINEAR), difference[:, :, None])
+        return np.asarray((difference[:, None] @ solved)[:, 0, 0])
+
+    spreads = np.r_[0.0, np.geomspace(1e-4, 0.1, 40)]
+    enough = [spread for spread in spreads if np.median(square(spread)[right]) <= chi2.median(LINEAR)] if right.any() else []
+    return square(min(enough, default=spreads[-1]))
+
+
+def _cues(found: pd.DataFrame) -> NDArray[np.float64]:
+    """What tells right pairs from wrong ones (n, 2): Fisher's z of the NCC, and the log odds that the method gives."""
+    score, odds = (found[name].to_numpy(float) for name in ("score_after", "confidence"))
+    return np.asarray(np.c_[np.arctanh(score.clip(-0.99, 0.99)), logit(odds.clip(1e-6, 1 - 1e-6))])

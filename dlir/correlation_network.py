@@ -21,6 +21,8 @@ from dlir.similarity import blur, high_pass, standardise
 STRIDES = (4, 2, 1)  # of the feature maps, px
 STEPS = (3, 3, 2)  # of refinement at each
 CUES = 4
+SIZE = 30000  # px, of an overlap that is neither small nor large
+NEARLY = 0.7
 
 
 class Residual(nn.Module):
@@ -118,9 +120,9 @@ class CorrelationNetwork(nn.Module):
         maps = [features.chunk(2) for features in self.encoder(torch.cat([fixed, moving]))]
         cells = (round(centre[0] / STRIDES[0]), round(centre[1] / STRIDES[0]))
         rho = correlate(maps[0][0], maps[0][1], math.ceil(search / STRIDES[0]), cells).clamp(-0.995, 0.995)
-        size = fixed.shape[-2] * fixed.shape[-1] / 30000  # the larger the overlap, the surer its correlation
+        size, part = _shared(maps[0][0], cells, rho.shape[-1])
         weight = self.evidence.exp()
-        logits = weight[0] * size**0.5 * rho - weight[1] * size * torch.log1p(-(rho.clamp(min=0) ** 2))
+        logits = weight[0] * (size * part).sqrt() * rho - weight[1] * size * part * torch.log1p(-(rho.clamp(min=0) ** 2))
         affine, mass = peak(logits, STRIDES[0], cells)
         steps = [affine]
         few = int(self.training)  # fewer steps cost less, and show the features what one step can do
@@ -134,9 +136,20 @@ class CorrelationNetwork(nn.Module):
         return Estimate(affine, covariance * scale, self.sure(cues)[:, 0].sigmoid(), tuple(steps), logits)
 
 
+def _shared(features: Tensor, centre: tuple[int, int], shifts: int) -> tuple[float, Tensor]:
+    """How much the crops should share, SIZE being one, and for each shift (shifts, shifts) the part of that which they do:
+    the more, the surer is a correlation. One, where nearly all is shared."""
+    height, width = features.shape[-2:]
+    along = torch.arange(shifts, device=features.device) - (shifts - 1) / 2
+    rows, columns = ((n - (along + c).abs()).clamp(min=0) for n, c in zip((height, width), centre, strict=True))
+    expected = max(1, height - abs(centre[0])) * max(1, width - abs(centre[1]))
+    part = (rows[:, None] * columns / (NEARLY * expected)).clamp(max=1)
+    return expected * STRIDES[0] ** 2 / SIZE, part
+
+
 def _cues(mass: Tensor, match: Tensor, covariance: Tensor, size: float) -> Tensor:
     """What tells a right pair from a wrong one (b, CUES): log odds of the peak, NCC of the features after alignment, with
-    and without the size of the crops (their area, 30 000 px being one), and the log variance of the shift."""
+    and without the size of their overlap, SIZE being one, and the log variance of the shift."""
     odds = torch.logit(mass.double(), eps=1e-9).float()
     fisher = torch.atanh(match.clamp(-0.999, 0.999))
     variance = (covariance[:, 2, 2] + covariance[:, 5, 5]).clamp(min=1e-6).log()

@@ -18,6 +18,7 @@ from dlir.settings import Pairs
 log = logging.getLogger(__name__)
 MULTIPLE = 8  # sides of a window, px: what the network halves three times
 LEAST_SEARCH = 8.0  # px
+WINDOW = ["fixed_y", "fixed_x", "moving_y", "moving_x", "height", "width"]
 
 
 def pairs(tiles: Path, output: Path, *, settings: Pairs) -> None:
@@ -40,12 +41,7 @@ def neighbours(tiles: pd.DataFrame, settings: Pairs) -> pd.DataFrame:
     rows = [row for i, j in np.sort(near, axis=1) if (row := _strip(places, i, j, size, settings)) is not None]
     strips = pd.DataFrame(rows, columns=["fixed", "moving", "side", "nominal_y", "nominal_x", "overlap"])
     search = (strips.groupby("side")["overlap"].transform("median") * settings.search).clip(lower=LEAST_SEARCH)
-    windows = [
-        _windows(side, (y, x), size, reach)
-        for side, y, x, reach in zip(strips["side"], strips["nominal_y"], strips["nominal_x"], search, strict=True)
-    ]
-    names = ["fixed_y", "fixed_x", "moving_y", "moving_x", "height", "width"]
-    table = pd.concat([strips, pd.DataFrame(windows, columns=names)], axis=1).assign(search=search)
+    table = with_windows(strips.assign(search=search), size)
     table = table.sort_values(["fixed", "moving"], ignore_index=True)
     table["fixed"], table["moving"] = numbers[table["fixed"].to_numpy(int)], numbers[table["moving"].to_numpy(int)]
     return table.drop(columns="overlap").assign(pair=np.arange(len(table)))
@@ -61,6 +57,18 @@ def _strip(places: np.ndarray, i: int, j: int, size: np.ndarray, settings: Pairs
     if offset[across] < 0:
         i, j, offset = j, i, -offset
     return i, j, ("down", "right")[across], *offset, overlap[across]
+
+
+def with_windows(rows: pd.DataFrame, size: np.ndarray) -> pd.DataFrame:
+    """The rows with the windows that hold the overlap where the offset is within `search` of the nominal one.
+
+    Args:
+        rows: with the columns side, nominal_y, nominal_x and search, px.
+        size: of a tile (y, x), px.
+    """
+    given = zip(rows["side"], rows["nominal_y"], rows["nominal_x"], rows["search"], strict=True)
+    windows = [_windows(side, (y, x), size, reach) for side, y, x, reach in given]
+    return rows.assign(**dict(zip(WINDOW, np.array(windows, int).reshape(-1, len(WINDOW)).T, strict=True)))
 
 
 def _windows(side: str, nominal: tuple[float, float], size: np.ndarray, search: float) -> tuple[int, ...]:

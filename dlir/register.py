@@ -7,32 +7,35 @@ it is right with a probability of at least `accept`.
 """
 
 import logging
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from scipy.special import logit
-from scipy.stats import chi2
 
 from dlir import affine, tables
-from dlir.confidence import probability
+from dlir.confidence import LINEAR, LINEAR_COLUMNS, judge
 from dlir.crops import Batch, Planes, batches, displacement
 from dlir.estimate import Estimate, Method
 from dlir.network import ModelError, choose_device, load
+from dlir.pairs import LEAST_SEARCH, with_windows
 from dlir.phase import phase
 from dlir.progress import progress
 from dlir.settings import Register
 from dlir.similarity import alignment_ncc
+from dlir.solve import components, offsets, solve
 
 log = logging.getLogger(__name__)
+Look = Callable[[pd.DataFrame], pd.DataFrame]  # pairs to judged affines
 BATCH, BATCH_GPU = 16, 128  # pairs at a time
 STRANGERS = 64  # pairs that cannot match: enough for a threshold, fewer than most data sets have pairs
-LINEAR = 4  # entries of an affine that are no shift
-LINEAR_COLUMNS = [f"linear_{i}" for i in range(LINEAR**2)]  # their covariance, while pairs are judged
-RARE = 0.01  # part of the right pairs, by their covariances, that is turned, scaled or sheared more than this
-ODD = 0.6  # of the pairs beyond that, about so many are right where they are surest, on real tiles
+WIDEST = 0.15  # of a tile: windows that search further are not widened
+ROOM = 0.7  # of the search, that nine of ten pairs should need at most
+LOOKS = 3  # at most, at pairs that disagree with the others
+DISAGREES = 1.5  # px
 TRIES = 4  # times as many are drawn, since some turn out to be neighbours
 
 
@@ -61,12 +64,82 @@ def register(
         tables.write(pd.DataFrame(columns=list(tables.AFFINES.columns)), tables.AFFINES, output)
         log.warning("there is no pair to register")
         return
-    found = _register(rows, planes, method, place, "registering pairs")
-    strangers = _register(_strangers(rows, table, settings.seed), planes, method, place, "registering pairs that cannot match")
-    found = _judge(found, strangers, settings)
+    look = partial(_look, tiles=table, planes=planes, method=method, device=place, settings=settings)
+    found = look(rows)
+    while (wider := _widened(rows, found, table)) is not None:
+        log.info("the stage is off by more than the windows allow: searching up to %.0f px", wider["search"].max())
+        rows, found = wider, look(wider)
+    found = _look_again(rows, found, table, look)
     tables.write(found.assign(method=settings.method), tables.AFFINES, output)
-    counts = int(found["accepted"].sum()), len(found), len(strangers)
-    log.info("%d of %d pairs accepted, calibrated on %d pairs that cannot match", *counts)
+    log.info("%d of %d pairs accepted", int(found["accepted"].sum()), len(found))
+
+
+def _look(
+    pairs: pd.DataFrame, tiles: pd.DataFrame, planes: Planes, method: Method, device: torch.device, settings: Register
+) -> pd.DataFrame:
+    """The pairs registered, and judged against pairs that cannot match."""
+    found = _register(pairs, planes, method, device, "registering pairs")
+    apart = _strangers(pairs, tiles, settings.seed)
+    strangers = _register(apart, planes, method, device, "registering pairs that cannot match")
+    return judge(found, strangers, settings.accept)
+
+
+def _widened(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame) -> pd.DataFrame | None:
+    """The pairs with windows that search twice as far, where the stage's error hardly fits into those that they have."""
+    size = tiles[["height", "width"]].iloc[0].to_numpy(int)
+    right = found.loc[found["accepted"]].set_index("pair")
+    if right.empty or pairs["search"].max() > WIDEST * size.min():
+        return None
+    given = pairs.set_index("pair").loc[right.index]
+    off = _offset(right) - given[["nominal_y", "nominal_x"]].to_numpy()
+    part = np.abs(off).max(axis=1) / given["search"].to_numpy()
+    if np.quantile(part, 0.9) < ROOM:
+        return None
+    return with_windows(pairs.assign(search=2 * pairs["search"]), size)
+
+
+def _look_again(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame, look: Look) -> pd.DataFrame:
+    """Register pairs that disagree with the others once more, near where those put them, until none is found."""
+    size = tiles[["height", "width"]].iloc[0].to_numpy(int)
+    tried: set[int] = set()
+    for _ in range(LOOKS):
+        told = _placed(found, tiles)
+        apart = np.linalg.norm(_offset(found) - told, axis=1)
+        shared = size - np.abs(told)
+        seen = (shared >= LEAST_SEARCH).all(axis=1) & ~found["pair"].isin(tried).to_numpy()
+        wrong = ~found["accepted"].to_numpy(bool) | (apart > DISAGREES)
+        again = found.loc[np.isfinite(apart) & seen & wrong, "pair"]
+        if again.empty:
+            break
+        tried |= set(again)
+        near = pd.DataFrame(told, index=found["pair"], columns=["nominal_y", "nominal_x"]).loc[again].reset_index()
+        rows = pairs.set_index("pair").loc[again].reset_index().assign(**near, search=LEAST_SEARCH)
+        better = look(with_windows(rows, size))
+        better = better[better["accepted"]]
+        if better.empty:
+            break
+        log.info("%d of %d pairs that disagreed found where the others put them", len(better), len(again))
+        better = better.set_index("pair").assign(score_before=found.set_index("pair")["score_before"]).reset_index()
+        found = pd.concat([found[~found["pair"].isin(better["pair"])], better]).sort_values("pair", ignore_index=True)
+    return found
+
+
+def _placed(found: pd.DataFrame, tiles: pd.DataFrame) -> NDArray[np.float64]:
+    """The offset (n, 2), px, of each pair by a placement from all accepted ones; NaN where none of those joins its tiles."""
+    measured = offsets(tiles, found[found["accepted"]])
+    places, *_ = solve(measured, tiles[["y", "x"]].to_numpy())
+    group = components(measured, len(tiles))
+    index = pd.Index(tiles["tile"])
+    fixed, moving = (index.get_indexer(found[end]) for end in ("fixed", "moving"))
+    told = places[moving] - places[fixed]
+    told[group[fixed] != group[moving]] = np.nan
+    return np.asarray(told)
+
+
+def _offset(found: pd.DataFrame) -> NDArray[np.float64]:
+    """How far (n, 2), px, the moving tile lies from the fixed one, where the pair is surest."""
+    centre = found[["centre_y", "centre_x"]].to_numpy()
+    return np.asarray(affine.apply(affine.from_table(found), centre[:, None])[:, 0] - centre)
 
 
 @torch.no_grad()
@@ -142,44 +215,3 @@ def _strangers(pairs: pd.DataFrame, tiles: pd.DataFrame, seed: int) -> pd.DataFr
     apart = (np.abs(between) - drawn[["search"]].to_numpy() > drawn[["height", "width"]].to_numpy()).any(axis=1)
     chosen: pd.DataFrame = drawn.loc[apart].head(STRANGERS)
     return chosen
-
-
-def _judge(found: pd.DataFrame, strangers: pd.DataFrame, settings: Register) -> pd.DataFrame:
-    """The pairs with the probability that each is right as its confidence, and the columns accepted and reason.
-
-    A pair that is turned, scaled or sheared as no other pair is shows too little, or not the same thing, in its two tiles:
-    its covariance is widened, and it is less likely to be right.
-    """
-    alike = probability(_cues(found), _cues(strangers))
-    square = _unlike(found, alike >= settings.accept)
-    right = (alike * np.clip(chi2.sf(square, LINEAR) / RARE, ODD, 1)).round(4)
-    unsure, outside = right < settings.accept, ~found["inside"].to_numpy(bool)
-    words = "likely wrong: tiles that are no neighbours match as well"
-    reason = np.select([outside, unsure], ["outside the search window", words], default="")
-    wider = {name: found[name] * np.maximum(1, square / LINEAR) for name in ("var_y", "cov_yx", "var_x")}
-    found = found.drop(columns=["inside", *LINEAR_COLUMNS]).assign(**wider)
-    return found.assign(confidence=right, accepted=~(unsure | outside), reason=reason)
-
-
-def _unlike(found: pd.DataFrame, right: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """How far the linear part of each affine lies from the identity: (n,), chi square of LINEAR degrees of freedom.
-
-    The tiles may differ by more than the pairs' covariances say: by so much that half of the right pairs lie below the
-    median of chi square.
-    """
-    difference = found[["yy", "yx", "xy", "xx"]].to_numpy() - np.eye(2).ravel()
-    covariance = found[LINEAR_COLUMNS].to_numpy().reshape(-1, LINEAR, LINEAR)
-
-    def square(spread: float) -> NDArray[np.float64]:
-        solved = np.linalg.solve(covariance + spread**2 * np.eye(LINEAR), difference[:, :, None])
-        return np.asarray((difference[:, None] @ solved)[:, 0, 0])
-
-    spreads = np.r_[0.0, np.geomspace(1e-4, 0.1, 40)]
-    enough = [spread for spread in spreads if np.median(square(spread)[right]) <= chi2.median(LINEAR)] if right.any() else []
-    return square(min(enough, default=spreads[-1]))
-
-
-def _cues(found: pd.DataFrame) -> NDArray[np.float64]:
-    """What tells right pairs from wrong ones (n, 2): Fisher's z of the NCC, and the log odds that the method gives."""
-    score, odds = (found[name].to_numpy(float) for name in ("score_after", "confidence"))
-    return np.asarray(np.c_[np.arctanh(score.clip(-0.99, 0.99)), logit(odds.clip(1e-6, 1 - 1e-6))])

@@ -1,9 +1,10 @@
 """The probability that a pair is right, on cues whose distributions are known."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from dlir.confidence import probability
+from dlir.confidence import LINEAR_COLUMNS, judge, probability
 
 
 def drawn(right: int, wrong: int, strangers: int, apart: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -45,3 +46,18 @@ def test_a_better_cue_is_never_held_against_a_pair() -> None:
 def test_without_strangers_nothing_is_known() -> None:
     assert (probability(np.zeros((3, 2)), np.zeros((0, 2))) == 0.5).all()
     assert len(probability(np.zeros((0, 2)), np.zeros((5, 2)))) == 0
+
+
+def test_a_pair_that_is_turned_unlike_the_others_counts_for_less() -> None:
+    rng = np.random.default_rng(1)
+    pairs = pd.DataFrame({"score_after": 0.9, "confidence": 0.99, "inside": True, "var_y": 0.01, "cov_yx": 0.0, "var_x": 0.01},
+                         index=range(30))  # fmt: skip
+    linear = np.eye(2).ravel() + 0.001 * rng.standard_normal((30, 4))
+    linear[7] += 0.02
+    pairs[["yy", "yx", "xy", "xx"]] = linear
+    pairs[LINEAR_COLUMNS] = (1e-6 * np.eye(4)).ravel()
+    strangers = pairs.assign(score_after=rng.uniform(0, 0.2, 30), confidence=rng.uniform(0, 0.3, 30))
+    judged = judge(pairs, strangers, 0.5)
+    others = judged.drop(index=7)
+    assert judged.loc[7, "confidence"] < 0.7 * others["confidence"].min()
+    assert judged.loc[7, "var_y"] > 10 * others["var_y"].max()

@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dlir import place
-from dlir.place import Offsets, solve
+from dlir.solve import DEFAULT_STAGE_ERROR, FLOOR, Offsets, offsets, solve
 
 
 def grid_offsets(
@@ -79,7 +78,7 @@ def test_no_pair_at_all_gives_the_stage() -> None:
     _, stage, offsets = grid_offsets(2, 2, noise=0.1, stage_error=3.0)
     nothing = Offsets(*(part[:0] for part in offsets))
     places, to_camera, deviation = solve(nothing, stage)
-    assert (to_camera == np.eye(2)).all() and deviation == place.DEFAULT_STAGE_ERROR
+    assert (to_camera == np.eye(2)).all() and deviation == DEFAULT_STAGE_ERROR
     assert places == pytest.approx(stage)
 
 
@@ -93,10 +92,10 @@ def test_a_pair_is_measured_at_the_middle_of_its_overlap() -> None:
     row = {"fixed": 4, "moving": 7, "yy": linear[0, 0], "yx": linear[0, 1], "y0": start[0], "xy": linear[1, 0],
            "xx": linear[1, 1], "x0": start[1], "centre_y": centre[0], "centre_x": centre[1], "var_y": 0.01,
            "cov_yx": 0.0, "var_x": 0.01, "confidence": 0.5}  # fmt: skip
-    found = place._offsets(tiles, pd.DataFrame([row]))
+    found = offsets(tiles, pd.DataFrame([row]))
     assert found.offset[0] == pytest.approx(offset)
     assert (found.i.tolist(), found.j.tolist()) == ([0], [1])
-    assert np.diag(found.covariance[0]) == pytest.approx((0.01 + place.FLOOR**2) / 0.5)
+    assert np.diag(found.covariance[0]) == pytest.approx((0.01 + FLOOR**2) / 0.5)
 
 
 def test_a_single_row_of_tiles_is_placed() -> None:

@@ -8,7 +8,7 @@ import pytest
 from conftest import Grid
 
 from dlir import affine, network, tables
-from dlir.register import LINEAR_COLUMNS, _at, _judge, _surest, register
+from dlir.register import _at, _surest, register
 from dlir.settings import Register
 
 
@@ -48,21 +48,6 @@ def test_a_corner_with_content_is_where_the_pair_is_sure() -> None:
     assert _at(covariance, point)[0].trace() < 0.03 < _at(covariance, np.zeros((1, 2)))[0].trace()
     far = _surest(covariance, np.array([[30.0, 60.0]]), np.array([32.0, 128.0]))  # there only a part of the crop is shared
     assert far[0] == pytest.approx([-20, 68], abs=0.5)
-
-
-def test_a_pair_that_is_turned_unlike_the_others_counts_for_less() -> None:
-    rng = np.random.default_rng(1)
-    pairs = pd.DataFrame({"score_after": 0.9, "confidence": 0.99, "inside": True, "var_y": 0.01, "cov_yx": 0.0, "var_x": 0.01},
-                         index=range(30))  # fmt: skip
-    linear = np.eye(2).ravel() + 0.001 * rng.standard_normal((30, 4))
-    linear[7] += 0.02
-    pairs[["yy", "yx", "xy", "xx"]] = linear
-    pairs[LINEAR_COLUMNS] = (1e-6 * np.eye(4)).ravel()
-    strangers = pairs.assign(score_after=rng.uniform(0, 0.2, 30), confidence=rng.uniform(0, 0.3, 30))
-    judged = _judge(pairs, strangers, Register(method="network", accept=0.5, seed=1))
-    others = judged.drop(index=7)
-    assert judged.loc[7, "confidence"] < 0.7 * others["confidence"].min()
-    assert judged.loc[7, "var_y"] > 10 * others["var_y"].max()
 
 
 def test_the_variance_is_that_of_the_errors(noisy_grid: Grid, tmp_path: Path) -> None:
