@@ -16,12 +16,11 @@ from scipy.special import logit
 from scipy.stats import chi2
 
 from dlir.affine import Array
+from dlir.tables import LINEAR, LINEAR_COVARIANCE
 
 ORDINARY = 0.7  # of the strangers: a pair that is no better than so many is wrong (Efron's zero assumption)
 RIDGE = 0.3  # keeps the regression finite where right and wrong do not overlap
 ROUNDS, STEPS = 60, 8
-LINEAR = 4  # entries of an affine that are no shift
-LINEAR_COLUMNS = [f"linear_{i}" for i in range(LINEAR**2)]  # their covariance, while pairs are judged
 RARE = 0.01  # part of the right pairs, by their covariances, that is turned, scaled or sheared more than this
 ODD = 0.6  # of the pairs beyond that, about so many are right where they are surest, on real tiles
 
@@ -65,30 +64,32 @@ def judge(found: pd.DataFrame, strangers: pd.DataFrame, accept: float) -> pd.Dat
     """
     alike = probability(_cues(found), _cues(strangers))
     square = _unlike(found, alike >= accept)
-    right = (alike * np.clip(chi2.sf(square, LINEAR) / RARE, ODD, 1)).round(4)
+    right = (alike * np.clip(chi2.sf(square, len(LINEAR)) / RARE, ODD, 1)).round(4)
     unsure, outside = right < accept, ~found["inside"].to_numpy(bool)
     words = "likely wrong: tiles that are no neighbours match as well"
     reason = np.select([outside, unsure], ["outside the search window", words], default="")
-    wider = {name: found[name] * np.maximum(1, square / LINEAR) for name in ("var_y", "cov_yx", "var_x")}
-    found = found.drop(columns=["inside", *LINEAR_COLUMNS]).assign(**wider)
+    wider = {name: found[name] * np.maximum(1, square / len(LINEAR)) for name in ("var_y", "cov_yx", "var_x")}
+    found = found.drop(columns="inside").assign(**wider)
     return found.assign(confidence=right, accepted=~(unsure | outside), reason=reason)
 
 
 def _unlike(found: pd.DataFrame, right: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """How far the linear part of each affine lies from the identity: (n,), chi square of LINEAR degrees of freedom.
+    """How far the linear part of each affine lies from the identity: (n,), chi square of four degrees of freedom.
 
     The tiles may differ by more than the pairs' covariances say: by so much that half of the right pairs lie below the
     median of chi square.
     """
-    difference = found[["yy", "yx", "xy", "xx"]].to_numpy() - np.eye(2).ravel()
-    covariance = found[LINEAR_COLUMNS].to_numpy().reshape(-1, LINEAR, LINEAR)
+    difference = found[list(LINEAR)].to_numpy() - np.eye(2).ravel()
+    covariance = found[LINEAR_COVARIANCE].to_numpy().reshape(-1, len(LINEAR), len(LINEAR))
 
     def square(spread: float) -> NDArray[np.float64]:
-        solved = np.linalg.solve(covariance + spread**2 * np.eye(LINEAR), difference[:, :, None])
+        solved = np.linalg.solve(covariance + spread**2 * np.eye(len(LINEAR)), difference[:, :, None])
         return np.asarray((difference[:, None] @ solved)[:, 0, 0])
 
     spreads = np.r_[0.0, np.geomspace(1e-4, 0.1, 40)]
-    enough = [spread for spread in spreads if np.median(square(spread)[right]) <= chi2.median(LINEAR)] if right.any() else []
+    enough = (
+        [spread for spread in spreads if np.median(square(spread)[right]) <= chi2.median(len(LINEAR))] if right.any() else []
+    )
     return square(min(enough, default=spreads[-1]))
 
 

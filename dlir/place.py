@@ -1,49 +1,163 @@
-"""All tiles placed at once from the affines of the pairs (`solve.py`), and the table that says where and how well."""
+"""All tiles placed at once from the affines of the pairs (`solve.py`), and the table that says where and how well.
+
+How far a tile may be turned, scaled and sheared against the others is the model. `auto` lets the pairs decide: their linear
+parts are predicted from those of the other pairs, a fifth of the pairs at a time, and a part counts as real where that is much
+better than saying nothing; the simplest model with all parts that are real is taken.
+"""
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse.linalg import spsolve
 
 from dlir import affine, tables
 from dlir.affine import Array
+from dlir.overrides import Overrides, read_overrides
 from dlir.settings import Place
-from dlir.solve import Offsets, offsets, solve
+from dlir.solve import BASIS, FREE, Measured, Solution, components, measured, solve, starting
 
 log = logging.getLogger(__name__)
+PARTS = ("rotation", "scale", "aspect", "shear")
+FOLDS = 5
+REAL = 0.3  # of the square of a linear part, at least, has to be foretold by other pairs
+HELD = 9.0  # square deviations, beyond which a pair counts no more
+LEAST_SPREAD = 1e-6
+CHI2_MEDIAN = 0.4549  # of one degree of freedom
 
 
-def place(tiles: Path, affines: Path, output: Path, *, settings: Place) -> None:
-    """Write where each tile lies in the mosaic (tables.PLACEMENT) to `output`."""
-    table, pairs = tables.read(tiles, tables.TILES), tables.read(affines, tables.AFFINES)
-    stage = table[["y", "x"]].to_numpy()
-    measured = offsets(table, pairs[pairs["accepted"]])
-    places, to_camera, error = solve(measured, stage, settings.stage_weight)
-    _describe(to_camera, error, measured)
-    residual = np.linalg.norm(places[measured.j] - places[measured.i] - measured.offset, axis=1)
-    tables.write(_table(table, places - places.min(axis=0), measured, residual), tables.PLACEMENT, output)
-    if len(residual):
-        log.info("residuals of the pairs: median %.3f px, 95 %% below %.3f px", *np.quantile(residual, (0.5, 0.95)))
+def place(tiles: Path, affines: Path, output: Path, *, settings: Place, overrides: Path | None = None) -> None:
+    """Write where each tile lies in the mosaic (tables.PLACEMENT) to `output`.
+
+    Args:
+        overrides: a table of the user's that wins over what was measured (`overrides.py`).
+
+    Raises:
+        TableError: when the overrides name a tile that is not there, or have a value that they cannot have.
+    """
+    table, found = tables.read(tiles, tables.TILES), tables.read(affines, tables.AFFINES)
+    user = read_overrides(overrides, table) if overrides else None
+    pairs = found[found["accepted"]]
+    pairs = user.of_pairs(pairs) if user else pairs
+    known = measured(table, pairs)
+    stage = starting(table, known, settings.camera)
+    stage = user.of_tiles(stage) if user else stage
+    spread = model(known, len(table), settings.model)
+    solution = solve(known, stage, spread, settings.stage_weight)
+    _describe(solution, known)
+    tables.write(_table(table, pairs, known, solution, user), tables.PLACEMENT, output)
 
 
-def _table(tiles: pd.DataFrame, places: Array, offsets: Offsets, residual: Array) -> pd.DataFrame:
+def model(pairs: Measured, count: int, name: str) -> Array:
+    """The spread of the tiles' linear parts along BASIS, for each of those that the model leaves free."""
+    spread, foretold = np.full(len(BASIS), LEAST_SPREAD), np.zeros(len(BASIS))
+    for k in range(len(BASIS)) if len(pairs.i) else ():
+        spread[k], foretold[k] = _part(pairs, count, k)
+    if name == "auto":
+        real = np.flatnonzero(foretold > REAL)
+        free = min(free for free in FREE.values() if free > (real.max() if len(real) else -1))
+        name = next(name for name, value in FREE.items() if value == free)
+        words = ", ".join(f"{100 * share:.0f} % of {part}" for share, part in zip(foretold.clip(min=0), PARTS, strict=True))
+        log.info("model: %s, as pairs foretell %s of other pairs", name, words)
+    return spread[: FREE[name]]
+
+
+def _part(pairs: Measured, count: int, k: int) -> tuple[float, float]:
+    """How far the tiles differ in one linear part, and which share of it in a pair the other pairs foretell."""
+    difference, variance = pairs.linear[:, k], pairs.linear_covariance[:, k, k]
+    spreads = np.geomspace(LEAST_SPREAD, 0.1, 60)
+    enough = [s for s in spreads if np.median(difference**2 / (variance + 2 * s**2)) <= CHI2_MEDIAN]
+    spread = float(min(enough, default=spreads[-1]))
+    fold = np.random.default_rng(0).permutation(len(difference)) % FOLDS
+    told = np.zeros(len(difference))
+    for held in range(FOLDS):
+        rest = fold != held
+        value = _linear_part(pairs.i[rest], pairs.j[rest], difference[rest], variance[rest], spread, count)
+        told[~rest] = (value[pairs.j] - value[pairs.i])[~rest]
+    scale = variance + 2 * spread**2
+    without, with_others = (np.minimum(left**2 / scale, HELD).sum() for left in (difference, difference - told))
+    return spread, 1 - float(with_others / without) if without else 0.0
+
+
+def _linear_part(
+    i: NDArray[np.int64], j: NDArray[np.int64], difference: Array, variance: Array, spread: float, count: int
+) -> Array:
+    """One linear part (count,) of all tiles, from its differences (n,) between them."""
+    ends = sparse.coo_matrix(
+        (np.repeat([-1.0, 1.0], len(i)), (np.tile(np.arange(len(i)), 2), np.concatenate([i, j]))), shape=(len(i), count)
+    ).tocsc()
+    normal = ends.T @ sparse.diags(1 / variance) @ ends + sparse.identity(count) / spread**2
+    return np.asarray(spsolve(sparse.csc_matrix(normal), ends.T @ (difference / variance)))
+
+
+def _table(
+    tiles: pd.DataFrame, pairs: pd.DataFrame, known: Measured, solution: Solution, user: Overrides | None
+) -> pd.DataFrame:
     """The rows of tables.PLACEMENT."""
-    ends = pd.DataFrame({"tile": np.concatenate([offsets.i, offsets.j]), "square": np.tile(residual**2, 2)})
+    linear = np.eye(2) + np.einsum("nk,kab->nab", solution.linear, BASIS)
+    middle = (tiles[["height", "width"]].to_numpy(float) - 1) / 2
+    corner = solution.places + middle - np.einsum("nab,nb->na", linear, middle)
+    square = (solution.residual**2).sum(axis=1)
+    ends = pd.DataFrame({"tile": np.concatenate([known.i, known.j]), "square": np.tile(square, 2)})
     by_tile = ends.groupby("tile")["square"].agg(["size", "mean"]).reindex(range(len(tiles)))
-    pairs = by_tile["size"].fillna(0).astype(int).to_numpy()
+    count = by_tile["size"].fillna(0).astype(int).to_numpy()
+    group = components(known, len(tiles))
+    _warn(tiles, group, count)
+    affines = np.concatenate([linear, (corner - corner.min(axis=0))[:, :, None]], 2)
+    placed_by = np.where(count > 0, "pairs", "stage")
+    if user:
+        placed_by[user.placed(tiles)] = "user"
     return tiles[["tile", "path"]].assign(
-        **affine.to_columns(affine.translation(places)),
-        pairs=pairs,
+        **affine.to_columns(affines),
+        pairs=count,
         residual=np.sqrt(by_tile["mean"].to_numpy()),
-        placed_by=np.where(pairs > 0, "pairs", "stage"),
+        deviation=solution.deviation,
+        loop=_loops(tiles, pairs, known),
+        placed_by=placed_by,
     )
 
 
-def _describe(to_camera: Array, error: float, offsets: Offsets) -> None:
-    if len(offsets.i):
-        turn = np.degrees(np.arctan2(to_camera[0, 1] - to_camera[1, 0], np.trace(to_camera)))
-        scale = np.sqrt(abs(np.linalg.det(to_camera)))
-        log.info("camera against stage: turned by %.3f degrees, scaled by %.4f; stage error %.2f px", turn, scale, error)
-    else:
+def _loops(tiles: pd.DataFrame, pairs: pd.DataFrame, known: Measured) -> Array:
+    """How far (n,), px, the four pairs around a 2 x 2 of tiles miss each other, at its first tile; NaN where one lacks."""
+    step = {side: {} for side in ("right", "down")}  # type: dict[str, dict[int, tuple[int, Array]]]
+    for i, j, side, offset in zip(known.i, known.j, pairs["side"], known.offset, strict=True):
+        step[side][int(i)] = (int(j), offset)
+    loops = np.full(len(tiles), np.nan)
+    for tile, (right, over) in step["right"].items():
+        if tile in step["down"] and right in step["down"]:
+            below, down = step["down"][tile]
+            far, down_right = step["down"][right]
+            back = step["right"].get(below)
+            if back is not None and back[0] == far:
+                loops[tile] = np.linalg.norm(over + down_right - down - back[1])
+    return loops
+
+
+def _warn(tiles: pd.DataFrame, group: NDArray[np.int64], count: NDArray[np.integer[Any]]) -> None:
+    """Say which tiles no pair joins to the rest."""
+    sizes = np.bincount(group)
+    apart = np.flatnonzero((group != sizes.argmax()) & (count > 0))
+    alone = np.flatnonzero(count == 0)
+    for which, words in ((apart, "hang together in groups of their own"), (alone, "have no accepted pair")):
+        if len(which):
+            names = ", ".join(Path(path).name for path in tiles["path"].iloc[which[:8]])
+            more = f" and {len(which) - 8} more" if len(which) > 8 else ""
+            log.warning("%d tiles %s and lie where the stage says, corrected by its map: %s%s", len(which), words, names, more)
+
+
+def _describe(solution: Solution, pairs: Measured) -> None:
+    stage = solution.stage
+    if not len(pairs.i):
         log.warning("no accepted pair: all tiles lie where the stage says")
+        return
+    log.info(
+        "camera against stage: turned by %.3f +- %.3f degrees, scaled by %.5f +- %.5f (95 %% interval)",
+        np.degrees(stage.rotation), np.degrees(stage.interval[0]), stage.scale, stage.interval[1],
+    )  # fmt: skip
+    log.info("stage error: %.2f px along y, %.2f px along x", *stage.error)
+    size = np.linalg.norm(solution.residual, axis=1)
+    log.info("residuals of the pairs: median %.3f px, 95 %% below %.3f px", *np.quantile(size, (0.5, 0.95)))

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from dlir import affine, tables
-from dlir.confidence import LINEAR, LINEAR_COLUMNS, judge
+from dlir.confidence import judge
 from dlir.crops import Batch, Planes, batches, displacement
 from dlir.estimate import Estimate, Method
 from dlir.network import ModelError, choose_device, load
@@ -26,7 +26,7 @@ from dlir.phase import phase
 from dlir.progress import progress
 from dlir.settings import Register
 from dlir.similarity import alignment_ncc
-from dlir.solve import components, offsets, solve
+from dlir.solve import components, measured, solve, starting
 
 log = logging.getLogger(__name__)
 Look = Callable[[pd.DataFrame], pd.DataFrame]  # pairs to judged affines
@@ -70,7 +70,7 @@ def register(
         log.info("the stage is off by more than the windows allow: searching up to %.0f px", wider["search"].max())
         rows, found = wider, look(wider)
     found = _look_again(rows, found, table, look)
-    tables.write(found.assign(method=settings.method), tables.AFFINES, output)
+    tables.write(found, tables.AFFINES, output)
     log.info("%d of %d pairs accepted", int(found["accepted"].sum()), len(found))
 
 
@@ -81,7 +81,7 @@ def _look(
     found = _register(pairs, planes, method, device, "registering pairs")
     apart = _strangers(pairs, tiles, settings.seed)
     strangers = _register(apart, planes, method, device, "registering pairs that cannot match")
-    return judge(found, strangers, settings.accept)
+    return judge(found, strangers, settings.accept).assign(method=settings.method)
 
 
 def _widened(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame) -> pd.DataFrame | None:
@@ -126,9 +126,9 @@ def _look_again(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame, l
 
 def _placed(found: pd.DataFrame, tiles: pd.DataFrame) -> NDArray[np.float64]:
     """The offset (n, 2), px, of each pair by a placement from all accepted ones; NaN where none of those joins its tiles."""
-    measured = offsets(tiles, found[found["accepted"]])
-    places, *_ = solve(measured, tiles[["y", "x"]].to_numpy())
-    group = components(measured, len(tiles))
+    known = measured(tiles, found[found["accepted"]])
+    places = solve(known, starting(tiles, known), np.empty(0)).places
+    group = components(known, len(tiles))
     index = pd.Index(tiles["tile"])
     fixed, moving = (index.get_indexer(found[end]) for end in ("fixed", "moving"))
     told = places[moving] - places[fixed]
@@ -179,7 +179,7 @@ def _rows(batch: Batch, estimate: Estimate) -> pd.DataFrame:
         score_before=before.cpu().numpy(),
         score_after=alignment_ncc(batch.fixed, batch.moving, estimate.affine).cpu().numpy(),
         confidence=estimate.confidence.cpu().numpy(),
-        **dict(zip(LINEAR_COLUMNS, full[:, [0, 1, 3, 4]][:, :, [0, 1, 3, 4]].reshape(-1, LINEAR**2).T, strict=True)),
+        **dict(zip(tables.LINEAR_COVARIANCE, full[:, [0, 1, 3, 4]][:, :, [0, 1, 3, 4]].reshape(-1, 16).T, strict=True)),
         inside=np.abs(shift - np.array(batch.centre)).max(axis=1) <= batch.search + 1,
     )
 

@@ -130,9 +130,18 @@ class Selfcheck(Section):
     seed: int
 
 
+class Camera(Section):
+    """How the camera lies to the stage."""
+
+    rotation: Annotated[float, Field(gt=-45, lt=45)]  # degrees
+    scale: Annotated[float, Field(gt=0.5, lt=2)]
+
+
 class Place(Section):
     """How all tiles are placed from the pairs."""
 
+    model: Literal["auto", "translation", "rigid", "similarity", "affine"]
+    camera: Camera | None
     stage_weight: Annotated[float, Field(gt=0)]
 
 

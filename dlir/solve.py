@@ -1,14 +1,19 @@
 """All tiles placed at once from the pairs: a robust, weighted, sparse least squares with the stage as a weak prior.
 
-A pair measures the offset d = t_moving - t_fixed of two tiles at the middle of their overlap, with covariance C, widened by
-one over the probability that it is right. The stage says where each tile lies, s, in its own frame, which is turned and
-scaled against the camera by one map M for the dataset. The places t minimise
+Tile i takes its pixel p, about its centre, to  p + t_i + E_i p  in the mosaic, where t_i is its place and E_i = sum e_ik B_k a
+small turn, scale, aspect and shear (`BASIS`); the model says how many of them are free. A pair measures
 
-    sum over pairs  rho((t_j - t_i - d_ij)' C^-1 (t_j - t_i - d_ij))  +  w sum over tiles  |t - M s|^2 / sigma^2
+    d = t_j + E_j q - t_i - E_i p        l = e_j - e_i
 
-where sigma is the stage's error, measured by how far the pairs' offsets lie from M times the stage's. rho is the bounded
-loss of Geman and McClure, reached in steps from a wide one about the stage's places (graduated non-convexity; Yang et al.
-2020, arXiv 1909.08605), so that wrong pairs lose their weight. The frame of the mosaic is the camera's: tiles are not turned.
+where p and q are the same point of the specimen in both tiles, the one that the pair is surest of, d = p - q, and l the linear
+part of the pair's affine. Its covariance C is widened by one over the probability that it is right. The places minimise
+
+    sum over pairs  rho(r' C^-1 r)  +  sum over tiles  w |(t - M s) / sigma|^2 + |e / tau|^2
+
+with the residual r of d and l, the stage's place s, the map M from stage to camera, the stage's error sigma along both axes
+(`stage.py`), and the spread tau of the tiles' linear parts. rho is the bounded loss of Geman and McClure, reached in steps from
+a wide one about the stage's places (graduated non-convexity; Yang et al. 2020, arXiv 1909.08605), so that wrong pairs lose
+their weight. The frame of the mosaic is the camera's.
 """
 
 from typing import NamedTuple
@@ -18,106 +23,171 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
-from scipy.sparse.linalg import spsolve
+from scipy.sparse.linalg import SuperLU, splu
 
 from dlir import affine
 from dlir.affine import Array
+from dlir.settings import Camera
+from dlir.stage import FLOOR, Stage, stage_map
+from dlir.tables import LINEAR_COVARIANCE
 
-FLOOR = 0.03  # px: no pair is known better than this
+BASIS = np.array([[[0.0, 1.0], [-1.0, 0.0]], [[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, -1.0]], [[0.0, 1.0], [1.0, 0.0]]])
+FREE = {"translation": 0, "rigid": 1, "similarity": 2, "affine": 4}  # of BASIS, in each model
 INLIER = 3.0  # deviations: beyond, a pair counts for little
-ROUNDS = 40
-COOLING = 0.85  # of the tolerance, each round
+ROUNDS = 18
+COOLING = 0.65  # of the tolerance, each round
 CHI2_MEDIAN = 2 * np.log(2)  # of two degrees of freedom
-DEFAULT_STAGE_ERROR = 5.0  # px, where no pair measures it
+WEAK = 3.0  # of the stage's error: so far a place may lie from the stage's before that costs as much
+LEAST_SPARE = 0.5
+EXACT = 500  # tiles: with more, their uncertainty is estimated from random probes
+PROBES = 64
 
 
-class Offsets(NamedTuple):
-    """What the accepted pairs measured: n offsets of tile j from tile i."""
+class Measured(NamedTuple):
+    """What n pairs measured of the tiles i and j."""
 
     i: NDArray[np.int64]
     j: NDArray[np.int64]
-    offset: Array  # (n, 2) px
-    covariance: Array  # (n, 2, 2) px^2
-    stage: Array  # (n, 2) px, the same in the stage's frame
+    at_i: Array  # (n, 2) the point that the pair is surest of, px of tile i about its centre
+    at_j: Array  # (n, 2) the same in tile j
+    covariance: Array  # (n, 2, 2) px^2 of the offset at_i - at_j
+    linear: Array  # (n, 4) the linear part of the affine less the identity, along BASIS
+    linear_covariance: Array  # (n, 4, 4)
+    certain: NDArray[np.bool_]  # (n,) pairs that are never doubted
+
+    @property
+    def offset(self) -> Array:
+        """How far (n, 2), px, tile j lies from tile i where neither is turned."""
+        return self.at_i - self.at_j
 
 
-def offsets(tiles: pd.DataFrame, pairs: pd.DataFrame) -> Offsets:
-    """What accepted pairs (tables.AFFINES) of the tiles (tables.TILES) measured, where each is surest."""
+class Solution(NamedTuple):
+    """Where the tiles lie."""
+
+    places: Array  # (n, 2) of the tiles' centres less the centre of the first tile's own frame, px
+    linear: Array  # (n, 4) along BASIS
+    deviation: Array  # (n,) of the places, px, both axes together
+    residual: Array  # (pairs, 2) px
+    weight: Array  # (pairs,) how far each pair is believed, 0 to 1
+    stage: Stage
+
+
+def measured(tiles: pd.DataFrame, pairs: pd.DataFrame) -> Measured:
+    """What accepted pairs (tables.AFFINES) of the tiles (tables.TILES) measured."""
     index = pd.Index(tiles["tile"])
-    i, j = (np.asarray(index.get_indexer(pairs[column]), np.int64) for column in ("fixed", "moving"))
-    centre = pairs[["centre_y", "centre_x"]].to_numpy()
-    offset = affine.apply(affine.from_table(pairs), centre[:, None])[:, 0] - centre
+    i, j = (np.asarray(index.get_indexer(pairs[end]), np.int64) for end in ("fixed", "moving"))
+    middle = (tiles[["height", "width"]].iloc[0].to_numpy(float) - 1) / 2
+    centre, affines = pairs[["centre_y", "centre_x"]].to_numpy(), affine.from_table(pairs)
+    here = affine.apply(affines, centre[:, None])[:, 0]
+    sure = pairs["confidence"].to_numpy()[:, None, None]
     covariance = pairs[["var_y", "cov_yx", "cov_yx", "var_x"]].to_numpy().reshape(-1, 2, 2)
-    covariance = (covariance + FLOOR**2 * np.eye(2)) / pairs["confidence"].to_numpy()[:, None, None]
-    places = tiles[["y", "x"]].to_numpy()
-    return Offsets(i, j, offset, covariance, places[j] - places[i])
+    flat = BASIS.reshape(4, 4)
+    along = flat / (flat**2).sum(axis=1, keepdims=True)
+    linear = (affines[:, :, :2] - np.eye(2)).reshape(-1, 4) @ along.T
+    spread = along @ pairs[LINEAR_COVARIANCE].to_numpy().reshape(-1, 4, 4) @ along.T
+    doubted = covariance + FLOOR**2 * np.eye(2)
+    certain = (pairs["method"] == "user").to_numpy()
+    return Measured(i, j, here - middle, centre - middle, doubted / sure, linear, spread / sure, certain)
 
 
-def stage_map(offsets: Offsets) -> tuple[Array, float]:
-    """The map M (2, 2) from stage to camera, and the stage's error, px: the deviation of one coordinate of a tile."""
-    to_camera, error = np.eye(2), DEFAULT_STAGE_ERROR
-    for _ in range(ROUNDS if len(offsets.i) else 0):
-        size = np.linalg.norm(offsets.offset - offsets.stage @ to_camera.T, axis=1)
-        # the median length of a normal vector in the plane is 1.18 deviations; an offset has the errors of two tiles
-        error = max(float(np.median(size)) / np.sqrt(CHI2_MEDIAN) / np.sqrt(2), FLOOR)
-        weight = 1 / (1 + (size / (2 * INLIER * error)) ** 2) ** 2
-        to_camera = _linear_map(offsets.stage, offsets.offset, weight)
-    return to_camera, error
+def starting(tiles: pd.DataFrame, pairs: Measured, camera: Camera | None = None) -> Stage:
+    """The stage of the tiles (tables.TILES) as the pairs alone show it."""
+    lines = np.stack([pd.factorize(tiles[name], sort=True)[0] % 2 for name in ("row", "col")], 1).astype(float)
+    given = None
+    if camera is not None:
+        turn = np.radians(camera.rotation)
+        given = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) / camera.scale
+    return stage_map(pairs.i, pairs.j, pairs.offset, tiles[["y", "x"]].to_numpy(), lines, given)
 
 
-def _linear_map(source: Array, target: Array, weight: Array) -> Array:
-    """The matrix (2, 2) that takes source (n, 2) to target; the identity along an axis on which source has no extent."""
-    design = source * weight[:, None]
-    ridge = 1e-3 * max(float(np.trace(design.T @ source)), 1.0) / len(source)
-    return np.asarray(np.eye(2) + np.linalg.solve(design.T @ source + ridge * np.eye(2), design.T @ (target - source)).T)
+def components(pairs: Measured, count: int) -> NDArray[np.int64]:
+    """The number (count,) of the group of tiles that pairs join, for each tile."""
+    joined = sparse.coo_matrix((np.ones(len(pairs.i)), (pairs.i, pairs.j)), shape=(count, count))
+    return np.asarray(connected_components(joined, directed=False)[1], np.int64)
 
 
-def solve(offsets: Offsets, stage: Array, stage_weight: float = 1.0) -> tuple[Array, Array, float]:
-    """The places (n, 2) of the tiles, px, from the pairs and the stage's places (n, 2) with the weight w.
+def solve(pairs: Measured, stage: Stage, spread: Array, stage_weight: float = 1.0) -> Solution:
+    """Place the tiles.
 
     In each round a pair's covariance is widened by a tolerance, which falls from the stage's error to nothing, and scaled so
-    that the median residual is as large as it says: a network may be too sure. The map of the stage is fitted again to the
-    places of the round, since over the whole grid it shows far better than in single pairs.
+    that the median residual is as large as it says: a network may be too sure. The stage's map is fitted again to the places
+    of the round, since over the whole grid it shows far better than in single pairs.
 
-    Returns:
-        the places, the map M (2, 2) from stage to camera, and the stage's error, px.
+    Args:
+        spread: of the tiles' linear parts, one for each of BASIS that is free.
     """
-    to_camera, error = stage_map(offsets)
-    prior = stage @ to_camera.T
-    places, tolerance = prior, np.sqrt(2) * error
-    for _ in range(ROUNDS if len(offsets.i) else 0):
-        residual = places[offsets.j] - places[offsets.i] - offsets.offset
-        precision = np.linalg.inv(offsets.covariance + tolerance**2 * np.eye(2))
+    count, free = len(stage.nominal), len(spread)
+    places, linear = stage.prior, np.zeros((count, 4))
+    tolerance = INLIER * np.sqrt(2) * float(np.mean(stage.error))
+    # residuals are smaller than errors, by as much as the places follow the pairs
+    spare = max(1 - (count - 1 - components(pairs, count).max()) / max(len(pairs.i), 1), LEAST_SPARE)
+    residual, weight = _residual(pairs, places, linear), np.ones(len(pairs.i))
+    factor = None
+    for _ in range(ROUNDS if len(pairs.i) else 1):
+        precision = np.linalg.inv(pairs.covariance + tolerance**2 * np.eye(2))
         square = np.einsum("ni,nij,nj->n", residual, precision, residual)
-        scale = max(1.0, float(np.median(square)) / CHI2_MEDIAN)
-        weight = (INLIER**2 / (INLIER**2 + square / scale)) ** 2
-        places = _least_squares(offsets, precision * (weight / scale)[:, None, None], prior, error / np.sqrt(stage_weight))
-        middle, seen = stage.mean(axis=0), places.mean(axis=0)
-        to_camera = _linear_map(stage - middle, places - seen, np.ones(len(stage)))
-        prior = seen + (stage - middle) @ to_camera.T
+        scale = max(1.0, float(np.median(square)) / CHI2_MEDIAN / spare) if len(square) else 1.0
+        weight = np.where(pairs.certain, scale, (INLIER**2 / (INLIER**2 + square / scale)) ** 2)
+        found, factor = _least_squares(pairs, weight / scale, precision, stage, spread, stage_weight)
+        places, linear[:, :free] = found[:, :2], found[:, 2:]
+        residual = _residual(pairs, places, linear)
+        stage = stage.fitted(places) if len(pairs.i) else stage
         tolerance *= COOLING
-    return places, to_camera, error
+    assert factor is not None
+    return Solution(places, linear, _deviation(factor, count, 2 + free), residual, weight, stage)
 
 
-def _least_squares(offsets: Offsets, blocks: Array, prior: Array, deviation: float) -> Array:
-    """One solve of the normal equations, with the weight (n, 2, 2) of each pair; a block of 2 x 2 for each tile and pair."""
-    count = len(prior)
-    pull = np.einsum("nij,nj->ni", blocks, offsets.offset)
+def _residual(pairs: Measured, places: Array, linear: Array) -> Array:
+    turned = np.einsum("nk,kab->nab", linear, BASIS)
+    there = places[pairs.j] + np.einsum("nab,nb->na", turned[pairs.j], pairs.at_j)
+    here = places[pairs.i] + np.einsum("nab,nb->na", turned[pairs.i], pairs.at_i)
+    return np.asarray(there - here - pairs.offset)
+
+
+def _least_squares(
+    pairs: Measured, weight: Array, precision: Array, stage: Stage, spread: Array, stage_weight: float
+) -> tuple[Array, SuperLU]:
+    """One solve of the normal equations, of a block for each tile and pair: the unknowns (tiles, 2 + free), and the factors."""
+    count, free = len(stage.nominal), len(spread)
+    precision = precision * weight[:, None, None]
+    pull = [np.concatenate([np.eye(2)[None].repeat(len(at), 0), np.einsum("kab,nb->nak", BASIS[:free], at)], 2)
+            for at in (pairs.at_i, pairs.at_j)]  # fmt: skip
+    shape = np.zeros((len(weight), 2 + free, 2 + free))
+    shape[:, 2:, 2:] = np.linalg.inv(pairs.linear_covariance[:, :free, :free]) * weight[:, None, None]
+    first, second = (np.einsum("nak,nab->nkb", p, precision) for p in pull)
+    blocks = [first @ pull[0] + shape, second @ pull[1] + shape, -(first @ pull[1] + shape), -(second @ pull[0] + shape)]
+    held = np.where(stage.certain[:, None], 1 / FLOOR**2, stage_weight / (WEAK * stage.error) ** 2)  # (tiles, 2)
+    anchor = np.concatenate([held, np.broadcast_to(1 / spread**2, (count, free))], 1)
     tile = np.arange(count)
-    anchor = np.broadcast_to(np.eye(2) / deviation**2, (count, 2, 2))
-    rows = np.concatenate([tile, offsets.i, offsets.j, offsets.i, offsets.j])
-    columns = np.concatenate([tile, offsets.i, offsets.j, offsets.j, offsets.i])
-    values = np.concatenate([anchor, blocks, blocks, -blocks, -blocks])
-    y = 2 * rows[:, None, None] + np.arange(2)[:, None] + np.zeros((2, 2), int)
-    x = 2 * columns[:, None, None] + np.arange(2) + np.zeros((2, 2), int)
-    matrix = sparse.csc_matrix((values.ravel(), (y.ravel(), x.ravel())), shape=(2 * count, 2 * count))
-    side = prior / deviation**2
-    np.add.at(side, offsets.j, pull)
-    np.subtract.at(side, offsets.i, pull)
-    return np.asarray(spsolve(matrix, side.ravel())).reshape(-1, 2)
+    rows = np.concatenate([tile, pairs.i, pairs.j, pairs.i, pairs.j])
+    columns = np.concatenate([tile, pairs.i, pairs.j, pairs.j, pairs.i])
+    values = np.concatenate([anchor[:, :, None] * np.eye(2 + free), *blocks])
+    inner, zero = np.arange(2 + free), np.zeros((2 + free, 2 + free), int)
+    y = (2 + free) * rows[:, None, None] + inner[:, None] + zero
+    x = (2 + free) * columns[:, None, None] + inner + zero
+    side = np.concatenate([stage.prior * held, np.zeros((count, free))], 1)
+    told = np.einsum("nkl,nl->nk", shape, np.concatenate([np.zeros((len(weight), 2)), pairs.linear[:, :free]], 1))
+    np.add.at(side, pairs.j, np.einsum("nkb,nb->nk", second, pairs.offset) + told)
+    np.subtract.at(side, pairs.i, np.einsum("nkb,nb->nk", first, pairs.offset) + told)
+    matrix = sparse.csc_matrix((values.ravel(), (y.ravel(), x.ravel())), shape=(side.size, side.size))
+    factor = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    return np.asarray(factor.solve(side.ravel())).reshape(side.shape), factor
 
 
-def components(measured: Offsets, count: int) -> NDArray[np.int64]:
-    """The number (count,) of the group of tiles that pairs join, for each tile."""
-    joined = sparse.coo_matrix((np.ones(len(measured.i)), (measured.i, measured.j)), shape=(count, count))
-    return np.asarray(connected_components(joined, directed=False)[1], np.int64)
+def _deviation(factor: SuperLU, count: int, block: int) -> Array:
+    """The deviation (count,), px, of the tiles' places against the mean of all.
+
+    It is the root of the trace of the diagonal blocks of the inverse, less what all tiles have in common; with many tiles
+    it is estimated, to a tenth or so, from products with random signs.
+    """
+    variance = np.zeros(count)
+    for axis in (0, 1):
+        if count <= EXACT:
+            signs = np.sqrt(count) * np.eye(count)
+        else:
+            signs = np.random.default_rng(axis).choice([-1.0, 1.0], (count, PROBES))
+        right = np.zeros((count, block, signs.shape[1]))
+        right[:, axis] = signs - signs.mean(axis=0)
+        spread = factor.solve(right.reshape(count * block, -1)).reshape(right.shape)[:, axis]
+        variance += (signs * (spread - spread.mean(axis=0))).mean(axis=1)
+    return np.asarray(np.sqrt(variance.clip(min=0)))

@@ -12,6 +12,8 @@ from pandera.pandas import Column, DataFrameSchema
 from dlir.affine import COLUMNS
 
 ID = Column("int64")
+SOMETIMES = Column("float64", nullable=True)  # px; empty where there is none
+LINEAR = ("yy", "yx", "xy", "xx")  # entries of an affine
 PIXELS = Column("float64")
 COUNT = Column("int64")
 TEXT = Column("str", nullable=True)
@@ -37,21 +39,30 @@ PAIRS = DataFrameSchema(
 )  # fmt: skip
 
 # One row a pair: the affine takes a pixel of the moving tile to a pixel of the fixed tile. centre: the point of the overlap,
-# in the moving tile, where it does so most surely; var, cov: the covariance there. Scores: NCC at the nominal offset and after;
-# confidence is the probability that the pair is right.
+# in the moving tile, where it does so most surely; var, cov: the covariance there, and that of the linear part (of a fixed px
+# to a moving px). Scores: NCC at the nominal offset and after; confidence is the probability that the pair is right.
+LINEAR_COVARIANCE = [f"cov_{first}_{second}" for first in LINEAR for second in LINEAR]
 AFFINES = DataFrameSchema(
     {"pair": ID, "fixed": ID, "moving": ID, "side": Column("str"), **AFFINE, "centre_y": PIXELS, "centre_x": PIXELS,
-     "var_y": PIXELS, "cov_yx": PIXELS, "var_x": PIXELS, "score_before": PIXELS, "score_after": PIXELS,
+     "var_y": PIXELS, "cov_yx": PIXELS, "var_x": PIXELS, **dict.fromkeys(LINEAR_COVARIANCE, PIXELS),
+     "score_before": PIXELS, "score_after": PIXELS,
      "confidence": PIXELS, "accepted": FLAG, "reason": TEXT, "method": Column("str")},
     strict=True, coerce=True,
 )  # fmt: skip
 
 # One row a tile: the affine takes a pixel of the tile to a pixel of the mosaic. residual: root mean square, px, of the
-# tile's accepted pairs; empty without any.
+# tile's accepted pairs, empty without any; deviation: how sure its place is, px; loop: by how much the four pairs around the
+# 2 x 2 of tiles of which it is the first miss each other, px, empty without all four; placed_by: pairs, stage or user.
 PLACEMENT = DataFrameSchema(
-    {"tile": ID, "path": Column("str"), **AFFINE, "pairs": COUNT, "residual": Column("float64", nullable=True),
-     "placed_by": Column("str")},
+    {"tile": ID, "path": Column("str"), **AFFINE, "pairs": COUNT, "residual": SOMETIMES, "deviation": PIXELS,
+     "loop": SOMETIMES, "placed_by": Column("str")},
     unique=["path"], strict=True, coerce=True,
+)  # fmt: skip
+
+# What the user knows better; see overrides.py.
+OVERRIDES = DataFrameSchema(
+    {"fixed": Column("str", nullable=True), "moving": Column("str"), "y": SOMETIMES, "x": SOMETIMES},
+    strict=True, coerce=True,
 )  # fmt: skip
 
 # One row a check of the training: mean loss since the last, and what it was judged by: corner error on held-out known warps,

@@ -21,7 +21,8 @@ def measure(folder: Path, placed: np.ndarray, true: np.ndarray, names: list[str]
     listed = pd.DataFrame({**same, "y": PLACES[:, 0], "x": PLACES[:, 1], "row": 0, "col": range(len(PATHS))})
     listed = listed.assign(height=SIDE, width=SIDE, channels=1, dtype="uint8", pixel_size=np.nan, sha256="-")
     tables.write(listed, tables.TILES, folder / "tiles.csv")
-    placement = pd.DataFrame({**same, **affine.to_columns(placed), "pairs": 1, "residual": 0.1, "placed_by": "pairs"})
+    placement = pd.DataFrame({**same, **affine.to_columns(placed), "pairs": 1, "residual": 0.1, "deviation": 0.1,
+                              "loop": np.nan, "placed_by": "pairs"})  # fmt: skip
     tables.write(placement, tables.PLACEMENT, folder / "placement.csv")
     truth = pd.DataFrame({"path": names or [f"there/tile{i}.tif" for i in range(len(true))], **affine.to_columns(true)})
     tables.write(truth.iloc[::-1], tables.TRUTH, folder / "truth.csv")

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dlir.confidence import LINEAR_COLUMNS, judge, probability
+from dlir.confidence import judge, probability
+from dlir.tables import LINEAR_COVARIANCE
 
 
 def drawn(right: int, wrong: int, strangers: int, apart: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -55,7 +56,7 @@ def test_a_pair_that_is_turned_unlike_the_others_counts_for_less() -> None:
     linear = np.eye(2).ravel() + 0.001 * rng.standard_normal((30, 4))
     linear[7] += 0.02
     pairs[["yy", "yx", "xy", "xx"]] = linear
-    pairs[LINEAR_COLUMNS] = (1e-6 * np.eye(4)).ravel()
+    pairs[LINEAR_COVARIANCE] = (1e-6 * np.eye(4)).ravel()
     strangers = pairs.assign(score_after=rng.uniform(0, 0.2, 30), confidence=rng.uniform(0, 0.3, 30))
     judged = judge(pairs, strangers, 0.5)
     others = judged.drop(index=7)

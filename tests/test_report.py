@@ -49,9 +49,10 @@ class Run:
             np.array([[np.cos(turn), -np.sin(turn), 60 * turn], [np.sin(turn), np.cos(turn), 0]]),
             affine.translation(places - places.min(0) + [0, SIDE * rows * turn]),
         )
-        self.placed = pd.DataFrame({**same, **affine.to_columns(turned), "pairs": 2, "placed_by": "pairs"})
+        self.placed = pd.DataFrame({**same, **affine.to_columns(turned), "pairs": 2, "placed_by": "pairs", "deviation": 0.1})
         self.placed["residual"] = np.where(self.placed["tile"] == 0, np.nan, 0.1 * self.placed["tile"])
         self.placed.loc[0, "pairs"] = 0
+        self.placed["loop"] = np.nan
         tables.write(self.placed, tables.PLACEMENT, folder / "placement.csv")
         known = pd.DataFrame(KNOWN if len(self.affines) else [], columns=list(tables.SELFCHECK.columns))
         tables.write(known, tables.SELFCHECK, folder / "selfcheck.csv")
@@ -67,6 +68,7 @@ class Run:
         table["centre_y"] = np.where(table["side"] == "right", SIDE / 2, (SIDE - STEP) / 2)
         table["centre_x"] = np.where(table["side"] == "down", SIDE / 2, (SIDE - STEP) / 2)
         table = table.assign(var_y=0.01, var_x=0.01, score_before=0.1, score_after=0.9, confidence=1.0)
+        table = table.assign(**dict.fromkeys(tables.LINEAR_COVARIANCE, 0.0))
         accepted = table["pair"] < len(ends) - 1
         return table.assign(accepted=accepted, reason=np.where(accepted, None, "score <too low>"))
 

@@ -8,7 +8,8 @@ import pytest
 from dlir import tables
 
 ROW = {"tile": 0, "path": "a.tif", "yy": 1.0, "yx": 0.0, "y0": 0.25, "xy": 0.0, "xx": 1.0, "x0": 1 / 3,
-       "pairs": 2, "residual": None, "placed_by": "stage"}  # fmt: skip
+       "pairs": 2, "residual": None, "deviation": 0.5, "loop": None,
+       "placed_by": "stage"}  # fmt: skip
 
 
 def test_what_is_written_comes_back(tmp_path: Path) -> None:

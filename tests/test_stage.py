@@ -1,0 +1,43 @@
+"""The stage: its map to the camera, its error, its backlash, and how sure of them one can be."""
+
+import numpy as np
+import pytest
+from pair_graphs import make_graph
+
+from dlir.settings import Camera
+from dlir.solve import measured, solve, starting
+from dlir.stage import Stage
+
+
+def stage_of(camera: Camera | None = None, **keys: float) -> Stage:
+    graph = make_graph(6, 8, **keys)  # type: ignore[arg-type]
+    known = measured(graph.tiles, graph.pairs)
+    return solve(known, starting(graph.tiles, known, camera), np.empty(0)).stage
+
+
+def test_a_turned_and_scaled_camera_is_told_from_the_stages_error() -> None:
+    stage = stage_of(stage_error=1.0, turn=1.0, scale=1.002)
+    assert np.degrees(stage.rotation) == pytest.approx(1.0, abs=0.06)
+    assert stage.scale == pytest.approx(1.002, abs=0.001)
+    assert stage.error == pytest.approx(1.0, rel=0.35)
+
+
+def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
+    stages = [stage_of(stage_error=3.0, turn=0.5, seed=seed) for seed in range(60)]
+    off = np.array([[s.rotation - np.radians(0.5), s.scale - 1] for s in stages])
+    inside = np.abs(off) < np.array([s.interval for s in stages])
+    assert ((inside.mean(axis=0) > 0.85) & (inside.mean(axis=0) <= 1)).all()
+    assert (np.abs(off) > 0.3 * np.array([s.interval for s in stages])).mean() > 0.3  # nor is it wide for safety
+
+
+def test_backlash_is_told_from_the_error() -> None:
+    stage = stage_of(stage_error=1.0, backlash=12.0)
+    assert stage.backlash[0] == pytest.approx([0, 12], abs=1.2)
+    assert stage.error == pytest.approx(1.0, rel=0.4)
+
+
+def test_a_camera_that_the_user_knows_is_not_fitted() -> None:
+    stage = stage_of(Camera(rotation=0.7, scale=1.01), stage_error=3.0)
+    assert np.degrees(stage.rotation) == pytest.approx(0.7)
+    assert stage.scale == pytest.approx(1.01)
+    assert (stage.interval == 0).all()
