@@ -26,7 +26,9 @@ WITH_TRUTH = [name for name, dataset in DATASETS.items() if dataset.truth]
 rule all:
     default_target: True
     input:
-        expand("results/{dataset}/{result}", dataset=DATASETS, result=["mosaic.ome.zarr", "report.html"]),
+        expand(
+            "results/{dataset}/{result}", dataset=DATASETS, result=["mosaic.ome.zarr", "report.html", "positions.csv"]
+        ),
         expand("results/{dataset}/accuracy.csv", dataset=WITH_TRUTH),
 
 

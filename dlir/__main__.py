@@ -20,6 +20,7 @@ STAGES = {
     "register": "Find the affine of each pair of neighbours.",
     "selfcheck": "Measure registration on crops of the tiles under known affines.",
     "place": "Place all tiles from the affines of the pairs.",
+    "export": "Write the placement as Fiji and stages read it.",
     "mosaic": "Fuse the placed tiles into one OME-Zarr image.",
     "accuracy": "Compare a placement with one known to be right.",
     "report": "Write the page with the pictures and the residuals.",

@@ -36,6 +36,7 @@ WIDEST = 0.15  # of a tile: windows that search further are not widened
 ROOM = 0.7  # of the search, that nine of ten pairs should need at most
 LOOKS = 3  # at most, at pairs that disagree with the others
 DISAGREES = 1.5  # px
+UNBELIEVED = 0.07  # weight of a pair in the placement, five deviations off
 TRIES = 4  # times as many are drawn, since some turn out to be neighbours
 
 
@@ -69,7 +70,7 @@ def register(
     while (wider := _widened(rows, found, table)) is not None:
         log.info("the stage is off by more than the windows allow: searching up to %.0f px", wider["search"].max())
         rows, found = wider, look(wider)
-    found = _look_again(rows, found, table, look)
+    found = _agreed(_look_again(rows, found, table, look), table, settings.accept)
     tables.write(found, tables.AFFINES, output)
     log.info("%d of %d pairs accepted", int(found["accepted"].sum()), len(found))
 
@@ -121,6 +122,17 @@ def _look_again(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame, l
         log.info("%d of %d pairs that disagreed found where the others put them", len(better), len(again))
         better = better.set_index("pair").assign(score_before=found.set_index("pair")["score_before"]).reset_index()
         found = pd.concat([found[~found["pair"].isin(better["pair"])], better]).sort_values("pair", ignore_index=True)
+    return found
+
+
+def _agreed(found: pd.DataFrame, tiles: pd.DataFrame, accept: float) -> pd.DataFrame:
+    """The pairs, of which those that a placement by all does not believe are likely wrong."""
+    right = found.index[found["accepted"]]
+    known = measured(tiles, found.loc[right])
+    odd = right[solve(known, starting(tiles, known), np.empty(0)).weight < UNBELIEVED]
+    found.loc[odd, "confidence"] *= UNBELIEVED
+    found.loc[odd, "accepted"] = found.loc[odd, "confidence"] >= accept
+    found.loc[odd, "reason"] = "disagrees with the other pairs"
     return found
 
 

@@ -51,12 +51,14 @@ class Dataset(Layout):
     """Where the tiles of one dataset lie.
 
     `images` is a path in which `{row}` and `{col}`, or `{index}`, stand for the numbers in the file names, and `*` for
-    anything. `positions` is a table with the nominal places, `truth` a placement table to measure the result against.
+    anything. `positions` is a table with the nominal places, `truth` a placement table to measure the result against,
+    `overrides` a table of what the user knows better than was measured (`overrides.py`).
     """
 
     images: str
     positions: Path | None = None
     truth: Path | None = None
+    overrides: Path | None = None
 
     @model_validator(mode="after")
     def places_are_known(self) -> "Dataset":

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import Grid
+from pair_graphs import make_graph
 
 from dlir import affine, network, tables
-from dlir.register import _at, _surest, register
+from dlir.register import _agreed, _at, _surest, register
 from dlir.settings import Register
 
 
@@ -77,3 +78,12 @@ def test_the_network_needs_a_model(grid: Grid, tmp_path: Path) -> None:
 
 def test_the_same_inputs_give_the_same_table(grid: Grid, tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(run(grid, tmp_path), run(grid, tmp_path))
+
+
+def test_a_pair_that_all_others_contradict_is_rejected() -> None:
+    graph = make_graph(4, 5)
+    pairs = graph.pairs.assign(reason="")
+    pairs.loc[3, "x0"] += 6.0
+    judged = _agreed(pairs, graph.tiles, 0.5)
+    assert judged.index[~judged["accepted"]].tolist() == [3]
+    assert judged.loc[3, "reason"] == "disagrees with the other pairs"

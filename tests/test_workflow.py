@@ -30,6 +30,7 @@ FLOW = {  # the stages, and those whose output each reads
     "register": ["pairs", "train"],
     "selfcheck": ["tiles", "illumination", "pairs", "train"],
     "place": ["register"],
+    "export": ["place"],
     "mosaic": ["place"],
     "accuracy": ["place"],
     "report": ["mosaic", "selfcheck", "accuracy"],
@@ -193,7 +194,7 @@ def test_phase_correlation_needs_no_model(two: Workflow) -> None:
 @pytest.mark.parametrize(("share", "models"), [(False, 2), (True, 1)])
 def test_datasets_share_a_model_when_told(two: Workflow, share: bool, models: int) -> None:
     planned = two.planned(register={"method": "network"}, train={"share": share})
-    later = ["register", "selfcheck", "place", "mosaic", "report"]
+    later = ["register", "selfcheck", "place", "export", "mosaic", "report"]
     assert planned == {"train": models, **dict.fromkeys(later, 2)}
 
 

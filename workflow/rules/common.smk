@@ -24,6 +24,7 @@ try:
     TILES = {name: SETTINGS.demo.images if DEMO else layout.find(dataset) for name, dataset in DATASETS.items()}
 except (ValueError, OSError) as error:
     sys.exit(f"error: {error}")
+GENERIC = ROOT / "dlir" / "weights.pt"
 LEARNT = "results" if SETTINGS.train.share else "results/{dataset}"  # the folder of the model
 
 

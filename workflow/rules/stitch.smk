@@ -1,10 +1,11 @@
-# affines.csv -> placement.csv -> mosaic.ome.zarr.
+# affines.csv -> placement.csv -> TileConfiguration.registered.txt, positions.csv, mosaic.ome.zarr.
 
 
 rule place:
     input:
         tiles="results/{dataset}/tiles.csv",
         affines="results/{dataset}/affines.csv",
+        overrides=lambda wildcards: DATASETS[wildcards.dataset].overrides or [],
         code=modules("place"),
     output:
         "results/{dataset}/placement.csv",
@@ -14,9 +15,27 @@ rule place:
         "../../envs/dlir.yaml"
     params:
         settings=SETTINGS.place.model_dump_json(),
+        overrides=lambda wildcards, input: f"--overrides {shlex.quote(str(input.overrides))}" if input.overrides else "",
     shell:
-        "dlir place --tiles {input.tiles} --affines {input.affines} --output {output}"
+        "dlir place --tiles {input.tiles} --affines {input.affines} {params.overrides} --output {output}"
         " --settings {params.settings:q} 2>&1 | tee {log}"
+
+
+rule export:
+    input:
+        tiles="results/{dataset}/tiles.csv",
+        placement="results/{dataset}/placement.csv",
+        code=modules("export"),
+    output:
+        fiji="results/{dataset}/TileConfiguration.registered.txt",
+        positions="results/{dataset}/positions.csv",
+    log:
+        "results/{dataset}/logs/export.log",
+    conda:
+        "../../envs/dlir.yaml"
+    shell:
+        "dlir export --tiles {input.tiles} --placement {input.placement} --output {output.positions}"
+        " --fiji {output.fiji} 2>&1 | tee {log}"
 
 
 rule mosaic:
