@@ -83,7 +83,7 @@ def test_the_same_inputs_give_the_same_table(grid: Grid, tmp_path: Path) -> None
 def test_a_pair_that_all_others_contradict_is_rejected() -> None:
     graph = make_graph(4, 5)
     pairs = graph.pairs.assign(reason="")
-    pairs.loc[3, "x0"] += 6.0
+    pairs.loc[5, "x0"] += 6.0
     judged = _agreed(pairs, graph.tiles, 0.5)
-    assert judged.index[~judged["accepted"]].tolist() == [3]
-    assert judged.loc[3, "reason"] == "disagrees with the other pairs"
+    assert judged.index[~judged["accepted"]].tolist() == [5]
+    assert judged.loc[5, "reason"] == "disagrees with the other pairs"
