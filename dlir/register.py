@@ -20,13 +20,14 @@ from dlir import affine, tables
 from dlir.confidence import judge
 from dlir.crops import Batch, Planes, batches, displacement
 from dlir.estimate import Estimate, Method
+from dlir.models import choose
 from dlir.network import ModelError, choose_device, load
 from dlir.pairs import LEAST_SEARCH, with_windows
 from dlir.phase import phase
 from dlir.progress import progress
 from dlir.settings import Register
 from dlir.similarity import alignment_ncc
-from dlir.solve import components, measured, solve, starting
+from dlir.solve import Solution, components, measured, residuals, solve, starting
 
 log = logging.getLogger(__name__)
 Look = Callable[[pd.DataFrame], pd.DataFrame]  # pairs to judged affines
@@ -128,8 +129,7 @@ def _look_again(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame, l
 def _agreed(found: pd.DataFrame, tiles: pd.DataFrame, accept: float) -> pd.DataFrame:
     """The pairs, of which those that a placement by all does not believe are likely wrong."""
     right = found.index[found["accepted"]]
-    known = measured(tiles, found.loc[right])
-    odd = right[solve(known, starting(tiles, known), np.empty(0)).weight < UNBELIEVED]
+    odd = right[_solved(found.loc[right], tiles).weight < UNBELIEVED]
     found.loc[odd, "confidence"] *= UNBELIEVED
     found.loc[odd, "accepted"] = found.loc[odd, "confidence"] >= accept
     found.loc[odd, "reason"] = "disagrees with the other pairs"
@@ -138,14 +138,16 @@ def _agreed(found: pd.DataFrame, tiles: pd.DataFrame, accept: float) -> pd.DataF
 
 def _placed(found: pd.DataFrame, tiles: pd.DataFrame) -> NDArray[np.float64]:
     """The offset (n, 2), px, of each pair by a placement from all accepted ones; NaN where none of those joins its tiles."""
-    known = measured(tiles, found[found["accepted"]])
-    places = solve(known, starting(tiles, known), np.empty(0)).places
-    group = components(known, len(tiles))
-    index = pd.Index(tiles["tile"])
-    fixed, moving = (index.get_indexer(found[end]) for end in ("fixed", "moving"))
-    told = places[moving] - places[fixed]
-    told[group[fixed] != group[moving]] = np.nan
+    right, every = found[found["accepted"]], measured(tiles, found)
+    solution, group = _solved(right, tiles), components(measured(tiles, right), len(tiles))
+    told = every.offset + residuals(every, solution.places, solution.linear)
+    told[group[every.i] != group[every.j]] = np.nan
     return np.asarray(told)
+
+
+def _solved(right: pd.DataFrame, tiles: pd.DataFrame) -> Solution:
+    known = measured(tiles, right)
+    return solve(known, starting(tiles, known), choose(known, len(tiles)).spread)
 
 
 def _offset(found: pd.DataFrame) -> NDArray[np.float64]:

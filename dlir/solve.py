@@ -8,7 +8,7 @@ small turn, scale, aspect and shear (`BASIS`); the model says how many of them a
 where p and q are the same point of the specimen in both tiles, the one that the pair is surest of, d = p - q, and l the linear
 part of the pair's affine. Its covariance C is widened by one over the probability that it is right. The places minimise
 
-    sum over pairs  rho(r' C^-1 r)  +  sum over tiles  w |(t - M s) / sigma|^2 + |e / tau|^2
+    sum over pairs  rho(r' C^-1 r)  +  sum over tiles  w |(t - M s) / 3 sigma|^2 + |e / tau|^2
 
 with the residual r of d and l, the stage's place s, the map M from stage to camera, the stage's error sigma along both axes
 (`stage.py`), and the spread tau of the tiles' linear parts. rho is the bounded loss of Geman and McClure, reached in steps from
@@ -39,6 +39,7 @@ COOLING = 0.65  # of the tolerance, each round
 CHI2_MEDIAN = 2 * np.log(2)  # of two degrees of freedom
 WEAK = 3.0  # of the stage's error: so far a place may lie from the stage's before that costs as much
 LEAST_SPARE = 0.5
+LEAST_SURE = 1e-3  # confidence
 EXACT = 500  # tiles: with more, their uncertainty is estimated from random probes
 PROBES = 64
 
@@ -79,7 +80,7 @@ def measured(tiles: pd.DataFrame, pairs: pd.DataFrame) -> Measured:
     middle = (tiles[["height", "width"]].iloc[0].to_numpy(float) - 1) / 2
     centre, affines = pairs[["centre_y", "centre_x"]].to_numpy(), affine.from_table(pairs)
     here = affine.apply(affines, centre[:, None])[:, 0]
-    sure = pairs["confidence"].to_numpy()[:, None, None]
+    sure = pairs["confidence"].clip(lower=LEAST_SURE).to_numpy()[:, None, None]
     covariance = pairs[["var_y", "cov_yx", "cov_yx", "var_x"]].to_numpy().reshape(-1, 2, 2)
     flat = BASIS.reshape(4, 4)
     along = flat / (flat**2).sum(axis=1, keepdims=True)
@@ -121,7 +122,7 @@ def solve(pairs: Measured, stage: Stage, spread: Array, stage_weight: float = 1.
     tolerance = INLIER * np.sqrt(2) * float(np.mean(stage.error))
     # residuals are smaller than errors, by as much as the places follow the pairs
     spare = max(1 - (count - 1 - components(pairs, count).max()) / max(len(pairs.i), 1), LEAST_SPARE)
-    residual, weight = _residual(pairs, places, linear), np.ones(len(pairs.i))
+    residual, weight = residuals(pairs, places, linear), np.ones(len(pairs.i))
     factor = None
     for _ in range(ROUNDS if len(pairs.i) else 1):
         precision = np.linalg.inv(pairs.covariance + tolerance**2 * np.eye(2))
@@ -130,14 +131,15 @@ def solve(pairs: Measured, stage: Stage, spread: Array, stage_weight: float = 1.
         weight = np.where(pairs.certain, scale, (INLIER**2 / (INLIER**2 + square / scale)) ** 2)
         found, factor = _least_squares(pairs, weight / scale, precision, stage, spread, stage_weight)
         places, linear[:, :free] = found[:, :2], found[:, 2:]
-        residual = _residual(pairs, places, linear)
+        residual = residuals(pairs, places, linear)
         stage = stage.fitted(places) if len(pairs.i) else stage
         tolerance *= COOLING
     assert factor is not None
     return Solution(places, linear, _deviation(factor, count, 2 + free), residual, weight, stage)
 
 
-def _residual(pairs: Measured, places: Array, linear: Array) -> Array:
+def residuals(pairs: Measured, places: Array, linear: Array) -> Array:
+    """By how much (n, 2), px, places (tiles, 2) and linear parts (tiles, 4) miss what the pairs measured."""
     turned = np.einsum("nk,kab->nab", linear, BASIS)
     there = places[pairs.j] + np.einsum("nab,nb->na", turned[pairs.j], pairs.at_j)
     here = places[pairs.i] + np.einsum("nab,nb->na", turned[pairs.i], pairs.at_i)

@@ -1,0 +1,73 @@
+"""How far a tile may be turned, scaled and sheared against the others: translation, rigid, similarity or affine.
+
+The pairs decide: their linear parts are predicted from those of the other pairs, a fifth of the pairs at a time. A part counts
+as real where that is much better than saying nothing.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse.linalg import spsolve
+
+from dlir.affine import Array
+from dlir.solve import BASIS, FREE, Measured
+
+PARTS = ("rotation", "scale", "aspect", "shear")
+FOLDS = 5
+REAL = 0.3  # of the square of a linear part, at least, has to be foretold by other pairs
+HELD = 9.0  # square deviations, beyond which a pair counts no more
+LEAST_SPREAD = 1e-6
+CHI2_MEDIAN = 0.4549  # of one degree of freedom
+
+
+class Model(NamedTuple):
+    """What the tiles may do, and why."""
+
+    name: str
+    spread: Array  # of the tiles along each of BASIS that is free
+    foretold: Array  # (4,) share of each part that other pairs foretell
+
+    def words(self) -> str:
+        return ", ".join(f"{100 * share:.0f} % of {part}" for share, part in zip(self.foretold.clip(0), PARTS, strict=True))
+
+
+def choose(pairs: Measured, count: int, name: str = "auto") -> Model:
+    """The model of that name for so many tiles; with `auto` the simplest that has all parts that are real."""
+    spread, foretold = np.full(len(BASIS), LEAST_SPREAD), np.zeros(len(BASIS))
+    for k in range(len(BASIS)) if len(pairs.i) else ():
+        spread[k], foretold[k] = _part(pairs, count, k)
+    if name == "auto":
+        real = np.flatnonzero(foretold > REAL)
+        free = min(free for free in FREE.values() if free > (real.max() if len(real) else -1))
+        name = next(name for name, value in FREE.items() if value == free)
+    return Model(name, spread[: FREE[name]], foretold)
+
+
+def _part(pairs: Measured, count: int, k: int) -> tuple[float, float]:
+    """How far the tiles differ in one linear part, and which share of it in a pair the other pairs foretell."""
+    difference, variance = pairs.linear[:, k], pairs.linear_covariance[:, k, k]
+    spreads = np.geomspace(LEAST_SPREAD, 0.1, 60)
+    enough = [s for s in spreads if np.median(difference**2 / (variance + 2 * s**2)) <= CHI2_MEDIAN]
+    spread = float(min(enough, default=spreads[-1]))
+    fold = np.random.default_rng(0).permutation(len(difference)) % FOLDS
+    told = np.zeros(len(difference))
+    for held in range(FOLDS):
+        rest = fold != held
+        value = _linear_part(pairs.i[rest], pairs.j[rest], difference[rest], variance[rest], spread, count)
+        told[~rest] = (value[pairs.j] - value[pairs.i])[~rest]
+    scale = variance + 2 * spread**2
+    without, with_others = (np.minimum(left**2 / scale, HELD).sum() for left in (difference, difference - told))
+    return spread, 1 - float(with_others / without) if without else 0.0
+
+
+def _linear_part(
+    i: NDArray[np.int64], j: NDArray[np.int64], difference: Array, variance: Array, spread: float, count: int
+) -> Array:
+    """One linear part (count,) of all tiles, from its differences (n,) between them."""
+    ends = sparse.coo_matrix(
+        (np.repeat([-1.0, 1.0], len(i)), (np.tile(np.arange(len(i)), 2), np.concatenate([i, j]))), shape=(len(i), count)
+    ).tocsc()
+    normal = ends.T @ sparse.diags(1 / variance) @ ends + sparse.identity(count) / spread**2
+    return np.asarray(spsolve(sparse.csc_matrix(normal), ends.T @ (difference / variance)))
