@@ -127,12 +127,11 @@ def _look_again(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame, l
 
 
 def _agreed(found: pd.DataFrame, tiles: pd.DataFrame, accept: float) -> pd.DataFrame:
-    """The pairs, of which those that a placement by all does not believe are likely wrong."""
+    """The pairs, of which those that a placement by all does not believe are just accepted: they may be wrong, or right in
+    tiles that are distorted."""
     right = found.index[found["accepted"]]
     odd = right[_solved(found.loc[right], tiles).weight < UNBELIEVED]
-    found.loc[odd, "confidence"] *= UNBELIEVED
-    found.loc[odd, "accepted"] = found.loc[odd, "confidence"] >= accept
-    found.loc[odd, "reason"] = "disagrees with the other pairs"
+    found.loc[odd, "confidence"] = found.loc[odd, "confidence"].clip(upper=accept)
     return found
 
 
