@@ -37,6 +37,7 @@ INLIER = 3.0  # deviations: beyond, a pair counts for little
 ROUNDS = 18
 COOLING = 0.65  # of the tolerance, each round
 CHI2_MEDIAN = 2 * np.log(2)  # of two degrees of freedom
+RAYLEIGH = np.sqrt(2 * np.log(4))  # three quarters of the lengths of a normal vector in the plane, in deviations
 WEAK = 3.0  # of the stage's error: so far a place may lie from the stage's before that costs as much
 LEAST_SPARE = 0.5
 LEAST_SURE = 1e-3  # confidence
@@ -133,7 +134,8 @@ def solve(pairs: Measured, stage: Stage, spread: Array, stage_weight: float = 1.
         places, linear[:, :free] = found[:, :2], found[:, 2:]
         residual = residuals(pairs, places, linear)
         stage = stage.fitted(places) if len(pairs.i) else stage
-        tolerance *= COOLING
+        misfit = float(np.quantile(np.linalg.norm(residual, axis=1), 0.75)) / RAYLEIGH if len(residual) else 0.0
+        tolerance = max(COOLING * tolerance, misfit)  # tiles that are distorted never fit better than that
     assert factor is not None
     return Solution(places, linear, _deviation(factor, count, 2 + free), residual, weight, stage)
 

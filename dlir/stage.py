@@ -17,6 +17,7 @@ INLIER = 3.0  # deviations
 ROUNDS = 20
 RIDGE = 1e-3
 CLEAR = 3.0  # deviations
+LEAST_RATIO = 0.5  # of the errors along the two axes: a median of few pairs may be small by chance
 NORMAL = 0.6745  # median of the absolute value of a normal number
 DEFAULT_ERROR = 5.0  # px, where no pair measures it
 
@@ -74,6 +75,7 @@ def stage_map(
         left = offset - source[:, :2] @ to_camera.T - source[:, 2:] @ backlash
         # an offset has the errors of two tiles
         error = (np.median(np.abs(left), axis=0) / NORMAL / np.sqrt(2)).clip(min=FLOOR)
+        error = error.clip(min=LEAST_RATIO * error.max())
         weight = 1 / (1 + ((left / (np.sqrt(2) * INLIER * error)) ** 2).sum(axis=1)) ** 2
         to_camera, backlash, _ = _fit(source, offset, weight, given, np.sqrt(2) * error)
     prior = nominal @ to_camera.T + lines @ backlash
