@@ -16,6 +16,7 @@ from scipy.special import logit
 from scipy.stats import chi2
 
 from dlir.affine import Array
+from dlir.spread import SPREADS, spread
 from dlir.tables import LINEAR, LINEAR_COVARIANCE
 
 ORDINARY = 0.7  # of the strangers: a pair that is no better than so many is wrong (Efron's zero assumption)
@@ -82,15 +83,11 @@ def _unlike(found: pd.DataFrame, right: NDArray[np.bool_]) -> NDArray[np.float64
     difference = found[list(LINEAR)].to_numpy() - np.eye(2).ravel()
     covariance = found[LINEAR_COVARIANCE].to_numpy().reshape(-1, len(LINEAR), len(LINEAR))
 
-    def square(spread: float) -> NDArray[np.float64]:
-        solved = np.linalg.solve(covariance + spread**2 * np.eye(len(LINEAR)), difference[:, :, None])
-        return np.asarray((difference[:, None] @ solved)[:, 0, 0])
+    def square(deviation: float, rows: slice | NDArray[np.bool_] = np.s_[:]) -> NDArray[np.float64]:
+        solved = np.linalg.solve(covariance[rows] + deviation**2 * np.eye(len(LINEAR)), difference[rows, :, None])
+        return np.asarray((difference[rows, None] @ solved)[:, 0, 0])
 
-    spreads = np.r_[0.0, np.geomspace(1e-4, 0.1, 40)]
-    enough = (
-        [spread for spread in spreads if np.median(square(spread)[right]) <= chi2.median(len(LINEAR))] if right.any() else []
-    )
-    return square(min(enough, default=spreads[-1]))
+    return square(spread(lambda deviation: square(deviation, right), len(LINEAR)) if right.any() else SPREADS[-1])
 
 
 def _cues(found: pd.DataFrame) -> NDArray[np.float64]:

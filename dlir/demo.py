@@ -11,7 +11,6 @@ Samples come from a spline of order 5, so truth is exact to about 0.02 px.
 """
 
 import logging
-import shutil
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +21,7 @@ import tifffile
 from scipy import ndimage
 
 from dlir import affine, tables
+from dlir.files import whole
 from dlir.progress import progress
 from dlir.settings import Demo
 
@@ -50,14 +50,12 @@ def demo(output: Path, *, settings: Demo) -> None:
     spline = ndimage.spline_filter(source, ORDER, mode="mirror")
     cells = [(row, col) for row in range(settings.rows) for col in range(settings.columns)]
     names = [NAME.format(row=row, col=col) for row, col in cells]
-    folder, partial = output / "tiles", output / "tiles.part"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    for name, truth in progress(list(zip(names, affines, strict=True)), "taking demo tiles"):
-        photons = _sample(spline, truth, settings.tile) * (settings.photons / source.max())
-        tifffile.imwrite(partial / name, _expose(rng, photons, settings), photometric="minisblack")
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.replace(folder)
+    folder = output / "tiles"
+    with whole(folder) as partial:
+        partial.mkdir()
+        for name, truth in progress(list(zip(names, affines, strict=True)), "taking demo tiles"):
+            photons = _sample(spline, truth, settings.tile) * (settings.photons / source.max())
+            tifffile.imwrite(partial / name, _expose(rng, photons, settings), photometric="minisblack")
     table = pd.DataFrame({"path": [str(folder / name) for name in names], **affine.to_columns(affines)})
     tables.write(table, tables.TRUTH, output / "truth.csv")
     log.info("%d tiles of %d px in %s", len(names), settings.tile, folder)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from dlir import images, tables
+from dlir.files import whole
 from dlir.progress import progress
 from dlir.settings import Illumination
 
@@ -43,9 +44,8 @@ def illumination(tiles: Path, output: Path, *, settings: Illumination) -> None:
     else:
         flat = np.ones(shape, np.float32)
         log.info("no pattern is taken out: %s", "fewer than 4 tiles" if settings.correct else "illumination.correct is false")
-    partial = output.with_name(output.name + ".part")
-    tifffile.imwrite(partial, flat, photometric="minisblack", compression="zlib", metadata={"axes": "CYX"})
-    partial.replace(output)
+    with whole(output) as partial:
+        tifffile.imwrite(partial, flat, photometric="minisblack", compression="zlib", metadata={"axes": "CYX"})
 
 
 def pattern(tiles: list[images.Image]) -> NDArray[np.float32]:

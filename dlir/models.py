@@ -13,13 +13,12 @@ from scipy.sparse.linalg import spsolve
 
 from dlir.affine import Array
 from dlir.solve import BASIS, FREE, Measured
+from dlir.spread import SPREADS, spread
 
 PARTS = ("rotation", "scale", "aspect", "shear")
 FOLDS = 5
 REAL = 0.3  # of the square of a linear part, at least, has to be foretold by other pairs
 HELD = 9.0  # square deviations, beyond which a pair counts no more
-LEAST_SPREAD = 1e-6
-CHI2_MEDIAN = 0.4549  # of one degree of freedom
 
 
 class Model(NamedTuple):
@@ -35,31 +34,29 @@ class Model(NamedTuple):
 
 def choose(pairs: Measured, count: int, name: str = "auto") -> Model:
     """The model of that name for so many tiles; with `auto` the simplest that has all parts that are real."""
-    spread, foretold = np.full(len(BASIS), LEAST_SPREAD), np.zeros(len(BASIS))
+    spreads, foretold = np.full(len(BASIS), SPREADS[0]), np.zeros(len(BASIS))
     for k in range(len(BASIS)) if len(pairs.i) else ():
-        spread[k], foretold[k] = _part(pairs, count, k)
+        spreads[k], foretold[k] = _part(pairs, count, k)
     if name == "auto":
         real = np.flatnonzero(foretold > REAL)
         free = min(free for free in FREE.values() if free > (real.max() if len(real) else -1))
         name = next(name for name, value in FREE.items() if value == free)
-    return Model(name, spread[: FREE[name]], foretold)
+    return Model(name, spreads[: FREE[name]], foretold)
 
 
 def _part(pairs: Measured, count: int, k: int) -> tuple[float, float]:
     """How far the tiles differ in one linear part, and which share of it in a pair the other pairs foretell."""
     difference, variance = pairs.linear[:, k], pairs.linear_covariance[:, k, k]
-    spreads = np.geomspace(LEAST_SPREAD, 0.1, 60)
-    enough = [s for s in spreads if np.median(difference**2 / (variance + 2 * s**2)) <= CHI2_MEDIAN]
-    spread = float(min(enough, default=spreads[-1]))
+    apart = spread(lambda deviation: difference**2 / (variance + 2 * deviation**2), 1)
     fold = np.random.default_rng(0).permutation(len(difference)) % FOLDS
     told = np.zeros(len(difference))
     for held in range(FOLDS):
         rest = fold != held
-        value = _linear_part(pairs.i[rest], pairs.j[rest], difference[rest], variance[rest], spread, count)
+        value = _linear_part(pairs.i[rest], pairs.j[rest], difference[rest], variance[rest], apart, count)
         told[~rest] = (value[pairs.j] - value[pairs.i])[~rest]
-    scale = variance + 2 * spread**2
+    scale = variance + 2 * apart**2
     without, with_others = (np.minimum(left**2 / scale, HELD).sum() for left in (difference, difference - told))
-    return spread, 1 - float(with_others / without) if without else 0.0
+    return apart, 1 - float(with_others / without) if without else 0.0
 
 
 def _linear_part(

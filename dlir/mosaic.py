@@ -5,7 +5,6 @@ bands, whatever the height of the mosaic.
 """
 
 import logging
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from zarr.codecs import BloscCodec
 
 from dlir import affine, images, tables
 from dlir.affine import Array
+from dlir.files import whole
 from dlir.fusion import Region, fuse
 from dlir.images import Image, Plane
 from dlir.progress import progress
@@ -43,20 +43,13 @@ def mosaic(tiles: Path, illumination: Path, placement: Path, output: Path, *, se
     affines = affine.from_table(placed)
     shape = (first["channels"], *_size(affines, first["height"], first["width"]))
     log.info("mosaic of %d tiles: %d x %d px, %d channels of %s", len(placed), *shape[1:], shape[0], first["dtype"])
-    partial = output.with_name(output.name + ".part")
-    shutil.rmtree(partial, ignore_errors=True)  # what a killed run may have left
-    try:
+    with whole(output) as partial:
         levels = _create(partial, shape, first["dtype"], settings)
         for top in progress(range(0, shape[1], settings.shard), "mosaic, bands"):
             region = Region(top, 0, min(settings.shard, shape[1] - top), shape[2])
             band, _ = fuse(list(placed["path"]), affines, flat, region, settings.interpolation, threads)
             levels[0].add(to_dtype(band, first["dtype"]))
         _describe(partial, [level.array for level in levels], output.name.split(".")[0], first["pixel_size"])
-        shutil.rmtree(output, ignore_errors=True)
-        partial.rename(output)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
 
 
 def to_dtype(values: Plane, dtype: DTypeLike) -> Image:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from dlir.correlation_network import CorrelationNetwork
+from dlir.files import whole
 from dlir.pooling_network import PoolingNetwork
 from dlir.settings import Architecture
 
@@ -24,10 +25,9 @@ class ModelError(ValueError):
 
 def save(network: Network, settings: dict[str, Any], path: Path) -> None:
     """Write the weights and the settings that made them, whole or not at all."""
-    partial = path.with_name(path.name + ".part")
     name = next(name for name, kind in ARCHITECTURES.items() if isinstance(network, kind))
-    torch.save({"architecture": name, "weights": network.state_dict(), "settings": settings}, partial)
-    partial.replace(path)
+    with whole(path) as partial:
+        torch.save({"architecture": name, "weights": network.state_dict(), "settings": settings}, partial)
 
 
 def load(path: Path, device: torch.device) -> Network:

@@ -27,7 +27,7 @@ from dlir.phase import phase
 from dlir.progress import progress
 from dlir.settings import Register
 from dlir.similarity import alignment_ncc
-from dlir.solve import Solution, components, measured, residuals, solve, starting
+from dlir.solve import Measured, Solution, components, measured, residuals, solve, starting
 
 log = logging.getLogger(__name__)
 Look = Callable[[pd.DataFrame], pd.DataFrame]  # pairs to judged affines
@@ -105,7 +105,7 @@ def _look_again(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame, l
     size = tiles[["height", "width"]].iloc[0].to_numpy(int)
     tried: set[int] = set()
     for _ in range(LOOKS):
-        told = _placed(found, tiles)
+        told = _told(found, tiles)
         apart = np.linalg.norm(_offset(found) - told, axis=1)
         shared = size - np.abs(told)
         seen = (shared >= LEAST_SEARCH).all(axis=1) & ~found["pair"].isin(tried).to_numpy()
@@ -130,23 +130,25 @@ def _agreed(found: pd.DataFrame, tiles: pd.DataFrame, accept: float) -> pd.DataF
     """The pairs, of which those that a placement by all does not believe are just accepted: they may be wrong, or right in
     tiles that are distorted."""
     right = found.index[found["accepted"]]
-    odd = right[_solved(found.loc[right], tiles).weight < UNBELIEVED]
+    _, solution = _solved(found, tiles)
+    odd = right[solution.weight < UNBELIEVED]
     found.loc[odd, "confidence"] = found.loc[odd, "confidence"].clip(upper=accept)
     return found
 
 
-def _placed(found: pd.DataFrame, tiles: pd.DataFrame) -> NDArray[np.float64]:
+def _told(found: pd.DataFrame, tiles: pd.DataFrame) -> NDArray[np.float64]:
     """The offset (n, 2), px, of each pair by a placement from all accepted ones; NaN where none of those joins its tiles."""
-    right, every = found[found["accepted"]], measured(tiles, found)
-    solution, group = _solved(right, tiles), components(measured(tiles, right), len(tiles))
+    every, (known, solution) = measured(tiles, found), _solved(found, tiles)
+    group = components(known, len(tiles))
     told = every.offset + residuals(every, solution.places, solution.linear)
     told[group[every.i] != group[every.j]] = np.nan
     return np.asarray(told)
 
 
-def _solved(right: pd.DataFrame, tiles: pd.DataFrame) -> Solution:
-    known = measured(tiles, right)
-    return solve(known, starting(tiles, known), choose(known, len(tiles)).spread)
+def _solved(found: pd.DataFrame, tiles: pd.DataFrame) -> tuple[Measured, Solution]:
+    """What the accepted pairs measured, and the placement by them."""
+    known = measured(tiles, found[found["accepted"]])
+    return known, solve(known, starting(tiles, known), choose(known, len(tiles)).spread)
 
 
 def _offset(found: pd.DataFrame) -> NDArray[np.float64]:

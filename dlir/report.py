@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ome_zarr_models.v05.image import Image as ImageModel
 
 from dlir import affine, images, tables
+from dlir.files import whole
 from dlir.fusion import Region, fuse
 from dlir.images import Image, Plane
 from dlir.settings import Report
@@ -88,9 +89,8 @@ def report(
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
     title = f"<title>{escape(output.absolute().parent.name)}: mosaic report</title>"
     page = f'<!doctype html>\n<html lang="en"><head>{head}{title}<style>{STYLE}</style></head>\n<body>\n'
-    partial = output.with_name(output.name + ".part")
-    partial.write_text(page + "\n".join(parts) + "\n</body></html>\n", encoding="utf-8")
-    partial.replace(output)
+    with whole(output) as partial:
+        partial.write_text(page + "\n".join(parts) + "\n</body></html>\n", encoding="utf-8")
     log.info("%s: %d tiles, %d of %d pairs accepted", output, len(placed), len(accepted), len(pairs))
 
 

@@ -10,6 +10,7 @@ from pandera.errors import SchemaErrors
 from pandera.pandas import Column, DataFrameSchema
 
 from dlir.affine import COLUMNS
+from dlir.files import whole
 
 ID = Column("int64")
 SOMETIMES = Column("float64", nullable=True)  # px; empty where there is none
@@ -114,7 +115,5 @@ def read(path: Path, schema: DataFrameSchema) -> pd.DataFrame:
 def write(table: pd.DataFrame, schema: DataFrameSchema, path: Path) -> None:
     """Check the table and write it whole or not at all; raises TableError."""
     checked = check(table, schema, path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    checked[list(schema.columns)].to_csv(partial, index=False)
-    partial.replace(path)
+    with whole(path) as partial:
+        checked[list(schema.columns)].to_csv(partial, index=False)

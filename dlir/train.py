@@ -20,6 +20,7 @@ from torch import Tensor
 
 from dlir import network, tables
 from dlir.crops import Batch, Planes, batches
+from dlir.files import whole
 from dlir.loop import LONGEST, Loop, Source
 from dlir.network import Network
 from dlir.progress import progress
@@ -139,7 +140,8 @@ def _improve(loop: Loop, checks: Checks, settings: Train, state: Path) -> list[d
         if since == PATIENCE:
             log.info("no better for %d steps: training stops", PATIENCE * CHECK_EVERY)
             break
-        _save(state, {"key": key, "loop": loop.state(), "best": best, "weights": weights, "history": history})
+        with whole(state) as partial:
+            torch.save({"key": key, "loop": loop.state(), "best": best, "weights": weights, "history": history}, partial)
     log.info("best: %s", _words(best, checks))
     if not _clearly_better(best, start):
         log.warning("that is not clearly better than at the start: those weights are kept")
@@ -193,12 +195,6 @@ def _key(checks: Checks, settings: Train) -> str:
     for fixed in (*(known.fixed for _, known in checks.known), *(pairs.fixed for pairs in checks.real)):
         digest.update(fixed.cpu().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _save(path: Path, content: dict[str, Any]) -> None:
-    partial = path.with_name(path.name + ".part")
-    torch.save(content, partial)
-    partial.replace(path)
 
 
 def _resumable(path: Path, key: str) -> dict[str, Any] | None:

@@ -1,0 +1,21 @@
+"""How much things differ beyond what their measured uncertainties say."""
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.stats import chi2
+
+from dlir.affine import Array
+
+SPREADS = np.geomspace(1e-6, 0.1, 60)
+
+
+def spread(square: Callable[[float], Array], freedom: int) -> float:
+    """The least deviation of linear parts at which the pairs fit: half of them lie below the median of chi square.
+
+    Args:
+        square: the squares (n,) of what the pairs measured, in units of their variance and that deviation together.
+        freedom: the degrees of freedom of each.
+    """
+    middle = chi2.median(freedom)
+    return float(next((s for s in SPREADS if np.median(square(s)) <= middle), SPREADS[-1]))

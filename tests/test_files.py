@@ -1,0 +1,38 @@
+from pathlib import Path
+
+import pytest
+
+from dlir.files import whole
+
+
+def test_a_file_or_folder_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
+    for name, is_folder in (("table.csv", False), ("store.zarr", True)):
+        for text in ("first", "second"):
+            with whole(tmp_path / "new" / name) as partial:
+                if is_folder:
+                    partial.mkdir()
+                    (partial / text).write_text(text)
+                else:
+                    partial.write_text(text)
+    assert (tmp_path / "new/table.csv").read_text() == "second"
+    assert [path.name for path in (tmp_path / "new/store.zarr").iterdir()] == ["second"]
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["store.zarr", "table.csv"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_after_an_error_the_old_one_stays_and_no_part_of_the_new(tmp_path: Path, error: type[BaseException]) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+    with pytest.raises(error), whole(path) as partial:
+        partial.write_text("half")
+        raise error
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_run_left_is_no_hindrance(tmp_path: Path) -> None:
+    (tmp_path / "store.zarr.part").mkdir()
+    (tmp_path / "store.zarr.part" / "chunk").write_text("half")
+    with whole(tmp_path / "store.zarr") as partial:
+        partial.mkdir()
+    assert not list((tmp_path / "store.zarr").iterdir())
