@@ -92,7 +92,8 @@ def make(bench: Path, cuts: Path, scratch: Path, scenario: str, specimen: str, s
     grid = scratch / f"{scenario}_{specimen.partition('.')[0]}_{seed}"
     if not (grid / "truth.csv").exists():
         source = str(cuts / specimen) if "." in specimen else specimen
-        shape = ["--rows", "6", "--cols", "4"] if specimen == "he.svs" else []
+        rows = "5" if scenario == "camera" else "6"  # of the image, which holds no larger grid
+        shape = ["--rows", rows, "--cols", "4"] if specimen == "he.svs" else []
         run([sys.executable, str(bench / "make_tiles.py"), scenario, source, str(grid), "--seed", str(seed), *shape])
     return grid
 

@@ -3,10 +3,11 @@
     python benchmarks/unsupervised.py correlation --prototype ../shared/prototype --minutes 10 --seeds 10
     python benchmarks/unsupervised.py dlir --grid FOLDER --seeds 10
 
-The first trains the architecture `correlation` from random weights on unlabelled pairs of the images and specimens that the
-generic weights were made of, and measures it on the prototype's test pairs. The second trains the architecture `dlir` on the
-pairs of one grid of tiles (of `make_tiles.py`), as a user would, and measures it on those same pairs. A run has collapsed
-when its answers are no better than no registration. Every seed is a run of its own; time is CPU time.
+The first trains the architecture `correlation` from random weights as `train` does, on noisy images of the kinds that the
+generic weights were made of and on pairs of them of which nobody knows the truth, and measures it on the prototype's test
+pairs. The second trains the architecture `dlir` on the pairs of one grid of tiles (of `make_tiles.py`), as a user would, and
+measures it on those same pairs. A run has collapsed when its answers are no better than no registration. Every seed is a run
+of its own; time is CPU time.
 """
 
 import contextlib
@@ -36,7 +37,7 @@ from dlir.similarity import corner_error
 from dlir.sources import sources
 from dlir.tiles import tiles
 from dlir.train import train
-from dlir.warps import Specimen, known_pairs
+from dlir.warps import Specimen, known_pairs, specimen
 
 POOL = 240  # unlabelled pairs of each shape
 BATCH = 8
@@ -45,26 +46,24 @@ app = cyclopts.App(help=__doc__)
 
 
 def unlabelled(seed: int) -> Source:
-    """Pairs of which the truth is thrown away."""
-    planes = sources(SPECIMENS, seed)
-    images = torch.stack([torch.from_numpy((plane - plane.mean()) / plane.std()) for plane in planes])[:, None]
-    specimen, generator = Specimen(images, torch.zeros_like(images)), torch.Generator().manual_seed(seed)
+    """Noisy images, as a microscope gives them, and pairs of which the truth is thrown away: what `train` learns from."""
+    random = np.random.default_rng(seed)
+    planes = [plane / plane.std() for plane in sources(SPECIMENS, seed)]
+    tiles = [plane + random.normal(0, 1 / 2 ** random.uniform(-2, 3), plane.shape).astype(np.float32) for plane in planes]
+    images = torch.stack([torch.from_numpy(plane - plane.mean()) for plane in planes])[:, None]
+    clean, generator = Specimen(images, torch.zeros_like(images)), torch.Generator().manual_seed(seed)
     made = []
     for shape in SHAPES:
-        parts = [known_pairs(specimen, shape, BATCH, generator, AUGMENT)[:2] for _ in range(POOL // BATCH)]
+        parts = [known_pairs(clean, shape, BATCH, generator, AUGMENT)[:2] for _ in range(POOL // BATCH)]
         fixed, moving = (torch.cat(part) for part in zip(*parts, strict=True))
         made.append(Batch(pd.DataFrame(), fixed, moving, shape.search, shape.centre))
-    return Source(specimen, [], made)
+    return Source(specimen(tiles, torch.device("cpu")), SHAPES, made)
 
 
 @app.command
 def correlation(*, prototype: Path, minutes: float = 10, seeds: int = 10, every: int = 1) -> None:
     """Print a row for each seed: what training from random weights, without labels, reaches on the test pairs."""
-    print(
-        "| seed | steps | CPU min | median, px | > 2 px, % | untrained: median, px | > 2 px, % | collapsed |\n"
-        + "|---" * 8
-        + "|"
-    )
+    heading("seed", "steps", "CPU min", "median, px", "> 2 px, %", "untrained: median, px", "> 2 px, %", "collapsed")
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         common, _, _ = load_prototype(prototype.resolve())
         truth = make_truth(common, Path(folder), 777, every)

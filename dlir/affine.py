@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 COLUMNS = ["yy", "yx", "y0", "xy", "xx", "x0"]
 Array = NDArray[np.float64]
+# A small turn, scale, aspect and shear, as what they add to the identity
+BASIS = np.array([[[0.0, 1.0], [-1.0, 0.0]], [[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, -1.0]], [[0.0, 1.0], [1.0, 0.0]]])
 
 
 def translation(offset: ArrayLike) -> Array:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import spsolve
 
-from dlir.affine import Array
-from dlir.solve import BASIS, FREE, Measured
+from dlir.affine import BASIS, Array
+from dlir.solve import FREE, Measured
 from dlir.spread import SPREADS, spread
 
 PARTS = ("rotation", "scale", "aspect", "shear")

@@ -9,11 +9,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dlir import affine, tables
-from dlir.affine import Array
+from dlir.affine import BASIS, Array
 from dlir.models import choose
 from dlir.overrides import Overrides, read_overrides
 from dlir.settings import Place
-from dlir.solve import BASIS, Measured, Solution, components, measured, solve, starting
+from dlir.solve import Measured, Solution, components, measured, solve, starting
 
 log = logging.getLogger(__name__)
 

@@ -37,6 +37,7 @@ WIDEST = 0.15  # of a tile: windows that search further are not widened
 ROOM = 0.7  # of the search, that nine of ten pairs should need at most
 LOOKS = 3  # at most, at pairs that disagree with the others
 DISAGREES = 1.5  # px
+REACH = 3.0  # deviations of the stage
 UNBELIEVED = 0.07  # weight of a pair in the placement, five deviations off
 TRIES = 4  # times as many are drawn, since some turn out to be neighbours
 
@@ -101,26 +102,29 @@ def _widened(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame) -> p
 
 
 def _look_again(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame, look: Look) -> pd.DataFrame:
-    """Register pairs that disagree with the others once more, near where those put them, until none is found."""
+    """Register pairs that disagree with the others once more, near where those put them, until none is found.
+
+    A pair whose tiles no others join is searched as far as the stage errs, where that is less than before.
+    """
     size = tiles[["height", "width"]].iloc[0].to_numpy(int)
+    pairs = pairs.set_index("pair").loc[found["pair"]].reset_index()
     tried: set[int] = set()
     for _ in range(LOOKS):
-        told = _told(found, tiles)
+        told, joined, reach = _told(found, tiles)
+        search = np.where(joined, LEAST_SEARCH, max(reach, LEAST_SEARCH))
         apart = np.linalg.norm(_offset(found) - told, axis=1)
-        shared = size - np.abs(told)
-        seen = (shared >= LEAST_SEARCH).all(axis=1) & ~found["pair"].isin(tried).to_numpy()
-        wrong = ~found["accepted"].to_numpy(bool) | (apart > DISAGREES)
-        again = found.loc[np.isfinite(apart) & seen & wrong, "pair"]
-        if again.empty:
+        seen = (size - np.abs(told) >= LEAST_SEARCH).all(axis=1) & ~found["pair"].isin(tried).to_numpy()
+        nearer = joined | (search < ROOM * pairs["search"])
+        again = seen & nearer & (~found["accepted"].to_numpy(bool) | (joined & (apart > DISAGREES)))
+        if not again.any():
             break
-        tried |= set(again)
-        near = pd.DataFrame(told, index=found["pair"], columns=["nominal_y", "nominal_x"]).loc[again].reset_index()
-        rows = pairs.set_index("pair").loc[again].reset_index().assign(**near, search=LEAST_SEARCH)
-        better = look(with_windows(rows, size))
+        tried |= set(found.loc[again, "pair"])
+        near = pairs.assign(nominal_y=told[:, 0], nominal_x=told[:, 1], search=search)[again]
+        better = look(with_windows(near, size))
         better = better[better["accepted"]]
         if better.empty:
             break
-        log.info("%d of %d pairs that disagreed found where the others put them", len(better), len(again))
+        log.info("%d of %d pairs that disagreed found where the others or the stage put them", len(better), again.sum())
         better = better.set_index("pair").assign(score_before=found.set_index("pair")["score_before"]).reset_index()
         found = pd.concat([found[~found["pair"].isin(better["pair"])], better]).sort_values("pair", ignore_index=True)
     return found
@@ -136,13 +140,14 @@ def _agreed(found: pd.DataFrame, tiles: pd.DataFrame, accept: float) -> pd.DataF
     return found
 
 
-def _told(found: pd.DataFrame, tiles: pd.DataFrame) -> NDArray[np.float64]:
-    """The offset (n, 2), px, of each pair by a placement from all accepted ones; NaN where none of those joins its tiles."""
+def _told(found: pd.DataFrame, tiles: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.bool_], float]:
+    """The offset (n, 2), px, of each pair by a placement from all accepted ones; which of their tiles those join, so that it
+    is exact; and how far, px, the others may be from it, since the stage tells them."""
     every, (known, solution) = measured(tiles, found), _solved(found, tiles)
     group = components(known, len(tiles))
     told = every.offset + residuals(every, solution.places, solution.linear)
-    told[group[every.i] != group[every.j]] = np.nan
-    return np.asarray(told)
+    reach = REACH * np.sqrt(2) * float(solution.stage.error.max())
+    return np.asarray(told), np.asarray(group[every.i] == group[every.j]), reach
 
 
 def _solved(found: pd.DataFrame, tiles: pd.DataFrame) -> tuple[Measured, Solution]:

@@ -1,7 +1,7 @@
 """All tiles placed at once from the pairs: a robust, weighted, sparse least squares with the stage as a weak prior.
 
 Tile i takes its pixel p, about its centre, to  p + t_i + E_i p  in the mosaic, where t_i is its place and E_i = sum e_ik B_k a
-small turn, scale, aspect and shear (`BASIS`); the model says how many of them are free. A pair measures
+small turn, scale, aspect and shear (`affine.BASIS`); the model says how many of them are free. A pair measures
 
     d = t_j + E_j q - t_i - E_i p        l = e_j - e_i
 
@@ -26,12 +26,11 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import SuperLU, splu
 
 from dlir import affine
-from dlir.affine import Array
+from dlir.affine import BASIS, Array
 from dlir.settings import Camera
 from dlir.stage import FLOOR, Stage, stage_map
 from dlir.tables import LINEAR_COVARIANCE
 
-BASIS = np.array([[[0.0, 1.0], [-1.0, 0.0]], [[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, -1.0]], [[0.0, 1.0], [1.0, 0.0]]])
 FREE = {"translation": 0, "rigid": 1, "similarity": 2, "affine": 4}  # of BASIS, in each model
 INLIER = 3.0  # deviations: beyond, a pair counts for little
 ROUNDS = 18
@@ -124,19 +123,19 @@ def solve(pairs: Measured, stage: Stage, spread: Array, stage_weight: float = 1.
     # residuals are smaller than errors, by as much as the places follow the pairs
     spare = max(1 - (count - 1 - components(pairs, count).max()) / max(len(pairs.i), 1), LEAST_SPARE)
     residual, weight = residuals(pairs, places, linear), np.ones(len(pairs.i))
-    factor = None
     for _ in range(ROUNDS if len(pairs.i) else 1):
         precision = np.linalg.inv(pairs.covariance + tolerance**2 * np.eye(2))
         square = np.einsum("ni,nij,nj->n", residual, precision, residual)
         scale = max(1.0, float(np.median(square)) / CHI2_MEDIAN / spare) if len(square) else 1.0
         weight = np.where(pairs.certain, scale, (INLIER**2 / (INLIER**2 + square / scale)) ** 2)
-        found, factor = _least_squares(pairs, weight / scale, precision, stage, spread, stage_weight)
+        found, _ = _least_squares(pairs, weight / scale, precision, stage, spread, stage_weight)
         places, linear[:, :free] = found[:, :2], found[:, 2:]
         residual = residuals(pairs, places, linear)
         stage = stage.fitted(places) if len(pairs.i) else stage
         misfit = float(np.quantile(np.linalg.norm(residual, axis=1), 0.75)) / RAYLEIGH if len(residual) else 0.0
         tolerance = max(COOLING * tolerance, misfit)  # tiles that are distorted never fit better than that
-    assert factor is not None
+    # how sure a place is, is told by the stage's error itself
+    _, factor = _least_squares(pairs, weight / scale, precision, stage, spread, WEAK**2 * stage_weight)
     return Solution(places, linear, _deviation(factor, count, 2 + free), residual, weight, stage)
 
 

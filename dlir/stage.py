@@ -2,21 +2,24 @@
 
 The camera sees a stage offset s as  M s + b p,  where M turns, scales and shears, and b is what lies between lines that are
 scanned one way and the other (p is one on every second row, or column). M and b are fitted to the offsets of the pairs and
-then to the places of the tiles; what is left is the stage's error.
+then to the places of the tiles; what is left is the stage's error. A part of M or b of which the error could be the whole
+counts for nothing, since it would carry tiles that no pair joins away from where the stage says.
 """
 
 from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
-from dlir.affine import Array
+from dlir.affine import BASIS, Array
 
 FLOOR = 0.03  # px: nothing is known better than this
 INLIER = 3.0  # deviations
 ROUNDS = 20
-RIDGE = 1e-3
-CLEAR = 3.0  # deviations
+LIKELY = np.array([0.05] * 4 + [50.0] * 4)  # deviations of the parts of M along BASIS and of the parts of b, px
+SIMILARITY, ORDER = (0, 1), (0, 1, 4, 5, 6, 7, 2, 3)  # of the parts: what stages do most often comes first
+CHANCE = 0.00135  # that a part seems clear which is not there: three deviations, of many pairs
 LEAST_RATIO = 0.5  # of the errors along the two axes: a median of few pairs may be small by chance
 NORMAL = 0.6745  # median of the absolute value of a normal number
 DEFAULT_ERROR = 5.0  # px, where no pair measures it
@@ -31,19 +34,11 @@ class Stage(NamedTuple):
     backlash: Array  # (2, 2) px: of every second row, of every second column
     error: Array  # (2,) px, of one tile along y and x
     prior: Array  # (n, 2) px, the places by the map
+    rotation: float  # rad, of the picture against the stage, as in an affine from camera to stage; the best guess
+    scale: float  # the stage's px in one of the camera's; the best guess
     interval: Array  # (2,) half of the 95 % interval of rotation (rad) and scale; zero where the map was given
     given: Array | None  # (2, 2) the map from stage to camera, where the user knows it
     certain: NDArray[np.bool_]  # (n,) tiles whose place is known
-
-    @property
-    def rotation(self) -> float:
-        """Of the camera's picture against the stage, rad, as in an affine from camera to stage."""
-        return float(np.arctan2(self.to_camera[1, 0] - self.to_camera[0, 1], np.trace(self.to_camera)))
-
-    @property
-    def scale(self) -> float:
-        """The stage's px in one of the camera's."""
-        return float(1 / np.sqrt(abs(np.linalg.det(self.to_camera))))
 
     def moved(self, nominal: Array, certain: NDArray[np.bool_]) -> Self:
         """The stage with other places (n, 2), some of which are certain."""
@@ -55,47 +50,74 @@ class Stage(NamedTuple):
 
         The error stays that of the pairs: places that follow the stage would seem to prove it right.
         """
-        middle, seen = self.nominal.mean(axis=0), places.mean(axis=0)
-        source = np.concatenate([self.nominal - middle, self.lines - self.lines.mean(axis=0)], 1)
-        to_camera, backlash, inverse = _fit(source, places - seen, np.ones(len(places)), self.given, self.error)
-        prior = seen + source[:, :2] @ to_camera.T + source[:, 2:] @ backlash
-        own, other = np.diag(inverse)[:2], np.diag(inverse)[1::-1]
-        interval = 1.96 * np.sqrt(np.array([(other * self.error**2).sum(), (own * self.error**2).sum()])) / 2
-        return self._replace(to_camera=to_camera, backlash=backlash, prior=prior, interval=interval)
+        middle, between, seen = self.nominal.mean(axis=0), self.lines.mean(axis=0), places.mean(axis=0)
+        fit = _fit(self.nominal - middle, self.lines - between, places - seen, np.ones(len(places)), self.given, self.error)
+        prior = seen + (self.nominal - middle) @ fit.to_camera.T + (self.lines - between) @ fit.backlash
+        return self._replace(**fit._asdict(), prior=prior)
+
+
+class Fit(NamedTuple):
+    """What a fit tells of the fields of that name of Stage."""
+
+    to_camera: Array
+    backlash: Array
+    rotation: float
+    scale: float
+    interval: Array
 
 
 def stage_map(
     i: NDArray[np.int64], j: NDArray[np.int64], offset: Array, nominal: Array, lines: Array, given: Array | None = None
 ) -> Stage:
     """The stage as the offsets (n, 2), px, of the tiles j from i show it, robustly."""
-    source = np.concatenate([nominal[j] - nominal[i], lines[j] - lines[i]], 1)
-    to_camera, backlash = np.eye(2) if given is None else given, np.zeros((2, 2))
+    source, between = nominal[j] - nominal[i], lines[j] - lines[i]
     error = np.full(2, DEFAULT_ERROR)
+    fit = _fit(source[:0], between[:0], offset[:0], np.ones(0), given, error)
     for _ in range(ROUNDS if len(i) else 0):
-        left = offset - source[:, :2] @ to_camera.T - source[:, 2:] @ backlash
+        left = offset - source @ fit.to_camera.T - between @ fit.backlash
         # an offset has the errors of two tiles
         error = (np.median(np.abs(left), axis=0) / NORMAL / np.sqrt(2)).clip(min=FLOOR)
         error = error.clip(min=LEAST_RATIO * error.max())
         weight = 1 / (1 + ((left / (np.sqrt(2) * INLIER * error)) ** 2).sum(axis=1)) ** 2
-        to_camera, backlash, _ = _fit(source, offset, weight, given, np.sqrt(2) * error)
-    prior = nominal @ to_camera.T + lines @ backlash
-    return Stage(nominal, lines, to_camera, backlash, error, prior, np.full(2, np.nan), given, np.zeros(len(nominal), bool))
+        fit = _fit(source, between, offset, weight, given, np.sqrt(2) * error)
+    prior = nominal @ fit.to_camera.T + lines @ fit.backlash
+    return Stage(nominal, lines, error=error, prior=prior, given=given, certain=np.zeros(len(nominal), bool), **fit._asdict())
 
 
-def _fit(source: Array, target: Array, weight: Array, given: Array | None, error: Array) -> tuple[Array, Array, Array]:
-    """Map (2, 2) and backlash (2, 2) that take source (n, 4) to target (n, 2), and the inverse of the normal matrix (4, 4).
+def _fit(source: Array, lines: Array, target: Array, weight: Array, given: Array | None, error: Array) -> Fit:
+    """Map and backlash that take source (n, 2) and lines (n, 2) to target (n, 2), whose error is (2,) px.
 
-    A ridge keeps what the source does not show at the identity: a grid of one row says nothing of the other axis. Backlash
-    counts only where it is clear of the `error` (2,) of the target.
+    Parts are taken in one after the other, where they are clear of the error.
     """
-    known, free = np.eye(2) if given is None else given, np.array([given is None, given is None, True, True])
-    left = target - source[:, :2] @ known.T
-    for _ in range(2):
-        design = source * free
-        normal = (design * weight[:, None]).T @ design
-        size = np.repeat([max(float(np.trace(part)), 1.0) for part in (normal[:2, :2], normal[2:, 2:])], 2)
-        inverse = np.linalg.inv(normal + RIDGE * np.diag(size) / max(len(design), 1)) * np.outer(free, free)
-        fit = inverse @ (design * weight[:, None]).T @ left
-        clear = np.abs(fit[2:]) > CLEAR * np.sqrt(np.diag(inverse)[2:, None]) * error
-        free = free & np.r_[True, True, clear.any(axis=1)]
-    return known + fit[:2].T, fit[2:], inverse
+    known = np.eye(2) if given is None else given
+    design = np.concatenate(
+        [np.einsum("kab,nb->nak", BASIS, source), np.einsum("nl,ab->nalb", lines, np.eye(2)).reshape(len(lines), 2, 4)], 2
+    )
+    weights = weight[:, None] / error**2
+    normal = np.einsum("nak,na,nal->kl", design, weights, design, optimize=True) + np.diag(LIKELY**-2)
+    side = np.einsum("nak,na,na->k", design, weights, target - source @ known.T, optimize=True)
+    free = np.zeros(len(side), bool)
+    clear = stats.t.isf(CHANCE, max(2 * len(source) - len(side), 1))
+    for part in ORDER if given is None else ORDER[2:6]:
+        free[part] = True
+        value, variance = _solved(normal, side, free)
+        free[part] = abs(value[part]) > clear * np.sqrt(variance[part])
+    value, _ = _solved(normal, side, free)
+    free[list(SIMILARITY)] |= given is None
+    best, variance = _solved(normal, side, free)
+    camera = known + np.einsum("k,kab->ab", best[:4], BASIS)
+    return Fit(
+        known + np.einsum("k,kab->ab", value[:4], BASIS),
+        value[4:].reshape(2, 2),
+        float(np.arctan2(camera[1, 0] - camera[0, 1], np.trace(camera))),
+        float(1 / np.sqrt(abs(np.linalg.det(camera)))),
+        1.96 * np.sqrt(variance[list(SIMILARITY)]),
+    )
+
+
+def _solved(normal: Array, side: Array, free: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """The parts that are free, and their variances; zero for the others."""
+    value, variance = np.zeros(len(side)), np.zeros(len(side))
+    inverse = np.linalg.inv(normal[np.ix_(free, free)])
+    value[free], variance[free] = inverse @ side[free], np.diag(inverse)
+    return value, variance
