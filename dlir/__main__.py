@@ -21,6 +21,7 @@ STAGES = {
     "selfcheck": "Measure registration on crops of the tiles under known affines.",
     "place": "Place all tiles from the affines of the pairs.",
     "export": "Write the placement as Fiji and stages read it.",
+    "band": "Fuse a part of the mosaic, one of several jobs that do so.",
     "mosaic": "Fuse the placed tiles into one OME-Zarr image.",
     "accuracy": "Compare a placement with one known to be right.",
     "report": "Write the page with the pictures and the residuals.",

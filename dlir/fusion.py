@@ -1,6 +1,6 @@
 """Tiles into one image: each resampled by its affine, and blended where several cover a place.
 
-A pixel is the weighted mean of the tiles that cover it. The weight of a tile falls linearly to its border,
+By default a pixel is the weighted mean of the tiles that cover it. The weight of a tile falls linearly to its border,
 
     w(y, x) = (1 + distance to the nearer of top and bottom) * (1 + distance to the nearer of left and right),
 
@@ -9,19 +9,21 @@ beyond their centres. The weights are summed first, from the geometry alone: div
 grey value keeps a pixel that one tile covers exactly as it was. Tiles are added in their order: threads never change a bit.
 """
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
-from dlir import affine, images
+from dlir import affine
 from dlir.affine import Array
-from dlir.images import Plane
+from dlir.images import Image, ImageError, Plane, correct
 
 EDGE = 0.5 + 1e-6  # px that a tile reaches beyond the centres of its border pixels, and some rounding error
+SPLINE = 12  # px around a window that a cubic spline still feels: beyond, less than a millionth of the value there
 Order = Literal[0, 1, 3]
+Blend = Literal["linear", "average", "max", "none"]
 
 
 class Region(NamedTuple):
@@ -37,37 +39,73 @@ class Region(NamedTuple):
         return slice(self.y, self.y + self.height), slice(self.x, self.x + self.width)
 
 
-def fuse(
-    paths: Sequence[str], affines: Array, flat: Plane, region: Region, interpolation: Order, threads: int = 1
-) -> tuple[Plane, Plane]:
-    """A region of a mosaic: its grey values (channels, y, x), 0 where no tile is, and the sum of the weights (y, x).
+class Placed(NamedTuple):
+    """Tiles that have their place, and how they become one image."""
 
-    `affines` (n, 2, 3) take pixels of the tiles to the mosaic, `flat` (channels, y, x) is divided out of each tile, and
-    `interpolation` is the order of the resampling: 0, 1 or 3. Raises ImageError.
-    """
-    shape = flat.shape[1:]
-    views = [(path, *view) for path, m in zip(paths, affines, strict=True) if (view := _view(m, shape, region))]
-    total = np.zeros((region.height, region.width), np.float32)
-    for _, window, to_tile in views:
-        total[window.slices] += _weight(to_tile, window, shape)
+    paths: Sequence[str]
+    affines: Array  # (n, 2, 3) from px of the tiles to px of the mosaic
+    flat: Plane  # (channels, y, x), divided out of each tile
+    read: Callable[[str], Image]  # a path to (channels, y, x); raises ImageError
+    interpolation: Order
+    blend: Blend
 
-    def share(view: tuple[str, Region, Array]) -> Plane:
-        path, window, to_tile = view
-        pixels = images.read(path)
-        if pixels.shape != flat.shape:
-            raise images.ImageError(
-                f"{path}: has the shape {pixels.shape}, not {flat.shape} as before: run from the stage tiles again"
+    def fuse(self, region: Region) -> tuple[Plane, NDArray[np.bool_]]:
+        """A region of the mosaic: its grey values (channels, y, x), 0 where no tile is, and where one is (y, x).
+
+        Raises:
+            ImageError: when a tile cannot be read, or has changed its shape.
+        """
+        views = self._views(region)
+        weights = [_weight(to_tile, window, self.flat.shape[1:], self.blend) for _, window, to_tile in views]
+        total = np.zeros((region.height, region.width), np.float32)
+        join = np.maximum if self.blend in ("none", "max") else np.add
+        for (_, window, _), weight in zip(views, weights, strict=True):
+            join(part := total[window.slices], weight, out=part)
+        values = np.full((len(self.flat), *total.shape), -np.inf if self.blend == "max" else 0, np.float32)
+        for (path, window, to_tile), weight in zip(views, weights, strict=True):
+            seen, part = self._resampled(path, to_tile, window), values[:, *window.slices]
+            if self.blend == "max":
+                np.maximum(part, seen, out=part, where=weight > 0)
+            elif self.blend == "none":
+                np.copyto(part, seen, where=(weight > 0) & (weight == total[window.slices]))
+            else:
+                # no weight is under 0.2: the floor only keeps 0 / 0 away beside turned tiles
+                seen *= weight / np.maximum(total[window.slices], 0.1)
+                part += seen
+        covered = total > 0
+        if self.blend == "max":
+            values[:, ~covered] = 0
+        return values, covered
+
+    def _views(self, region: Region) -> list[tuple[str, Region, Array]]:
+        """The tiles that a region touches: path, the part of the region, and the affine from its px to the tile's."""
+        border = affine.corners(self.flat.shape[1] + 2 * EDGE, self.flat.shape[2] + 2 * EDGE) - EDGE
+        ends = affine.apply(self.affines, border) - (region.y, region.x)
+        low = np.maximum(np.ceil(ends.min(axis=1)), 0).astype(int)
+        high = np.minimum(np.floor(ends.max(axis=1)) + 1, (region.height, region.width)).astype(int)
+        views = []
+        for tile in np.flatnonzero((high > low).all(axis=1)).tolist():
+            window = Region(*map(int, (*low[tile], *(high[tile] - low[tile]))))
+            start = affine.translation([window.y + region.y, window.x + region.x])
+            views.append((self.paths[tile], window, affine.compose(affine.invert(self.affines[tile]), start)))
+        return views
+
+    def _resampled(self, path: str, to_tile: Array, window: Region) -> Plane:
+        """The tile (channels, y, x) in a window, without the pattern of the camera."""
+        pixels = self.read(path)
+        if pixels.shape != self.flat.shape:
+            raise ImageError(
+                f"{path}: has the shape {pixels.shape}, not {self.flat.shape} as before: run from the stage tiles again"
             )
-        values = resample(images.correct(pixels, flat), to_tile, window.height, window.width, interpolation)
-        # no weight is under 0.2: the floor only keeps 0 / 0 away beside turned tiles
-        values *= _weight(to_tile, window, shape) / np.maximum(total[window.slices], 0.1)
-        return values
-
-    sums = np.zeros((len(flat), *total.shape), np.float32)
-    with ThreadPoolExecutor(threads) as pool:
-        for (_, window, _), values in zip(views, pool.map(share, views), strict=True):
-            sums[:, *window.slices] += values
-    return sums, total
+        shifts, whole = (to_tile[:, :2] == np.eye(2)).all(), not (to_tile[:, 2] % 1).any()
+        around = 0 if whole and shifts else SPLINE if self.interpolation == 3 else 2
+        ends = affine.apply(to_tile, affine.corners(window.height, window.width))
+        size = np.array(pixels.shape[1:])
+        low = np.clip(np.floor(ends.min(axis=0)).astype(int) - around, 0, size - 1)
+        high = np.clip(np.ceil(ends.max(axis=0)).astype(int) + around + 1, low + 1, size)
+        part = (slice(None), *(slice(*ends) for ends in zip(low, high, strict=True)))
+        near = affine.compose(affine.translation(-low), to_tile)
+        return resample(correct(pixels[part], self.flat[part]), near, window.height, window.width, self.interpolation)
 
 
 def resample(tile: Plane, to_tile: Array, height: int, width: int, order: Order) -> Plane:
@@ -79,36 +117,28 @@ def resample(tile: Plane, to_tile: Array, height: int, width: int, order: Order)
     whole = np.floor(offset).astype(int)
     part = offset - whole
     if (linear == np.eye(2)).all() and (order == 1 or not part.any()):
-        return _shift(tile, whole, part, height, width)
+        return _between(_between(tile, 1, int(whole[0]), float(part[0]), height), 2, int(whole[1]), float(part[1]), width)
     return np.stack([ndimage.affine_transform(c, linear, offset, (height, width), order=order, mode="nearest") for c in tile])
 
 
-def _shift(tile: Plane, whole: Array, part: Array, height: int, width: int) -> Plane:
-    """Linear interpolation at the same fraction of a pixel everywhere: along each axis the mean of two slices."""
-    padded = np.pad(tile, ((0, 0), (1, 1), (1, 1)), mode="edge")
-    top, left = whole + 1
-    rows = padded[:, top : top + height]
-    if part[0]:
-        rows = rows + float(part[0]) * (padded[:, top + 1 : top + 1 + height] - rows)
-    moved = rows[..., left : left + width]
-    if part[1]:
-        moved = moved + float(part[1]) * (rows[..., left + 1 : left + 1 + width] - moved)
+def _between(tile: Plane, axis: int, start: int, part: float, length: int) -> Plane:
+    """`length` samples along an axis from `start` on, each at the same `part` of the way to the next, linearly."""
+    size, more = tile.shape[axis], int(part > 0)
+    before, after = max(0, -start), max(0, start + length + more - size)
+    if before or after:
+        tile = np.pad(tile, [(before, after) if i == axis else (0, 0) for i in range(3)], mode="edge")
+        start += before
+    first = tile[:, start : start + length] if axis == 1 else tile[..., start : start + length]
+    if not part:
+        return first.copy()
+    second = tile[:, start + 1 : start + 1 + length] if axis == 1 else tile[..., start + 1 : start + 1 + length]
+    moved: Plane = second - first
+    moved *= np.float32(part)
+    moved += first
     return moved
 
 
-def _view(matrix: Array, shape: tuple[int, ...], region: Region) -> tuple[Region, Array] | None:
-    """The part of the region that a tile touches, and the affine from its pixels to those of the tile; None if none."""
-    edges = affine.corners(shape[0] + 2 * EDGE, shape[1] + 2 * EDGE) - EDGE
-    ends = affine.apply(matrix, edges) - (region.y, region.x)
-    low = np.maximum(np.ceil(ends.min(0)), 0).astype(int)
-    high = np.minimum(np.floor(ends.max(0)) + 1, (region.height, region.width)).astype(int)
-    if (high <= low).any():
-        return None
-    start = affine.translation([low[0] + region.y, low[1] + region.x])
-    return Region(*map(int, (*low, *(high - low)))), affine.compose(affine.invert(matrix), start)
-
-
-def _weight(to_tile: Array, window: Region, shape: tuple[int, ...]) -> Plane:
+def _weight(to_tile: Array, window: Region, shape: tuple[int, ...], blend: Blend) -> Plane:
     """The weight (y, x) of a tile in a window; 0 outside the tile."""
     axes = np.arange(window.height)[:, None], np.arange(window.width)[None]
     factors = []
@@ -116,6 +146,7 @@ def _weight(to_tile: Array, window: Region, shape: tuple[int, ...]) -> Plane:
         # a translation has no step across: leaving it out keeps its factors one-dimensional, hence cheap
         place = np.asarray(start + sum(step * axis for step, axis in zip(steps, axes, strict=True) if step))
         distance = np.minimum(place, length - 1 - place)
-        factors.append(np.where(distance >= -EDGE, distance + 1, 0).astype(np.float32))
-    weight: Plane = factors[0] * factors[1]
-    return weight
+        weight = distance + 1 if blend in ("linear", "none") else 1.0
+        factors.append(np.where(distance >= -EDGE, weight, 0).astype(np.float32))
+    product: Plane = factors[0] * factors[1]
+    return product

@@ -22,7 +22,7 @@ from ome_zarr_models.v05.image import Image as ImageModel
 
 from dlir import affine, images, tables
 from dlir.files import whole
-from dlir.fusion import Region, fuse
+from dlir.fusion import Placed, Region
 from dlir.images import Image, Plane
 from dlir.settings import Report
 
@@ -210,7 +210,9 @@ def _seam(listed: pd.DataFrame, placed: pd.DataFrame, accepted: pd.DataFrame, fl
     top, left = np.rint(affine.apply(after, centres[worst][None])[0] - side / 2).astype(int)
     region = Region(int(top), int(left), side, side)
     both = [
-        fuse(list(rows["path"]), np.stack([affine.translation([0, 0]), second]), flat, region, 1)[0]
+        Placed(list(rows["path"]), np.stack([affine.translation([0, 0]), second]), flat, images.read, 1, "linear").fuse(region)[
+            0
+        ]
         for second in (before, after)
     ]
     figure = Figure(figsize=(9, 4.8))

@@ -151,7 +151,9 @@ class Mosaic(Section):
     """How the tiles are fused and stored."""
 
     interpolation: Literal[0, 1, 3]
-    chunk: Annotated[int, Field(ge=16, multiple_of=2)]  # even, so that 2 x 2 means never cross a band
+    blend: Literal["linear", "average", "max", "none"]
+    bands: Annotated[int, Field(ge=1)]
+    chunk: Annotated[int, Field(ge=16, multiple_of=2)]  # even, so that 2 x 2 means never cross a block
     shard: Annotated[int, Field(ge=16)]
 
     @model_validator(mode="after")

@@ -12,8 +12,10 @@ import zarr
 from ome_zarr_models import v05
 
 from dlir import affine, images, settings, tables
-from dlir.fusion import Region, fuse
-from dlir.mosaic import halve, mosaic
+from dlir.band import band
+from dlir.fusion import Placed, Region
+from dlir.mosaic import mosaic
+from dlir.pyramid import halve
 
 SIDE = 96  # px of a tile
 
@@ -58,12 +60,21 @@ class Stage:
                               "loop": np.nan, "placed_by": "pairs"})  # fmt: skip
         tables.write(placed, tables.PLACEMENT, folder / "placement.csv")
 
-    def run(self, name: str = "mosaic.ome.zarr", order: int = 1, threads: int = 1) -> zarr.Group:
-        mosaic(
-            self.folder / "tiles.csv", self.folder / "flat.tif", self.folder / "placement.csv", self.folder / name,
-            settings=settings.Mosaic(interpolation=order, chunk=32, shard=64), threads=threads,
-        )  # fmt: skip
+    def run(
+        self, name: str = "mosaic.ome.zarr", order: int = 1, threads: int = 1, blend: str = "linear", bands: int = 1
+    ) -> zarr.Group:
+        chosen = settings.Mosaic(interpolation=order, blend=blend, bands=bands, chunk=32, shard=64)
+        files = [self.folder / name for name in ("tiles.csv", "flat.tif", "placement.csv")]
+        parts = [self.folder / f"{name}.bands" / str(number) for number in range(bands if bands > 1 else 0)]
+        for number, part in reversed(list(enumerate(parts))):
+            band(*files, part, number=number, settings=chosen, threads=threads)
+        mosaic(*files, self.folder / name, settings=chosen, bands=parts, threads=threads)
         return zarr.open_group(self.folder / name, mode="r")
+
+    def digests(self, name: str) -> dict[str, str]:
+        """The hash of each file of a store."""
+        files = [path for path in (self.folder / name).rglob("*") if path.is_file()]
+        return {str(path.relative_to(self.folder / name)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def truth(shape: tuple[int, ...]) -> np.ndarray:
@@ -101,9 +112,10 @@ def test_turned_tiles_are_turned_back(tmp_path: Path) -> None:
     linear = [[[np.cos(t), -np.sin(t)], [np.sin(t), np.cos(t)]] * np.array(1.01) for t in (0.03, -0.02, 0.0, 0.05)]
     affines = np.concatenate([np.array(linear), places[..., 2:]], -1)
     stage = Stage(tmp_path, [take(a) for a in affines], affines)
-    fused, weight = fuse(stage.paths, affines, np.ones((1, SIDE, SIDE), np.float32), Region(0, 0, 190, 190), 1)
+    placed = Placed(stage.paths, affines, np.ones((1, SIDE, SIDE), np.float32), images.read, 1, "linear")
+    fused, covered = placed.fuse(Region(0, 0, 190, 190))
     inside = (slice(20, 175), slice(20, 175))
-    assert (weight[inside] > 0).all()
+    assert covered[inside].all()
     assert np.abs(fused[0] - truth((190, 190)))[inside].max() < 1.5
     assert np.abs(stage.run()["0"][:185, :185] - fused[0, :185, :185]).max() == 0
 
@@ -181,16 +193,50 @@ def test_halving_an_odd_side_averages_what_is_there() -> None:
     assert np.array_equal(halve(rows), [[[4, 7], [3, 8]]])
 
 
-def test_threads_change_no_byte(tmp_path: Path) -> None:
-    affines = grid(0.9)
+@pytest.mark.parametrize("bands", [2, 3, 5, 20])
+def test_neither_threads_nor_bands_change_a_byte(tmp_path: Path, bands: int) -> None:
+    affines = grid(0.9, rows=7)  # 576 px: 10 rows of shards
+    stage = Stage(tmp_path, [np.rint(take(a)).astype(np.uint16) for a in affines], affines)
+    stage.run("alone")
+    stage.run("bands", threads=2, bands=bands)
+    digests = stage.digests("alone")
+    assert len(digests) > 50
+    bands_only = {name: digest for name, digest in stage.digests("bands").items() if digests.get(name) != digest}
+    assert set(bands_only) == {"zarr.json"}  # which holds the name of the store
+    assert len(stage.digests("bands")) == len(digests)
+
+
+def test_bands_are_not_copied(tmp_path: Path) -> None:
+    affines = grid(0.9, rows=7)
     stage = Stage(tmp_path, [take(a) for a in affines], affines)
-    digests = []
-    for threads in (1, 2):
-        stage.run(f"threads{threads}", threads=threads)
-        files = [p for p in sorted((tmp_path / f"threads{threads}").rglob("c/**/*")) if p.is_file()]
-        digests.append([hashlib.sha256(p.read_bytes()).hexdigest() for p in files])
-    assert len(digests[0]) > 10
-    assert digests[0] == digests[1]
+    stage.run("bands", bands=2)
+    assert (tmp_path / "bands/0/c/0/0").samefile(tmp_path / "bands.bands/0/0/c/0/0")
+
+
+@pytest.mark.parametrize(
+    ("blend", "expected"), [("linear", [0.2, 0.5, 0.8]), ("average", [0.5] * 3), ("max", [1] * 3), ("none", [0, 1, 1])]
+)
+def test_the_overlap_is_blended_as_the_settings_say(tmp_path: Path, blend: str, expected: list[float]) -> None:
+    tiles = [np.full((1, SIDE, SIDE), value, np.float32) for value in (0, 1)]
+    affines = affine.translation([[0.0, 0.0], [0.0, 87.0]])  # 9 px in common
+    row = Stage(tmp_path, tiles, affines).run(blend=blend)["0"][50]
+    assert row[[87 + 1, 87 + 4, 87 + 7]] == pytest.approx(expected)
+    assert (row[:87] == 0).all() and (row[SIDE:] == 1).all()
+
+
+def test_max_takes_the_brighter_tile_below_zero_too(tmp_path: Path) -> None:
+    tiles = [np.full((1, SIDE, SIDE), value, np.float32) for value in (-3, -2)]
+    affines = affine.translation([[0.0, 0.0], [0.0, 80.0]])
+    row = Stage(tmp_path, tiles, affines).run(blend="max")["0"][50]
+    assert (row[:80] == -3).all() and (row[80:] == -2).all()
+
+
+def test_none_takes_each_pixel_from_one_tile(tmp_path: Path) -> None:
+    affines = grid(0.0)
+    tiles = [np.full((1, SIDE, SIDE), number + 1, np.uint8) for number in range(12)]
+    fused = Stage(tmp_path, tiles, affines).run(blend="none")["0"][...]
+    assert set(np.unique(fused)) == set(range(1, 13))
+    assert fused[100, 100] == 1 + 4 + 1  # of the second row and column, whose middle is nearest
 
 
 def test_a_tile_that_fails_midway_leaves_nothing(tmp_path: Path) -> None:

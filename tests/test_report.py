@@ -75,7 +75,7 @@ class Run:
     def page(self, accuracy: Path | None = None) -> str:
         names = ["tiles.csv", "flat.tif", "affines.csv", "placement.csv", "mosaic.ome.zarr", "selfcheck.csv"]
         inputs = [self.folder / name for name in names]
-        options = settings.Mosaic(interpolation=1, chunk=64, shard=256)
+        options = settings.Mosaic(interpolation=1, blend="linear", bands=1, chunk=64, shard=256)
         mosaic(inputs[0], inputs[1], inputs[3], inputs[4], settings=options)
         report(*inputs, self.folder / "report.html", settings=settings.Report(overview=400), accuracy=accuracy)
         return (self.folder / "report.html").read_text()

@@ -1,5 +1,7 @@
 # affines.csv -> placement.csv -> TileConfiguration.registered.txt, positions.csv, mosaic.ome.zarr.
 
+BANDS = SETTINGS.mosaic.bands
+
 
 rule place:
     input:
@@ -38,12 +40,34 @@ rule export:
         " --fiji {output.fiji} 2>&1 | tee {log}"
 
 
+rule band:
+    input:
+        raw=lambda wildcards: TILES[wildcards.dataset],
+        tiles="results/{dataset}/tiles.csv",
+        illumination="results/{dataset}/illumination.tif",
+        placement="results/{dataset}/placement.csv",
+        code=modules("band"),
+    output:
+        temp(directory("results/{dataset}/bands/{number}")),
+    log:
+        "results/{dataset}/logs/band-{number}.log",
+    conda:
+        "../../envs/dlir.yaml"
+    threads: 8
+    params:
+        settings=SETTINGS.mosaic.model_dump_json(),
+    shell:
+        "dlir band --tiles {input.tiles} --illumination {input.illumination} --placement {input.placement}"
+        " --output {output} --number {wildcards.number} --settings {params.settings:q} --threads {threads} 2>&1 | tee {log}"
+
+
 rule mosaic:
     input:
         raw=lambda wildcards: TILES[wildcards.dataset],
         tiles="results/{dataset}/tiles.csv",
         illumination="results/{dataset}/illumination.tif",
         placement="results/{dataset}/placement.csv",
+        bands=[f"results/{{dataset}}/bands/{number}" for number in range(BANDS if BANDS > 1 else 0)],
         code=modules("mosaic"),
     output:
         directory("results/{dataset}/mosaic.ome.zarr"),
@@ -54,6 +78,7 @@ rule mosaic:
     threads: 8
     params:
         settings=SETTINGS.mosaic.model_dump_json(),
+        bands=lambda wildcards, input: f"--bands {input.bands}" if input.bands else "",
     shell:
-        "dlir mosaic --tiles {input.tiles} --illumination {input.illumination} --placement {input.placement}"
+        "dlir mosaic --tiles {input.tiles} --illumination {input.illumination} --placement {input.placement} {params.bands}"
         " --output {output} --settings {params.settings:q} --threads {threads} 2>&1 | tee {log}"

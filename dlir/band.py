@@ -1,0 +1,22 @@
+"""A band of the mosaic: the part of the store that one of several jobs writes (`pyramid.py`)."""
+
+from pathlib import Path
+
+from dlir.canvas import canvas
+from dlir.files import whole
+from dlir.pyramid import Pyramid
+from dlir.settings import Mosaic
+
+
+def band(
+    tiles: Path, illumination: Path, placement: Path, output: Path, *, number: int, settings: Mosaic, threads: int = 1
+) -> None:
+    """Fuse the band `number` of `settings.bands`, counted from 0 at the top, into the store `output`, which has no metadata.
+
+    Raises:
+        ImageError: when a tile cannot be read any more, or has changed its shape.
+    """
+    image = canvas(tiles, illumination, placement, settings)
+    with whole(output) as partial:
+        pyramid = Pyramid(partial, image.shape, image.dtype, settings)
+        image.paint(pyramid, pyramid.part(number, settings.bands), threads)
