@@ -1,0 +1,234 @@
+"""The mosaic against its bars: CPU seconds beside the peers, speed and memory at any size, and fidelity to the specimen.
+
+    python benchmarks/mosaic.py speed --bench ../shared/bench --scratch /tmp/grids [--peers /tmp/peers]
+    python benchmarks/mosaic.py large --scratch /tmp/grids
+    python benchmarks/mosaic.py truth --bench ../shared/bench --scratch /tmp/grids
+
+`speed` fuses 120 tiles of 512 px at their true places, which lie between the pixels, and writes the whole pyramid; with
+--peers it installs multiview-stitcher and ashlar there, each in an environment of its own, and has them fuse the same tiles at
+the same places. `large` fuses 1849 tiles to 20 000 x 20 000 px and four times as many, and measures beside it the limit: all
+tiles read, and an array of that size written with the same chunks and codec. `truth` compares mosaics with what the tiles
+were taken from. Each measurement runs in a process of its own.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import time
+import venv
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import cyclopts
+import numpy as np
+import pandas as pd
+import tifffile
+
+from dlir import affine, images, settings, tables
+from dlir.illumination import illumination
+from dlir.tiles import tiles
+
+SIDE, STEP = 512, 460.8  # px, of a tile and of the stage
+PEERS = {"multiview-stitcher": "multiview-stitcher==0.1.62", "ashlar": "ashlar==1.20.0"}
+OPTIONS = {"interpolation": 1, "blend": "linear", "bands": 1, "chunk": 256, "shard": 2048}
+LAYOUT = {"rows": None, "columns": None, "start": "top-left", "order": "rows", "snake": False, "pixel_size": None}
+app = cyclopts.App(help=__doc__)
+
+
+@app.command
+def speed(*, bench: Path, scratch: Path, peers: Path | None = None, threads: int = 2) -> None:
+    """Print the CPU seconds, without imports, of fusing 26 Mpx."""
+    grid = made(bench, scratch, "clean", "tissue", 1, ("--rows", "10", "--cols", "12"))
+    folder = placed_truly(grid)
+    print("| who | CPU s | wall s | memory, MB |\n" + "|---" * 4 + "|", flush=True)
+    line("dlir", alone("ours", folder, str(threads)))
+    for name, package in PEERS.items() if peers else ():
+        assert peers
+        environment = peers.resolve() / name
+        if not (environment / "bin" / "python").exists():
+            venv.create(environment, with_pip=True)
+            subprocess.run([environment / "bin" / "pip", "install", "--quiet", package], check=True)
+        script = Path(__file__).with_name("peers") / f"fuse_{name.replace('-', '_')}.py"
+        line(name, measured([str(environment / "bin" / "python"), str(script), str(folder)]))
+
+
+@app.command
+def large(*, scratch: Path, threads: int = 2) -> None:
+    """Print the speed and the peak memory for 1849 tiles and for 7396, and the limit."""
+    print("| what | Mpx | CPU s | wall s | Mpx/s | memory, MB |\n" + "|---" * 6 + "|", flush=True)
+    for side in (43, 86):
+        folder = random_grid(scratch / f"large_{side}", side)
+        for what, command in (("read the tiles, write the array", "limit"), ("dlir", "ours")):
+            found = alone(command, folder, str(threads))
+            cells = (f"{found[k]:.{d}f}" for k, d in (("mpx", 0), ("cpu", 1), ("wall", 1), ("speed", 1), ("memory", 0)))
+            print(f"| {what}, {side**2} tiles |", " | ".join(cells), "|", flush=True)
+
+
+@app.command
+def truth(*, bench: Path, scratch: Path, seeds: tuple[int, ...] = (1, 2, 3)) -> None:
+    """Print the RMSE against the specimen in units of one tile's noise."""
+    print("| set | seed | interpolation | RMSE / noise, one tile | in the overlaps |\n" + "|---" * 5 + "|", flush=True)
+    for specimen in ("tissue", "cells"):
+        for seed in seeds:
+            grid = made(bench, scratch, "clean", specimen, seed)
+            for order in (1, 3):
+                single, shared = fidelity(grid, order)
+                print(f"| clean {specimen} | {seed} | {order} | {single:.3f} | {shared:.3f} |", flush=True)
+
+
+def fidelity(grid: Path, order: int) -> tuple[float, float]:
+    """The error where one tile lies and where several do, in units of the noise there."""
+    import zarr
+    from scipy import ndimage
+
+    make_tiles = import_module("make_tiles")
+    folder = placed_truly(grid)
+    measured([sys.executable, __file__, "ours", str(folder), "2", str(order)])
+    fused = np.asarray(zarr.open_group(folder / "mosaic.ome.zarr", mode="r")["0"][...]).astype(np.float64)
+    meta, true = json.loads((grid / "meta.json").read_text()), affine.from_table(pd.read_csv(grid / "truth.csv"))
+    corner, size = true[:, :, 2].min(axis=0), meta["tile"]
+    margin = meta["jitter"] + 8 + 0.02 * size
+    step = size * (1 - meta["overlap"])
+    need = tuple(int(np.ceil(step * (n - 1) + size + 2 * margin)) + 2 for n in (meta["rows"], meta["cols"]))
+    spline = ndimage.spline_filter(
+        make_tiles.specimen(meta["source"], need, 1000 + meta["seed"]).astype(float), 5, mode="mirror"
+    )
+    seen = ndimage.affine_transform(spline, np.eye(2), corner, fused.shape, order=5, prefilter=False, mode="mirror").clip(0)
+    photons = seen * meta["peak"] + meta["background"]
+    gain = min(60000 / (meta["peak"] * 1.25 + meta["background"]), 100.0)
+    noise = gain * np.sqrt(photons + meta["read"] ** 2)
+    over = np.zeros(fused.shape, int)
+    for y, x in np.ceil(true[:, :, 2] - corner).astype(int):
+        over[y + 1 : y + size - 2, x + 1 : x + size - 2] += 1
+    error = (fused - (photons * gain + 500)) / noise
+    return float(np.sqrt((error[over == 1] ** 2).mean())), float(np.sqrt((error[over > 1] ** 2).mean()))
+
+
+def made(bench: Path, scratch: Path, scenario: str, specimen: str, seed: int, shape: tuple[str, ...] = ()) -> Path:
+    """The grid of that name, made where it is not there yet."""
+    sys.path.insert(0, str(bench.resolve()))
+    grid = scratch / "_".join((scenario, specimen, str(seed), *shape[1::2]))
+    if not (grid / "truth.csv").exists():
+        script = str(bench / "make_tiles.py")
+        subprocess.run([sys.executable, script, scenario, specimen, str(grid), "--seed", str(seed), *shape], check=True)
+    return grid
+
+
+def placed_truly(grid: Path) -> Path:
+    """A folder with the inputs of the stage, of which the placement is the truth."""
+    folder = grid / "fused"
+    folder.mkdir(exist_ok=True)
+    overlap = json.loads((grid / "meta.json").read_text())["overlap"]
+    names = str(grid / "tiles" / "img_Y{row}_X{col}_040.tif")
+    tiles(folder / "tiles.csv", settings=settings.Dataset(images=names, overlap=overlap, **LAYOUT))
+    illumination(folder / "tiles.csv", folder / "illumination.tif", settings=settings.Illumination(correct=False))
+    table = tables.read(folder / "tiles.csv", tables.TILES)
+    true = pd.read_csv(grid / "truth.csv").assign(name=lambda rows: [Path(path).name for path in rows["path"]])
+    affines = affine.from_table(true.set_index("name").loc[[Path(path).name for path in table["path"]]])
+    affines[:, :, 2] -= affines[:, :, 2].min(axis=0)
+    write_placement(table[["tile", "path"]], affines, folder)
+    return folder
+
+
+def write_placement(named: pd.DataFrame, affines: affine.Array, folder: Path) -> None:
+    """The placement of tiles with these affines."""
+    others = {"pairs": 1, "residual": 0.0, "deviation": 0.0, "loop": np.nan, "placed_by": "pairs"}
+    tables.write(named.assign(**affine.to_columns(affines), **others), tables.PLACEMENT, folder / "placement.csv")
+
+
+def random_grid(folder: Path, side: int) -> Path:
+    """side x side tiles of noise, whose places lie between the pixels."""
+    (folder / "tiles").mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(1)
+    light = 1000 + 400 * np.outer(np.sin(np.arange(2048) / 20), np.cos(np.arange(2048) / 31))
+    source = random.poisson(light).astype(np.uint16)
+    places = np.array([[row * STEP, col * STEP] for row in range(side) for col in range(side)])
+    places = places + random.uniform(0, 8, places.shape)
+    for number in range(side**2):
+        y, x = random.integers(0, 2048 - SIDE, 2)
+        tifffile.imwrite(folder / "tiles" / f"{number // side:03d}_{number % side:03d}.tif", source[y : y + SIDE, x : x + SIDE])
+    names = str(folder / "tiles" / "{row}_{col}.tif")
+    tiles(folder / "tiles.csv", settings=settings.Dataset(images=names, overlap=0.1, **LAYOUT))
+    illumination(folder / "tiles.csv", folder / "illumination.tif", settings=settings.Illumination(correct=False))
+    table = tables.read(folder / "tiles.csv", tables.TILES)
+    write_placement(table[["tile", "path"]], affine.translation(places - places.min(axis=0)), folder)
+    return folder
+
+
+def alone(command: str, *arguments: Any) -> dict[str, float]:
+    """What a command of this file measures, in a process of its own."""
+    return measured([sys.executable, __file__, command, *map(str, arguments)])
+
+
+def measured(command: list[str]) -> dict[str, float]:
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def line(name: str, found: dict[str, float]) -> None:
+    print(f"| {name} | {found['cpu']:.2f} | {found['wall']:.2f} | {found['memory']:.0f} |", flush=True)
+
+
+def report(work: Callable[[], float]) -> None:
+    """Do the work, which returns Mpx, and print what it took as JSON."""
+    cpu, wall = time.process_time(), time.perf_counter()
+    mpx = work()
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    print(json.dumps({"cpu": cpu, "wall": wall, "memory": memory, "mpx": mpx, "speed": mpx / wall}))
+
+
+@app.command(show=False)
+def ours(folder: Path, threads: int, interpolation: int = 1) -> None:
+    """The stage."""
+    import zarr
+
+    from dlir.mosaic import mosaic
+
+    def work() -> float:
+        options = settings.Mosaic(**{**OPTIONS, "interpolation": interpolation})
+        output = folder / "mosaic.ome.zarr"
+        files = (folder / name for name in ("tiles.csv", "illumination.tif", "placement.csv"))
+        mosaic(*files, output, settings=options, threads=threads)
+        return float(zarr.open_group(output, mode="r")["0"].size) / 1e6
+
+    report(work)
+
+
+@app.command(show=False)
+def limit(folder: Path, threads: int) -> None:
+    """All tiles read, and an array as large as the mosaic written, block by block, without any pyramid."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from dlir.pyramid import Pyramid
+
+    paths = list(tables.read(folder / "tiles.csv", tables.TILES)["path"])
+    largest = affine.from_table(tables.read(folder / "placement.csv", tables.PLACEMENT))[:, :, 2].max(axis=0)
+    height, width = (int(length) + SIDE for length in largest)
+    pixels = np.random.default_rng(1).poisson(1000, (2048, 2048)).astype(np.uint16)
+
+    def work() -> float:
+        store = Pyramid(folder / "limit.zarr", (1, 1, 1, height, width), "uint16", settings.Mosaic(**OPTIONS)).arrays[0]
+        blocks = [(y, x) for y in range(0, height, 2048) for x in range(0, width, 2048)]
+
+        def write(at: tuple[int, int]) -> None:
+            part = tuple(slice(start, min(start + 2048, end)) for start, end in zip(at, (height, width), strict=True))
+            store[part] = pixels[tuple(slice(s.stop - s.start) for s in part)]
+
+        with ThreadPoolExecutor(threads) as pool:
+            for _ in pool.map(images.read, paths):  # which are not kept
+                pass
+            list(pool.map(write, blocks))
+        return height * width / 1e6
+
+    report(work)
+
+
+if __name__ == "__main__":
+    app()
