@@ -23,6 +23,7 @@ STAGES = {
     "export": "Write the placement as Fiji and stages read it.",
     "band": "Fuse a part of the mosaic, one of several jobs that do so.",
     "mosaic": "Fuse the placed tiles into one OME-Zarr image.",
+    "ome_tiff": "Write the mosaic as an OME-TIFF, too.",
     "accuracy": "Compare a placement with one known to be right.",
     "report": "Write the page with the pictures and the residuals.",
     "pretrain": "Train the generic weights that come with the package; no stage of the workflow.",

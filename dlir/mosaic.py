@@ -55,7 +55,7 @@ def mosaic(
             image.join(pyramid, len(bands), threads)
         else:
             image.paint(pyramid, pyramid.part(0, 1), threads)
-        _describe(partial, pyramid, output.name.split(".")[0], image.pixel_size)
+        describe(partial, pyramid, output.name.split(".")[0], image.pixel_size)
 
 
 def _adopt(band: Path, store: Path) -> None:
@@ -69,7 +69,7 @@ def _adopt(band: Path, store: Path) -> None:
             shutil.copyfile(shard, target)
 
 
-def _describe(folder: Path, pyramid: Pyramid, name: str, pixel_size: float) -> None:
+def describe(folder: Path, pyramid: Pyramid, name: str, pixel_size: float) -> None:
     """Write the metadata of the pyramid and check the whole store against the OME-Zarr 0.5 model."""
     known = not np.isnan(pixel_size)
     axes = [Axis(name=n, type=TYPES[n], unit="micrometer" if known and n in "yx" else None) for n in pyramid.axes]

@@ -13,7 +13,7 @@ import tifffile
 from ashlar import reg
 
 folder = Path(sys.argv[1])
-with open(folder / "placement.csv") as table:
+with (folder / "placement.csv").open() as table:
     placed = list(csv.DictReader(table))
 size = tifffile.imread(placed[0]["path"]).shape
 places = np.array([[float(tile["y0"]), float(tile["x0"])] for tile in placed])

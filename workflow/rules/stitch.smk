@@ -82,3 +82,18 @@ rule mosaic:
     shell:
         "dlir mosaic --tiles {input.tiles} --illumination {input.illumination} --placement {input.placement} {params.bands}"
         " --output {output} --settings {params.settings:q} --threads {threads} 2>&1 | tee {log}"
+
+
+rule ome_tiff:  # only where it is asked for: snakemake --cores N results/NAME/mosaic.ome.tif
+    input:
+        mosaic="results/{dataset}/mosaic.ome.zarr",
+        code=modules("ome_tiff"),
+    output:
+        "results/{dataset}/mosaic.ome.tif",
+    log:
+        "results/{dataset}/logs/ome_tiff.log",
+    conda:
+        "../../envs/dlir.yaml"
+    threads: 8
+    shell:
+        "dlir ome_tiff --mosaic {input.mosaic} --output {output} --threads {threads} 2>&1 | tee {log}"
