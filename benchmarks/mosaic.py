@@ -13,16 +13,15 @@ were taken from. Each measurement runs in a process of its own.
 
 import json
 import resource
-import subprocess
 import sys
 import time
-import venv
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import cyclopts
+import grids
 import numpy as np
 import pandas as pd
 import tifffile
@@ -34,25 +33,21 @@ from dlir.tiles import tiles
 SIDE, STEP = 512, 460.8  # px, of a tile and of the stage
 PEERS = {"multiview-stitcher": "multiview-stitcher==0.1.62", "ashlar": "ashlar==1.20.0"}
 OPTIONS = {"interpolation": 1, "blend": "linear", "bands": 1, "chunk": 256, "shard": 2048}
-LAYOUT = {"rows": None, "columns": None, "start": "top-left", "order": "rows", "snake": False, "pixel_size": None}
 app = cyclopts.App(help=__doc__)
 
 
 @app.command
 def speed(*, bench: Path, scratch: Path, peers: Path | None = None, threads: int = 2) -> None:
     """Print the CPU seconds, without imports, of fusing 26 Mpx."""
-    grid = made(bench, scratch, "clean", "tissue", 1, ("--rows", "10", "--cols", "12"))
+    grid = grids.make(bench, scratch, "clean", "tissue", 1, rows=10, cols=12)
     folder = placed_truly(grid)
     print("| who | CPU s | wall s | memory, MB |\n" + "|---" * 4 + "|", flush=True)
     line("dlir", alone("ours", folder, str(threads)))
     for name, package in PEERS.items() if peers else ():
         assert peers
-        environment = peers.resolve() / name
-        if not (environment / "bin" / "python").exists():
-            venv.create(environment, with_pip=True)
-            subprocess.run([environment / "bin" / "pip", "install", "--quiet", package], check=True)
+        python = grids.environment(peers.resolve() / name, package)
         script = Path(__file__).with_name("peers") / f"fuse_{name.replace('-', '_')}.py"
-        line(name, measured([str(environment / "bin" / "python"), str(script), str(folder)]))
+        line(name, measured([str(python), str(script), str(folder)]))
 
 
 @app.command
@@ -73,17 +68,18 @@ def truth(*, bench: Path, scratch: Path, seeds: tuple[int, ...] = (1, 2, 3)) -> 
     print("| set | seed | interpolation | RMSE / noise, one tile | in the overlaps |\n" + "|---" * 5 + "|", flush=True)
     for specimen in ("tissue", "cells"):
         for seed in seeds:
-            grid = made(bench, scratch, "clean", specimen, seed)
+            grid = grids.make(bench, scratch, "clean", specimen, seed)
             for order in (1, 3):
-                single, shared = fidelity(grid, order)
+                single, shared = fidelity(bench, grid, order)
                 print(f"| clean {specimen} | {seed} | {order} | {single:.3f} | {shared:.3f} |", flush=True)
 
 
-def fidelity(grid: Path, order: int) -> tuple[float, float]:
+def fidelity(bench: Path, grid: Path, order: int) -> tuple[float, float]:
     """The error where one tile lies and where several do, in units of the noise there."""
     import zarr
     from scipy import ndimage
 
+    sys.path.insert(0, str(bench.resolve()))
     make_tiles = import_module("make_tiles")
     folder = placed_truly(grid)
     measured([sys.executable, __file__, "ours", str(folder), "2", str(order)])
@@ -107,30 +103,25 @@ def fidelity(grid: Path, order: int) -> tuple[float, float]:
     return float(np.sqrt((error[over == 1] ** 2).mean())), float(np.sqrt((error[over > 1] ** 2).mean()))
 
 
-def made(bench: Path, scratch: Path, scenario: str, specimen: str, seed: int, shape: tuple[str, ...] = ()) -> Path:
-    """The grid of that name, made where it is not there yet."""
-    sys.path.insert(0, str(bench.resolve()))
-    grid = scratch / "_".join((scenario, specimen, str(seed), *shape[1::2]))
-    if not (grid / "truth.csv").exists():
-        script = str(bench / "make_tiles.py")
-        subprocess.run([sys.executable, script, scenario, specimen, str(grid), "--seed", str(seed), *shape], check=True)
-    return grid
-
-
 def placed_truly(grid: Path) -> Path:
     """A folder with the inputs of the stage, of which the placement is the truth."""
     folder = grid / "fused"
-    folder.mkdir(exist_ok=True)
-    overlap = json.loads((grid / "meta.json").read_text())["overlap"]
-    names = str(grid / "tiles" / "img_Y{row}_X{col}_040.tif")
-    tiles(folder / "tiles.csv", settings=settings.Dataset(images=names, overlap=overlap, **LAYOUT))
-    illumination(folder / "tiles.csv", folder / "illumination.tif", settings=settings.Illumination(correct=False))
-    table = tables.read(folder / "tiles.csv", tables.TILES)
+    configured, dataset = grids.of_grid(grid)
+    table = listed(dataset, configured, folder)
     true = pd.read_csv(grid / "truth.csv").assign(name=lambda rows: [Path(path).name for path in rows["path"]])
     affines = affine.from_table(true.set_index("name").loc[[Path(path).name for path in table["path"]]])
     affines[:, :, 2] -= affines[:, :, 2].min(axis=0)
     write_placement(table[["tile", "path"]], affines, folder)
     return folder
+
+
+def listed(dataset: settings.Dataset, configured: settings.Settings, folder: Path) -> pd.DataFrame:
+    """The table of the tiles, beside an illumination that corrects nothing."""
+    folder.mkdir(exist_ok=True)
+    tiles(folder / "tiles.csv", settings=dataset)
+    as_it_is = configured.illumination.model_copy(update={"correct": False})
+    illumination(folder / "tiles.csv", folder / "illumination.tif", settings=as_it_is)
+    return tables.read(folder / "tiles.csv", tables.TILES)
 
 
 def write_placement(named: pd.DataFrame, affines: affine.Array, folder: Path) -> None:
@@ -151,9 +142,8 @@ def random_grid(folder: Path, side: int) -> Path:
         y, x = random.integers(0, 2048 - SIDE, 2)
         tifffile.imwrite(folder / "tiles" / f"{number // side:03d}_{number % side:03d}.tif", source[y : y + SIDE, x : x + SIDE])
     names = str(folder / "tiles" / "{row}_{col}.tif")
-    tiles(folder / "tiles.csv", settings=settings.Dataset(images=names, overlap=0.1, **LAYOUT))
-    illumination(folder / "tiles.csv", folder / "illumination.tif", settings=settings.Illumination(correct=False))
-    table = tables.read(folder / "tiles.csv", tables.TILES)
+    configured, dataset = grids.configured(images=names, overlap=0.1)
+    table = listed(dataset, configured, folder)
     write_placement(table[["tile", "path"]], affine.translation(places - places.min(axis=0)), folder)
     return folder
 
@@ -164,10 +154,8 @@ def alone(command: str, *arguments: Any) -> dict[str, float]:
 
 
 def measured(command: list[str]) -> dict[str, float]:
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    """The JSON that a command prints last."""
+    found: dict[str, float] = json.loads(grids.run(command).splitlines()[-1])
     return found
 
 

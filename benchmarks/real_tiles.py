@@ -11,13 +11,11 @@ import tempfile
 from pathlib import Path
 
 import cyclopts
+import grids
 import numpy as np
 import pandas as pd
-import yaml
-from placement import ROOT, dlir, run
 
 from dlir import affine, tables
-from dlir.settings import load
 
 BRAIN = {"columns": 9, "rows": 7, "start": "top-right", "snake": True, "overlap": 0.1015625}
 
@@ -28,22 +26,11 @@ def main(*, data: Path) -> None:
     Args:
         data: folder of the real tiles.
     """
-    tree = yaml.safe_load((ROOT / "config.yaml").read_text())
-    tree["datasets"] = {"brain": {**BRAIN, "images": str(data.resolve() / "brain" / "C3-BrainSection{index}.tif")}}
-    settings = load(tree)
-    with tempfile.TemporaryDirectory() as temporary:
-        out = Path(temporary)
-        tiles, flat, pairs, affines, placement = (
-            str(out / n) for n in ("tiles.csv", "illumination.tif", "pairs.csv", "affines.csv", "placement.csv")
-        )
-        given = ["--tiles", tiles, "--illumination", flat, "--pairs", pairs, "--model", str(ROOT / "dlir" / "weights.pt")]
-        run(dlir("tiles", settings.datasets["brain"], tiles))
-        run(dlir("illumination", settings.illumination, flat, "--tiles", tiles))
-        run(dlir("pairs", settings.pairs, pairs, "--tiles", tiles))
-        run(dlir("register", settings.register_, affines, *given))
-        run(dlir("place", settings.place, placement, "--tiles", tiles, "--affines", affines))
-        found, placed = tables.read(Path(affines), tables.AFFINES), tables.read(Path(placement), tables.PLACEMENT)
-        steps, apart = lattice(tables.read(Path(tiles), tables.TILES), placed)
+    images = str(data.resolve() / "brain" / "C3-BrainSection{index}.tif")
+    with tempfile.TemporaryDirectory() as folder:
+        listed, _, _, affines, placement = grids.to_placement(*grids.configured(images=images, **BRAIN), Path(folder))
+        found, placed = tables.read(affines, tables.AFFINES), tables.read(placement, tables.PLACEMENT)
+        steps, apart = lattice(tables.read(listed, tables.TILES), placed)
     errors = pair_errors(found, steps)
     sure = (found["confidence"] >= 0.9).to_numpy() & found["accepted"].to_numpy(bool)
     rows = [

@@ -11,7 +11,6 @@ of its own; time is CPU time.
 """
 
 import contextlib
-import json
 import tempfile
 import time
 from collections.abc import Iterable
@@ -19,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 import cyclopts
+import grids
 import numpy as np
 import pandas as pd
 import torch
@@ -28,14 +28,11 @@ from torch import Tensor
 from dlir import network, tables
 from dlir.correlation_network import CorrelationNetwork
 from dlir.crops import Batch, Planes, batches, displacement
-from dlir.illumination import illumination
 from dlir.loop import Loop, Source
-from dlir.pairs import pairs
 from dlir.pretrain import AUGMENT, SHAPES, SPECIMENS
-from dlir.settings import Dataset, Illumination, Pairs, Train
+from dlir.settings import Train
 from dlir.similarity import corner_error
 from dlir.sources import sources
-from dlir.tiles import tiles
 from dlir.train import train
 from dlir.warps import Specimen, known_pairs, specimen
 
@@ -119,7 +116,7 @@ def dlir(*, grid: Path, steps: int = 500, seeds: int = 10) -> None:
     heading("seed", "CPU min", "nominal: median, px", "trained: median, px", "95 %, px", "collapsed")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        files = prepare(grid, folder)
+        files = grids.to_pairs(*grids.of_grid(grid), folder)[:3]
         found = list(truths(grid, *files))
         nominal = np.concatenate([errors(batch, nominal_affine(batch), true) for batch, true in found])
         for seed in range(seeds):
@@ -134,18 +131,6 @@ def dlir(*, grid: Path, steps: int = 500, seeds: int = 10) -> None:
             middle, high = np.quantile(trained, (0.5, 0.95))
             row = (seed, f"{minutes:.1f}", f"{np.median(nominal):.2f}", f"{middle:.2f}", f"{high:.2f}")
             print("|", " | ".join(map(str, (*row, collapsed(trained, float(np.median(nominal)))))), "|", flush=True)
-
-
-def prepare(grid: Path, folder: Path) -> tuple[Path, Path, Path]:
-    """The stages before training, on tiles that `make_tiles.py` wrote."""
-    meta = json.loads((grid / "meta.json").read_text())
-    layout = {"rows": None, "columns": None, "start": "top-left", "order": "rows", "snake": False, "pixel_size": None}
-    images = str(grid / "tiles" / "img_Y{row}_X{col}_040.tif")
-    files = folder / "tiles.csv", folder / "illumination.tif", folder / "pairs.csv"
-    tiles(files[0], settings=Dataset(images=images, overlap=meta["overlap"], **layout))
-    illumination(files[0], files[1], settings=Illumination(correct=True))
-    pairs(files[0], files[2], settings=Pairs(search=0.5, min_overlap=8))
-    return files
 
 
 def truths(grid: Path, listed: Path, flat: Path, found: Path) -> Iterable[tuple[Batch, Tensor]]:
