@@ -139,7 +139,8 @@ def dlir(*, grid: Path, steps: int = 500, seeds: int = 10) -> None:
 def prepare(grid: Path, folder: Path) -> tuple[Path, Path, Path]:
     """The stages before training, on tiles that `make_tiles.py` wrote."""
     meta = json.loads((grid / "meta.json").read_text())
-    layout = {"rows": None, "columns": None, "start": "top-left", "order": "rows", "snake": False, "pixel_size": None}
+    layout = {"rows": None, "columns": None, "start": "top-left", "order": "rows", "snake": False, "pixel_size": None,
+              "reference_channel": None, "reference_z": "max", "reference_time": 0}  # fmt: skip
     images = str(grid / "tiles" / "img_Y{row}_X{col}_040.tif")
     files = folder / "tiles.csv", folder / "illumination.tif", folder / "pairs.csv"
     tiles(files[0], settings=Dataset(images=images, overlap=meta["overlap"], **layout))

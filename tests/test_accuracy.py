@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from specimens import PLAIN
 
 from dlir import affine, tables
 from dlir.accuracy import AccuracyError, accuracy, corner_errors
@@ -19,7 +20,7 @@ def measure(folder: Path, placed: np.ndarray, true: np.ndarray, names: list[str]
     """The errors that the stage writes for the affines `placed`, by tile."""
     same = {"tile": range(len(PATHS)), "path": PATHS}
     listed = pd.DataFrame({**same, "y": PLACES[:, 0], "x": PLACES[:, 1], "row": 0, "col": range(len(PATHS))})
-    listed = listed.assign(height=SIDE, width=SIDE, channels=1, dtype="uint8", pixel_size=np.nan, sha256="-")
+    listed = listed.assign(height=SIDE, width=SIDE, channels=1, dtype="uint8", pixel_size=np.nan, sha256="-", **PLAIN)
     tables.write(listed, tables.TILES, folder / "tiles.csv")
     placement = pd.DataFrame({**same, **affine.to_columns(placed), "pairs": 1, "residual": 0.1, "deviation": 0.1,
                               "loop": np.nan, "placed_by": "pairs"})  # fmt: skip

@@ -10,6 +10,7 @@ import pytest
 import tifffile
 import zarr
 from ome_zarr_models import v05
+from specimens import PLAIN
 
 from dlir import affine, images, settings, tables
 from dlir.fusion import Region, fuse
@@ -50,7 +51,7 @@ class Stage:
         flat = np.ones(tiles[0].shape, np.float32) if flat is None else flat
         tifffile.imwrite(folder / "flat.tif", flat, photometric="minisblack", metadata={"axes": "CYX"})
         same = {"tile": range(len(tiles)), "path": self.paths}
-        table = pd.DataFrame({**same, "y": affines[:, 0, 2], "x": affines[:, 1, 2], "sha256": "-"})
+        table = pd.DataFrame({**same, "y": affines[:, 0, 2], "x": affines[:, 1, 2], "sha256": "-", **PLAIN})
         table = table.assign(row=0, col=table["tile"], height=height, width=width, channels=channels)
         table = table.assign(dtype=str(tiles[0].dtype), pixel_size=pixel_size)
         tables.write(table, tables.TILES, folder / "tiles.csv")

@@ -11,6 +11,7 @@ import pytest
 import tifffile
 import zarr
 from PIL import Image as Picture
+from specimens import PLAIN
 
 from dlir import affine, settings, tables
 from dlir.mosaic import mosaic
@@ -41,7 +42,7 @@ class Run:
         tifffile.imwrite(folder / "flat.tif", flat, photometric="minisblack", metadata={"axes": "CYX"})
         same = {"tile": range(len(places)), "path": paths}
         table = pd.DataFrame({**same, "y": nominal[:, 0], "x": nominal[:, 1], "row": 0, "col": range(len(places))})
-        table = table.assign(height=SIDE, width=SIDE, channels=channels, dtype="uint16", pixel_size=np.nan, sha256="-")
+        table = table.assign(height=SIDE, width=SIDE, channels=channels, dtype="uint16", pixel_size=np.nan, sha256="-", **PLAIN)
         tables.write(table, tables.TILES, folder / "tiles.csv")
         self.affines = self.pairs(places, rows, columns)
         tables.write(self.affines, tables.AFFINES, folder / "affines.csv")

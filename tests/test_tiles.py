@@ -99,7 +99,7 @@ def test_tiles_that_differ(tmp_path: Path, dataset: Make, write_tiles: Write, sh
     folder = write_tiles("t1.tif", "t2.tif", "t4.tif")
     write_tiles("t3.tif", shape=shape, dtype=dtype)
     words = message(tmp_path, dataset(folder / "t{index}.tif", columns=2))
-    odd = f"{shape[0]} x {shape[1]} px, {3 if len(shape) == 3 else 1} channels, {dtype}"
+    odd = f"{shape[0]} x {shape[1]} px, {3 if len(shape) == 3 else 1} channels, 1 z planes, 1 time points, {dtype}"
     assert f"{folder / 't3.tif'}: is {odd}, but {folder / 't1.tif'} and most tiles are 20 x 30 px, 1 channels" in words
     assert "take it out, or make it another dataset" in words and len(words.splitlines()) == 2
 
