@@ -70,7 +70,7 @@ def group(paths: Iterable[Path], images: str) -> tuple[list[Tile], dict[str, lis
         found[template][tuple(named.get(name, "") for name in STACKED)] = path
         places[template] = {name: int(text) for name, text in named.items() if name not in STACKED}
     columns = list(zip(*{key for files in found.values() for key in files}, strict=True))
-    values = {name: sorted({*column} - {""}, key=_natural) for name, column in zip(STACKED, columns, strict=True)}
+    values = {name: sorted(sorted({*column} - {""}), key=_natural) for name, column in zip(STACKED, columns, strict=True)}
     single = {name: texts[0] for name, texts in values.items() if len(texts) == 1}
     wanted = list(product(*(texts or [""] for texts in values.values())))
     problems = _spelt_twice(values) or _missing(found, wanted)

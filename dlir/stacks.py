@@ -54,27 +54,25 @@ class Stacks:
 
     def _brightest(self, path: str, time: int, depths: Iterable[int], channel: int | None) -> Image:
         """The maximum (channels, y, x) over the depths."""
-        if "{channel}" in path and "channel" in self.values:
-            chosen = self.channel_names if channel is None else [self.channel_names[channel]]
-            parts = [self._of_files(naming.filled(path, {"channel": name}), time, depths, None) for name in chosen]
-            pixels = np.concatenate(parts)
-        else:
-            pixels = self._of_files(path, time, depths, channel)
-        expected = (self.channels if channel is None else 1, *self.size)
-        if pixels.shape != expected:
-            raise ImageError(f"{path}: has the shape {pixels.shape}, not {expected} as before: run from the stage tiles again")
-        return pixels
+        if "{channel}" not in path or "channel" not in self.values:
+            return self._of_files(path, time, depths, channel, self.channels if channel is None else 1)
+        chosen = self.channel_names if channel is None else [self.channel_names[channel]]
+        return np.concatenate(
+            [self._of_files(naming.filled(path, {"channel": name}), time, depths, None, 1) for name in chosen]
+        )
 
-    def _of_files(self, path: str, time: int, depths: Iterable[int], channel: int | None) -> Image:
+    def _of_files(self, path: str, time: int, depths: Iterable[int], channel: int | None, channels: int) -> Image:
         """The same of files that hold all channels, or one; each is opened once."""
         brightest: Image | None = None
         for file, places in groupby((self._find(path, time, z) for z in depths), key=lambda place: place[0]):
             with images.opened(file) as stack:
                 for _, t, z in places:
                     if t >= stack.sizes.times or z >= stack.sizes.depth:
-                        what = f"{stack.sizes.times} time points and {stack.sizes.depth} z planes"
-                        raise ImageError(f"{file}: holds {what}, fewer than before: run from the stage tiles again")
-                    pixels = stack.read(t, z, channel)
+                        raise ImageError(f"{file}: holds fewer planes than before: run from the stage tiles again")
+                    pixels, expected = stack.read(t, z, channel), (channels, *self.size)
+                    if pixels.shape != expected:
+                        what = f"has the shape {pixels.shape}, not {expected} as before"
+                        raise ImageError(f"{file}: {what}: run from the stage tiles again")
                     brightest = pixels if brightest is None else np.maximum(brightest, pixels)
         assert brightest is not None, "a tile has at least one z plane"
         return brightest

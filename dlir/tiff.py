@@ -6,11 +6,12 @@ the pages: for TZC, and so for every other order, a plane is
     page = (t * depth + z) * channels + c
 
 and no other page is decoded. Codecs fill what is missing at the end of a file with zeros or grey, so the ends of a page are
-checked before it is decoded. A file that lists others, as those of OME sets do, is read by itself.
+checked before it is decoded. A file of an OME set, which lists the others, is read by itself: it has the planes that it holds.
 """
 
 import math
 import os
+import struct
 from types import SimpleNamespace
 from typing import Any, BinaryIO, NamedTuple
 from xml.etree import ElementTree
@@ -51,7 +52,12 @@ class Pages:
         self.series = self.tiff.series[0]
         if self.tiff.is_imagej and self.series.kind in ("generic", "uniform"):
             raise ValueError("cut short: its header promises more planes than it holds")
+        if self._next_page() > self.end:
+            raise ValueError(f"cut short: {self.end} bytes, and its next page lies behind them")
         self.lead, self.page = self._axes()
+        self.count = math.prod(self.lead.values())
+        self.places = self._own(np.arange(self.count).reshape(tuple(self.lead.values())))
+        self.lead = dict(zip(self.lead, self.places.shape, strict=True))
         self.alpha = sum(int(sample) in ALPHA for sample in self.series.keyframe.extrasamples) if "S" in self.page else 0
         axes = {**self.lead, **self.page}
         self.outer = math.prod(length for letter, length in self.lead.items() if letter in CHANNELS)
@@ -84,12 +90,27 @@ class Pages:
             raise ValueError("its pages are not what its header says")
         return dict(lead), dict(page)
 
+    def _own(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those of the planes of an OME set that lie in this file, if they are all of some channels, depths and times."""
+        root = _parsed(self.tiff.ome_metadata)
+        if not {uuid.text for uuid in root.iterfind(".//{*}UUID")} - {root.get("UUID")} or len(self.series) != self.count:
+            return places
+        here = np.array([page is not None for page in self.series]).reshape(places.shape)
+        axes = range(here.ndim)
+        box = np.ix_(*(np.flatnonzero(here.any(axis=tuple(other for other in axes if other != axis))) for axis in axes))
+        return places[box] if here[box].all() else places
+
+    def _next_page(self) -> int:
+        """Where the last page of the file says that the next one is; 0 in a whole file."""
+        form, file, start = self.tiff.tiff, self.tiff.filehandle, self.tiff.pages[-1].offset
+        file.seek(start)
+        (count,) = struct.unpack(form.tagnoformat, file.read(form.tagnosize))
+        file.seek(start + form.tagnosize + count * form.tagsize)
+        return int(struct.unpack(form.offsetformat, file.read(form.offsetsize))[0])
+
     def _page(self, at: dict[str, int]) -> NDArray[Any]:
         """The channels (channels, y, x) of the page at these places along the axes."""
-        index = 0
-        for letter, length in self.lead.items():
-            index = index * length + at[letter]
-        pixels = self._decode(index)
+        pixels = self._decode(int(self.places[tuple(at[letter] for letter in self.lead)]))
         letters = list(self.page)
         for letter in "TZ":
             if letter in letters:
@@ -101,7 +122,7 @@ class Pages:
         return pixels[: len(pixels) - self.alpha]
 
     def _decode(self, index: int) -> NDArray[Any]:
-        shape, count = tuple(self.page.values()), math.prod(self.lead.values())
+        shape, count = tuple(self.page.values()), self.count
         if len(self.series) == count:
             page: Any = self.series[index]
             self._check(page)
@@ -124,11 +145,15 @@ class Pages:
             raise ValueError(f"cut short: {self.end} bytes, its header promises {max(ends)}")
 
 
+def _parsed(xml: str | None) -> ElementTree.Element:
+    """The OME metadata; empty where there are none, or nobody can read them."""
+    try:
+        return ElementTree.fromstring(xml or "<OME/>")
+    except ElementTree.ParseError:
+        return ElementTree.Element("OME")
+
+
 def _ome_names(xml: str | None, channels: int) -> tuple[str, ...]:
     """The names of the channels in OME metadata; none unless each has one."""
-    try:
-        pixels = ElementTree.fromstring(xml or "<OME/>").find("{*}Image/{*}Pixels")
-    except ElementTree.ParseError:
-        return ()
-    found = [] if pixels is None else [channel.get("Name", "").strip() for channel in pixels.findall("{*}Channel")]
+    found = [channel.get("Name", "").strip() for channel in _parsed(xml).findall("{*}Image[1]/{*}Pixels/{*}Channel")]
     return tuple(found) if len(found) == channels and all(found) else ()
