@@ -208,6 +208,16 @@ def test_positions_cannot_tell_files_of_one_name(tmp_path: Path) -> None:
     assert len(problems) == 1 and "1/a.tif, 2/a.tif have one name" in problems[0] and "narrow images" in problems[0]
 
 
+def test_positions_mean_a_tile_by_any_of_its_files(tmp_path: Path) -> None:
+    tiles = [Tile(Path(f"in/s{i}_{{channel}}.tif"), [Path(f"in/s{i}_{c}.tif") for c in "ab"], {}) for i in (1, 2)]
+    (tmp_path / "p.csv").write_text("path,y,x\ns1_a.tif,0,1\ns1_b.tif,0,1\ns2_{channel}.tif,4,5\n")
+    places, problems = layout.positions(tmp_path / "p.csv", tiles)
+    assert places == {tiles[0].path: (0, 1), tiles[1].path: (4, 5)} and not problems
+    (tmp_path / "p.csv").write_text("path,y,x\ns1_a.tif,0,1\ns1_b.tif,0,2\n")
+    _, problems = layout.positions(tmp_path / "p.csv", tiles)
+    assert len(problems) == 1 and "line 3: s1_b.tif is listed twice" in problems[0]
+
+
 def test_positions_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(TileError, match=r"gone\.txt: cannot be read \(No such file.*: correct positions"):
         layout.positions(tmp_path / "gone.txt", alone(*FILES))
