@@ -37,7 +37,8 @@ class Planes:
         self.plane = lru_cache(maxsize=CACHED)(self._plane)
 
     def _plane(self, tile: int) -> images.Plane:
-        return self.stacks.reference(self.paths[tile], self.flat)
+        pixels = self.stacks.reference(self.paths[tile])
+        return np.asarray(images.correct(pixels, self.flat[self.stacks.chosen]).mean(axis=0))
 
     def window(self, tile: int, y: int, x: int, height: int, width: int) -> images.Plane:
         """A part of a tile in units of its own standard deviation."""

@@ -9,6 +9,7 @@ import io
 import logging
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -25,6 +26,7 @@ from dlir.files import whole
 from dlir.fusion import Region, fuse
 from dlir.images import Image, Plane
 from dlir.settings import Report
+from dlir.stacks import Stacks
 
 log = logging.getLogger(__name__)
 SEAM = 300  # px, longest side of the crop around a seam
@@ -77,7 +79,7 @@ def report(
         _numbers(placed, pairs, errors),
         "<h2>Mosaic</h2><p>Outlines: the tiles, coloured by the root mean square residual of their pairs; grey where a "
         "tile has no pair and lies where the stage says. Numbers: the column tile of placement.csv.</p>",
-        _picture(_overview(mosaic, placed, flat.shape[1:], settings.overview), "Mosaic", "wide"),
+        _picture(_overview(mosaic, placed, Stacks(listed), settings.overview), "Mosaic", "wide"),
         "<h2>A seam before and after</h2>",
         _seam(listed, placed, accepted, flat),
         "<h2>Illumination</h2><p>The pattern that sits still on the camera, and was divided out of each tile.</p>",
@@ -153,15 +155,23 @@ def _table(pairs: pd.DataFrame, source: str) -> str:
     return f'<div class="table">{body}</div>{note}'
 
 
-def _overview(store: Path, placed: pd.DataFrame, shape: tuple[int, ...], longest: int) -> Figure:
+def at_reference(level: "Image | zarr.Array[Any]", axes: str, stacks: Stacks) -> Image:
+    """The pixels (channels, y, x) of a mosaic with the axes, such as tczyx, at the reference time and z."""
+    chosen: dict[str, Any] = {"t": stacks.time, "z": slice(None) if stacks.z is None else slice(stacks.z, stacks.z + 1)}
+    pixels = np.asarray(level[tuple(chosen.get(axis, slice(None)) for axis in axes)])
+    left = axes.replace("t", "")
+    pixels = pixels.max(axis=left.index("z")) if "z" in left else pixels
+    return pixels if "c" in left else pixels[None]
+
+
+def _overview(store: Path, placed: pd.DataFrame, stacks: Stacks, longest: int) -> Figure:
     """The mosaic with the outlines and the numbers of its tiles (y, x), at most `longest` px if the pyramid has that."""
-    described = ImageModel.from_zarr(zarr.open_group(store, mode="r")).ome_attributes.multiscales[0].datasets
-    levels = [zarr.open_array(store / dataset.path, mode="r") for dataset in described]
+    described = ImageModel.from_zarr(zarr.open_group(store, mode="r")).ome_attributes.multiscales[0]
+    levels = [zarr.open_array(store / dataset.path, mode="r") for dataset in described.datasets]
     index = next((i for i, level in enumerate(levels) if max(level.shape[-2:]) <= longest), len(levels) - 1)
-    pixels = np.asarray(levels[index][...])
-    pixels = pixels if pixels.ndim == 3 else pixels[None]
+    pixels = at_reference(levels[index], "".join(str(axis.name) for axis in described.axes), stacks)
     factor = 2**index
-    outlines = affine.apply(affine.from_table(placed), affine.corners(*shape)[[0, 1, 3, 2]])
+    outlines = affine.apply(affine.from_table(placed), affine.corners(*stacks.size)[[0, 1, 3, 2]])
     outlines = (outlines - (factor - 1) / 2) / factor
 
     height, width = pixels.shape[1:]
@@ -179,7 +189,7 @@ def _overview(store: Path, placed: pd.DataFrame, shape: tuple[int, ...], longest
     lines.set_array(np.ma.masked_invalid(residual))
     lines.set_clim(0, max(np.nanmax(residual, initial=0), 0.5))
     axes.add_collection(lines)
-    size = min(shape) / factor * scale * 72 * 0.16  # points
+    size = min(stacks.size) / factor * scale * 72 * 0.16  # points
     for outline, tile in zip(outlines, placed["tile"], strict=True):
         if size >= 4:
             y, x = outline.mean(0)

@@ -1,8 +1,8 @@
 """The tiles of a table as stacks, read plane by plane: whether a tile is one file or a file for each channel, z or time.
 
 Registration sees one plane of a tile, its reference: at one time and one z, or the maximum over z, of one channel, or the
-mean of all. What it finds holds for the whole stack. The camera's pattern is divided out first, channel by channel, which
-may be done once after the maximum:
+mean of all. What it finds holds for the whole stack. What sits still on the camera is the same at every z, and taken out once,
+after the maximum and before the mean:
 
     max_z(tile_z / pattern) = max_z(tile_z) / pattern
 """
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from dlir import images, naming
-from dlir.images import Image, ImageError, Plane
+from dlir.images import Image, ImageError
 
 
 class Stacks:
@@ -29,6 +29,7 @@ class Stacks:
         self.channel, self.z = (None if pd.isna(first[f"reference_{name}"]) else int(first[f"reference_{name}"])
                                 for name in ("channel", "z"))  # fmt: skip
         self.time = int(first["reference_time"])
+        self.chosen = slice(None) if self.channel is None else slice(self.channel, self.channel + 1)
 
     def read(self, path: str, time: int, z: int, channel: int | None = None) -> Image:
         """The plane (channels, y, x) of the tile with this path, all counted from 0; of one channel where that is given.
@@ -38,12 +39,10 @@ class Stacks:
         """
         return self._brightest(path, time, [z], channel)
 
-    def reference(self, path: str, flat: Plane) -> Plane:
-        """What registration sees (y, x) of a tile, freed of the pattern `flat` (channels, y, x); raises ImageError."""
+    def reference(self, path: str) -> Image:
+        """The reference of a tile, in the channels that are `chosen` (channels, y, x); raises ImageError as `read` does."""
         depths = range(self.depth) if self.z is None else [self.z]
-        pixels = self._brightest(path, self.time, depths, self.channel)
-        chosen = flat if self.channel is None else flat[self.channel][None]
-        return np.asarray(images.correct(pixels, chosen).mean(axis=0))
+        return self._brightest(path, self.time, depths, self.channel)
 
     def sample(self, path: str) -> Image:
         """The plane (channels, y, x) of a tile that shows the camera's pattern: at the reference, or else in the middle.

@@ -8,9 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from specimens import Specimen
 
-from dlir import images, tables
-from dlir.settings import Dataset
+from dlir import affine, images, tables
+from dlir.crops import Planes
+from dlir.illumination import illumination
+from dlir.pairs import pairs
+from dlir.place import place
+from dlir.register import register
+from dlir.settings import Dataset, Illumination, Pairs, Place, Register
 from dlir.stacks import Stacks
 from dlir.tiles import tiles
 
@@ -80,10 +86,15 @@ def test_each_plane_is_the_one_that_was_written(table: Callable[..., pd.DataFram
     ],
 )
 def test_reference(
-    table: Callable[..., pd.DataFrame], spread: tuple[str, ...], reference: dict[str, Any], expected: Callable[..., Any]
+    table: Callable[..., pd.DataFrame],
+    tmp_path: Path,
+    spread: tuple[str, ...],
+    reference: dict[str, Any],
+    expected: Callable[..., Any],
 ) -> None:
     found = table(*spread, **reference)
-    seen = Stacks(found).reference(found["path"][1], FLAT)
+    tifffile.imwrite(tmp_path / "flat.tif", FLAT, metadata={"axes": "CYX"}, photometric="minisblack")
+    seen = Planes(found, tmp_path / "flat.tif").plane(1)
     assert seen.dtype == np.float32 and seen.shape == SIZE
     np.testing.assert_allclose(seen, expected(pixels(2).astype(float)), rtol=1e-6)
 
@@ -115,10 +126,10 @@ def test_a_maximum_over_z_opens_a_file_once(table: Callable[..., pd.DataFrame], 
         return original(path)
 
     monkeypatch.setattr(images, "opened", counted)
-    Stacks(found).reference(found["path"][0], FLAT)
+    Stacks(found).reference(found["path"][0])
     assert opened == ["s1_DAPI.tif", "s1_GFP.tif"]
     opened.clear()
-    Stacks(found.assign(reference_channel=1)).reference(found["path"][0], FLAT)
+    Stacks(found.assign(reference_channel=1)).reference(found["path"][0])
     assert opened == ["s1_GFP.tif"]
 
 
@@ -131,3 +142,46 @@ def test_a_file_that_has_changed_is_named(table: Callable[..., pd.DataFrame], tm
     (tmp_path / "in" / "s1_010_GFP.tif").unlink()
     with pytest.raises(images.ImageError, match=r"s1_010_GFP\.tif: cannot be read \(No such file"):
         Stacks(found).read(found["path"][0], 1, 2)
+
+
+SIDE, STEP = 160, 128.0
+
+
+def write_grid(folder: Path) -> np.ndarray:
+    """2 x 2 tiles of two channels, a file each, and three z planes; the places (n, 2), px, of the tiles.
+
+    Only GFP shows the specimen, at a depth that differs from place to place; DAPI shows the same dirt in every tile.
+    """
+    specimen, rng = Specimen(1, waves=200, shortest=5.0), np.random.default_rng(3)
+    dirt = 300 * rng.random((SIDE, SIDE))
+    places = np.array([[row, col] for row in (0, 1) for col in (0, 1)]) * STEP + rng.uniform(-4, 4, (4, 2))
+    for tile, (y, x) in enumerate(places):
+        light = specimen.tile(affine.translation([y, x]), SIDE, SIDE)
+        surface = np.add.outer(np.zeros(SIDE), np.arange(SIDE) + x) // 40 % 3  # the z that is in focus
+        for channel in NAMED["channel"]:
+            show = [30 * light * (surface == z) if channel == "GFP" else dirt for z in range(3)]
+            stack = 1000 + np.array(show) + rng.normal(0, 3, (3, SIDE, SIDE))
+            path = folder / f"s_{tile // 2}_{tile % 2}_{channel}.tif"
+            tifffile.imwrite(path, stack.astype(np.uint16), imagej=True, metadata={"axes": "ZYX"})
+    return places
+
+
+def test_from_files_to_places(tmp_path: Path, dataset: Make) -> None:
+    places, files = write_grid(tmp_path), {name: tmp_path / f"{name}.csv" for name in ("tiles", "pairs", "affines", "placed")}
+    flat = tmp_path / "flat.tif"
+    found = {}
+    for channel in NAMED["channel"]:
+        settings = dataset(tmp_path / "s_{row}_{col}_{channel}.tif", overlap=0.2, reference_channel=channel)
+        tiles(files["tiles"], settings=settings)
+        illumination(files["tiles"], flat, settings=Illumination(correct=channel == "GFP"))  # which would find the dirt
+        pairs(files["tiles"], files["pairs"], settings=Pairs(search=0.5, min_overlap=8))
+        chosen = Register(method="phase", accept=0.5, seed=1)
+        register(files["tiles"], flat, files["pairs"], files["affines"], settings=chosen, device="cpu")
+        how = Place(model="translation", camera=None, stage_weight=1.0)
+        place(files["tiles"], files["affines"], files["placed"], settings=how)
+        placed = tables.read(files["placed"], tables.PLACEMENT)
+        apart = placed[["y0", "x0"]].to_numpy() - places
+        found[channel] = np.linalg.norm(apart - np.median(apart, axis=0), axis=1).max()
+    assert placed["path"].tolist() == [str(tmp_path / f"s_{i // 2}_{i % 2}_{{channel}}.tif") for i in range(4)]
+    assert (placed["pairs"] == 2).all()
+    assert found["GFP"] < 0.2 and found["DAPI"] > 2
