@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dlir import affine, tables
+from dlir import affine, naming, tables
 from dlir.affine import Array
 
 log = logging.getLogger(__name__)
@@ -29,13 +29,13 @@ class AccuracyError(ValueError):
 def accuracy(tiles: Path, placement: Path, truth: Path, output: Path) -> None:
     """Write the error of each tile, px, to the table `output`, and log the summary beside that of the stage itself.
 
-    Tiles are matched by file name; `truth` may hold more of them.
+    Tiles are matched by file name, any of a tile with several; `truth` may hold more of them.
 
     Raises:
-        AccuracyError: when `truth` lacks a tile, or two of its rows have the same file name.
+        AccuracyError: when `truth` lacks a tile, two of its rows have the same file name, or give one tile two places.
     """
     listed, placed = tables.read(tiles, tables.TILES), tables.read(placement, tables.PLACEMENT)
-    true = _matched(tables.read(truth, tables.TRUTH), placed, truth)
+    true = _matched(tables.read(truth, tables.TRUTH), listed.set_index("tile").loc[placed["tile"]], truth)
     corners = affine.corners(listed["height"].iloc[0], listed["width"].iloc[0])
     errors = corner_errors(affine.from_table(placed), true, corners)
     stage = listed.set_index("tile").loc[placed["tile"], ["y", "x"]].to_numpy()
@@ -61,17 +61,21 @@ def summary(errors: NDArray[np.float64]) -> str:
     )
 
 
-def _matched(truth: pd.DataFrame, placed: pd.DataFrame, path: Path) -> Array:
-    """The true affines (n, 2, 3) of the placed tiles."""
+def _matched(truth: pd.DataFrame, listed: pd.DataFrame, path: Path) -> Array:
+    """The true affines (n, 2, 3) of the tiles (tables.TILES)."""
     names = truth["path"].map(lambda p: Path(p).name)
     if names.duplicated().any():
         raise AccuracyError(f"{path}: two rows are called {names[names.duplicated()].iloc[0]}: rename one of the files")
-    by_name = truth.set_index(names)
-    wanted = placed["path"].map(lambda p: Path(p).name)
-    missing = wanted[~wanted.isin(by_name.index)]
-    if len(missing):
-        raise AccuracyError(f"{path}: has no row for {missing.iloc[0]}: add its true place, or leave the tile out")
-    return affine.from_table(by_name.loc[wanted])
+    row, given = {name: index for index, name in enumerate(names)}, affine.from_table(truth)
+    found = []
+    for tile in listed.to_dict("records"):
+        own, name = [row[name] for name in naming.names_of(tile) if name in row], Path(tile["path"]).name
+        if not own:
+            raise AccuracyError(f"{path}: has no row for {name}: add its true place, or leave the tile out")
+        if (given[own] != given[own[0]]).any():
+            raise AccuracyError(f"{path}: gives the files of {name} several places: leave one row for it")
+        found.append(own[0])
+    return given[found]
 
 
 def _common_affine(found: Array, right: Array) -> Array:

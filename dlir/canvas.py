@@ -10,9 +10,10 @@ import numpy as np
 from dlir import affine, images, tables
 from dlir.affine import Array
 from dlir.fusion import Placed
-from dlir.images import Image
+from dlir.images import Image, Plane
 from dlir.pyramid import Node, Pyramid, to_dtype
 from dlir.settings import Mosaic
+from dlir.stacks import Stacks
 
 log = logging.getLogger(__name__)
 CACHE = 2**27  # bytes of tiles kept in memory, since the next blocks touch them too
@@ -21,41 +22,50 @@ CACHE = 2**27  # bytes of tiles kept in memory, since the next blocks touch them
 class Canvas(NamedTuple):
     """All that the pixels of a mosaic follow from."""
 
-    placed: Placed
+    stacks: Stacks
+    paths: list[str]
+    affines: Array  # (n, 2, 3) from px of the tiles to px of the mosaic
+    flat: Plane  # (channels, y, x)
     shape: tuple[int, int, int, int, int]  # t, c, z, y, x
     dtype: str
     pixel_size: float  # micrometres, NaN where unknown
+    settings: Mosaic
 
     def paint(self, pyramid: Pyramid, roots: list[Node], threads: int) -> None:
         """Write these blocks of the pyramid, and all under them; raises ImageError where a tile cannot be read."""
         for time in range(self.shape[0]):
             for z in range(self.shape[2]):
-                pyramid.build(roots, 0, partial(self._pixels, pyramid, time, z), time, z, threads)
+                pyramid.build(roots, 0, partial(self._pixels, pyramid, self._placed(time, z)), time, z, threads)
 
     def join(self, pyramid: Pyramid, parts: int, threads: int) -> None:
         """Write the levels above those that so many parts have written."""
-        floor = pyramid.split(parts)
         for time in range(self.shape[0]):
             for z in range(self.shape[2]):
-                pyramid.build(pyramid.part(0, 1), floor, partial(pyramid.read, time, z), time, z, threads)
+                written = partial(pyramid.read, time, z)
+                pyramid.build(pyramid.part(0, 1), pyramid.split(parts), written, time, z, threads)
 
-    def _pixels(self, pyramid: Pyramid, time: int, z: int, node: Node) -> Image:
-        values, _ = self.placed.fuse(pyramid.region(node))
+    def _placed(self, time: int, z: int) -> Placed:
+        """The tiles at a time and a z."""
+        kept = max(1, CACHE // (self.flat.size * np.dtype(self.dtype).itemsize))
+        read = lru_cache(kept)(partial(self.stacks.read, time=time, z=z))
+        return Placed(self.paths, self.affines, self.flat, read, self.settings.interpolation, self.settings.blend)
+
+    def _pixels(self, pyramid: Pyramid, placed: Placed, node: Node) -> Image:
+        values, _ = placed.fuse(pyramid.region(node))
         return to_dtype(values, self.dtype)
 
 
 def canvas(tiles: Path, illumination: Path, placement: Path, settings: Mosaic) -> Canvas:
     """The mosaic of the tiles (tables.TILES) at their places (tables.PLACEMENT)."""
-    first = tables.read(tiles, tables.TILES).to_dict("records")[0]
-    placed = tables.read(placement, tables.PLACEMENT)
-    affines = affine.from_table(placed)
-    shape = (1, first["channels"], 1, *_size(affines, first["height"], first["width"]))
-    log.info("mosaic of %d tiles: %d x %d px, %d channels of %s", len(placed), *shape[3:], shape[1], first["dtype"])
+    table, placed = tables.read(tiles, tables.TILES), tables.read(placement, tables.PLACEMENT)
+    stacks, affines, first = Stacks(table), affine.from_table(placed), table.to_dict("records")[0]
+    times, channels, depth, dtype = stacks.times, stacks.channels, stacks.depth, str(first["dtype"])
+    height, width = _size(affines, *stacks.size)
+    log.info("mosaic of %d tiles: %d x %d px, %d channels of %s, %d z planes, %d time points",
+             len(placed), height, width, channels, dtype, depth, times)  # fmt: skip
     flat = images.read(illumination).astype(np.float32)
-    size = flat.size * np.dtype(first["dtype"]).itemsize
-    read = lru_cache(max(1, CACHE // size))(images.read)
-    tiles_placed = Placed(list(placed["path"]), affines, flat, read, settings.interpolation, settings.blend)
-    return Canvas(tiles_placed, shape, first["dtype"], first["pixel_size"])
+    shape = (times, channels, depth, height, width)
+    return Canvas(stacks, list(placed["path"]), affines, flat, shape, dtype, float(first["pixel_size"]), settings)
 
 
 def _size(affines: Array, height: int, width: int) -> tuple[int, int]:

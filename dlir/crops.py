@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dlir import images
+from dlir.stacks import Stacks
 
 CACHED = 256  # tiles kept in memory: more than two rows of most grids
 
@@ -27,15 +28,17 @@ class Batch(NamedTuple):
 
 
 class Planes:
-    """The tiles of a dataset as registration sees them: one plane each, (y, x) float32, corrected."""
+    """The tiles of a dataset as registration sees them: the reference of each, (y, x) float32, corrected."""
 
     def __init__(self, tiles: pd.DataFrame, illumination: Path) -> None:
         self.paths = dict(zip(tiles["tile"], tiles["path"], strict=True))
+        self.stacks = Stacks(tiles)
         self.flat = images.read(illumination).astype(np.float32)
         self.plane = lru_cache(maxsize=CACHED)(self._plane)
 
     def _plane(self, tile: int) -> images.Plane:
-        return np.asarray(images.correct(images.read(self.paths[tile]), self.flat).mean(axis=0))
+        pixels = self.stacks.reference(self.paths[tile])
+        return np.asarray(images.correct(pixels, self.flat[self.stacks.chosen]).mean(axis=0))
 
     def window(self, tile: int, y: int, x: int, height: int, width: int) -> images.Plane:
         """A part of a tile in units of its own standard deviation."""

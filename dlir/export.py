@@ -4,20 +4,23 @@ from pathlib import Path
 
 import numpy as np
 
-from dlir import affine, tables
+from dlir import affine, naming, tables
 
 
 def export(tiles: Path, placement: Path, output: Path, *, fiji: Path) -> None:
     """Write where the tiles lie as a CSV to `output`, and to `fiji` as its TileConfiguration.registered.txt.
 
-    Fiji's file has the places of the tiles' first pixels, (x, y) px, without turn or scale. The CSV has, for each tile, the
-    place of its middle in micrometres where the pixel size is known, else in px, in the frame of the stage.
+    Fiji's file has the places of the tiles' first pixels, (x, y) px, without turn or scale; a tile of several files is named
+    by the first of them. The CSV has, for each tile, the place of its middle in micrometres where the pixel size is known, else
+    in px, in the frame of the stage.
     """
     listed, placed = tables.read(tiles, tables.TILES), tables.read(placement, tables.PLACEMENT)
     affines, size = affine.from_table(placed), listed[["height", "width"]].to_numpy(float)
     middle = affine.apply(affines, ((size - 1) / 2)[:, None])[:, 0]
     first = middle - (size - 1) / 2
-    lines = [f"{Path(path).name}; ; ({x:.4f}, {y:.4f})" for path, (y, x) in zip(placed["path"], first, strict=True)]
+    values = naming.values_of(listed.iloc[0].to_dict())
+    names = [Path(naming.files(path, values)[0]).name for path in placed["path"]]
+    lines = [f"{name}; ; ({x:.4f}, {y:.4f})" for name, (y, x) in zip(names, first, strict=True)]
     heading = "# Define the number of dimensions we are working on\ndim = 2\n\n# Define the image coordinates\n"
     fiji.write_text(heading + "\n".join(lines) + "\n")
     unit = listed["pixel_size"].to_numpy(float)

@@ -23,6 +23,7 @@ from dlir import images, tables
 from dlir.files import whole
 from dlir.progress import progress
 from dlir.settings import Illumination
+from dlir.stacks import Stacks
 
 log = logging.getLogger(__name__)
 TILES = 128  # at most; evenly chosen
@@ -38,7 +39,8 @@ def illumination(tiles: Path, output: Path, *, settings: Illumination) -> None:
     shape = (int(first["channels"]), int(first["height"]), int(first["width"]))
     if settings.correct and len(table) >= FEWEST:
         step = -(-len(table) // TILES)
-        flat = pattern([images.read(path) for path in progress(list(table["path"][::step]), "reading tiles")])
+        stacks = Stacks(table)
+        flat = pattern([stacks.sample(path) for path in progress(list(table["path"][::step]), "reading tiles")])
         deviation = 100 * float(flat.std())
         log.info("the camera's pattern is %.1f %% deep (root mean square), %.2f to %.2f", deviation, flat.min(), flat.max())
     else:

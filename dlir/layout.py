@@ -1,22 +1,19 @@
 """Where the tiles lie: from their file names, or from a table of positions, to places in the grid.
 
-In `images`, `{row}` and `{col}`, or `{index}`, stand for a number and `*` for anything within one name; all else is meant
-as it is written. Numbers count from the smallest that is found, and gaps are missing tiles. This module imports nothing
-heavy: the Snakefile asks it for the files while it builds the graph.
+What `images` means is said in `naming.py`. Numbers count from the smallest that is found, and gaps are missing tiles. This
+module imports nothing heavy: the Snakefile asks it for the files while it builds the graph.
 """
 
 import csv
-import glob
 import math
 import re
 from collections import defaultdict
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from dlir.naming import WILD, Tile, as_glob, as_regex, shown
 from dlir.settings import Dataset
 
-WILD = re.compile(r"(\{row\}|\{col\}|\{index\}|\*+)")
 FIJI = re.compile(r"(?P<path>[^;]+);[^;]*;\s*\(\s*(?P<x>[^,\s]+)\s*,\s*(?P<y>[^,\s]+)\s*\)")
-SHOWN = 3  # file names in a message
 Place = tuple[float, float]
 
 
@@ -33,8 +30,8 @@ def find(settings: Dataset) -> list[Path]:
     pattern = PurePosixPath(settings.images)
     literal = next((i for i, part in enumerate(pattern.parts) if WILD.search(part)), len(pattern.parts) - 1)
     folder = Path(*pattern.parts[:literal])
-    rough = "/".join(_glob(part) for part in pattern.parts[literal:])
-    exact = _regex(settings.images)
+    rough = "/".join(as_glob(part) for part in pattern.parts[literal:])
+    exact = as_regex(settings.images)
     hidden = pattern.name.startswith(".")  # else files such as ._tile.tif, which macOS leaves, would be tiles
     candidates = (path for path in folder.glob(rough) if hidden or not path.name.startswith("."))
     paths = sorted(path for path in candidates if exact.fullmatch(path.as_posix()))
@@ -43,18 +40,16 @@ def find(settings: Dataset) -> list[Path]:
     return paths
 
 
-def grid(paths: list[Path], settings: Dataset) -> tuple[dict[Path, tuple[int, int]], list[str]]:
-    """The (row, col) of each file from the numbers in its name, (0, 0) at the top left, and what is wrong with them."""
-    exact = _regex(settings.images)
-    matches = [match for path in paths if (match := exact.fullmatch(path.as_posix()))]
-    numbers = [{key: int(number) for key, number in match.groupdict().items()} for match in matches]
+def grid(tiles: list[Tile], settings: Dataset) -> tuple[dict[Path, tuple[int, int]], list[str]]:
+    """The (row, col) of each tile from the numbers in its name, (0, 0) at the top left, and what is wrong with them."""
+    numbers = [tile.places for tile in tiles]
     first = {key: min(number[key] for number in numbers) for key in numbers[0]}
     counts = [{key: number[key] - first[key] for key in first} for number in numbers]
     steps = [_unroll(c["index"], settings) if "index" in c else (c["row"], c["col"]) for c in counts]
     rows = settings.rows or max(row for row, _ in steps) + 1
     columns = settings.columns or max(col for _, col in steps) + 1
     places, problems = {}, []
-    for path, (row, col) in zip(paths, steps, strict=True):
+    for (path, *_), (row, col) in zip(tiles, steps, strict=True):
         if row >= rows or col >= columns:
             size = f"{rows} rows x {columns} columns"
             problems.append(f"{path}: lies outside the grid of {size}: correct rows and columns, or images")
@@ -67,12 +62,12 @@ def grid(paths: list[Path], settings: Dataset) -> tuple[dict[Path, tuple[int, in
     for (row, col), same in shared.items():
         if len(same) > 1:
             what = f"lie at one place, row {row}, column {col} counted from 0"
-            problems.append(f"{names(same)} {what}: narrow images, or move the extra file away")
+            problems.append(f"{shown(same)} {what}: narrow images, or move the extra file away")
     return places, problems
 
 
-def positions(table: Path, paths: list[Path]) -> tuple[dict[Path, Place], list[str]]:
-    """The (y, x) in px of each file that `table` lists, and what is wrong with it; files are matched by their names.
+def positions(table: Path, tiles: list[Tile]) -> tuple[dict[Path, Place], list[str]]:
+    """The (y, x) in px of each tile that `table` lists, and what is wrong with it; a tile is meant by any of its files' names.
 
     Args:
         table: a Fiji TileConfiguration.txt, or a CSV file (.csv) with the columns path, y and x.
@@ -84,45 +79,28 @@ def positions(table: Path, paths: list[Path]) -> tuple[dict[Path, Place], list[s
         lines = table.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     except OSError as error:
         raise TileError(f"{table}: cannot be read ({error.strerror}): correct positions") from None
-    listed, problems = _csv(table, lines) if table.suffix.lower() == ".csv" else _fiji(table, lines)
-    files = defaultdict(list)
-    for path in paths:
-        files[path.name].append(path)
+    rows, problems = _csv(table, lines) if table.suffix.lower() == ".csv" else _fiji(table, lines)
+    named = defaultdict(set)
+    for tile in tiles:
+        for path in (tile.path, *tile.files):
+            named[path.name].add(tile.path)
     places: dict[Path, Place] = {}
-    for line, name, place in listed:
-        found = files[PureWindowsPath(name).name]  # takes both kinds of slashes
+    seen = set()
+    for line, name, place in rows:
+        own = PureWindowsPath(name).name  # takes both kinds of slashes
+        found = sorted(named[own])
         if not found:
             problems.append(f"{table}, line {line}: {name} is not among the files of images: add it, or drop the line")
         elif len(found) > 1:
-            problems.append(f"{names(found)} have one name, by which {table} is matched: narrow images")
-        elif found[0] in places:
+            problems.append(f"{shown(found)} have one name, by which {table} is matched: narrow images")
+        elif name in seen or places.get(found[0], place) != place:  # other files of a tile may repeat its place
             problems.append(f"{table}, line {line}: {name} is listed twice: drop one of the lines")
         else:
             places[found[0]] = place
-    if not listed and not problems:
+        seen.add(name)
+    if not rows and not problems:
         problems.append(f"{table}: lists no tile: correct positions")
     return places, problems
-
-
-def _glob(part: str) -> str:
-    """The shell pattern of one part of the path; wider than its regular expression."""
-    return re.sub(r"\*+", "*", "".join("*" if WILD.fullmatch(piece) else glob.escape(piece) for piece in WILD.split(part)))
-
-
-def _regex(images: str) -> re.Pattern[str]:
-    """What a whole path must match, with a group for each number."""
-    known: set[str] = set()
-    parts = []
-    for piece in WILD.split(PurePosixPath(images).as_posix()):
-        name = piece.strip("{}")
-        if piece.startswith("*"):
-            parts.append("[^/]*?")  # as little as can be, so that a number after it keeps all its digits
-        elif not WILD.fullmatch(piece):
-            parts.append(re.escape(piece))
-        else:
-            parts.append(f"(?P={name})" if name in known else f"(?P<{name}>[0-9]+)")
-            known.add(name)
-    return re.compile("".join(parts))
 
 
 def _unroll(count: int, settings: Dataset) -> tuple[int, int]:
@@ -139,14 +117,8 @@ def _nothing_found(images: str, folder: Path) -> str:
     if not folder.is_dir():
         return f"no tile found: images is {images}, and there is no folder {folder}: correct images"
     there = sorted(path.name for path in folder.iterdir())
-    what = f"it holds {names(there)}" if there else "it is empty"
+    what = f"it holds {shown(there)}" if there else "it is empty"
     return f"no tile found: images is {images}, and nothing in {folder} matches; {what}: correct images"
-
-
-def names(items: list[Path] | list[str]) -> str:
-    """The first few of the names, and how many more there are."""
-    more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
-    return ", ".join(map(str, items[:SHOWN])) + more
 
 
 Listed = tuple[list[tuple[int, str, Place]], list[str]]  # line, name and place of each tile, and problems

@@ -7,6 +7,7 @@ store without being copied, and only the levels above are left to be written.
 import logging
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,7 @@ def mosaic(
             image.join(pyramid, len(bands), threads)
         else:
             image.paint(pyramid, pyramid.part(0, 1), threads)
-        describe(partial, pyramid, output.name.split(".")[0], image.pixel_size)
+        describe(partial, pyramid, output.name.split(".")[0], image.pixel_size, image.stacks.channel_names)
 
 
 def _adopt(band: Path, store: Path) -> None:
@@ -69,8 +70,12 @@ def _adopt(band: Path, store: Path) -> None:
             shutil.copyfile(shard, target)
 
 
-def describe(folder: Path, pyramid: Pyramid, name: str, pixel_size: float) -> None:
-    """Write the metadata of the pyramid and check the whole store against the OME-Zarr 0.5 model."""
+def describe(folder: Path, pyramid: Pyramid, name: str, pixel_size: float, channels: Sequence[str] = ()) -> None:
+    """Write the metadata of the pyramid and check the whole store against the OME-Zarr 0.5 model.
+
+    Args:
+        channels: their names, where they have any.
+    """
     known = not np.isnan(pixel_size)
     axes = [Axis(name=n, type=TYPES[n], unit="micrometer" if known and n in "yx" else None) for n in pyramid.axes]
     datasets = []
@@ -82,16 +87,22 @@ def describe(folder: Path, pyramid: Pyramid, name: str, pixel_size: float) -> No
         datasets.append(Dataset.build(path=str(index), scale=scale.tolist(), translation=shift.tolist()))
     multiscale = Multiscale(axes=axes, datasets=tuple(datasets), name=name, type="mean")
     attributes = ImageAttrs.model_validate(
-        {"version": "0.5", "multiscales": [multiscale], "omero": _display(np.asarray(pyramid.arrays[-1][...]), pyramid)}
+        {
+            "version": "0.5",
+            "multiscales": [multiscale],
+            "omero": _display(np.asarray(pyramid.arrays[-1][...]), pyramid.channels, channels),
+        }
     )
     group = zarr.open_group(folder, mode="r+")
     group.attrs["ome"] = attributes.model_dump(mode="json", exclude_none=True)
     ImageModel.from_zarr(group)
 
 
-def _display(pixels: Image, pyramid: Pyramid) -> Omero:
-    """Colours and grey range for viewers: three channels are red, green and blue; 8 bit keep their whole range."""
+def _display(pixels: Image, count: int, names: Sequence[str]) -> Omero:
+    """Names, colours and grey range for viewers: three channels are red, green and blue; 8 bit keep their whole range."""
     low, high = (0.0, 255.0) if pixels.dtype == np.uint8 else (float(pixels.min()), float(pixels.max()))
     window = Window(min=low, max=high, start=low, end=high)
-    colours = ["FFFFFF"] if pyramid.channels == 1 else [COLOURS[i % len(COLOURS)] for i in range(pyramid.channels)]
-    return Omero(channels=[Channel(color=colour, window=window) for colour in colours])
+    colours = ["FFFFFF"] if count == 1 else [COLOURS[i % len(COLOURS)] for i in range(count)]
+    labels = [{"label": name} for name in names] or [{}] * count
+    told = ({"color": colour, "window": window, **label} for colour, label in zip(colours, labels, strict=True))
+    return Omero(channels=[Channel.model_validate(channel) for channel in told])

@@ -1,6 +1,6 @@
 """What the user knows better than what was measured: pairs to ignore, pairs and tiles with a given offset.
 
-The table has the columns fixed, moving, y and x; tiles are named by their file. In each row
+The table has the columns fixed, moving, y and x; tiles are named by their file, or any of their files. In each row
 
     fixed and moving, y and x empty     the pair is ignored
     fixed and moving, y and x           the moving tile lies y, x px from the fixed one
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dlir import affine, tables
+from dlir import affine, naming, tables
 from dlir.stage import Stage
 from dlir.tables import LINEAR_COVARIANCE
 
@@ -76,7 +76,7 @@ def read_overrides(path: Path, tiles: pd.DataFrame) -> Overrides:
         TableError: naming the file, the row and what is wrong with it.
     """
     rows = tables.read(path, tables.OVERRIDES)
-    number = {Path(p).name: tile for p, tile in zip(tiles["path"], tiles["tile"], strict=True)}
+    number = {name: row["tile"] for row in tiles.to_dict("records") for name in naming.names_of(row)}
     for index, row in rows.iterrows():
         where = f"{path}: row {index}"  # type: str
         for end in ("fixed", "moving"):

@@ -9,6 +9,7 @@ import io
 import logging
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -25,6 +26,7 @@ from dlir.files import whole
 from dlir.fusion import Placed, Region
 from dlir.images import Image, Plane
 from dlir.settings import Report
+from dlir.stacks import Stacks
 
 log = logging.getLogger(__name__)
 SEAM = 300  # px, longest side of the crop around a seam
@@ -68,7 +70,7 @@ def report(
     listed, placed = tables.read(tiles, tables.TILES), tables.read(placement, tables.PLACEMENT)
     pairs = tables.read(affines, tables.AFFINES)
     pairs["residual"] = residuals(pairs, placed)
-    flat = images.read(illumination).astype(np.float32)
+    flat, stacks = images.read(illumination).astype(np.float32), Stacks(listed)
     errors = None if accuracy is None else tables.read(accuracy, tables.ACCURACY)["error"]
     accepted = pairs[pairs["accepted"]].sort_values("residual", ascending=False)
     rejected = pairs[~pairs["accepted"]].sort_values("residual", ascending=False)
@@ -77,9 +79,9 @@ def report(
         _numbers(placed, pairs, errors),
         "<h2>Mosaic</h2><p>Outlines: the tiles, coloured by the root mean square residual of their pairs; grey where a "
         "tile has no pair and lies where the stage says. Numbers: the column tile of placement.csv.</p>",
-        _picture(_overview(mosaic, placed, flat.shape[1:], settings.overview), "Mosaic", "wide"),
+        _picture(_overview(mosaic, placed, stacks, settings.overview), "Mosaic", "wide"),
         "<h2>A seam before and after</h2>",
-        _seam(listed, placed, accepted, flat),
+        _seam(listed, placed, accepted, flat, stacks),
         "<h2>Illumination</h2><p>The pattern that sits still on the camera, and was divided out of each tile.</p>",
         _picture(_pattern(flat), "Illumination pattern"),
         f"<h2>Self-check</h2>{_selfcheck(tables.read(selfcheck, tables.SELFCHECK))}",
@@ -153,15 +155,23 @@ def _table(pairs: pd.DataFrame, source: str) -> str:
     return f'<div class="table">{body}</div>{note}'
 
 
-def _overview(store: Path, placed: pd.DataFrame, shape: tuple[int, ...], longest: int) -> Figure:
+def at_reference(level: "Image | zarr.Array[Any]", axes: str, stacks: Stacks) -> Image:
+    """The pixels (channels, y, x) of a mosaic with the axes, such as tczyx, at the reference time and z."""
+    chosen: dict[str, Any] = {"t": stacks.time, "z": slice(None) if stacks.z is None else slice(stacks.z, stacks.z + 1)}
+    pixels = np.asarray(level[tuple(chosen.get(axis, slice(None)) for axis in axes)])
+    left = axes.replace("t", "")
+    pixels = pixels.max(axis=left.index("z")) if "z" in left else pixels
+    return pixels if "c" in left else pixels[None]
+
+
+def _overview(store: Path, placed: pd.DataFrame, stacks: Stacks, longest: int) -> Figure:
     """The mosaic with the outlines and the numbers of its tiles (y, x), at most `longest` px if the pyramid has that."""
-    described = ImageModel.from_zarr(zarr.open_group(store, mode="r")).ome_attributes.multiscales[0].datasets
-    levels = [zarr.open_array(store / dataset.path, mode="r") for dataset in described]
+    described = ImageModel.from_zarr(zarr.open_group(store, mode="r")).ome_attributes.multiscales[0]
+    levels = [zarr.open_array(store / dataset.path, mode="r") for dataset in described.datasets]
     index = next((i for i, level in enumerate(levels) if max(level.shape[-2:]) <= longest), len(levels) - 1)
-    pixels = np.asarray(levels[index][...])
-    pixels = pixels if pixels.ndim == 3 else pixels[None]
+    pixels = at_reference(levels[index], "".join(str(axis.name) for axis in described.axes), stacks)
     factor = 2**index
-    outlines = affine.apply(affine.from_table(placed), affine.corners(*shape)[[0, 1, 3, 2]])
+    outlines = affine.apply(affine.from_table(placed), affine.corners(*stacks.size)[[0, 1, 3, 2]])
     outlines = (outlines - (factor - 1) / 2) / factor
 
     height, width = pixels.shape[1:]
@@ -179,7 +189,7 @@ def _overview(store: Path, placed: pd.DataFrame, shape: tuple[int, ...], longest
     lines.set_array(np.ma.masked_invalid(residual))
     lines.set_clim(0, max(np.nanmax(residual, initial=0), 0.5))
     axes.add_collection(lines)
-    size = min(shape) / factor * scale * 72 * 0.16  # points
+    size = min(stacks.size) / factor * scale * 72 * 0.16  # points
     for outline, tile in zip(outlines, placed["tile"], strict=True):
         if size >= 4:
             y, x = outline.mean(0)
@@ -190,7 +200,7 @@ def _overview(store: Path, placed: pd.DataFrame, shape: tuple[int, ...], longest
     return figure
 
 
-def _seam(listed: pd.DataFrame, placed: pd.DataFrame, accepted: pd.DataFrame, flat: Plane) -> str:
+def _seam(listed: pd.DataFrame, placed: pd.DataFrame, accepted: pd.DataFrame, flat: Plane, stacks: Stacks) -> str:
     """The pair that the stage placed worst, among those quarter whose match is the surest, before and after."""
     if accepted.empty:
         return "<p>No pair was accepted, so there is none to show.</p>"
@@ -209,12 +219,11 @@ def _seam(listed: pd.DataFrame, placed: pd.DataFrame, accepted: pd.DataFrame, fl
     side = min(SEAM, *flat.shape[1:])
     top, left = np.rint(affine.apply(after, centres[worst][None])[0] - side / 2).astype(int)
     region = Region(int(top), int(left), side, side)
-    both = [
-        Placed(list(rows["path"]), np.stack([affine.translation([0, 0]), second]), flat, images.read, 1, "linear").fuse(region)[
-            0
-        ]
-        for second in (before, after)
-    ]
+    both = []
+    for second in (before, after):
+        affines = np.stack([affine.translation([0, 0]), second])
+        seen = Placed(list(rows["path"]), affines, flat[stacks.chosen], stacks.reference, 1, "linear")
+        both.append(seen.fuse(region)[0])
     figure = Figure(figsize=(9, 4.8))
     for panel, pixels, title in zip(figure.subplots(1, 2), both, ("where the stage says", "registered"), strict=True):
         panel.imshow(display(pixels, _limits(both[1])), cmap="gray", vmin=0, vmax=1, interpolation="nearest")

@@ -36,7 +36,7 @@ class Section(BaseModel):
 
 
 class Layout(Section):
-    """What the stage says of the places of the tiles; each dataset may override any key."""
+    """What the stage says of the places of the tiles, and what of them is registered; each dataset may override any key."""
 
     overlap: Fraction | tuple[Fraction, Fraction]
     rows: Annotated[int, Field(ge=1)] | None
@@ -45,14 +45,18 @@ class Layout(Section):
     order: Literal["rows", "columns"]
     snake: bool
     pixel_size: Annotated[float, Field(gt=0)] | None
+    reference_channel: Annotated[int, Field(ge=0)] | str | None
+    reference_z: Annotated[int, Field(ge=0)] | Literal["max"]
+    reference_time: Annotated[int, Field(ge=0)]
 
 
 class Dataset(Layout):
     """Where the tiles of one dataset lie.
 
-    `images` is a path in which `{row}` and `{col}`, or `{index}`, stand for the numbers in the file names, and `*` for
-    anything. `positions` is a table with the nominal places, `truth` a placement table to measure the result against,
-    `overrides` a table of what the user knows better than was measured (`overrides.py`).
+    `images` is a path in which `{row}` and `{col}`, or `{index}`, stand for the numbers in the file names, `{channel}`, `{z}`
+    and `{time}` for what tells the files of one tile apart, and `*` for anything. `positions` is a table with the nominal
+    places, `truth` a placement table to measure the result against, `overrides` a table of what the user knows better than was
+    measured (`overrides.py`).
     """
 
     images: str
@@ -68,6 +72,8 @@ class Dataset(Layout):
             raise ValueError("images needs {row} and {col}, or {index}, in the path; or give positions, a table")
         if self.positions is None and found == {"index"} and line is None:
             raise ValueError("a path with {index} needs columns (with order: rows) or rows (with order: columns)")
+        if "}{" in self.images:
+            raise ValueError("images has two placeholders side by side, and nothing says where the first ends: part them")
         return self
 
 

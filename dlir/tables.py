@@ -17,15 +17,21 @@ SOMETIMES = Column("float64", nullable=True)  # px; empty where there is none
 LINEAR = ("yy", "yx", "xy", "xx")  # entries of an affine
 PIXELS = Column("float64")
 COUNT = Column("int64")
+NUMBER = Column("Int64", nullable=True)  # empty where there is none
 TEXT = Column("str", nullable=True)
 FLAG = Column("bool")
 AFFINE = dict.fromkeys(COLUMNS, PIXELS)
 
-# One row a tile, in reading order. y, x: where the stage says that its pixel (0, 0) lies. From height to pixel_size
-# (micrometres, empty where unknown) all rows are the same; sha256 is of the pixels.
+# One row a tile, in reading order. path: its file; of a tile with several, with {time}, {z} and {channel} left in where their
+# names differ, which stand for the values in the columns of _names, parted by | and in order (naming.py). channel_names may
+# come from the files themselves, too, and is empty where nobody knows. y, x: where the stage says that its pixel (0, 0) lies.
+# times, depth, channels: how many there are, in files and names together. The reference is what registration sees, all
+# counted from 0: no channel for the mean of all, no z for the maximum over all. From times to pixel_size (micrometres, empty
+# where unknown) all rows are the same; sha256 is of the pixels.
 TILES = DataFrameSchema(
-    {"tile": ID, "path": Column("str"), "row": COUNT, "col": COUNT, "y": PIXELS, "x": PIXELS, "height": COUNT,
-     "width": COUNT, "channels": COUNT, "dtype": Column("str"),
+    {"tile": ID, "path": Column("str"), "row": COUNT, "col": COUNT, "y": PIXELS, "x": PIXELS, "times": COUNT, "depth": COUNT,
+     "channels": COUNT, "height": COUNT, "width": COUNT, "dtype": Column("str"), "time_names": TEXT, "z_names": TEXT,
+     "channel_names": TEXT, "reference_channel": NUMBER, "reference_z": NUMBER, "reference_time": COUNT,
      "pixel_size": Column("float64", nullable=True), "sha256": Column("str")},
     unique=["path"], strict=True, coerce=True,
 )  # fmt: skip
@@ -109,7 +115,10 @@ def check(table: pd.DataFrame, schema: DataFrameSchema, path: Path) -> pd.DataFr
 
 def read(path: Path, schema: DataFrameSchema) -> pd.DataFrame:
     """The table in the CSV file `path`, checked; raises TableError."""
-    return check(pd.read_csv(path, keep_default_na=True), schema, path)
+    texts = {
+        name: "str" for name, column in schema.columns.items() if str(column.dtype).startswith("str")
+    }  # "007" is no number
+    return check(pd.read_csv(path, keep_default_na=True, dtype=texts), schema, path)
 
 
 def write(table: pd.DataFrame, schema: DataFrameSchema, path: Path) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import tifffile
 from numpy.typing import NDArray
-from specimens import Specimen
+from specimens import PLAIN, Specimen
 
 from dlir import affine, tables
 from dlir.pairs import pairs
@@ -37,7 +37,8 @@ def dataset() -> Callable[..., Dataset]:
 
     def make(images: Path | str, **keys: Any) -> Dataset:
         layout = {"overlap": 0.1, "rows": None, "columns": None, "start": "top-left", "order": "rows", "snake": False}
-        return Dataset(images=str(images), **{**layout, "pixel_size": None, **keys})
+        reference = {"reference_channel": None, "reference_z": "max", "reference_time": 0}
+        return Dataset(images=str(images), **{**layout, **reference, "pixel_size": None, **keys})
 
     return make
 
@@ -90,7 +91,7 @@ def make_grid(folder: Path, rows: int, cols: int, noise: float, blank: tuple[int
         tifffile.imwrite(folder / f"{tile}.tif", pixels)
         listed.append({"tile": tile, "path": str(folder / f"{tile}.tif"), "row": tile // cols, "col": tile % cols,
                        "y": stage[0], "x": stage[1], "height": side, "width": side, "channels": 1, "dtype": "uint16",
-                       "pixel_size": None, "sha256": "0"})  # fmt: skip
+                       "pixel_size": None, "sha256": "0", **PLAIN})  # fmt: skip
     tables.write(pd.DataFrame(listed), tables.TILES, folder / "tiles.csv")
     pairs(folder / "tiles.csv", folder / "pairs.csv", settings=Pairs(search=0.5, min_overlap=8))
     flat = np.ones((1, side, side), np.float32)

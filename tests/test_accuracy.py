@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from specimens import PLAIN
 
 from dlir import affine, tables
 from dlir.accuracy import AccuracyError, accuracy, corner_errors
@@ -13,13 +14,17 @@ from dlir.accuracy import AccuracyError, accuracy, corner_errors
 PLACES = np.array([[90.0 * row, 90.0 * column] for row in range(5) for column in range(6)])
 SIDE = 100
 PATHS = [f"here/tile{i}.tif" for i in range(len(PLACES))]
+SPREAD = [f"here/tile{i}_{{channel}}.tif" for i in range(len(PLACES))]
 
 
-def measure(folder: Path, placed: np.ndarray, true: np.ndarray, names: list[str] | None = None) -> pd.Series:
+def measure(
+    folder: Path, placed: np.ndarray, true: np.ndarray, names: list[str] | None = None, values: str | None = None
+) -> pd.Series:
     """The errors that the stage writes for the affines `placed`, by tile."""
-    same = {"tile": range(len(PATHS)), "path": PATHS}
+    same = {"tile": range(len(PATHS)), "path": PATHS if values is None else SPREAD}
     listed = pd.DataFrame({**same, "y": PLACES[:, 0], "x": PLACES[:, 1], "row": 0, "col": range(len(PATHS))})
-    listed = listed.assign(height=SIDE, width=SIDE, channels=1, dtype="uint8", pixel_size=np.nan, sha256="-")
+    listed = listed.assign(height=SIDE, width=SIDE, channels=1, dtype="uint8", pixel_size=np.nan, sha256="-", **PLAIN)
+    listed = listed.assign(channel_names=values or "")
     tables.write(listed, tables.TILES, folder / "tiles.csv")
     placement = pd.DataFrame({**same, **affine.to_columns(placed), "pairs": 1, "residual": 0.1, "deviation": 0.1,
                               "loop": np.nan, "placed_by": "pairs"})  # fmt: skip
@@ -72,3 +77,14 @@ def test_two_truths_for_one_name_are_an_error(tmp_path: Path) -> None:
     names = [f"there/tile{i}.tif" for i in range(29)] + ["elsewhere/tile0.tif"]
     with pytest.raises(AccuracyError, match=r"two rows are called tile0\.tif"):
         measure(tmp_path, true, true, names)
+
+
+def test_a_tile_is_meant_by_any_of_its_files(tmp_path: Path) -> None:
+    true = affine.translation(PLACES)
+    names = [f"tile{i}_b.tif" for i in range(len(PLACES))]
+    assert measure(tmp_path, true, true, names, values="a|b").max() < 1e-6
+    both = np.concatenate([true, true[:1]])
+    assert measure(tmp_path, true, both, [*names, "tile0_a.tif"], values="a|b").max() < 1e-6
+    both[-1, 0, 2] += 1
+    with pytest.raises(AccuracyError, match=r"gives the files of tile0_\{channel\}\.tif several places"):
+        measure(tmp_path, true, both, [*names, "tile0_a.tif"], values="a|b")

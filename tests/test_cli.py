@@ -13,6 +13,7 @@ import pytest
 from dlir import __main__ as cli
 
 DATASET = {"overlap": 0.1, "rows": None, "columns": None, "start": "top-left", "order": "rows", "snake": False}
+REFERENCE = {"reference_channel": None, "reference_z": "max", "reference_time": 0}
 FILES = ["--tiles", "no.csv", "--output", "out.csv"]
 
 
@@ -22,7 +23,7 @@ def dlir(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def dataset(images: Path | str) -> str:
-    return json.dumps({**DATASET, "pixel_size": None, "images": str(images)})
+    return json.dumps({**DATASET, **REFERENCE, "pixel_size": None, "images": str(images)})
 
 
 def test_help_lists_every_stage() -> None:

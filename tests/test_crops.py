@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import tifffile
 import torch
+from specimens import PLAIN
 
 from dlir.crops import Planes, batches
 
@@ -21,7 +22,7 @@ def planes(tmp_path: Path) -> Planes:
         tifffile.imwrite(tmp_path / f"{name}.tif", (tile * FLAT[0]).astype(np.float32))
     tifffile.imwrite(tmp_path / "flat.tif", FLAT.astype(np.float32), metadata={"axes": "CYX"}, photometric="minisblack")
     table = pd.DataFrame({"tile": [3, 9], "path": [str(tmp_path / "a.tif"), str(tmp_path / "b.tif")]})
-    return Planes(table, tmp_path / "flat.tif")
+    return Planes(table.assign(height=32, width=40, channels=1, **PLAIN), tmp_path / "flat.tif")
 
 
 def row(pair: int, width: int, nominal: tuple[float, float]) -> dict[str, object]:

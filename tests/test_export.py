@@ -41,3 +41,14 @@ def test_a_known_pixel_size_gives_micrometres(tmp_path: Path) -> None:
     positions = pd.read_csv(tmp_path / "b.csv")
     assert (positions["unit"] == "micrometre").all()
     assert positions["x"].iloc[1] - positions["x"].iloc[0] == pytest.approx(100, abs=8)
+
+
+def test_fiji_gets_the_first_of_several_files(tmp_path: Path) -> None:
+    graph = make_graph(2, 2)
+    paths = [f"in/s{tile}_{{channel}}_z{{z}}.tif" for tile in graph.tiles["tile"]]
+    placed(graph._replace(tiles=graph.tiles.assign(path=paths, channel_names="a|b", z_names="00|01")), tmp_path)
+    export(tmp_path / "tiles.csv", tmp_path / "placement.csv", tmp_path / "p.csv", fiji=tmp_path / "fiji.txt")
+    assert re.findall(r"^(\S+); ; ", (tmp_path / "fiji.txt").read_text(), re.MULTILINE) == [
+        f"s{i}_a_z00.tif" for i in range(10, 14)
+    ]
+    assert pd.read_csv(tmp_path / "p.csv")["path"].tolist() == paths

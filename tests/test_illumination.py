@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import tifffile
 from scipy import ndimage
+from specimens import PLAIN
 
 from dlir import images, tables
 from dlir.illumination import illumination, pattern
@@ -75,7 +76,7 @@ def test_without_correction_or_tiles_enough_the_pattern_is_one(tmp_path: Path, c
         tifffile.imwrite(tmp_path / f"{index}.tif", tile[0])
         rows.append({"tile": index, "path": str(tmp_path / f"{index}.tif"), "row": 0, "col": index, "y": 0.0, "x": 0.0,
                      "height": SIZE, "width": SIZE, "channels": 1, "dtype": "uint16", "pixel_size": None,
-                     "sha256": "0"})  # fmt: skip
+                     "sha256": "0", **PLAIN})  # fmt: skip
     tables.write(pd.DataFrame(rows), tables.TILES, tmp_path / "tiles.csv")
     illumination(tmp_path / "tiles.csv", tmp_path / "flat.tif", settings=Illumination(correct=correct))
     assert (images.read(tmp_path / "flat.tif") == 1).all()

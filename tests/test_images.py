@@ -130,9 +130,17 @@ def test_unreadable(tmp_path: Path) -> None:
             images.read(tmp_path / name)
 
 
-def test_axes_that_a_tile_does_not_have(tmp_path: Path) -> None:
+@pytest.mark.parametrize("axes", ["PYX", "AZYX"])
+def test_axes_that_a_tile_does_not_have(tmp_path: Path, axes: str) -> None:
+    shape = (2, 3)[-len(axes) + 2 :] + PIXELS.shape
+    tifffile.imwrite(tmp_path / "stack.tif", np.broadcast_to(PIXELS, shape), metadata={"axes": axes}, photometric="minisblack")
+    with pytest.raises(images.ImageError, match=rf"stack\.tif: has axes {axes}.*: export it as OME-TIFF"):
+        images.read(tmp_path / "stack.tif")
+
+
+def test_a_stack_is_no_single_image(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "stack.tif", np.stack([PIXELS] * 3), imagej=True, metadata={"axes": "ZYX"})
-    with pytest.raises(images.ImageError, match=r"stack\.tif: has axes ZYX.*: export each plane"):
+    with pytest.raises(images.ImageError, match=r"stack\.tif: holds 1 time points and 3 z planes.*: export each plane"):
         images.read(tmp_path / "stack.tif")
 
 

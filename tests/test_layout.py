@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dlir import layout
+from dlir import layout, naming
 from dlir.layout import TileError
+from dlir.naming import Tile
 from dlir.settings import Dataset
 
 Make = Callable[..., Dataset]
@@ -21,10 +22,16 @@ def touch(folder: Path, *names: str) -> Path:
     return folder
 
 
+def grid(settings: Dataset) -> tuple[dict[Path, tuple[int, int]], list[str]]:
+    """The places of the tiles, and what is wrong with them."""
+    tiles, _, missing = naming.group(layout.find(settings), settings.images)
+    assert not missing
+    return layout.grid(tiles, settings)
+
+
 def order(settings: Dataset) -> list[list[int | None]]:
     """The numbers of the tiles as they lie, row by row; None where a tile is missing."""
-    paths = layout.find(settings)
-    places, problems = layout.grid(paths, settings)
+    places, problems = grid(settings)
     assert not problems
     rows, columns = (1 + max(place[axis] for place in places.values()) for axis in (0, 1))
     picture: list[list[int | None]] = [[None] * columns for _ in range(rows)]
@@ -79,14 +86,14 @@ def test_numbers_start_anywhere_and_gaps_are_missing_tiles(tmp_path: Path, datas
     assert order(dataset(tmp_path / "s_{index}.tif", columns=3)) == [[17, 18, None], [20, None, 22]]
     touch(tmp_path / "g", "y5_x10.tif", "y5_x12.tif", "y7_x11.tif")
     settings = dataset(tmp_path / "g" / "y{row}_x{col}.tif")
-    places, problems = layout.grid(layout.find(settings), settings)
+    places, problems = grid(settings)
     assert sorted(places.values()) == [(0, 0), (0, 2), (2, 1)] and not problems
 
 
 def test_a_missing_last_row_keeps_its_place_when_the_grid_is_given(tmp_path: Path, dataset: Make) -> None:
     touch(tmp_path, "1.tif", "2.tif")
     settings = dataset(tmp_path / "{index}.tif", columns=2, rows=3, start="bottom-left")
-    assert set(layout.grid(layout.find(settings), settings)[0].values()) == {(2, 0), (2, 1)}
+    assert set(grid(settings)[0].values()) == {(2, 0), (2, 1)}
 
 
 def test_only_wildcards_are_wild(tmp_path: Path, dataset: Make) -> None:
@@ -135,7 +142,7 @@ def test_nothing_there(tmp_path: Path, dataset: Make) -> None:
 def test_outside_the_grid(tmp_path: Path, dataset: Make) -> None:
     touch(tmp_path, *(f"t{i}.tif" for i in range(1, 8)))
     settings = dataset(tmp_path / "t{index}.tif", rows=2, columns=3)
-    _, problems = layout.grid(layout.find(settings), settings)
+    _, problems = grid(settings)
     assert len(problems) == 1
     assert "t7.tif: lies outside the grid of 2 rows x 3 columns: correct rows and columns, or images" in problems[0]
 
@@ -146,7 +153,7 @@ def test_outside_the_grid(tmp_path: Path, dataset: Make) -> None:
 )
 def test_two_files_for_one_place(tmp_path: Path, dataset: Make, images: str, names: list[str]) -> None:
     settings = dataset(touch(tmp_path, *names) / images, columns=5)
-    _, problems = layout.grid(layout.find(settings), settings)
+    _, problems = grid(settings)
     assert len(problems) == 1
     assert names[0] in problems[0] and names[1] in problems[0] and names[2] not in problems[0]
     assert "one place, row 0, column 0" in problems[0] and "narrow images" in problems[0]
@@ -155,17 +162,22 @@ def test_two_files_for_one_place(tmp_path: Path, dataset: Make, images: str, nam
 FILES = [Path("in/a 1.tif"), Path("in/a 2.tif")]
 
 
+def alone(*paths: Path) -> list[Tile]:
+    """Tiles of one file each."""
+    return [Tile(path, [path], {}) for path in paths]
+
+
 def test_positions_of_fiji(tmp_path: Path) -> None:
     table = tmp_path / "TileConfiguration.txt"
     table.write_text("# comment\ndim = 2\n\na 1.tif; ; (460.5, -3)\nC:\\old\\a 2.tif ;;( 1e2,7.25 )\n")
-    places, problems = layout.positions(table, FILES)
+    places, problems = layout.positions(table, alone(*FILES))
     assert places == {FILES[0]: (-3.0, 460.5), FILES[1]: (7.25, 100.0)} and not problems
 
 
 def test_positions_of_a_table(tmp_path: Path) -> None:
     table = tmp_path / "stage.csv"
     table.write_text("\ufeffpath, x, y, z\nelsewhere/a 2.tif, 5, 6, 0\na 1.tif, 1.5, -2, 0\n", encoding="utf-8")
-    places, problems = layout.positions(table, FILES)
+    places, problems = layout.positions(table, alone(*FILES))
     assert places == {FILES[1]: (6.0, 5.0), FILES[0]: (-2.0, 1.5)} and not problems
 
 
@@ -186,19 +198,29 @@ def test_positions_of_a_table(tmp_path: Path) -> None:
 )
 def test_positions_that_are_wrong(tmp_path: Path, name: str, text: str, words: str) -> None:
     (tmp_path / name).write_text(text)
-    _, problems = layout.positions(tmp_path / name, FILES)
+    _, problems = layout.positions(tmp_path / name, alone(*FILES))
     assert len(problems) == 1 and problems[0].startswith(str(tmp_path / name)) and words in problems[0]
 
 
 def test_positions_cannot_tell_files_of_one_name(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text("path,y,x\na.tif,0,0\n")
-    _, problems = layout.positions(tmp_path / "p.csv", [Path("1/a.tif"), Path("2/a.tif")])
+    _, problems = layout.positions(tmp_path / "p.csv", alone(Path("1/a.tif"), Path("2/a.tif")))
     assert len(problems) == 1 and "1/a.tif, 2/a.tif have one name" in problems[0] and "narrow images" in problems[0]
+
+
+def test_positions_mean_a_tile_by_any_of_its_files(tmp_path: Path) -> None:
+    tiles = [Tile(Path(f"in/s{i}_{{channel}}.tif"), [Path(f"in/s{i}_{c}.tif") for c in "ab"], {}) for i in (1, 2)]
+    (tmp_path / "p.csv").write_text("path,y,x\ns1_a.tif,0,1\ns1_b.tif,0,1\ns2_{channel}.tif,4,5\n")
+    places, problems = layout.positions(tmp_path / "p.csv", tiles)
+    assert places == {tiles[0].path: (0, 1), tiles[1].path: (4, 5)} and not problems
+    (tmp_path / "p.csv").write_text("path,y,x\ns1_a.tif,0,1\ns1_b.tif,0,2\n")
+    _, problems = layout.positions(tmp_path / "p.csv", tiles)
+    assert len(problems) == 1 and "line 3: s1_b.tif is listed twice" in problems[0]
 
 
 def test_positions_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(TileError, match=r"gone\.txt: cannot be read \(No such file.*: correct positions"):
-        layout.positions(tmp_path / "gone.txt", FILES)
+        layout.positions(tmp_path / "gone.txt", alone(*FILES))
 
 
 def test_finding_files_loads_nothing_heavy() -> None:

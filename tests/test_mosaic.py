@@ -10,12 +10,14 @@ import pytest
 import tifffile
 import zarr
 from ome_zarr_models import v05
+from specimens import PLAIN
 
 from dlir import affine, images, settings, tables
 from dlir.band import band
 from dlir.fusion import Placed, Region
 from dlir.mosaic import mosaic
 from dlir.pyramid import halve
+from dlir.tiles import tiles
 
 SIDE = 96  # px of a tile
 
@@ -52,7 +54,7 @@ class Stage:
         flat = np.ones(tiles[0].shape, np.float32) if flat is None else flat
         tifffile.imwrite(folder / "flat.tif", flat, photometric="minisblack", metadata={"axes": "CYX"})
         same = {"tile": range(len(tiles)), "path": self.paths}
-        table = pd.DataFrame({**same, "y": affines[:, 0, 2], "x": affines[:, 1, 2], "sha256": "-"})
+        table = pd.DataFrame({**same, "y": affines[:, 0, 2], "x": affines[:, 1, 2], "sha256": "-", **PLAIN})
         table = table.assign(row=0, col=table["tile"], height=height, width=width, channels=channels)
         table = table.assign(dtype=str(tiles[0].dtype), pixel_size=pixel_size)
         tables.write(table, tables.TILES, folder / "tiles.csv")
@@ -254,3 +256,44 @@ def test_a_tile_that_changed_its_shape_is_named(tmp_path: Path) -> None:
     tifffile.imwrite(stage.paths[3], np.zeros((SIDE, SIDE + 1), np.float32))
     with pytest.raises(images.ImageError, match=r"tile3\.tif.*stage tiles"):
         stage.run()
+
+
+def test_every_channel_z_and_time_is_placed_alike(tmp_path: Path) -> None:
+    """A file for each channel, in it three z planes at two times: each plane of the mosaic is that of its tiles."""
+    affines = grid(0.0, 2, 2)
+    (tmp_path / "in").mkdir()
+    for number, matrix in enumerate(affines):
+        for channel, name in enumerate(("DAPI", "GFP")):
+            planes = [take(matrix)[0] + 100 * channel + 10 * z + time for time in range(2) for z in range(3)]
+            stack = np.rint(planes).astype(np.uint16).reshape(2, 3, SIDE, SIDE)
+            path = tmp_path / "in" / f"r{number // 2}_c{number % 2}_{name}.tif"
+            tifffile.imwrite(path, stack, imagej=True, metadata={"axes": "TZYX"})
+    layout = {
+        "overlap": 16 / 96,
+        "rows": None,
+        "columns": None,
+        "start": "top-left",
+        "order": "rows",
+        "snake": False,
+        "pixel_size": 0.5,
+    }
+    reference = {"reference_channel": None, "reference_z": "max", "reference_time": 0}
+    images_of = str(tmp_path / "in" / "r{row}_c{col}_{channel}.tif")
+    tiles(tmp_path / "tiles.csv", settings=settings.Dataset(images=images_of, **layout, **reference))
+    listed = tables.read(tmp_path / "tiles.csv", tables.TILES)
+    others = {"pairs": 1, "residual": 0.1, "deviation": 0.1, "loop": np.nan, "placed_by": "pairs"}
+    placed = listed[["tile", "path"]].assign(**affine.to_columns(affines), **others)
+    tables.write(placed, tables.PLACEMENT, tmp_path / "placement.csv")
+    flat = np.ones((2, SIDE, SIDE), np.float32)
+    tifffile.imwrite(tmp_path / "flat.tif", flat, photometric="minisblack", metadata={"axes": "CYX"})
+    files = [tmp_path / name for name in ("tiles.csv", "flat.tif", "placement.csv")]
+    options = settings.Mosaic(interpolation=1, blend="linear", bands=1, chunk=32, shard=64)
+    mosaic(*files, tmp_path / "m.ome.zarr", settings=options)
+    group = zarr.open_group(tmp_path / "m.ome.zarr", mode="r")
+    ome = group.attrs["ome"]
+    assert [axis["name"] for axis in ome["multiscales"][0]["axes"]] == ["t", "c", "z", "y", "x"]
+    assert [channel["label"] for channel in ome["omero"]["channels"]] == ["DAPI", "GFP"]
+    fused = group["0"][...].astype(float)
+    assert fused.shape == (2, 2, 3, 176, 176)
+    for time, channel, z in np.ndindex(2, 2, 3):
+        assert np.abs(fused[time, channel, z] - truth((176, 176)) - 100 * channel - 10 * z - time).max() < 1.01

@@ -51,6 +51,12 @@ def test_a_place_that_is_given_is_kept(tmp_path: Path) -> None:
     assert after.set_index("path").loc["8.tif", "placed_by"] == "user"
 
 
+def test_a_tile_is_meant_by_any_of_its_files(tmp_path: Path) -> None:
+    tiles = graph().tiles.assign(path=lambda table: "s" + table["tile"].astype(str) + "_{channel}.tif", channel_names="a|b")
+    found = read_overrides(given(tmp_path, ("s10_b.tif", "s11_a.tif", None, None)), tiles)
+    assert found.rows[["fixed", "moving"]].to_numpy().tolist() == [[10, 11]]
+
+
 @pytest.mark.parametrize(
     ("row", "words"),
     [

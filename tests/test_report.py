@@ -11,10 +11,12 @@ import pytest
 import tifffile
 import zarr
 from PIL import Image as Picture
+from specimens import PLAIN
 
 from dlir import affine, settings, tables
 from dlir.mosaic import mosaic
-from dlir.report import display, report, residuals
+from dlir.report import at_reference, display, report, residuals
+from dlir.stacks import Stacks
 
 SIDE, STEP = 128, 100
 KNOWN = [
@@ -41,7 +43,7 @@ class Run:
         tifffile.imwrite(folder / "flat.tif", flat, photometric="minisblack", metadata={"axes": "CYX"})
         same = {"tile": range(len(places)), "path": paths}
         table = pd.DataFrame({**same, "y": nominal[:, 0], "x": nominal[:, 1], "row": 0, "col": range(len(places))})
-        table = table.assign(height=SIDE, width=SIDE, channels=channels, dtype="uint16", pixel_size=np.nan, sha256="-")
+        table = table.assign(height=SIDE, width=SIDE, channels=channels, dtype="uint16", pixel_size=np.nan, sha256="-", **PLAIN)
         tables.write(table, tables.TILES, folder / "tiles.csv")
         self.affines = self.pairs(places, rows, columns)
         tables.write(self.affines, tables.AFFINES, folder / "affines.csv")
@@ -175,3 +177,15 @@ def test_three_channels_are_shown_as_colours(tmp_path: Path) -> None:
     page = Run(tmp_path, 2, 2, channels=3).page()
     picture = pictures(page, tmp_path)["Mosaic"].astype(int)
     assert np.ptp(picture[..., :3], axis=-1).mean() > 10
+
+
+@pytest.mark.parametrize("axes", ["tczyx", "zyx", "tyx", "czyx", "cyx", "yx"])
+def test_the_reference_of_a_stack_is_shown(tmp_path: Path, axes: str) -> None:
+    sizes = {"t": 2, "c": 3, "z": 4, "y": 5, "x": 6}
+    level = np.random.default_rng(0).integers(0, 255, [sizes[axis] for axis in axes], np.uint8)
+    whole = level.reshape([sizes[axis] if axis in axes else 1 for axis in sizes])
+    Run(tmp_path, 1, 2)
+    table = tables.read(tmp_path / "tiles.csv", tables.TILES).assign(reference_time=1 if "t" in axes else 0)
+    np.testing.assert_array_equal(at_reference(level, axes, Stacks(table)), whole[-1].max(axis=1))
+    last = table.assign(reference_z=3 if "z" in axes else 0)
+    np.testing.assert_array_equal(at_reference(level, axes, Stacks(last)), whole[-1][:, -1])

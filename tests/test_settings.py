@@ -97,6 +97,8 @@ def test_missing_key_is_named(config: dict[str, Any]) -> None:
         ({}, r"datasets\.mine\.images: is missing"),
         ({"images": "tiles/*.tif"}, r"datasets\.mine: images needs \{row\} and \{col\}, or \{index\}"),
         ({"images": "tiles/{index}.tif"}, r"datasets\.mine: a path with \{index\} needs columns"),
+        ({"images": "tiles/{row}_{col}{channel}.tif"}, r"datasets\.mine: images has two placeholders side by side"),
+        ({**MINE, "reference_z": "min"}, r"datasets\.mine\.reference_z"),
         ({**MINE, "overlap": 1.5}, r"datasets\.mine\.overlap"),
     ],
 )

@@ -99,7 +99,7 @@ def test_tiles_that_differ(tmp_path: Path, dataset: Make, write_tiles: Write, sh
     folder = write_tiles("t1.tif", "t2.tif", "t4.tif")
     write_tiles("t3.tif", shape=shape, dtype=dtype)
     words = message(tmp_path, dataset(folder / "t{index}.tif", columns=2))
-    odd = f"{shape[0]} x {shape[1]} px, {3 if len(shape) == 3 else 1} channels, {dtype}"
+    odd = f"{shape[0]} x {shape[1]} px, {3 if len(shape) == 3 else 1} channels, 1 z planes, 1 time points, {dtype}"
     assert f"{folder / 't3.tif'}: is {odd}, but {folder / 't1.tif'} and most tiles are 20 x 30 px, 1 channels" in words
     assert "take it out, or make it another dataset" in words and len(words.splitlines()) == 2
 
@@ -142,6 +142,82 @@ def test_ten_problems_at_once(tmp_path: Path, dataset: Make, write_tiles: Write)
     lines = message(tmp_path, dataset(folder / "t{index}.tif", columns=2)).splitlines()
     assert len(lines) == 12 and "one place" in lines[1] and lines[-1] == "  ... and 4 more"
     assert all("not a TIFF, PNG or JPEG file" in line for line in lines[2:-1])
+
+
+STACK = [f"{index}_{channel}_z{z}.tif" for index in (1, 2) for channel in ("DAPI", "GFP") for z in ("08", "09", "10")]
+
+
+def test_a_tile_of_several_files_is_one_row(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
+    folder = write_tiles(*STACK)
+    images = folder / "{index}_{channel}_z{z}.tif"
+    table = run(tmp_path, dataset(images, columns=2, reference_channel="GFP", reference_z=2))
+    assert table["path"].tolist() == [str(folder / f"{index}_{{channel}}_z{{z}}.tif") for index in (1, 2)]
+    same = table.drop(columns=["tile", "path", "row", "col", "y", "x", "sha256"]).drop_duplicates()
+    assert same[["times", "depth", "channels", "height", "width"]].to_numpy().tolist() == [[1, 3, 2, 20, 30]]
+    assert same[["z_names", "channel_names"]].to_numpy().tolist() == [["08|09|10", "DAPI|GFP"]]
+    assert same["time_names"].isna().all()
+    assert same[["reference_channel", "reference_z", "reference_time"]].to_numpy().tolist() == [[1, 2, 0]]
+    before = table["sha256"].tolist()
+    write_tiles("2_DAPI_z09.tif")
+    after = run(tmp_path, dataset(images, columns=2))
+    assert after["sha256"][0] == before[0] and after["sha256"][1] != before[1]
+    assert after[["reference_channel", "reference_z"]].isna().all(axis=None)
+
+
+def test_names_that_look_like_numbers_come_back_as_they_were(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
+    folder = write_tiles("1_0405.tif", "2_0405.tif")
+    table = run(tmp_path, dataset(folder / "{index}_{channel}.tif", columns=2))
+    assert table["channel_names"].tolist() == ["0405", "0405"]
+    assert table["path"].tolist() == [str(folder / "1_0405.tif"), str(folder / "2_0405.tif")]
+
+
+def test_a_file_of_a_tile_is_missing(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
+    folder = write_tiles(*STACK)
+    (folder / "1_GFP_z09.tif").unlink()
+    words = message(tmp_path, dataset(folder / "{index}_{channel}_z{z}.tif", columns=2)).splitlines()
+    assert words[1].startswith(f"  {folder / '1_GFP_z09.tif'}: missing, and each tile needs a file") and len(words) == 2
+
+
+def test_a_file_missing_from_a_tile_that_positions_leaves_out(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
+    folder = write_tiles(*STACK)
+    (folder / "1_GFP_z09.tif").unlink()
+    (tmp_path / "stage.csv").write_text("path,y,x\n2_GFP_z10.tif,5,7\n")
+    table = run(tmp_path, dataset(folder / "{index}_{channel}_z{z}.tif", positions=tmp_path / "stage.csv"))
+    assert table[["y", "x", "depth"]].to_numpy().tolist() == [[5, 7, 3]] and table["path"][0].endswith("2_{channel}_z{z}.tif")
+
+
+def test_an_axis_both_in_names_and_in_files(tmp_path: Path, dataset: Make) -> None:
+    for index in range(2):
+        for z in range(3):
+            data = np.zeros((2, 20, 30), np.uint8)
+            tifffile.imwrite(tmp_path / f"t{index}_z{z}.tif", data, imagej=True, metadata={"axes": "ZYX"})
+    words = message(tmp_path, dataset(tmp_path / "t{index}_z{z}.tif", columns=2))
+    assert f"{{z}} stands for 3 values, and {tmp_path / 't0_z0.tif'} itself holds 2 of that axis: export one" in words
+
+
+@pytest.mark.parametrize(("axes", "odd"), [("ZYX", "1 channels, 3 z planes, 1 time"), ("TYX", "1 z planes, 3 time points")])
+def test_stacks_that_differ(tmp_path: Path, dataset: Make, write_tiles: Write, axes: str, odd: str) -> None:
+    folder = write_tiles("t1.tif", "t2.tif", "t4.tif")
+    data = np.zeros((3, 20, 30), np.uint16)
+    tifffile.imwrite(folder / "t3.tif", data, ome=True, metadata={"axes": axes}, photometric="minisblack")
+    words = message(tmp_path, dataset(folder / "t{index}.tif", columns=2))
+    assert f"{folder / 't3.tif'}: is 20 x 30 px, " in words and odd in words.split(", but ")[0]
+    assert words.endswith("1 channels, 1 z planes, 1 time points, uint16: take it out, or make it another dataset")
+
+
+@pytest.mark.parametrize(
+    ("reference", "words"),
+    [
+        ({"reference_channel": "Cy5"}, "reference_channel is Cy5, and there are 2 channels, called DAPI, GFP: give a name"),
+        ({"reference_channel": 2}, "reference_channel is 2, and there are 2 channels, called DAPI, GFP: give a name"),
+        ({"reference_z": 3}, "reference_z is 3, and there are 3 z planes: give max, or a number from 0 to 2"),
+        ({"reference_time": 1}, "reference_time is 1, and there are 1 time points: give a number from 0 to 0"),
+    ],
+)
+def test_a_reference_that_is_not_there(
+    tmp_path: Path, dataset: Make, write_tiles: Write, reference: dict[str, object], words: str
+) -> None:
+    assert words in message(tmp_path, dataset(write_tiles(*STACK) / "{index}_{channel}_z{z}.tif", columns=2, **reference))
 
 
 def by_place(table: pd.DataFrame) -> dict[tuple[int, int], str]:
