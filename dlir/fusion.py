@@ -16,9 +16,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from dlir import affine, images
+from dlir import affine, images, light
 from dlir.affine import Array
 from dlir.images import Plane
+from dlir.light import Light
 
 EDGE = 0.5 + 1e-6  # px that a tile reaches beyond the centres of its border pixels, and some rounding error
 Order = Literal[0, 1, 3]
@@ -38,34 +39,42 @@ class Region(NamedTuple):
 
 
 def fuse(
-    paths: Sequence[str], affines: Array, flat: Plane, region: Region, interpolation: Order, threads: int = 1
+    paths: Sequence[str],
+    affines: Array,
+    gains: Array,
+    patterns: Light,
+    region: Region,
+    interpolation: Order,
+    threads: int = 1,
 ) -> tuple[Plane, Plane]:
     """A region of a mosaic: its grey values (channels, y, x), 0 where no tile is, and the sum of the weights (y, x).
 
-    `affines` (n, 2, 3) take pixels of the tiles to the mosaic, `flat` (channels, y, x) is divided out of each tile, and
-    `interpolation` is the order of the resampling: 0, 1 or 3. Raises ImageError.
+    `affines` (n, 2, 3) take pixels of the tiles to the mosaic, `gains` (n, channels) and `patterns` are taken out of each tile,
+    and `interpolation` is the order of the resampling: 0, 1 or 3. Raises ImageError.
     """
-    shape = flat.shape[1:]
-    views = [(path, *view) for path, m in zip(paths, affines, strict=True) if (view := _view(m, shape, region))]
+    shape = patterns.flat.shape[1:]
+    tiles = zip(paths, affines, gains, strict=True)
+    views = [(path, gain, *view) for path, m, gain in tiles if (view := _view(m, shape, region))]
     total = np.zeros((region.height, region.width), np.float32)
-    for _, window, to_tile in views:
+    for _, _, window, to_tile in views:
         total[window.slices] += _weight(to_tile, window, shape)
 
-    def share(view: tuple[str, Region, Array]) -> Plane:
-        path, window, to_tile = view
+    def share(view: tuple[str, Array, Region, Array]) -> Plane:
+        path, gain, window, to_tile = view
         pixels = images.read(path)
-        if pixels.shape != flat.shape:
+        if pixels.shape != patterns.flat.shape:
             raise images.ImageError(
-                f"{path}: has the shape {pixels.shape}, not {flat.shape} as before: run from the stage tiles again"
+                f"{path}: has the shape {pixels.shape}, not {patterns.flat.shape} as before: run from the stage tiles again"
             )
-        values = resample(images.correct(pixels, flat), to_tile, window.height, window.width, interpolation)
+        values = resample(light.correct(pixels, patterns), to_tile, window.height, window.width, interpolation)
         # no weight is under 0.2: the floor only keeps 0 / 0 away beside turned tiles
         values *= _weight(to_tile, window, shape) / np.maximum(total[window.slices], 0.1)
+        values /= gain.astype(np.float32)[:, None, None]
         return values
 
-    sums = np.zeros((len(flat), *total.shape), np.float32)
+    sums = np.zeros((len(patterns.flat), *total.shape), np.float32)
     with ThreadPoolExecutor(threads) as pool:
-        for (_, window, _), values in zip(views, pool.map(share, views), strict=True):
+        for (_, _, window, _), values in zip(views, pool.map(share, views), strict=True):
             sums[:, *window.slices] += values
     return sums, total
 

@@ -18,7 +18,7 @@ from ome_zarr_models.v05.image import ImageAttrs
 from ome_zarr_models.v05.multiscales import Dataset, Multiscale
 from zarr.codecs import BloscCodec
 
-from dlir import affine, images, tables
+from dlir import affine, light, tables
 from dlir.affine import Array
 from dlir.files import whole
 from dlir.fusion import Region, fuse
@@ -31,7 +31,16 @@ SMALLEST = 512  # px; the pyramid ends with the first level whose longest side i
 COLOURS = ("FF0000", "00FF00", "0000FF", "FF00FF", "00FFFF", "FFFF00")
 
 
-def mosaic(tiles: Path, illumination: Path, placement: Path, output: Path, *, settings: Mosaic, threads: int = 1) -> None:
+def mosaic(
+    tiles: Path,
+    illumination: Path,
+    exposure: Path,
+    placement: Path,
+    output: Path,
+    *,
+    settings: Mosaic,
+    threads: int = 1,
+) -> None:
     """Fuse the tiles of `placement` into the OME-Zarr store `output`, in their dtype; a failed run leaves no store.
 
     Raises:
@@ -39,7 +48,8 @@ def mosaic(tiles: Path, illumination: Path, placement: Path, output: Path, *, se
     """
     first = tables.read(tiles, tables.TILES).to_dict("records")[0]
     placed = tables.read(placement, tables.PLACEMENT)
-    flat = images.read(illumination).astype(np.float32)
+    gains = tables.gains(tables.read(exposure, tables.EXPOSURE), placed["tile"])
+    patterns = light.read(illumination)
     affines = affine.from_table(placed)
     shape = (first["channels"], *_size(affines, first["height"], first["width"]))
     log.info("mosaic of %d tiles: %d x %d px, %d channels of %s", len(placed), *shape[1:], shape[0], first["dtype"])
@@ -47,7 +57,7 @@ def mosaic(tiles: Path, illumination: Path, placement: Path, output: Path, *, se
         levels = _create(partial, shape, first["dtype"], settings)
         for top in progress(range(0, shape[1], settings.shard), "mosaic, bands"):
             region = Region(top, 0, min(settings.shard, shape[1] - top), shape[2])
-            band, _ = fuse(list(placed["path"]), affines, flat, region, settings.interpolation, threads)
+            band, _ = fuse(list(placed["path"]), affines, gains, patterns, region, settings.interpolation, threads)
             levels[0].add(to_dtype(band, first["dtype"]))
         _describe(partial, [level.array for level in levels], output.name.split(".")[0], first["pixel_size"])
 

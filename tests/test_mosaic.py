@@ -11,7 +11,7 @@ import tifffile
 import zarr
 from ome_zarr_models import v05
 
-from dlir import affine, images, settings, tables
+from dlir import affine, images, light, settings, tables
 from dlir.fusion import Region, fuse
 from dlir.mosaic import halve, mosaic
 
@@ -48,7 +48,8 @@ class Stage:
         for path, tile in zip(self.paths, tiles, strict=True):
             tifffile.imwrite(path, tile, photometric="minisblack", metadata={"axes": "CYX"})
         flat = np.ones(tiles[0].shape, np.float32) if flat is None else flat
-        tifffile.imwrite(folder / "flat.tif", flat, photometric="minisblack", metadata={"axes": "CYX"})
+        light.write(light.Light(flat, np.zeros_like(flat)), folder / "light.tif")
+        self.expose(np.ones((len(tiles), channels)))
         same = {"tile": range(len(tiles)), "path": self.paths}
         table = pd.DataFrame({**same, "y": affines[:, 0, 2], "x": affines[:, 1, 2], "sha256": "-"})
         table = table.assign(row=0, col=table["tile"], height=height, width=width, channels=channels)
@@ -58,9 +59,16 @@ class Stage:
                               "loop": np.nan, "placed_by": "pairs"})  # fmt: skip
         tables.write(placed, tables.PLACEMENT, folder / "placement.csv")
 
+    def expose(self, gains: np.ndarray) -> None:
+        """Say how bright each tile and channel (n, channels) was exposed."""
+        tile, channel = np.indices(gains.shape).reshape(2, -1)
+        table = pd.DataFrame({"tile": tile, "channel": channel, "gain": gains.ravel()})
+        tables.write(table, tables.EXPOSURE, self.folder / "exposure.csv")
+
     def run(self, name: str = "mosaic.ome.zarr", order: int = 1, threads: int = 1) -> zarr.Group:
         mosaic(
-            self.folder / "tiles.csv", self.folder / "flat.tif", self.folder / "placement.csv", self.folder / name,
+            self.folder / "tiles.csv", self.folder / "light.tif", self.folder / "exposure.csv", self.folder / "placement.csv",
+            self.folder / name,
             settings=settings.Mosaic(interpolation=order, chunk=32, shard=64), threads=threads,
         )  # fmt: skip
         return zarr.open_group(self.folder / name, mode="r")
@@ -101,7 +109,7 @@ def test_turned_tiles_are_turned_back(tmp_path: Path) -> None:
     linear = [[[np.cos(t), -np.sin(t)], [np.sin(t), np.cos(t)]] * np.array(1.01) for t in (0.03, -0.02, 0.0, 0.05)]
     affines = np.concatenate([np.array(linear), places[..., 2:]], -1)
     stage = Stage(tmp_path, [take(a) for a in affines], affines)
-    fused, weight = fuse(stage.paths, affines, np.ones((1, SIDE, SIDE), np.float32), Region(0, 0, 190, 190), 1)
+    fused, weight = fuse(stage.paths, affines, np.ones((4, 1)), light.none((1, SIDE, SIDE)), Region(0, 0, 190, 190), 1)
     inside = (slice(20, 175), slice(20, 175))
     assert (weight[inside] > 0).all()
     assert np.abs(fused[0] - truth((190, 190)))[inside].max() < 1.5
@@ -141,6 +149,24 @@ def test_illumination_is_taken_out(tmp_path: Path) -> None:
     tiles = [np.rint(take(a) * flat).astype(np.uint16) for a in affines]
     fused = Stage(tmp_path, tiles, affines, flat).run()["0"][...]
     assert np.abs(fused - truth(fused.shape)).max() < 1.6  # half a grey value where the flat is 0.5, and the rounding
+
+
+def test_dark_and_gains_are_taken_out(tmp_path: Path) -> None:
+    affines = grid(0.0)
+    gains = np.linspace(0.7, 1.3, 12)[:, None]
+    tiles = [(take(a) * g + 50).astype(np.float32) for a, g in zip(affines, gains[..., 0], strict=True)]
+    stage = Stage(tmp_path, tiles, affines)
+    light.write(light.none((1, SIDE, SIDE))._replace(dark=np.full((1, SIDE, SIDE), 50, np.float32)), tmp_path / "light.tif")
+    stage.expose(gains)
+    fused = stage.run()["0"][...]
+    assert np.abs(fused - truth(fused.shape)).max() < 0.01
+
+
+def test_light_under_the_dark_is_clipped_after_the_tiles_are_fused(tmp_path: Path) -> None:
+    tiles = [np.full((1, SIDE, SIDE), value, np.uint16) for value in (90, 130)]
+    stage = Stage(tmp_path, tiles, affine.translation([[0.0, 0.0], [0.0, 0.0]]))
+    light.write(light.none((1, SIDE, SIDE))._replace(dark=np.full((1, SIDE, SIDE), 100, np.float32)), tmp_path / "light.tif")
+    assert (stage.run()["0"][...] == 10).all()  # the mean of -10 and 30
 
 
 def test_colours_keep_their_order(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-# affines.csv -> placement.csv -> TileConfiguration.registered.txt, positions.csv, mosaic.ome.zarr.
+# affines.csv -> placement.csv -> TileConfiguration.registered.txt, positions.csv, exposure.csv -> mosaic.ome.zarr.
 
 
 rule place:
@@ -38,11 +38,33 @@ rule export:
         " --fiji {output.fiji} 2>&1 | tee {log}"
 
 
+rule exposure:
+    input:
+        raw=lambda wildcards: TILES[wildcards.dataset],
+        tiles="results/{dataset}/tiles.csv",
+        illumination="results/{dataset}/illumination.tif",
+        pairs="results/{dataset}/pairs.csv",
+        placement="results/{dataset}/placement.csv",
+        code=modules("exposure"),
+    output:
+        "results/{dataset}/exposure.csv",
+    log:
+        "results/{dataset}/logs/exposure.log",
+    conda:
+        "../../envs/dlir.yaml"
+    params:
+        settings=SETTINGS.exposure.model_dump_json(),
+    shell:
+        "dlir exposure --tiles {input.tiles} --illumination {input.illumination} --pairs {input.pairs}"
+        " --placement {input.placement} --output {output} --settings {params.settings:q} 2>&1 | tee {log}"
+
+
 rule mosaic:
     input:
         raw=lambda wildcards: TILES[wildcards.dataset],
         tiles="results/{dataset}/tiles.csv",
         illumination="results/{dataset}/illumination.tif",
+        exposure="results/{dataset}/exposure.csv",
         placement="results/{dataset}/placement.csv",
         code=modules("mosaic"),
     output:
@@ -55,5 +77,5 @@ rule mosaic:
     params:
         settings=SETTINGS.mosaic.model_dump_json(),
     shell:
-        "dlir mosaic --tiles {input.tiles} --illumination {input.illumination} --placement {input.placement}"
-        " --output {output} --settings {params.settings:q} --threads {threads} 2>&1 | tee {log}"
+        "dlir mosaic --tiles {input.tiles} --illumination {input.illumination} --exposure {input.exposure}"
+        " --placement {input.placement} --output {output} --settings {params.settings:q} --threads {threads} 2>&1 | tee {log}"
