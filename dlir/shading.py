@@ -59,6 +59,7 @@ def smooth(blocks: Array, shape: tuple[int, ...], *, dark: bool) -> tuple[Array,
         if slope is not None:
             flat, height = _positive(slope, fine), np.tensordot(lines.height, fine, 1)
             return flat, height - flat * float((height / flat).min())
+        offset = min(offset, float(np.percentile(tiles, 1)))  # no place is darker than without light
     even = _pattern(tiles - offset, coarse) if offset else even
     return _positive(even, fine), np.full(shape, offset)
 

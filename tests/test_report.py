@@ -177,3 +177,17 @@ def test_three_channels_are_shown_as_colours(tmp_path: Path) -> None:
     page = Run(tmp_path, 2, 2, channels=3).page()
     picture = pictures(page, tmp_path)["Mosaic"].astype(int)
     assert np.ptp(picture[..., :3], axis=-1).mean() > 10
+
+
+def test_page_shows_dark_and_gains_where_there_are_any(tmp_path: Path) -> None:
+    run = Run(tmp_path, 1, 2)
+    plain = run.page()
+    assert "there is no dark-field" in plain and "The tiles keep their brightness." in plain
+    found = light.none((1, SIDE, SIDE))
+    light.write(found._replace(dark=found.dark + np.linspace(90, 120, SIDE, dtype=np.float32)), tmp_path / "light.tif")
+    tables.write(run.exposed.assign(gain=[0.875, 1.125]), tables.EXPOSURE, tmp_path / "exposure.csv")
+    page = run.page()
+    assert "the dark-field 90 to 120 grey values" in page
+    assert "channel 0: 0.875 (tile 0) to 1.125 (tile 1)" in page
+    before, after = (pictures(text, tmp_path)["Illumination"] for text in (plain, page))
+    assert after.shape[0] > 1.8 * before.shape[0]  # the dark-field lies below the flat-field
