@@ -9,14 +9,22 @@ from dlir.settings import Mosaic
 
 
 def band(
-    tiles: Path, illumination: Path, placement: Path, output: Path, *, number: int, settings: Mosaic, threads: int = 1
+    tiles: Path,
+    illumination: Path,
+    exposure: Path,
+    placement: Path,
+    output: Path,
+    *,
+    number: int,
+    settings: Mosaic,
+    threads: int = 1,
 ) -> None:
     """Fuse the band `number` of `settings.bands`, counted from 0 at the top, into the store `output`, which has no metadata.
 
     Raises:
         ImageError: when a tile cannot be read any more, or has changed its shape.
     """
-    image = canvas(tiles, illumination, placement, settings)
+    image = canvas(tiles, illumination, exposure, placement, settings)
     with whole(output) as partial:
         pyramid = Pyramid(partial, image.shape, image.dtype, settings)
         image.paint(pyramid, pyramid.part(number, settings.bands), threads)

@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dlir import affine, images, tables
+from dlir import affine, light, tables
 from dlir.affine import Array
 from dlir.fusion import Placed
-from dlir.images import Image, Plane
+from dlir.images import Image
+from dlir.light import Light
 from dlir.pyramid import Node, Pyramid, to_dtype
 from dlir.settings import Mosaic
 from dlir.stacks import Stacks
@@ -25,7 +26,8 @@ class Canvas(NamedTuple):
     stacks: Stacks
     paths: list[str]
     affines: Array  # (n, 2, 3) from px of the tiles to px of the mosaic
-    flat: Plane  # (channels, y, x)
+    gains: Array  # (n, channels)
+    light: Light
     shape: tuple[int, int, int, int, int]  # t, c, z, y, x
     dtype: str
     pixel_size: float  # micrometres, NaN where unknown
@@ -46,26 +48,27 @@ class Canvas(NamedTuple):
 
     def _placed(self, time: int, z: int) -> Placed:
         """The tiles at a time and a z."""
-        kept = max(1, CACHE // (self.flat.size * np.dtype(self.dtype).itemsize))
+        kept = max(1, CACHE // (self.light.flat.size * np.dtype(self.dtype).itemsize))
         read = lru_cache(kept)(partial(self.stacks.read, time=time, z=z))
-        return Placed(self.paths, self.affines, self.flat, read, self.settings.interpolation, self.settings.blend)
+        return Placed(self.paths, self.affines, self.gains, self.light, read, self.settings.interpolation, self.settings.blend)
 
     def _pixels(self, pyramid: Pyramid, placed: Placed, node: Node) -> Image:
         values, _ = placed.fuse(pyramid.region(node))
         return to_dtype(values, self.dtype)
 
 
-def canvas(tiles: Path, illumination: Path, placement: Path, settings: Mosaic) -> Canvas:
-    """The mosaic of the tiles (tables.TILES) at their places (tables.PLACEMENT)."""
+def canvas(tiles: Path, illumination: Path, exposure: Path, placement: Path, settings: Mosaic) -> Canvas:
+    """The mosaic of the tiles (tables.TILES) at their places (tables.PLACEMENT), in even light (tables.EXPOSURE)."""
     table, placed = tables.read(tiles, tables.TILES), tables.read(placement, tables.PLACEMENT)
     stacks, affines, first = Stacks(table), affine.from_table(placed), table.to_dict("records")[0]
     times, channels, depth, dtype = stacks.times, stacks.channels, stacks.depth, str(first["dtype"])
     height, width = _size(affines, *stacks.size)
     log.info("mosaic of %d tiles: %d x %d px, %d channels of %s, %d z planes, %d time points",
              len(placed), height, width, channels, dtype, depth, times)  # fmt: skip
-    flat = images.read(illumination).astype(np.float32)
+    gains = tables.gains(tables.read(exposure, tables.EXPOSURE), placed["tile"])
     shape = (times, channels, depth, height, width)
-    return Canvas(stacks, list(placed["path"]), affines, flat, shape, dtype, float(first["pixel_size"]), settings)
+    even = gains, light.read(illumination)
+    return Canvas(stacks, list(placed["path"]), affines, *even, shape, dtype, float(first["pixel_size"]), settings)
 
 
 def _size(affines: Array, height: int, width: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The windows of pairs as batches: tiles are read once, freed of the camera's pattern, cut, and stacked by equal size."""
+"""The windows of pairs as batches: tiles are read once, freed of the camera's patterns, cut, and stacked by equal size."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dlir import images
+from dlir import images, light
 from dlir.stacks import Stacks
 
 CACHED = 256  # tiles kept in memory: more than two rows of most grids
@@ -33,12 +33,11 @@ class Planes:
     def __init__(self, tiles: pd.DataFrame, illumination: Path) -> None:
         self.paths = dict(zip(tiles["tile"], tiles["path"], strict=True))
         self.stacks = Stacks(tiles)
-        self.flat = images.read(illumination).astype(np.float32)
+        self.light = light.read(illumination).of(self.stacks.chosen)
         self.plane = lru_cache(maxsize=CACHED)(self._plane)
 
     def _plane(self, tile: int) -> images.Plane:
-        pixels = self.stacks.reference(self.paths[tile])
-        return np.asarray(images.correct(pixels, self.flat[self.stacks.chosen]).mean(axis=0))
+        return np.asarray(light.correct(self.stacks.reference(self.paths[tile]), self.light).mean(axis=0))
 
     def window(self, tile: int, y: int, x: int, height: int, width: int) -> images.Plane:
         """A part of a tile in units of its own standard deviation."""

@@ -18,7 +18,8 @@ from scipy import ndimage
 
 from dlir import affine
 from dlir.affine import Array
-from dlir.images import Image, ImageError, Plane, correct
+from dlir.images import Image, ImageError, Plane
+from dlir.light import Light, correct
 
 EDGE = 0.5 + 1e-6  # px that a tile reaches beyond the centres of its border pixels, and some rounding error
 SPLINE = 12  # px around a window that a cubic spline still feels: beyond, less than a millionth of the value there
@@ -44,7 +45,8 @@ class Placed(NamedTuple):
 
     paths: Sequence[str]
     affines: Array  # (n, 2, 3) from px of the tiles to px of the mosaic
-    flat: Plane  # (channels, y, x), divided out of each tile
+    gains: Array  # (n, channels), how bright each tile was exposed
+    light: Light
     read: Callable[[str], Image]  # a path to (channels, y, x); raises ImageError
     interpolation: Order
     blend: Blend
@@ -56,14 +58,14 @@ class Placed(NamedTuple):
             ImageError: when a tile cannot be read, or has changed its shape.
         """
         views = self._views(region)
-        weights = [_weight(to_tile, window, self.flat.shape[1:], self.blend) for _, window, to_tile in views]
+        weights = [_weight(to_tile, window, self.light.flat.shape[1:], self.blend) for *_, window, to_tile in views]
         total = np.zeros((region.height, region.width), np.float32)
         join = np.maximum if self.blend in ("none", "max") else np.add
-        for (_, window, _), weight in zip(views, weights, strict=True):
+        for (*_, window, _), weight in zip(views, weights, strict=True):
             join(part := total[window.slices], weight, out=part)
-        values = np.full((len(self.flat), *total.shape), -np.inf if self.blend == "max" else 0, np.float32)
-        for (path, window, to_tile), weight in zip(views, weights, strict=True):
-            seen, part = self._resampled(path, to_tile, window), values[:, *window.slices]
+        values = np.full((len(self.light.flat), *total.shape), -np.inf if self.blend == "max" else 0, np.float32)
+        for (tile, window, to_tile), weight in zip(views, weights, strict=True):
+            seen, part = self._resampled(tile, to_tile, window), values[:, *window.slices]
             if self.blend == "max":
                 np.maximum(part, seen, out=part, where=weight > 0)
             elif self.blend == "none":
@@ -77,9 +79,10 @@ class Placed(NamedTuple):
             values[:, ~covered] = 0
         return values, covered
 
-    def _views(self, region: Region) -> list[tuple[str, Region, Array]]:
-        """The tiles that a region touches: path, the part of the region, and the affine from its px to the tile's."""
-        border = affine.corners(self.flat.shape[1] + 2 * EDGE, self.flat.shape[2] + 2 * EDGE) - EDGE
+    def _views(self, region: Region) -> list[tuple[int, Region, Array]]:
+        """The tiles that a region touches: number, the part of the region, and the affine from its px to the tile's."""
+        height, width = self.light.flat.shape[1:]
+        border = affine.corners(height + 2 * EDGE, width + 2 * EDGE) - EDGE
         ends = affine.apply(self.affines, border) - (region.y, region.x)
         low = np.maximum(np.ceil(ends.min(axis=1)), 0).astype(int)
         high = np.minimum(np.floor(ends.max(axis=1)) + 1, (region.height, region.width)).astype(int)
@@ -87,25 +90,28 @@ class Placed(NamedTuple):
         for tile in np.flatnonzero((high > low).all(axis=1)).tolist():
             window = Region(*map(int, (*low[tile], *(high[tile] - low[tile]))))
             start = affine.translation([window.y + region.y, window.x + region.x])
-            views.append((self.paths[tile], window, affine.compose(affine.invert(self.affines[tile]), start)))
+            views.append((tile, window, affine.compose(affine.invert(self.affines[tile]), start)))
         return views
 
-    def _resampled(self, path: str, to_tile: Array, window: Region) -> Plane:
-        """The tile (channels, y, x) in a window, without the pattern of the camera."""
+    def _resampled(self, tile: int, to_tile: Array, window: Region) -> Plane:
+        """The tile (channels, y, x) in a window, without the patterns of the camera."""
+        path, expected = self.paths[tile], self.light.flat.shape
         pixels = self.read(path)
-        if pixels.shape != self.flat.shape:
-            raise ImageError(
-                f"{path}: has the shape {pixels.shape}, not {self.flat.shape} as before: run from the stage tiles again"
-            )
+        if pixels.shape != expected:
+            raise ImageError(f"{path}: has the shape {pixels.shape}, not {expected} as before: run from the stage tiles again")
         shifts, whole = (to_tile[:, :2] == np.eye(2)).all(), not (to_tile[:, 2] % 1).any()
         around = 0 if whole and shifts else SPLINE if self.interpolation == 3 else 2
         ends = affine.apply(to_tile, affine.corners(window.height, window.width))
         size = np.array(pixels.shape[1:])
         low = np.clip(np.floor(ends.min(axis=0)).astype(int) - around, 0, size - 1)
         high = np.clip(np.ceil(ends.max(axis=0)).astype(int) + around + 1, low + 1, size)
-        part = (slice(None), *(slice(*ends) for ends in zip(low, high, strict=True)))
+        rows, columns = (slice(*ends) for ends in zip(low, high, strict=True))
         near = affine.compose(affine.translation(-low), to_tile)
-        return resample(correct(pixels[part], self.flat[part]), near, window.height, window.width, self.interpolation)
+        even = correct(pixels[:, rows, columns], self.light.part(rows, columns))
+        seen = resample(even, near, window.height, window.width, self.interpolation)
+        if (self.gains[tile] != 1).any():
+            seen /= self.gains[tile].astype(np.float32)[:, None, None]
+        return seen
 
 
 def resample(tile: Plane, to_tile: Array, height: int, width: int, order: Order) -> Plane:

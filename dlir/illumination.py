@@ -1,9 +1,10 @@
-"""The pattern that sits still on the camera: shading, dirt, fringes; estimated from the tiles themselves.
+"""What sits still on the camera: shading, dirt, fringes, an offset; estimated from the tiles themselves, or given.
 
 It matches perfectly at the wrong place in every nearly empty overlap, so it is taken out before registration, pixel by pixel.
-Each tile is divided by its own level; over all tiles, the median of a pixel is the camera's pattern P there, plus what is
-left of the specimen. To tell the two apart, the tiles are split in halves: what the medians A and B of the halves share is
-the camera's. In each band of spatial frequency of log P the share is
+`shading.py` finds the smooth part: how the light falls off, and what the camera shows in the dark. Freed of it, each tile is
+divided by its own level; over all tiles, the median of a pixel is the fine pattern P there, plus what is left of the
+specimen. To tell the two apart, the tiles are split in halves: what the medians A and B of the halves share is the camera's.
+In each band of spatial frequency of log P the share is
 
     w = cov(A, B) / ((var A + var B) / 2),    gain = 2 w / (1 + w)    (Wiener; Spearman and Brown for both halves)
 
@@ -15,12 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from dlir import images, tables
-from dlir.files import whole
+from dlir import images, light, shading, tables
+from dlir.light import Light
 from dlir.progress import progress
 from dlir.settings import Illumination
 from dlir.stacks import Stacks
@@ -32,44 +32,87 @@ WIDEST = 8  # parts of a tile's side: the deviation of the widest Gaussian
 ROWS = 64  # whose medians are taken at a time, which bounds the memory
 
 
-def illumination(tiles: Path, output: Path, *, settings: Illumination) -> None:
-    """Write the pattern (channels, y, x), float32 around 1, of the tiles in the table `tiles`, as a TIFF."""
+def illumination(
+    tiles: Path, output: Path, *, settings: Illumination, flat: Path | None = None, dark: Path | None = None
+) -> None:
+    """Write the light (`light.py`) of the tiles in the table `tiles`.
+
+    Args:
+        flat, dark: images of the user's, in place of what the tiles say; a flat alone means that there is no dark.
+
+    Raises:
+        ImageError: when a given image does not fit the tiles.
+    """
     table = tables.read(tiles, tables.TILES)
     first = table.iloc[0]
     shape = (int(first["channels"]), int(first["height"]), int(first["width"]))
-    if settings.correct and len(table) >= FEWEST:
+    own_flat, own_dark = (None if path is None else _given(path, shape, first["path"]) for path in (flat, dark))
+    found = light.none(shape)
+    if not settings.correct:
+        log.info("the tiles are used as they are: illumination.correct is false")
+    elif flat is not None and own_flat is not None:
+        if own_flat.min() <= 0:
+            raise images.ImageError(f"{flat}: has pixels of {own_flat.min():g}: a flat-field is positive everywhere")
+        found = Light(own_flat / own_flat.mean((1, 2), keepdims=True), found.dark if own_dark is None else own_dark)
+    elif len(table) < FEWEST:
+        log.info("no pattern is taken out: fewer than %d tiles", FEWEST)
+        found = found if own_dark is None else found._replace(dark=own_dark)
+    else:
         step = -(-len(table) // TILES)
         stacks = Stacks(table)
-        flat = pattern([stacks.sample(path) for path in progress(list(table["path"][::step]), "reading tiles")])
-        deviation = 100 * float(flat.std())
-        log.info("the camera's pattern is %.1f %% deep (root mean square), %.2f to %.2f", deviation, flat.min(), flat.max())
-    else:
-        flat = np.ones(shape, np.float32)
-        log.info("no pattern is taken out: %s", "fewer than 4 tiles" if settings.correct else "illumination.correct is false")
-    with whole(output) as partial:
-        tifffile.imwrite(partial, flat, photometric="minisblack", compression="zlib", metadata={"axes": "CYX"})
+        found = estimate([stacks.sample(path) for path in progress(list(table["path"][::step]), "reading tiles")], own_dark)
+    for channel, words in enumerate(light.words(found)):
+        log.info("channel %d: %s", channel, words)
+    light.write(found, output)
 
 
-def pattern(tiles: list[images.Image]) -> NDArray[np.float32]:
-    """The pattern (channels, y, x) that the tiles (channels, y, x) share, mean 1 in each channel."""
+def estimate(tiles: list[images.Image], dark: images.Plane | None = None) -> Light:
+    """The light that the tiles (channels, y, x) share; `dark` (channels, y, x) is found too unless it is given."""
     stack = np.stack(tiles)
-    return np.stack([_plane(stack[:, channel]) for channel in range(stack.shape[1])])
+    channels = [_channel(stack[:, channel], None if dark is None else dark[channel]) for channel in range(stack.shape[1])]
+    return Light(*(np.stack(patterns) for patterns in zip(*channels, strict=True)))
 
 
-def _plane(tiles: NDArray[Any]) -> NDArray[np.float32]:
-    """The pattern (y, x) of one channel's tiles (n, y, x)."""
-    level = np.maximum(np.median(tiles, axis=(1, 2)), 1e-6).astype(np.float32)
-    whole, *halves = (_bands(_log_median(tiles[part], level[part])) for part in (np.s_[:], np.s_[::2], np.s_[1::2]))
-    parts = zip(whole, *halves, strict=True)
-    flat = np.exp(sum(_shared(first, second, sigma) * band for (sigma, band), (_, first), (_, second) in parts))
-    return np.asarray(flat / flat.mean(), np.float32)
+def _given(path: Path, shape: tuple[int, ...], tile: str) -> images.Plane:
+    pixels = images.read(path).astype(np.float32)
+    if pixels.shape != shape:
+        raise images.ImageError(
+            f"{path}: has the shape {pixels.shape}, but {tile} has {shape} (channels, y, x): give an image of the same camera"
+        )
+    if not np.isfinite(pixels).all():
+        raise images.ImageError(f"{path}: has pixels that are no number: repair the image")
+    return pixels
 
 
-def _log_median(tiles: NDArray[Any], level: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The logarithm of the median over tiles (n, y, x), each in units of its level (n,)."""
-    starts = range(0, tiles.shape[1], ROWS)
-    rows = [np.median(tiles[:, y : y + ROWS] / level[:, None, None], axis=0) for y in starts]
-    return np.asarray(np.log(np.maximum(np.concatenate(rows), 1e-3)), np.float32)
+def _channel(tiles: NDArray[Any], given: images.Plane | None) -> tuple[images.Plane, images.Plane]:
+    """The flat and the dark (y, x) of one channel's tiles (n, y, x)."""
+    known = 0 if given is None else given
+    blocks = np.stack([shading.in_blocks(tile - known) for tile in tiles])
+    even, offset = shading.smooth(blocks, tiles.shape[1:], dark=given is None)
+    flat, dark = even.astype(np.float32), np.asarray(offset + known, np.float32)
+    flat *= _fine(tiles, flat, dark)
+    return flat / flat.mean(), dark
+
+
+def _fine(tiles: NDArray[Any], flat: images.Plane, dark: images.Plane) -> images.Plane:
+    """The fine pattern (y, x), around 1, of tiles (n, y, x) that their smooth light is taken from."""
+    level = np.array([np.median((tile - dark) / flat) for tile in tiles], np.float32)
+    seen = level > 1e-3 * max(float(np.median(level)), 1e-3)  # a tile without light shows no pattern
+    tiles, level = tiles[seen], level[seen]
+    if len(tiles) < FEWEST:
+        return np.ones_like(flat)
+    parts = (np.s_[:], np.s_[::2], np.s_[1::2])
+    whole, *halves = (_bands(_log_median(tiles[part], level[part], flat, dark)) for part in parts)
+    bands = zip(whole, *halves, strict=True)
+    shared = sum(_shared(first, second, sigma) * band for (sigma, band), (_, first), (_, second) in bands)
+    return np.exp(np.asarray(shared, np.float32))
+
+
+def _log_median(tiles: NDArray[Any], level: NDArray[np.float32], flat: images.Plane, dark: images.Plane) -> NDArray[np.float32]:
+    """The logarithm of the median over tiles (n, y, x) in even light, each in units of its level (n,), less what is smooth."""
+    rows = [np.s_[y : y + ROWS] for y in range(0, tiles.shape[1], ROWS)]
+    medians = [np.median((tiles[:, part] - dark[part]) / (flat[part] * level[:, None, None]), axis=0) for part in rows]
+    return np.asarray(shading.without(np.log(np.maximum(np.concatenate(medians), 1e-3))), np.float32)
 
 
 def _bands(image: NDArray[np.float32]) -> list[tuple[float, NDArray[np.float32]]]:

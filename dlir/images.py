@@ -133,8 +133,3 @@ def plane(pixels: Image) -> Plane:
     """The image (y, x), float32, that registration sees: the mean of the channels (channels, y, x)."""
     mean: Plane = pixels.mean(axis=0, dtype=np.float32)
     return mean
-
-
-def correct(pixels: Image, flat: Plane) -> Plane:
-    """The tile (channels, y, x), float32, without the pattern `flat` (channels, y, x) that sits still on the camera."""
-    return pixels.astype(np.float32) / flat

@@ -32,6 +32,7 @@ COLOURS = ("FF0000", "00FF00", "0000FF", "FF00FF", "00FFFF", "FFFF00")
 def mosaic(
     tiles: Path,
     illumination: Path,
+    exposure: Path,
     placement: Path,
     output: Path,
     *,
@@ -47,7 +48,7 @@ def mosaic(
     Raises:
         ImageError: when a tile cannot be read any more, or has changed its shape.
     """
-    image = canvas(tiles, illumination, placement, settings)
+    image = canvas(tiles, illumination, exposure, placement, settings)
     with whole(output) as partial:
         pyramid = Pyramid(partial, image.shape, image.dtype, settings)
         if bands:

@@ -1,4 +1,4 @@
-"""The page on a mosaic: overview, one seam before and after, the camera's pattern, self-check and residuals of the pairs.
+"""The page on a mosaic: overview, one seam before and after, the camera's patterns, self-check and residuals of the pairs.
 
 The residual of a pair is the distance between the two places that the mosaic gives to the middle of the overlap: through
 the moving tile, and through the fixed tile by way of the pair's own affine. The page is one file that needs no network.
@@ -21,10 +21,11 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 from ome_zarr_models.v05.image import Image as ImageModel
 
-from dlir import affine, images, tables
+from dlir import affine, images, light, tables
 from dlir.files import whole
 from dlir.fusion import Placed, Region
 from dlir.images import Image, Plane
+from dlir.light import Light
 from dlir.settings import Report
 from dlir.stacks import Stacks
 
@@ -55,6 +56,7 @@ def report(
     illumination: Path,
     affines: Path,
     placement: Path,
+    exposure: Path,
     mosaic: Path,
     selfcheck: Path,
     output: Path,
@@ -70,7 +72,7 @@ def report(
     listed, placed = tables.read(tiles, tables.TILES), tables.read(placement, tables.PLACEMENT)
     pairs = tables.read(affines, tables.AFFINES)
     pairs["residual"] = residuals(pairs, placed)
-    flat, stacks = images.read(illumination).astype(np.float32), Stacks(listed)
+    patterns, exposed, stacks = light.read(illumination), tables.read(exposure, tables.EXPOSURE), Stacks(listed)
     errors = None if accuracy is None else tables.read(accuracy, tables.ACCURACY)["error"]
     accepted = pairs[pairs["accepted"]].sort_values("residual", ascending=False)
     rejected = pairs[~pairs["accepted"]].sort_values("residual", ascending=False)
@@ -81,9 +83,11 @@ def report(
         "tile has no pair and lies where the stage says. Numbers: the column tile of placement.csv.</p>",
         _picture(_overview(mosaic, placed, stacks, settings.overview), "Mosaic", "wide"),
         "<h2>A seam before and after</h2>",
-        _seam(listed, placed, accepted, flat, stacks),
-        "<h2>Illumination</h2><p>The pattern that sits still on the camera, and was divided out of each tile.</p>",
-        _picture(_pattern(flat), "Illumination pattern"),
+        _seam(listed, placed, accepted, patterns, exposed),
+        "<h2>Illumination</h2><p>What sits still on the camera: the dark-field was taken off each tile, the rest divided by "
+        f"the flat-field.</p>{_list(light.words(patterns))}",
+        _picture(_patterns(patterns), "Illumination"),
+        f"<h2>Exposure</h2>{_exposure(exposed)}",
         f"<h2>Self-check</h2>{_selfcheck(tables.read(selfcheck, tables.SELFCHECK))}",
         f"<h2>Accepted pairs, worst first</h2>{_table(accepted, affines.name)}",
         f"<h2>Rejected pairs</h2>{_table(rejected, affines.name)}",
@@ -200,7 +204,7 @@ def _overview(store: Path, placed: pd.DataFrame, stacks: Stacks, longest: int) -
     return figure
 
 
-def _seam(listed: pd.DataFrame, placed: pd.DataFrame, accepted: pd.DataFrame, flat: Plane, stacks: Stacks) -> str:
+def _seam(listed: pd.DataFrame, placed: pd.DataFrame, accepted: pd.DataFrame, patterns: Light, exposed: pd.DataFrame) -> str:
     """The pair that the stage placed worst, among those quarter whose match is the surest, before and after."""
     if accepted.empty:
         return "<p>No pair was accepted, so there is none to show.</p>"
@@ -216,14 +220,15 @@ def _seam(listed: pd.DataFrame, placed: pd.DataFrame, accepted: pd.DataFrame, fl
     rows = placed.set_index("tile").loc[[pair["fixed"], pair["moving"]]]
     fixed, moving = affine.from_table(rows)
     before, after = affine.translation(nominal[worst]), affine.compose(affine.invert(fixed), moving)
-    side = min(SEAM, *flat.shape[1:])
+    side = min(SEAM, *patterns.flat.shape[1:])
+    gains = tables.gains(exposed, rows.index.to_series())
     top, left = np.rint(affine.apply(after, centres[worst][None])[0] - side / 2).astype(int)
     region = Region(int(top), int(left), side, side)
-    both = []
+    stacks, both = Stacks(listed), []
     for second in (before, after):
         affines = np.stack([affine.translation([0, 0]), second])
-        seen = Placed(list(rows["path"]), affines, flat[stacks.chosen], stacks.reference, 1, "linear")
-        both.append(seen.fuse(region)[0])
+        chosen = gains[:, stacks.chosen], patterns.of(stacks.chosen)
+        both.append(Placed(list(rows["path"]), affines, *chosen, stacks.reference, 1, "linear").fuse(region)[0])
     figure = Figure(figsize=(9, 4.8))
     for panel, pixels, title in zip(figure.subplots(1, 2), both, ("where the stage says", "registered"), strict=True):
         panel.imshow(display(pixels, _limits(both[1])), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
@@ -238,14 +243,35 @@ def _seam(listed: pd.DataFrame, placed: pd.DataFrame, accepted: pd.DataFrame, fl
     return words + _picture(figure, "The seam before and after", "wide")
 
 
-def _pattern(flat: Plane) -> Figure:
-    """The illumination pattern (channels, y, x), a panel a channel."""
-    figure = Figure(figsize=(3.6 * len(flat), 3.6 * flat.shape[1] / flat.shape[2] + 0.3), layout="constrained")
-    for panel, channel in zip(figure.subplots(1, len(flat), squeeze=False)[0], flat, strict=True):
-        picture = panel.imshow(channel, cmap="gray")
-        panel.axis("off")
-        _label(figure.colorbar(picture, ax=panel, fraction=0.046, pad=0.04).ax, "")
+def _patterns(patterns: Light) -> Figure:
+    """The flat-field, and below it the dark-field if there is one, a column a channel."""
+    rows = {"flat-field": patterns.flat, **({"dark-field": patterns.dark} if patterns.dark.any() else {})}
+    channels, height, width = patterns.flat.shape
+    figure = Figure(figsize=(3.6 * channels, (3.6 * height / width + 0.3) * len(rows)), layout="constrained")
+    grid = figure.subplots(len(rows), channels, squeeze=False)
+    for panels, (name, pattern) in zip(grid, rows.items(), strict=True):
+        for panel, channel in zip(panels, pattern, strict=True):
+            picture = panel.imshow(channel, cmap="gray")
+            panel.axis("off")
+            panel.set_title(name, color=GREY, fontsize=11)
+            _label(figure.colorbar(picture, ax=panel, fraction=0.046, pad=0.04).ax, "")
     return figure
+
+
+def _exposure(exposed: pd.DataFrame) -> str:
+    """What tables.EXPOSURE says, in a sentence a channel."""
+    if (exposed["gain"] == 1).all():
+        return "<p>The tiles keep their brightness.</p>"
+    lines = []
+    for channel, of in exposed.groupby("channel"):
+        tile, gain = of["tile"].to_numpy(), of["gain"].to_numpy()
+        least, most = gain.argmin(), gain.argmax()
+        lines.append(f"channel {channel}: {gain[least]:.3f} (tile {tile[least]}) to {gain[most]:.3f} (tile {tile[most]})")
+    return f"<p>Each tile was divided by its gain, which the overlaps show; all are in exposure.csv.</p>{_list(lines)}"
+
+
+def _list(lines: list[str]) -> str:
+    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
 
 
 def _label(bar: "matplotlib.axes.Axes", text: str) -> None:

@@ -56,13 +56,16 @@ class Dataset(Layout):
     `images` is a path in which `{row}` and `{col}`, or `{index}`, stand for the numbers in the file names, `{channel}`, `{z}`
     and `{time}` for what tells the files of one tile apart, and `*` for anything. `positions` is a table with the nominal
     places, `truth` a placement table to measure the result against, `overrides` a table of what the user knows better than was
-    measured (`overrides.py`).
+    measured (`overrides.py`); `flat` and `dark` are images of the user's in place of the illumination that the tiles show
+    (`illumination.py`).
     """
 
     images: str
     positions: Path | None = None
     truth: Path | None = None
     overrides: Path | None = None
+    flat: Path | None = None
+    dark: Path | None = None
 
     @model_validator(mode="after")
     def places_are_known(self) -> "Dataset":
@@ -98,7 +101,7 @@ class Demo(Section):
 
 
 class Illumination(Section):
-    """How the pattern that sits still on the camera is estimated."""
+    """Whether what sits still on the camera is taken out."""
 
     correct: bool
 
@@ -153,6 +156,12 @@ class Place(Section):
     stage_weight: Annotated[float, Field(gt=0)]
 
 
+class Exposure(Section):
+    """Whether tiles are made equally bright."""
+
+    correct: bool
+
+
 class Mosaic(Section):
     """How the tiles are fused and stored."""
 
@@ -187,6 +196,7 @@ class Settings(Section):
     register_: Register = Field(alias="register")
     selfcheck: Selfcheck
     place: Place
+    exposure: Exposure
     mosaic: Mosaic
     report: Report
 

@@ -5,9 +5,11 @@ A table is checked when it is written and when it is read, so that an error name
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pandera.errors import SchemaErrors
-from pandera.pandas import Column, DataFrameSchema
+from pandera.pandas import Check, Column, DataFrameSchema
 
 from dlir.affine import COLUMNS
 from dlir.files import whole
@@ -64,6 +66,12 @@ PLACEMENT = DataFrameSchema(
     {"tile": ID, "path": Column("str"), **AFFINE, "pairs": COUNT, "residual": SOMETIMES, "deviation": PIXELS,
      "loop": SOMETIMES, "placed_by": Column("str")},
     unique=["path"], strict=True, coerce=True,
+)  # fmt: skip
+
+# One row a tile and channel, counted from 0: how many times brighter than usual the tile was exposed.
+EXPOSURE = DataFrameSchema(
+    {"tile": ID, "channel": COUNT, "gain": Column("float64", Check.gt(0))},
+    unique=["tile", "channel"], strict=True, coerce=True,
 )  # fmt: skip
 
 # What the user knows better; see overrides.py.
@@ -126,3 +134,8 @@ def write(table: pd.DataFrame, schema: DataFrameSchema, path: Path) -> None:
     checked = check(table, schema, path)
     with whole(path) as partial:
         checked[list(schema.columns)].to_csv(partial, index=False)
+
+
+def gains(exposure: pd.DataFrame, tiles: "pd.Series[int]") -> NDArray[np.float64]:
+    """The gains (n, channels) of tiles in EXPOSURE."""
+    return np.stack([of.set_index("tile").loc[tiles, "gain"] for _, of in exposure.groupby("channel")], axis=1)

@@ -13,7 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 from specimens import PLAIN, Specimen
 
-from dlir import affine, tables
+from dlir import affine, light, tables
 from dlir.pairs import pairs
 from dlir.settings import Dataset, Pairs
 
@@ -86,17 +86,16 @@ def make_grid(folder: Path, rows: int, cols: int, noise: float, blank: tuple[int
     for tile in range(rows * cols):
         stage = np.array(divmod(tile, cols)) * 0.8 * side
         truth.append(np.c_[camera, stage + rng.uniform(-4, 4, 2)])
-        light = 1000 + (0 if tile in blank else 30) * specimen.tile(truth[-1], side, side)
-        pixels = np.rint(light + noise * rng.standard_normal(light.shape)).astype(np.uint16)
+        shown = 1000 + (0 if tile in blank else 30) * specimen.tile(truth[-1], side, side)
+        pixels = np.rint(shown + noise * rng.standard_normal(shown.shape)).astype(np.uint16)
         tifffile.imwrite(folder / f"{tile}.tif", pixels)
         listed.append({"tile": tile, "path": str(folder / f"{tile}.tif"), "row": tile // cols, "col": tile % cols,
                        "y": stage[0], "x": stage[1], "height": side, "width": side, "channels": 1, "dtype": "uint16",
                        "pixel_size": None, "sha256": "0", **PLAIN})  # fmt: skip
     tables.write(pd.DataFrame(listed), tables.TILES, folder / "tiles.csv")
     pairs(folder / "tiles.csv", folder / "pairs.csv", settings=Pairs(search=0.5, min_overlap=8))
-    flat = np.ones((1, side, side), np.float32)
-    tifffile.imwrite(folder / "flat.tif", flat, metadata={"axes": "CYX"}, photometric="minisblack")
-    return Grid(folder / "tiles.csv", folder / "flat.tif", folder / "pairs.csv", np.array(truth), (side, side), blank)
+    light.write(light.none((1, side, side)), folder / "light.tif")
+    return Grid(folder / "tiles.csv", folder / "light.tif", folder / "pairs.csv", np.array(truth), (side, side), blank)
 
 
 @pytest.fixture(scope="session")

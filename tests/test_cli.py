@@ -46,6 +46,7 @@ def test_behind_each_stage_is_the_function_of_its_name(stage: str) -> None:
         (["tiles", "--help"], ["torch"]),
         (["pairs", "--help"], ["torch"]),
         (["place", "--help"], ["torch"]),
+        (["exposure", "--help"], ["torch"]),
         (["mosaic", "--help"], ["torch"]),
         (["report", "--help"], ["torch"]),
     ],

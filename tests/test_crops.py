@@ -9,6 +9,7 @@ import tifffile
 import torch
 from specimens import PLAIN
 
+from dlir import light
 from dlir.crops import Planes, batches
 
 FLAT = np.linspace(0.5, 1.5, 40)[None, None] * np.ones((1, 32, 40), np.float32)
@@ -16,13 +17,13 @@ FLAT = np.linspace(0.5, 1.5, 40)[None, None] * np.ones((1, 32, 40), np.float32)
 
 @pytest.fixture
 def planes(tmp_path: Path) -> Planes:
-    """Two tiles that are a slope in x and in y before the camera's pattern is applied."""
+    """Two tiles that are a slope in x and in y before the camera's patterns are applied."""
     y, x = np.mgrid[:32, :40].astype(np.float32)
     for name, tile in (("a", 100 + x), ("b", 100 + y)):
-        tifffile.imwrite(tmp_path / f"{name}.tif", (tile * FLAT[0]).astype(np.float32))
-    tifffile.imwrite(tmp_path / "flat.tif", FLAT.astype(np.float32), metadata={"axes": "CYX"}, photometric="minisblack")
+        tifffile.imwrite(tmp_path / f"{name}.tif", (tile * FLAT[0] + 7).astype(np.float32))
+    light.write(light.Light(FLAT.astype(np.float32), np.full_like(FLAT, 7, np.float32)), tmp_path / "light.tif")
     table = pd.DataFrame({"tile": [3, 9], "path": [str(tmp_path / "a.tif"), str(tmp_path / "b.tif")]})
-    return Planes(table.assign(height=32, width=40, channels=1, **PLAIN), tmp_path / "flat.tif")
+    return Planes(table.assign(height=32, width=40, channels=1, **PLAIN), tmp_path / "light.tif")
 
 
 def row(pair: int, width: int, nominal: tuple[float, float]) -> dict[str, object]:

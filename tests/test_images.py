@@ -151,13 +151,9 @@ def test_type_that_is_not_read(tmp_path: Path, dtype: str) -> None:
         images.read(tmp_path / "a.tif")
 
 
-def test_plane_and_correct() -> None:
+def test_plane_is_the_mean_of_the_channels() -> None:
     pixels = np.stack([np.full((4, 5), 10), np.full((4, 5), 30)]).astype(np.uint16)
     np.testing.assert_array_equal(images.plane(pixels), np.full((4, 5), 20, np.float32))
-    flat = np.stack([np.full((4, 5), 0.5), np.full((4, 5), 2)]).astype(np.float32)
-    corrected = images.correct(pixels, flat)
-    assert corrected.dtype == np.float32
-    np.testing.assert_array_equal(corrected[:, 0, 0], [20, 15])
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,10 @@ import zarr
 from ome_zarr_models import v05
 from specimens import PLAIN
 
-from dlir import affine, images, settings, tables
+from dlir import affine, light, settings, tables
 from dlir.band import band
 from dlir.fusion import Placed, Region
+from dlir.images import ImageError, read
 from dlir.mosaic import mosaic
 from dlir.pyramid import halve
 from dlir.tiles import tiles
@@ -52,7 +53,8 @@ class Stage:
         for path, tile in zip(self.paths, tiles, strict=True):
             tifffile.imwrite(path, tile, photometric="minisblack", metadata={"axes": "CYX"})
         flat = np.ones(tiles[0].shape, np.float32) if flat is None else flat
-        tifffile.imwrite(folder / "flat.tif", flat, photometric="minisblack", metadata={"axes": "CYX"})
+        light.write(light.Light(flat, np.zeros_like(flat)), folder / "light.tif")
+        self.expose(np.ones((len(tiles), channels)))
         same = {"tile": range(len(tiles)), "path": self.paths}
         table = pd.DataFrame({**same, "y": affines[:, 0, 2], "x": affines[:, 1, 2], "sha256": "-", **PLAIN})
         table = table.assign(row=0, col=table["tile"], height=height, width=width, channels=channels)
@@ -62,11 +64,17 @@ class Stage:
                               "loop": np.nan, "placed_by": "pairs"})  # fmt: skip
         tables.write(placed, tables.PLACEMENT, folder / "placement.csv")
 
+    def expose(self, gains: np.ndarray) -> None:
+        """Say how bright each tile and channel (n, channels) was exposed."""
+        tile, channel = np.indices(gains.shape).reshape(2, -1)
+        table = pd.DataFrame({"tile": tile, "channel": channel, "gain": gains.ravel()})
+        tables.write(table, tables.EXPOSURE, self.folder / "exposure.csv")
+
     def run(
         self, name: str = "mosaic.ome.zarr", order: int = 1, threads: int = 1, blend: str = "linear", bands: int = 1
     ) -> zarr.Group:
         chosen = settings.Mosaic(interpolation=order, blend=blend, bands=bands, chunk=32, shard=64)
-        files = [self.folder / name for name in ("tiles.csv", "flat.tif", "placement.csv")]
+        files = [self.folder / name for name in ("tiles.csv", "light.tif", "exposure.csv", "placement.csv")]
         parts = [self.folder / f"{name}.bands" / str(number) for number in range(bands if bands > 1 else 0)]
         for number, part in reversed(list(enumerate(parts))):
             band(*files, part, number=number, settings=chosen, threads=threads)
@@ -114,7 +122,7 @@ def test_turned_tiles_are_turned_back(tmp_path: Path) -> None:
     linear = [[[np.cos(t), -np.sin(t)], [np.sin(t), np.cos(t)]] * np.array(1.01) for t in (0.03, -0.02, 0.0, 0.05)]
     affines = np.concatenate([np.array(linear), places[..., 2:]], -1)
     stage = Stage(tmp_path, [take(a) for a in affines], affines)
-    placed = Placed(stage.paths, affines, np.ones((1, SIDE, SIDE), np.float32), images.read, 1, "linear")
+    placed = Placed(stage.paths, affines, np.ones((4, 1)), light.none((1, SIDE, SIDE)), read, 1, "linear")
     fused, covered = placed.fuse(Region(0, 0, 190, 190))
     inside = (slice(20, 175), slice(20, 175))
     assert covered[inside].all()
@@ -155,6 +163,24 @@ def test_illumination_is_taken_out(tmp_path: Path) -> None:
     tiles = [np.rint(take(a) * flat).astype(np.uint16) for a in affines]
     fused = Stage(tmp_path, tiles, affines, flat).run()["0"][...]
     assert np.abs(fused - truth(fused.shape)).max() < 1.6  # half a grey value where the flat is 0.5, and the rounding
+
+
+def test_dark_and_gains_are_taken_out(tmp_path: Path) -> None:
+    affines = grid(0.0)
+    gains = np.linspace(0.7, 1.3, 12)[:, None]
+    tiles = [(take(a) * g + 50).astype(np.float32) for a, g in zip(affines, gains[..., 0], strict=True)]
+    stage = Stage(tmp_path, tiles, affines)
+    light.write(light.none((1, SIDE, SIDE))._replace(dark=np.full((1, SIDE, SIDE), 50, np.float32)), tmp_path / "light.tif")
+    stage.expose(gains)
+    fused = stage.run()["0"][...]
+    assert np.abs(fused - truth(fused.shape)).max() < 0.01
+
+
+def test_light_under_the_dark_is_clipped_after_the_tiles_are_fused(tmp_path: Path) -> None:
+    tiles = [np.full((1, SIDE, SIDE), value, np.uint16) for value in (90, 130)]
+    stage = Stage(tmp_path, tiles, affine.translation([[0.0, 0.0], [0.0, 0.0]]))
+    light.write(light.none((1, SIDE, SIDE))._replace(dark=np.full((1, SIDE, SIDE), 100, np.float32)), tmp_path / "light.tif")
+    assert (stage.run()["0"][...] == 10).all()  # the mean of -10 and 30
 
 
 def test_colours_keep_their_order(tmp_path: Path) -> None:
@@ -245,7 +271,7 @@ def test_a_tile_that_fails_midway_leaves_nothing(tmp_path: Path) -> None:
     affines = grid(0.0)
     stage = Stage(tmp_path, [take(a) for a in affines], affines)
     Path(stage.paths[9]).write_bytes(b"no longer a tile")
-    with pytest.raises(images.ImageError, match=r"tile9\.tif"):
+    with pytest.raises(ImageError, match=r"tile9\.tif"):
         stage.run()
     assert not list(tmp_path.glob("mosaic*"))
 
@@ -254,7 +280,7 @@ def test_a_tile_that_changed_its_shape_is_named(tmp_path: Path) -> None:
     affines = grid(0.0)
     stage = Stage(tmp_path, [take(a) for a in affines], affines)
     tifffile.imwrite(stage.paths[3], np.zeros((SIDE, SIDE + 1), np.float32))
-    with pytest.raises(images.ImageError, match=r"tile3\.tif.*stage tiles"):
+    with pytest.raises(ImageError, match=r"tile3\.tif.*stage tiles"):
         stage.run()
 
 
@@ -284,9 +310,10 @@ def test_every_channel_z_and_time_is_placed_alike(tmp_path: Path) -> None:
     others = {"pairs": 1, "residual": 0.1, "deviation": 0.1, "loop": np.nan, "placed_by": "pairs"}
     placed = listed[["tile", "path"]].assign(**affine.to_columns(affines), **others)
     tables.write(placed, tables.PLACEMENT, tmp_path / "placement.csv")
-    flat = np.ones((2, SIDE, SIDE), np.float32)
-    tifffile.imwrite(tmp_path / "flat.tif", flat, photometric="minisblack", metadata={"axes": "CYX"})
-    files = [tmp_path / name for name in ("tiles.csv", "flat.tif", "placement.csv")]
+    light.write(light.none((2, SIDE, SIDE)), tmp_path / "light.tif")
+    tile, channel = np.indices((4, 2)).reshape(2, -1)
+    tables.write(pd.DataFrame({"tile": tile, "channel": channel, "gain": 1.0}), tables.EXPOSURE, tmp_path / "exposure.csv")
+    files = [tmp_path / name for name in ("tiles.csv", "light.tif", "exposure.csv", "placement.csv")]
     options = settings.Mosaic(interpolation=1, blend="linear", bands=1, chunk=32, shard=64)
     mosaic(*files, tmp_path / "m.ome.zarr", settings=options)
     group = zarr.open_group(tmp_path / "m.ome.zarr", mode="r")

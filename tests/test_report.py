@@ -13,7 +13,7 @@ import zarr
 from PIL import Image as Picture
 from specimens import PLAIN
 
-from dlir import affine, settings, tables
+from dlir import affine, light, settings, tables
 from dlir.mosaic import mosaic
 from dlir.report import at_reference, display, report, residuals
 from dlir.stacks import Stacks
@@ -39,8 +39,10 @@ class Run:
         for path, (y, x) in zip(paths, places.astype(int), strict=True):
             tile = source[:, y : y + SIDE, x : x + SIDE].astype(np.uint16)
             tifffile.imwrite(path, tile, photometric="minisblack", metadata={"axes": "CYX"})
-        flat = np.ones((channels, SIDE, SIDE), np.float32)
-        tifffile.imwrite(folder / "flat.tif", flat, photometric="minisblack", metadata={"axes": "CYX"})
+        light.write(light.none((channels, SIDE, SIDE)), folder / "light.tif")
+        tile, channel = np.indices((len(places), channels)).reshape(2, -1)
+        self.exposed = pd.DataFrame({"tile": tile, "channel": channel, "gain": 1.0})
+        tables.write(self.exposed, tables.EXPOSURE, folder / "exposure.csv")
         same = {"tile": range(len(places)), "path": paths}
         table = pd.DataFrame({**same, "y": nominal[:, 0], "x": nominal[:, 1], "row": 0, "col": range(len(places))})
         table = table.assign(height=SIDE, width=SIDE, channels=channels, dtype="uint16", pixel_size=np.nan, sha256="-", **PLAIN)
@@ -75,10 +77,10 @@ class Run:
         return table.assign(accepted=accepted, reason=np.where(accepted, None, "score <too low>"))
 
     def page(self, accuracy: Path | None = None) -> str:
-        names = ["tiles.csv", "flat.tif", "affines.csv", "placement.csv", "mosaic.ome.zarr", "selfcheck.csv"]
+        names = ["tiles.csv", "light.tif", "affines.csv", "placement.csv", "exposure.csv", "mosaic.ome.zarr", "selfcheck.csv"]
         inputs = [self.folder / name for name in names]
         options = settings.Mosaic(interpolation=1, blend="linear", bands=1, chunk=64, shard=256)
-        mosaic(inputs[0], inputs[1], inputs[3], inputs[4], settings=options)
+        mosaic(inputs[0], inputs[1], inputs[4], inputs[3], inputs[5], settings=options)
         report(*inputs, self.folder / "report.html", settings=settings.Report(overview=400), accuracy=accuracy)
         return (self.folder / "report.html").read_text()
 
@@ -106,7 +108,7 @@ def test_page_tells_the_numbers(tmp_path: Path) -> None:
     assert f"<h1>{tmp_path.name}</h1>" in page
     assert "score &lt;too low&gt;" in page
     assert page.index("Rejected pairs") < page.index("50.000")  # the residual of the wrong pair, (30, 40) px
-    assert set(pictures(page, tmp_path)) == {"Mosaic", "The seam before and after", "Illumination pattern"}
+    assert set(pictures(page, tmp_path)) == {"Mosaic", "The seam before and after", "Illumination"}
     assert not re.search(r'(src|href)="(?!data:)', page)
     assert not list(tmp_path.glob("*.part"))
 
@@ -189,3 +191,17 @@ def test_the_reference_of_a_stack_is_shown(tmp_path: Path, axes: str) -> None:
     np.testing.assert_array_equal(at_reference(level, axes, Stacks(table)), whole[-1].max(axis=1))
     last = table.assign(reference_z=3 if "z" in axes else 0)
     np.testing.assert_array_equal(at_reference(level, axes, Stacks(last)), whole[-1][:, -1])
+
+
+def test_page_shows_dark_and_gains_where_there_are_any(tmp_path: Path) -> None:
+    run = Run(tmp_path, 1, 2)
+    plain = run.page()
+    assert "there is no dark-field" in plain and "The tiles keep their brightness." in plain
+    found = light.none((1, SIDE, SIDE))
+    light.write(found._replace(dark=found.dark + np.linspace(90, 120, SIDE, dtype=np.float32)), tmp_path / "light.tif")
+    tables.write(run.exposed.assign(gain=[0.875, 1.125]), tables.EXPOSURE, tmp_path / "exposure.csv")
+    page = run.page()
+    assert "the dark-field 90 to 120 grey values" in page
+    assert "channel 0: 0.875 (tile 0) to 1.125 (tile 1)" in page
+    before, after = (pictures(text, tmp_path)["Illumination"] for text in (plain, page))
+    assert after.shape[0] > 1.8 * before.shape[0]  # the dark-field lies below the flat-field

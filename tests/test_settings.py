@@ -42,7 +42,7 @@ def test_defaults_live_in_config_alone() -> None:
         for name, field in section.model_fields.items()
         if not field.is_required()
     ]
-    assert sorted(set(optional)) == ["Dataset.overrides", "Dataset.positions", "Dataset.truth"]
+    assert sorted(set(optional)) == [f"Dataset.{name}" for name in ("dark", "flat", "overrides", "positions", "truth")]
 
 
 def test_every_line_of_config_has_a_comment() -> None:

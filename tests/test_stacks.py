@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from specimens import Specimen
 
-from dlir import affine, images, tables
+from dlir import affine, images, light, tables
 from dlir.crops import Planes
 from dlir.illumination import illumination
 from dlir.pairs import pairs
@@ -93,8 +93,8 @@ def test_reference(
     expected: Callable[..., Any],
 ) -> None:
     found = table(*spread, **reference)
-    tifffile.imwrite(tmp_path / "flat.tif", FLAT, metadata={"axes": "CYX"}, photometric="minisblack")
-    seen = Planes(found, tmp_path / "flat.tif").plane(1)
+    light.write(light.Light(FLAT, np.zeros_like(FLAT)), tmp_path / "light.tif")
+    seen = Planes(found, tmp_path / "light.tif").plane(1)
     assert seen.dtype == np.float32 and seen.shape == SIZE
     np.testing.assert_allclose(seen, expected(pixels(2).astype(float)), rtol=1e-6)
 
@@ -156,10 +156,10 @@ def write_grid(folder: Path) -> np.ndarray:
     dirt = 300 * rng.random((SIDE, SIDE))
     places = np.array([[row, col] for row in (0, 1) for col in (0, 1)]) * STEP + rng.uniform(-4, 4, (4, 2))
     for tile, (y, x) in enumerate(places):
-        light = specimen.tile(affine.translation([y, x]), SIDE, SIDE)
+        bright = specimen.tile(affine.translation([y, x]), SIDE, SIDE)
         surface = np.add.outer(np.zeros(SIDE), np.arange(SIDE) + x) // 40 % 3  # the z that is in focus
         for channel in NAMED["channel"]:
-            show = [30 * light * (surface == z) if channel == "GFP" else dirt for z in range(3)]
+            show = [30 * bright * (surface == z) if channel == "GFP" else dirt for z in range(3)]
             stack = 1000 + np.array(show) + rng.normal(0, 3, (3, SIDE, SIDE))
             path = folder / f"s_{tile // 2}_{tile % 2}_{channel}.tif"
             tifffile.imwrite(path, stack.astype(np.uint16), imagej=True, metadata={"axes": "ZYX"})

@@ -31,7 +31,8 @@ FLOW = {  # the stages, and those whose output each reads
     "selfcheck": ["tiles", "illumination", "pairs", "train"],
     "place": ["register"],
     "export": ["place"],
-    "mosaic": ["place"],
+    "exposure": ["place"],
+    "mosaic": ["exposure"],
     "accuracy": ["place"],
     "report": ["mosaic", "selfcheck", "accuracy"],
 }
@@ -194,7 +195,7 @@ def test_phase_correlation_needs_no_model(two: Workflow) -> None:
 @pytest.mark.parametrize(("share", "models"), [(False, 2), (True, 1)])
 def test_datasets_share_a_model_when_told(two: Workflow, share: bool, models: int) -> None:
     planned = two.planned(register={"method": "network"}, train={"share": share})
-    later = ["register", "selfcheck", "place", "export", "mosaic", "report"]
+    later = ["register", "selfcheck", "place", "export", "exposure", "mosaic", "report"]
     assert planned == {"train": models, **dict.fromkeys(later, 2)}
 
 
@@ -247,6 +248,7 @@ def test_another_working_directory(demo: tuple[Workflow, str], tmp_path: Path) -
         ("register", "accept", 0.6, ["register"]),
         ("selfcheck", "count", 3, ["selfcheck"]),
         ("place", "stage_weight", 2.0, ["place"]),
+        ("exposure", "correct", True, ["exposure"]),
         ("mosaic", "interpolation", 3, ["mosaic"]),
         ("report", "overview", 800, ["report"]),
     ],
@@ -277,6 +279,8 @@ def test_comments_and_order_of_the_config(
         ("phase", ["register", "selfcheck"]),
         ("selfcheck", ["selfcheck"]),
         ("place", ["place"]),
+        ("shading", ["illumination"]),
+        ("exposure", ["exposure"]),
         ("mosaic", ["mosaic"]),
         ("accuracy", ["accuracy"]),
         ("tables", [stage for stage in FLOW if stage != "train"]),
@@ -301,6 +305,19 @@ def test_a_tile_edited_in_place_reruns_its_dataset(two: Workflow, tmp_path: Path
     tifffile.imwrite(path, pixels)
     expected = since("tiles")
     assert copy.planned() == {stage: 1 for stage in expected if stage not in ("train", "accuracy")}
+
+
+def test_a_flat_field_of_ones_own_reruns_what_needs_it(two: Workflow, tmp_path: Path) -> None:
+    copy = two.copy(tmp_path / "copy")
+    grid = {**GRID, "flat": "in/my flat.tif"}
+    tifffile.imwrite(copy.folder / "in" / "my flat.tif", np.full((64, 64), 100, np.uint16))
+    expected = {stage: 1 for stage in since("illumination") if stage not in ("train", "accuracy")}
+    assert copy.planned(datasets={"grid": grid}) == expected
+    result = copy(datasets={"grid": grid})
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert copy.planned(datasets={"grid": grid}) == {}
+    tifffile.imwrite(copy.folder / "in" / "my flat.tif", np.full((64, 64), 101, np.uint16))
+    assert copy.planned(datasets={"grid": grid}) == expected
 
 
 # What stops it before any job

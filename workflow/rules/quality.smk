@@ -50,6 +50,7 @@ rule report:
         illumination="results/{dataset}/illumination.tif",
         affines="results/{dataset}/affines.csv",
         placement="results/{dataset}/placement.csv",
+        exposure="results/{dataset}/exposure.csv",
         mosaic="results/{dataset}/mosaic.ome.zarr",
         selfcheck="results/{dataset}/selfcheck.csv",
         accuracy=lambda wildcards: "results/{dataset}/accuracy.csv" if DATASETS[wildcards.dataset].truth else [],
@@ -65,5 +66,5 @@ rule report:
         accuracy=lambda wildcards, input: f"--accuracy {input.accuracy}" if input.accuracy else "",
     shell:
         "dlir report --tiles {input.tiles} --illumination {input.illumination} --affines {input.affines}"
-        " --placement {input.placement} --mosaic {input.mosaic} --selfcheck {input.selfcheck}"
+        " --placement {input.placement} --exposure {input.exposure} --mosaic {input.mosaic} --selfcheck {input.selfcheck}"
         " {params.accuracy} --output {output} --settings {params.settings:q} 2>&1 | tee {log}"

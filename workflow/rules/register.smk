@@ -30,7 +30,7 @@ rule tiles:
     conda:
         "../../envs/dlir.yaml"
     params:
-        settings=lambda wildcards: DATASETS[wildcards.dataset].model_dump_json(exclude={"truth"}),
+        settings=lambda wildcards: DATASETS[wildcards.dataset].model_dump_json(exclude={"truth", "flat", "dark"}),
     shell:
         "dlir tiles --output {output} --settings {params.settings:q} 2>&1 | tee {log}"
 
@@ -39,6 +39,8 @@ rule illumination:
     input:
         raw=lambda wildcards: TILES[wildcards.dataset],
         tiles="results/{dataset}/tiles.csv",
+        flat=lambda wildcards: DATASETS[wildcards.dataset].flat or [],
+        dark=lambda wildcards: DATASETS[wildcards.dataset].dark or [],
         code=modules("illumination"),
     output:
         "results/{dataset}/illumination.tif",
@@ -48,8 +50,12 @@ rule illumination:
         "../../envs/dlir.yaml"
     params:
         settings=SETTINGS.illumination.model_dump_json(),
+        given=lambda wildcards, input: " ".join(
+            f"--{kind} {shlex.quote(str(input[kind]))}" for kind in ("flat", "dark") if input[kind]
+        ),
     shell:
-        "dlir illumination --tiles {input.tiles} --output {output} --settings {params.settings:q} 2>&1 | tee {log}"
+        "dlir illumination --tiles {input.tiles} {params.given} --output {output} --settings {params.settings:q}"
+        " 2>&1 | tee {log}"
 
 
 rule pairs:

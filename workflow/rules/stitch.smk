@@ -1,4 +1,4 @@
-# affines.csv -> placement.csv -> TileConfiguration.registered.txt, positions.csv, mosaic.ome.zarr.
+# affines.csv -> placement.csv -> TileConfiguration.registered.txt, positions.csv, exposure.csv -> mosaic.ome.zarr.
 
 BANDS = SETTINGS.mosaic.bands
 
@@ -40,11 +40,33 @@ rule export:
         " --fiji {output.fiji} 2>&1 | tee {log}"
 
 
+rule exposure:
+    input:
+        raw=lambda wildcards: TILES[wildcards.dataset],
+        tiles="results/{dataset}/tiles.csv",
+        illumination="results/{dataset}/illumination.tif",
+        pairs="results/{dataset}/pairs.csv",
+        placement="results/{dataset}/placement.csv",
+        code=modules("exposure"),
+    output:
+        "results/{dataset}/exposure.csv",
+    log:
+        "results/{dataset}/logs/exposure.log",
+    conda:
+        "../../envs/dlir.yaml"
+    params:
+        settings=SETTINGS.exposure.model_dump_json(),
+    shell:
+        "dlir exposure --tiles {input.tiles} --illumination {input.illumination} --pairs {input.pairs}"
+        " --placement {input.placement} --output {output} --settings {params.settings:q} 2>&1 | tee {log}"
+
+
 rule band:
     input:
         raw=lambda wildcards: TILES[wildcards.dataset],
         tiles="results/{dataset}/tiles.csv",
         illumination="results/{dataset}/illumination.tif",
+        exposure="results/{dataset}/exposure.csv",
         placement="results/{dataset}/placement.csv",
         code=modules("band"),
     output:
@@ -57,8 +79,9 @@ rule band:
     params:
         settings=SETTINGS.mosaic.model_dump_json(),
     shell:
-        "dlir band --tiles {input.tiles} --illumination {input.illumination} --placement {input.placement}"
-        " --output {output} --number {wildcards.number} --settings {params.settings:q} --threads {threads} 2>&1 | tee {log}"
+        "dlir band --tiles {input.tiles} --illumination {input.illumination} --exposure {input.exposure}"
+        " --placement {input.placement} --output {output} --number {wildcards.number} --settings {params.settings:q}"
+        " --threads {threads} 2>&1 | tee {log}"
 
 
 rule mosaic:
@@ -66,6 +89,7 @@ rule mosaic:
         raw=lambda wildcards: TILES[wildcards.dataset],
         tiles="results/{dataset}/tiles.csv",
         illumination="results/{dataset}/illumination.tif",
+        exposure="results/{dataset}/exposure.csv",
         placement="results/{dataset}/placement.csv",
         bands=[f"results/{{dataset}}/bands/{number}" for number in range(BANDS if BANDS > 1 else 0)],
         code=modules("mosaic"),
@@ -80,8 +104,9 @@ rule mosaic:
         settings=SETTINGS.mosaic.model_dump_json(),
         bands=lambda wildcards, input: f"--bands {input.bands}" if input.bands else "",
     shell:
-        "dlir mosaic --tiles {input.tiles} --illumination {input.illumination} --placement {input.placement} {params.bands}"
-        " --output {output} --settings {params.settings:q} --threads {threads} 2>&1 | tee {log}"
+        "dlir mosaic --tiles {input.tiles} --illumination {input.illumination} --exposure {input.exposure}"
+        " --placement {input.placement} {params.bands} --output {output} --settings {params.settings:q}"
+        " --threads {threads} 2>&1 | tee {log}"
 
 
 rule ome_tiff:  # only where it is asked for: snakemake --cores N results/NAME/mosaic.ome.tif

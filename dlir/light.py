@@ -1,0 +1,63 @@
+"""What stands between the specimen and the grey values of a tile: how the light falls, and what is there without any.
+
+    tile(y, x) = dark(y, x) + flat(y, x) * specimen(y, x),    hence    specimen = (tile - dark) / flat
+
+`flat` has the mean 1 in each channel, so that grey values stay what they are on the whole. On disk both are one TIFF.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tifffile
+
+from dlir.files import whole
+from dlir.images import Image, Plane
+
+
+class Light(NamedTuple):
+    """The two patterns that sit still on the camera."""
+
+    flat: Plane  # (channels, y, x), mean 1
+    dark: Plane  # (channels, y, x), grey values
+
+    def of(self, channels: slice) -> "Light":
+        """The light of some of the channels."""
+        return Light(self.flat[channels], self.dark[channels])
+
+    def part(self, rows: slice, columns: slice) -> "Light":
+        """The light in a part of the camera."""
+        return Light(self.flat[:, rows, columns], self.dark[:, rows, columns])
+
+
+def none(shape: tuple[int, ...]) -> Light:
+    """The light that leaves tiles (channels, y, x) as they are."""
+    return Light(np.ones(shape, np.float32), np.zeros(shape, np.float32))
+
+
+def read(path: Path) -> Light:
+    """The light in the file that `write` made."""
+    return Light(*tifffile.imread(path))
+
+
+def write(light: Light, path: Path) -> None:
+    """Write the light as a TIFF (2, channels, y, x), float32: the flat-field, then the dark-field."""
+    with whole(path) as partial:
+        tifffile.imwrite(partial, np.stack(light), photometric="minisblack", compression="zlib", metadata={"axes": "QCYX"})
+
+
+def correct(pixels: Image, light: Light) -> Plane:
+    """The tile (channels, y, x), float32, as even light shows it; what lies under the dark comes out negative."""
+    corrected: Plane = np.subtract(pixels, light.dark, dtype=np.float32)
+    corrected /= light.flat
+    return corrected
+
+
+def words(light: Light) -> list[str]:
+    """How deep the patterns of each channel are, in a sentence."""
+    said = []
+    for flat, dark in zip(*light, strict=True):
+        depth = f"the flat-field is {flat.std():.1%} deep (root mean square), {flat.min():.2f} to {flat.max():.2f}"
+        offset = f"the dark-field {dark.min():.0f} to {dark.max():.0f} grey values" if dark.any() else "there is no dark-field"
+        said.append(f"{depth}; {offset}")
+    return said

@@ -1,0 +1,40 @@
+"""What is written is read back, and a tile is freed of both patterns."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dlir import light
+
+
+@pytest.mark.parametrize("shape", [(1, 20, 30), (3, 20, 30), (1, 1, 30)])
+def test_what_is_written_is_read_back(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    written = light.Light(rng.random(shape, np.float32), rng.random(shape, np.float32))
+    light.write(written, tmp_path / "light.tif")
+    found = light.read(tmp_path / "light.tif")
+    assert np.array_equal(found.flat, written.flat) and np.array_equal(found.dark, written.dark)
+
+
+def test_dark_is_taken_off_and_the_rest_divided_by_flat() -> None:
+    pixels = np.stack([np.full((4, 5), 10), np.full((4, 5), 30)]).astype(np.uint16)
+    flat = np.stack([np.full((4, 5), 0.5), np.full((4, 5), 2)]).astype(np.float32)
+    corrected = light.correct(pixels, light.Light(flat, np.full_like(flat, 12)))
+    assert corrected.dtype == np.float32
+    assert corrected[:, 0, 0].tolist() == [-4, 9]  # no unsigned number wraps around
+
+
+def test_none_changes_nothing() -> None:
+    pixels = np.arange(24, dtype=np.uint16).reshape(2, 3, 4)
+    nothing = light.none(pixels.shape)
+    assert np.array_equal(light.correct(pixels, nothing), pixels)
+    assert "no dark-field" in light.words(nothing)[1]
+
+
+def test_words_tell_the_depth() -> None:
+    flat = np.ones((1, 2, 2), np.float32)
+    flat[0, 0] = [0.9, 1.1]
+    assert light.words(light.Light(flat, np.full_like(flat, 500))) == [
+        "the flat-field is 7.1% deep (root mean square), 0.90 to 1.10; the dark-field 500 to 500 grey values"
+    ]
