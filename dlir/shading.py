@@ -49,26 +49,27 @@ class Lines(NamedTuple):
 
 def smooth(blocks: Array, shape: tuple[int, ...], *, dark: bool) -> tuple[Array, Array]:
     """Flat and dark (y, x) of tiles of that shape, seen in blocks (n, rows, columns); `dark` false says that there is none."""
-    coarse = _polynomials(*(_places(n, n) for n in blocks.shape[1:])).reshape(len(ORDERS), -1)
+    coarse = np.stack([_surface(one, *(_along(n, n) for n in blocks.shape[1:])).ravel() for one in np.eye(len(ORDERS))])
     side = _side(shape)
-    fine = _polynomials(*(_places(length, length // side * side) for length in shape))
+    axes = [_along(length, length // side * side) for length in shape]
     tiles = blocks.reshape(len(blocks), -1)
     offset, even = 0.0, _pattern(tiles, coarse)
     if dark and (lines := _lines(tiles, np.maximum(even @ coarse, DIMMEST), coarse)):
         offset, slope = _dark_of(lines)
         if slope is not None:
-            flat, height = _positive(slope, fine), np.tensordot(lines.height, fine, 1)
+            flat, height = _positive(_surface(slope, *axes)), _surface(lines.height, *axes)
             return flat, height - flat * float((height / flat).min())
         offset = min(offset, float(np.percentile(tiles, 1)))  # no place is darker than without light
     even = _pattern(tiles - offset, coarse) if offset else even
-    return _positive(even, fine), np.full(shape, offset)
+    return _positive(_surface(even, *axes)), np.full(shape, offset)
 
 
 def without(image: NDArray[np.floating]) -> Array:
     """The image (y, x) less the smooth shapes that `smooth` would find in it."""
-    shapes = _polynomials(*(_places(length, length) for length in image.shape)).reshape(len(ORDERS), -1)
-    pixels = image.reshape(-1)
-    return np.asarray(pixels - np.linalg.solve(shapes @ shapes.T, shapes @ pixels) @ shapes).reshape(image.shape)
+    down, along = (_along(length, length) for length in image.shape)
+    i, j = np.transpose(ORDERS)
+    normal = (down.T @ down)[np.ix_(i, i)] * (along.T @ along)[np.ix_(j, j)]
+    return np.asarray(image - _surface(np.linalg.solve(normal, (down.T @ image @ along)[i, j]), down, along))
 
 
 def in_blocks(pixels: NDArray[Any]) -> Array:
@@ -84,20 +85,22 @@ def _side(shape: tuple[int, ...]) -> int:
     return max(1, min(shape) // BLOCKS)
 
 
-def _places(count: int, whole: int) -> Array:
-    """The centres of pixels or blocks where 0 to 1 are the edges of `whole` of them."""
-    return (np.arange(count) + 0.5) / whole
+def _along(count: int, whole: int) -> Array:
+    """Legendre polynomials (count, orders) of mean square 1 at the centres of pixels or blocks, `whole` of which they span."""
+    places = (np.arange(count) + 0.5) / whole * 2 - 1
+    return np.asarray(legendre.legvander(places, DEGREE) * np.sqrt(2 * np.arange(DEGREE + 1) + 1))
 
 
-def _polynomials(y: Array, x: Array) -> Array:
-    """Legendre polynomials (c, y, x) of mean square 1 at places that are 0 to 1 from edge to edge."""
-    down, along = (legendre.legvander(2 * places - 1, DEGREE) * np.sqrt(2 * np.arange(DEGREE + 1) + 1) for places in (y, x))
-    return np.stack([np.outer(down[:, i], along[:, j]) for i, j in ORDERS])
+def _surface(coefficients: Array, down: Array, along: Array) -> Array:
+    """The polynomial (y, x) of coefficients (c,) in the order of ORDERS."""
+    table = np.zeros((DEGREE + 1, DEGREE + 1))
+    table[tuple(np.transpose(ORDERS))] = coefficients
+    return np.asarray(down @ table @ along.T)
 
 
-def _positive(flat: Array, shapes: Array) -> Array:
-    """The flat-field (y, x), mean 1, of coefficients; polynomials may fall below zero in a corner."""
-    pattern = np.maximum(np.tensordot(flat, shapes, 1), DIMMEST)
+def _positive(flat: Array) -> Array:
+    """The flat-field (y, x) with the mean 1; polynomials may fall below zero in a corner."""
+    pattern = np.maximum(flat, DIMMEST)
     return np.asarray(pattern / pattern.mean())
 
 
