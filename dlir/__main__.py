@@ -24,6 +24,7 @@ STAGES = {
     "mosaic": "Fuse the placed tiles into one OME-Zarr image.",
     "accuracy": "Compare a placement with one known to be right.",
     "report": "Write the page with the pictures and the residuals.",
+    "provenance": "Write what made the results of a dataset, and what each stage took.",
     "pretrain": "Train the generic weights that come with the package; no stage of the workflow.",
 }
 

@@ -24,12 +24,27 @@ try:
     TILES = {name: SETTINGS.demo.images if DEMO else layout.find(dataset) for name, dataset in DATASETS.items()}
 except (ValueError, OSError) as error:
     sys.exit(f"error: {error}")
-GENERIC = ROOT / "dlir" / "weights.pt"
+GENERIC = os.path.relpath(ROOT / "dlir" / "weights.pt")
 LEARNT = "results" if SETTINGS.train.share else "results/{dataset}"  # the folder of the model
+MODEL = f"{LEARNT}/model.pt" if SETTINGS.register_.method == "network" else []
+STAGES = [
+    "tiles",
+    "illumination",
+    "pairs",
+    "register",
+    "selfcheck",
+    "place",
+    "export",
+    "mosaic",
+    "report",
+]  # always run
 
 
 def modules(stage):
-    """The files that a stage is made of, by absolute path: an edit reruns the stages that import it, and no other."""
+    """The files that a stage is made of: an edit reruns the stages that import it, and no other.
+
+    By their path from the working directory: a folder that is moved with code and results reruns nothing.
+    """
     found, todo = set(), {ROOT / "dlir" / f"{stage}.py"}
     while todo:
         found |= todo
@@ -37,9 +52,14 @@ def modules(stage):
         froms = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
         parts = [f"{node.module}.{alias.name}".split(".") for node in froms for alias in node.names]
         todo = {ROOT / "dlir" / f"{part[1]}.py" for part in parts if part[0] == "dlir"} - found
-    return sorted(map(str, found))
+    return sorted(map(os.path.relpath, found))
 
 
 def taught_by(wildcards):
     """The datasets that a model learns from."""
     return list(DATASETS) if SETTINGS.train.share else [wildcards.dataset]
+
+
+def measured(wildcards):
+    """The stages that run for a dataset alone, each of which Snakemake measures."""
+    return ["demo"] * DEMO + STAGES + ["accuracy"] * bool(DATASETS[wildcards.dataset].truth)

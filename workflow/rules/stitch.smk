@@ -11,8 +11,13 @@ rule place:
         "results/{dataset}/placement.csv",
     log:
         "results/{dataset}/logs/place.log",
+    benchmark:
+        "results/{dataset}/benchmarks/place.tsv"
     conda:
         "../../envs/dlir.yaml"
+    resources:
+        mem_mb=memory(2000, lambda tiles: 0),
+        runtime=minutes(10, 0.01),
     params:
         settings=SETTINGS.place.model_dump_json(),
         overrides=lambda wildcards, input: f"--overrides {shlex.quote(str(input.overrides))}" if input.overrides else "",
@@ -31,8 +36,13 @@ rule export:
         positions="results/{dataset}/positions.csv",
     log:
         "results/{dataset}/logs/export.log",
+    benchmark:
+        "results/{dataset}/benchmarks/export.tsv"
     conda:
         "../../envs/dlir.yaml"
+    resources:
+        mem_mb=memory(1000, lambda tiles: 0),
+        runtime=minutes(10, 0),
     shell:
         "dlir export --tiles {input.tiles} --placement {input.placement} --output {output.positions}"
         " --fiji {output.fiji} 2>&1 | tee {log}"
@@ -49,9 +59,14 @@ rule mosaic:
         directory("results/{dataset}/mosaic.ome.zarr"),
     log:
         "results/{dataset}/logs/mosaic.log",
+    benchmark:
+        "results/{dataset}/benchmarks/mosaic.tsv"
     conda:
         "../../envs/dlir.yaml"
     threads: 8
+    resources:
+        mem_mb=memory(1000, lambda tiles: 32 + 6 * tiles.columns * (SETTINGS.mosaic.shard / tiles.height + 1)),
+        runtime=minutes(20, 0.2),
     params:
         settings=SETTINGS.mosaic.model_dump_json(),
     shell:
