@@ -250,11 +250,13 @@ def test_another_working_directory(demo: tuple[Workflow, str], tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_moved_folder_of_code_and_results(two: Workflow, repository: Path, tmp_path: Path) -> None:
-    shutil.copytree(repository, tmp_path / "there" / repository.parent.name / repository.name)
-    shutil.copytree(two.folder, tmp_path / "there" / two.folder.name)
-    moved = tmp_path / "there" / repository.parent.name / repository.name
-    assert Workflow(moved, tmp_path / "there" / two.folder.name, two.config).planned() == {}
+def test_a_moved_folder_of_code_and_results(repository: Path, tmp_path: Path) -> None:
+    shutil.copytree(repository, tmp_path / "here" / "code")
+    write_tiles(tmp_path / "here")
+    here = Workflow(tmp_path / "here" / "code", tmp_path / "here", TWO)
+    assert here("--until", "pairs").returncode == 0
+    (tmp_path / "here").rename(tmp_path / "there")
+    assert Workflow(tmp_path / "there" / "code", tmp_path / "there", TWO).planned("--until", "pairs") == {}
 
 
 @pytest.mark.parametrize(

@@ -24,10 +24,10 @@ try:
     TILES = {name: SETTINGS.demo.images if DEMO else layout.find(dataset) for name, dataset in DATASETS.items()}
 except (ValueError, OSError) as error:
     sys.exit(f"error: {error}")
-GENERIC = os.path.relpath(ROOT / "dlir" / "weights.pt")
+if os.path.exists("results") and not os.path.isdir("results"):
+    sys.exit("error: results is a file, and the folder of the results has to go there: move it away")
 LEARNT = "results" if SETTINGS.train.share else "results/{dataset}"  # the folder of the model
 MODEL = f"{LEARNT}/model.pt" if SETTINGS.register_.method == "network" else []
-STAGES = [
     "tiles",
     "illumination",
     "pairs",
@@ -40,11 +40,13 @@ STAGES = [
 ]  # always run
 
 
-def modules(stage):
-    """The files that a stage is made of: an edit reruns the stages that import it, and no other.
+def placed(path):
+    """A file of the code, by its path from the working directory if it lies below: then both can be moved together."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
-    By their path from the working directory: a folder that is moved with code and results reruns nothing.
-    """
+
+def modules(stage):
+    """The files that a stage is made of: an edit reruns the stages that import it, and no other."""
     found, todo = set(), {ROOT / "dlir" / f"{stage}.py"}
     while todo:
         found |= todo
@@ -52,14 +54,9 @@ def modules(stage):
         froms = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
         parts = [f"{node.module}.{alias.name}".split(".") for node in froms for alias in node.names]
         todo = {ROOT / "dlir" / f"{part[1]}.py" for part in parts if part[0] == "dlir"} - found
-    return sorted(map(os.path.relpath, found))
+    return sorted(map(placed, found))
 
 
 def taught_by(wildcards):
     """The datasets that a model learns from."""
     return list(DATASETS) if SETTINGS.train.share else [wildcards.dataset]
-
-
-def measured(wildcards):
-    """The stages that run for a dataset alone, each of which Snakemake measures."""
-    return ["demo"] * DEMO + STAGES + ["accuracy"] * bool(DATASETS[wildcards.dataset].truth)

@@ -1,4 +1,10 @@
 # How good it is: selfcheck.csv, accuracy.csv, where the truth is known, report.html; what made it: provenance.json.
+STAGES = [
+
+
+def measured(wildcards):
+    """The stages that run for a dataset alone, each of which Snakemake measures."""
+    return ["demo"] * DEMO + STAGES + ["accuracy"] * bool(DATASETS[wildcards.dataset].truth)
 
 
 rule selfcheck:
@@ -94,7 +100,7 @@ rule provenance:
             f"results/{wildcards.dataset}/benchmarks/{stage}.tsv" for stage in measured(wildcards)
         ],
         training=f"{LEARNT}/benchmarks/train.tsv" if MODEL else [],
-        project=os.path.relpath(ROOT / "pyproject.toml"),
+        project=placed(ROOT / "pyproject.toml"),
         code=modules("provenance"),
     output:
         "results/{dataset}/provenance.json",

@@ -94,7 +94,11 @@ rule train:
         tiles=lambda wildcards: expand("results/{dataset}/tiles.csv", dataset=taught_by(wildcards)),
         illumination=lambda wildcards: expand("results/{dataset}/illumination.tif", dataset=taught_by(wildcards)),
         pairs=lambda wildcards: expand("results/{dataset}/pairs.csv", dataset=taught_by(wildcards)),
-        start=GENERIC if SETTINGS.train.start == "generic" and SETTINGS.train.architecture == "correlation" else [],
+        start=(
+            placed(ROOT / "dlir" / "weights.pt")
+            if SETTINGS.train.start == "generic" and SETTINGS.train.architecture == "correlation"
+            else []
+        ),
         code=modules("train"),
     output:
         model=f"{LEARNT}/model.pt",

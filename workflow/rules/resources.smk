@@ -13,7 +13,7 @@ def extent(wildcards):
         return SimpleNamespace(
             count=len(paths), columns=ceil(len(paths) ** 0.5), height=512, megabytes=4 * size / 2**20
         )
-    rows = [row for table in tables for row in csv.DictReader(table.open())]
+    rows = [row for table in tables for row in csv.DictReader(table.read_text().splitlines())]
     height, width, channels = (max(int(row[key]) for row in rows) for key in ("height", "width", "channels"))
     columns = 1 + max(int(row["col"]) for row in rows)
     return SimpleNamespace(
