@@ -28,16 +28,6 @@ if os.path.exists("results") and not os.path.isdir("results"):
     sys.exit("error: results is a file, and the folder of the results has to go there: move it away")
 LEARNT = "results" if SETTINGS.train.share else "results/{dataset}"  # the folder of the model
 MODEL = f"{LEARNT}/model.pt" if SETTINGS.register_.method == "network" else []
-    "tiles",
-    "illumination",
-    "pairs",
-    "register",
-    "selfcheck",
-    "place",
-    "export",
-    "mosaic",
-    "report",
-]  # always run
 
 
 def placed(path):

@@ -1,10 +1,4 @@
 # How good it is: selfcheck.csv, accuracy.csv, where the truth is known, report.html; what made it: provenance.json.
-STAGES = [
-
-
-def measured(wildcards):
-    """The stages that run for a dataset alone, each of which Snakemake measures."""
-    return ["demo"] * DEMO + STAGES + ["accuracy"] * bool(DATASETS[wildcards.dataset].truth)
 
 
 rule selfcheck:

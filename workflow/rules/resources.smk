@@ -1,6 +1,8 @@
-# What a job asks of a cluster: memory, MB, and time, minutes, from the number and the size of its tiles.
+# What a job asks of a cluster: memory, MB, and time, minutes, from the number and the size of its tiles; what it took.
 from math import ceil
 from types import SimpleNamespace
+
+STAGES = ["tiles", "illumination", "pairs", "register", "selfcheck", "place", "export", "mosaic", "report"]
 
 
 def extent(wildcards):
@@ -34,3 +36,8 @@ def memory(base, held):
 def minutes(base, each):
     """Minutes of a job that takes, beside `base`, `each` for a tile; each retry asks for that much more."""
     return lambda wildcards, attempt: ceil(attempt * (base + each * extent(wildcards).count))
+
+
+def measured(wildcards):
+    """The stages that run for each dataset by itself; Snakemake measures each."""
+    return ["demo"] * DEMO + STAGES + ["accuracy"] * bool(DATASETS[wildcards.dataset].truth)
