@@ -96,6 +96,19 @@ class Workflow:
         return Workflow(self.repository, folder, self.config)
 
 
+def contents(results: Path) -> dict[str, bytes]:
+    """Every result by its path below a dataset's folder, without logs and times."""
+    found = {}
+    for path in sorted(path for path in results.rglob("*") if path.is_file()):
+        name = str(path.relative_to(results))
+        content = path.read_bytes()
+        if name == "provenance.json":
+            content = json.dumps({**json.loads(content), "stages": None}).encode()
+        if not name.startswith(("logs", "benchmarks")):
+            found[name] = content
+    return found
+
+
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the code, free to edit."""
@@ -214,6 +227,15 @@ def test_threads_and_device_come_from_the_command_line_and_rerun_nothing(demo: t
     result = demo[0]("--dry-run", "--printshellcmds", "--forcerun", "train", *options)
     assert result.stdout.count("--device cpu") == 3
     assert result.stdout.count("--threads 1") == 1
+
+
+def test_two_runs_from_scratch_are_the_same_to_the_byte(demo: tuple[Workflow, str], repository: Path, tmp_path: Path) -> None:
+    again = Workflow(repository, tmp_path, SMALL)
+    again.finish()
+    first, second = (contents(workflow.folder / "results" / "demo") for workflow in (demo[0], again))
+    assert set(first) == set(second)
+    assert {"model.pt", "model.csv", "affines.csv", "placement.csv", "mosaic.ome.zarr/zarr.json", "report.html"} <= set(first)
+    assert [name for name in first if first[name] != second[name]] == []
 
 
 # What runs again
