@@ -61,9 +61,9 @@ def table(request: pytest.FixtureRequest) -> Iterator[Table]:
     rows: Table = []
     yield rows
     writer = request.config.get_terminal_writer()
-    writer.line("\n\nfault                                            next run ends the same    results lost")
+    writer.line("\n\nfault                                                   next run ends the same    results lost")
     for fault, same, lost in rows:
-        writer.line(f"{fault:<48} {same:<25} {lost}")
+        writer.line(f"{fault:<55} {same:<25} {lost}")
 
 
 @pytest.fixture
