@@ -140,6 +140,7 @@ class Started:
 def recovered(run: Run, undisturbed: Path, before: dict[str, bytes], *options: str) -> tuple[str, int]:
     """Run again; that all results made are those of the undisturbed run, and how many from before the fault are lost."""
     lost = len(before.items() - contents(run.results).items())
+    assert lost == 0
     result = run(*options)
     assert result.returncode == 0, result.stdout + result.stderr
     expected, found = contents(undisturbed / "results" / "grid"), contents(run.results)

@@ -97,14 +97,14 @@ class Workflow:
 
 
 def contents(results: Path) -> dict[str, bytes]:
-    """Every result by its path below a dataset's folder, without logs and times."""
+    """Every result by its path below a dataset's folder, without logs, times and what is not finished."""
     found = {}
     for path in sorted(path for path in results.rglob("*") if path.is_file()):
         name = str(path.relative_to(results))
         content = path.read_bytes()
         if name == "provenance.json":
             content = json.dumps({**json.loads(content), "stages": None}).encode()
-        if not name.startswith(("logs", "benchmarks")):
+        if not name.startswith(("logs", "benchmarks")) and ".part/" not in name:
             found[name] = content
     return found
 
