@@ -15,6 +15,7 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/resources.smk"
 include: "workflow/rules/register.smk"
 include: "workflow/rules/stitch.smk"
 include: "workflow/rules/quality.smk"
@@ -27,7 +28,9 @@ rule all:
     default_target: True
     input:
         expand(
-            "results/{dataset}/{result}", dataset=DATASETS, result=["mosaic.ome.zarr", "report.html", "positions.csv"]
+            "results/{dataset}/{result}",
+            dataset=DATASETS,
+            result=["mosaic.ome.zarr", "report.html", "positions.csv", "provenance.json"],
         ),
         expand("results/{dataset}/accuracy.csv", dataset=WITH_TRUTH),
 

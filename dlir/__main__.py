@@ -27,6 +27,7 @@ STAGES = {
     "ome_tiff": "Write the mosaic as an OME-TIFF, too.",
     "accuracy": "Compare a placement with one known to be right.",
     "report": "Write the page with the pictures and the residuals.",
+    "provenance": "Write what made the results of a dataset, and what each stage took.",
     "pretrain": "Train the generic weights that come with the package; no stage of the workflow.",
 }
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from dlir import affine, naming, tables
+from dlir.files import whole
 
 
 def export(tiles: Path, placement: Path, output: Path, *, fiji: Path) -> None:
@@ -22,12 +23,14 @@ def export(tiles: Path, placement: Path, output: Path, *, fiji: Path) -> None:
     names = [Path(naming.files(path, values)[0]).name for path in placed["path"]]
     lines = [f"{name}; ; ({x:.4f}, {y:.4f})" for name, (y, x) in zip(names, first, strict=True)]
     heading = "# Define the number of dimensions we are working on\ndim = 2\n\n# Define the image coordinates\n"
-    fiji.write_text(heading + "\n".join(lines) + "\n")
+    with whole(fiji) as partial:
+        partial.write_text(heading + "\n".join(lines) + "\n")
     unit = listed["pixel_size"].to_numpy(float)
     known = np.isfinite(unit).all()
     stage = _in_stage(middle, listed[["y", "x"]].to_numpy() + (size - 1) / 2) * (unit[:, None] if known else 1.0)
     table = placed[["path"]].assign(y=stage[:, 0], x=stage[:, 1], unit="micrometre" if known else "pixel")
-    table.to_csv(output, index=False, float_format="%.4f")
+    with whole(output) as partial:
+        table.to_csv(partial, index=False, float_format="%.4f")
 
 
 def _in_stage(places: np.ndarray, nominal: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
-"""Results are written whole or not at all."""
+"""Results are written whole or not at all, and by one process at a time."""
 
+import fcntl
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,22 +9,37 @@ from pathlib import Path
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A path beside `path`, to make a file or a folder at, which takes its place when the block ends.
+    """A path to make a file or a folder at, which takes the place of `path` when the block ends.
 
-    After an error it is removed, and what was at `path` stays; so does it when the process is killed, and the next run
-    removes what that left.
+    It lies in a folder beside `path`, which goes when the block ends or fails; what was at `path` then stays. It stays so too
+    when the process is killed, and the next run removes what that left.
+
+    Raises:
+        BlockingIOError: while another process writes the same result, such as one whose snakemake was killed.
     """
-    partial = path.with_name(path.name + ".part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove(partial)
-    try:
-        yield partial
-    except BaseException:
+    folder = path.with_name(path.name + ".part")
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / path.name
+    with (folder / "lock").open("w") as lock:
+        _hold(lock.fileno(), path)
         _remove(partial)
-        raise
-    if path.is_dir():
-        shutil.rmtree(path)  # a folder cannot take the place of one that holds files
-    partial.replace(path)
+        try:
+            yield partial
+            if path.is_dir():
+                shutil.rmtree(path)  # a folder cannot take the place of one that holds files
+            partial.replace(path)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _hold(lock: int, path: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        words = "is being written by another process: wait until it ends, or end it, and run again"
+        raise BlockingIOError(error.errno, words, str(path)) from None
+    except OSError:  # a file system without locks
+        return
 
 
 def _remove(path: Path) -> None:

@@ -18,5 +18,6 @@ def test_conda_has_the_versions_of_pyproject() -> None:
 
 def test_every_version_is_exact() -> None:
     tree = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    pins = tree["project"]["dependencies"] + tree["project"]["optional-dependencies"]["dev"] + tree["build-system"]["requires"]
+    optional = [pin for pins in tree["project"]["optional-dependencies"].values() for pin in pins]
+    pins = tree["project"]["dependencies"] + optional + tree["build-system"]["requires"]
     assert [pin for pin in pins if "==" not in pin] == []

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,8 +33,30 @@ def test_after_an_error_the_old_one_stays_and_no_part_of_the_new(tmp_path: Path,
 
 
 def test_what_a_killed_run_left_is_no_hindrance(tmp_path: Path) -> None:
-    (tmp_path / "store.zarr.part").mkdir()
-    (tmp_path / "store.zarr.part" / "chunk").write_text("half")
+    left = tmp_path / "store.zarr.part" / "store.zarr"
+    left.mkdir(parents=True)
+    (left / "chunk").write_text("half")
     with whole(tmp_path / "store.zarr") as partial:
         partial.mkdir()
     assert not list((tmp_path / "store.zarr").iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["store.zarr"]
+
+
+def test_two_processes_never_write_the_same_result(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    code = f"""
+import sys
+from pathlib import Path
+from dlir.files import whole
+try:
+    with whole(Path({str(path)!r})) as partial:
+        partial.write_text("second")
+except BlockingIOError as error:
+    print(error)
+"""
+    for alone in (False, True):
+        with whole(tmp_path / "other.csv" if alone else path) as partial:
+            partial.write_text("first")
+            said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        assert ("is being written by another process" in said and str(path) in said) != alone
+        assert path.read_text() == ("second" if alone else "first")

@@ -4,6 +4,7 @@ A copy of the repository is run once to its end on the demo and once on two data
 thing, in a copy of the results or in the settings, and asks a dry run which stages it would run again.
 """
 
+import json
 import os
 import re
 import shutil
@@ -35,6 +36,7 @@ FLOW = {  # the stages, and those whose output each reads
     "mosaic": ["exposure"],
     "accuracy": ["place"],
     "report": ["mosaic", "selfcheck", "accuracy"],
+    "provenance": ["report", "export"],
 }
 SMALL = {
     "demo": {"rows": 2, "columns": 3, "tile": 128, "stage_error": 3.0},
@@ -70,7 +72,8 @@ class Workflow:
         mine.write_text(yaml.safe_dump(config))
         command = [sys.executable, "-m", "snakemake", "-s", str(self.repository / "Snakefile")]
         folder = os.path.relpath(self.folder, cwd) if cwd else str(self.folder)
-        command += ["-d", folder, "--configfile", str(mine), "--cores", "2", *options]
+        profile = str(self.repository / "workflow" / "profiles" / "local")
+        command += ["-d", folder, "--profile", profile, "--configfile", str(mine), "--cores", "2", *options]
         return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd or self.folder)
 
     def finish(self) -> str:
@@ -94,13 +97,26 @@ class Workflow:
         return Workflow(self.repository, folder, self.config)
 
 
+def contents(results: Path) -> dict[str, bytes]:
+    """Every result by its path below a dataset's folder, without logs, times and what is not finished."""
+    found = {}
+    for path in sorted(path for path in results.rglob("*") if path.is_file()):
+        name = str(path.relative_to(results))
+        content = path.read_bytes()
+        if name == "provenance.json":
+            content = json.dumps({**json.loads(content), "stages": None}).encode()
+        if not name.startswith(("logs", "benchmarks")) and ".part/" not in name:
+            found[name] = content
+    return found
+
+
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the code, free to edit."""
     copy = tmp_path_factory.mktemp("code") / "dlir"
     for name in ["workflow", "dlir", "envs"]:
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ["Snakefile", "config.yaml"]:
+    for name in ["Snakefile", "config.yaml", "pyproject.toml"]:
         shutil.copy2(ROOT / name, copy)
     return copy
 
@@ -128,7 +144,7 @@ def demo(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Wo
 
 
 def write_tiles(folder: Path) -> None:
-    """A specimen of smooth noise under a grid of 2 x 2 tiles that overlap by a quarter, and a dataset of one tile."""
+    """A specimen of smooth noise under a grid of 2 x 2 tiles that overlap by a quarter, and a dataset of one large tile."""
     specimen = np.random.default_rng(1).normal(size=(112, 112))
     for axis in (0, 1):
         specimen = specimen + np.roll(specimen, 1, axis) + np.roll(specimen, -1, axis)
@@ -138,7 +154,7 @@ def write_tiles(folder: Path) -> None:
     for row, col in np.ndindex(2, 2):
         tile = pixels[row * 48 : row * 48 + 64, col * 48 : col * 48 + 64]
         tifffile.imwrite(folder / "in" / "grid" / f"{row}_{col}.tif", tile)
-    tifffile.imwrite(folder / "in" / "single" / "0_0.tif", pixels[:64, :64])
+    tifffile.imwrite(folder / "in" / "single" / "0_0.tif", np.tile(pixels, (7, 7)))  # over 1 MB, Snakemake's limit
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +211,7 @@ def test_phase_correlation_needs_no_model(two: Workflow) -> None:
 @pytest.mark.parametrize(("share", "models"), [(False, 2), (True, 1)])
 def test_datasets_share_a_model_when_told(two: Workflow, share: bool, models: int) -> None:
     planned = two.planned(register={"method": "network"}, train={"share": share})
-    later = ["register", "selfcheck", "place", "export", "exposure", "mosaic", "report"]
+    later = ["register", "selfcheck", "place", "export", "exposure", "mosaic", "report", "provenance"]
     assert planned == {"train": models, **dict.fromkeys(later, 2)}
 
 
@@ -214,12 +230,30 @@ def test_threads_and_device_come_from_the_command_line_and_rerun_nothing(demo: t
     assert result.stdout.count("--threads 1") == 1
 
 
+def test_two_runs_from_scratch_are_the_same_to_the_byte(demo: tuple[Workflow, str], repository: Path, tmp_path: Path) -> None:
+    again = Workflow(repository, tmp_path, SMALL)
+    again.finish()
+    first, second = (contents(workflow.folder / "results" / "demo") for workflow in (demo[0], again))
+    assert set(first) == set(second)
+    assert {"model.pt", "model.csv", "affines.csv", "placement.csv", "mosaic.ome.zarr/zarr.json", "report.html"} <= set(first)
+    assert [name for name in first if first[name] != second[name]] == []
+
+
 # What runs again
 
 
 def test_nothing_changed(demo: tuple[Workflow, str], two: Workflow) -> None:
     assert demo[0].planned() == {}
     assert two.planned() == {}
+
+
+def test_provenance_holds_what_each_stage_took(demo: tuple[Workflow, str]) -> None:
+    found = json.loads((demo[0].folder / "results" / "demo" / "provenance.json").read_text())
+    assert set(found["stages"]) == set(FLOW) - {"provenance"}
+    assert min(stage["seconds"] for stage in found["stages"].values()) > 0
+    assert max(stage["peak_memory_mb"] or 0 for stage in found["stages"].values()) > 100
+    assert found["settings"]["datasets"].keys() == {"demo"}
+    assert set(found["results"]) == {"illumination.tif", "pairs.csv", "affines.csv", "placement.csv", "model.pt"}
 
 
 def test_everything_touched(demo: tuple[Workflow, str], two: Workflow, tmp_path: Path) -> None:
@@ -230,11 +264,22 @@ def test_everything_touched(demo: tuple[Workflow, str], two: Workflow, tmp_path:
         for path in [*inputs, *copy.repository.rglob("*.*")]:
             path.touch()
         assert copy.planned() == {}
+    without = copy.planned("--max-checksum-file-size", "1000000")  # what the profile is for: a tile over 1 MB
+    assert without["tiles"] == without["mosaic"] == 1
 
 
 def test_another_working_directory(demo: tuple[Workflow, str], tmp_path: Path) -> None:
     assert demo[0].planned(cwd=tmp_path) == {}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_moved_folder_of_code_and_results(repository: Path, tmp_path: Path) -> None:
+    shutil.copytree(repository, tmp_path / "here" / "code")
+    write_tiles(tmp_path / "here")
+    here = Workflow(tmp_path / "here" / "code", tmp_path / "here", TWO)
+    assert here("--until", "pairs").returncode == 0
+    (tmp_path / "here").rename(tmp_path / "there")
+    assert Workflow(tmp_path / "there" / "code", tmp_path / "there", TWO).planned("--until", "pairs") == {}
 
 
 @pytest.mark.parametrize(

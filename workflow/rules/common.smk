@@ -24,12 +24,19 @@ try:
     TILES = {name: SETTINGS.demo.images if DEMO else layout.find(dataset) for name, dataset in DATASETS.items()}
 except (ValueError, OSError) as error:
     sys.exit(f"error: {error}")
-GENERIC = ROOT / "dlir" / "weights.pt"
+if os.path.exists("results") and not os.path.isdir("results"):
+    sys.exit("error: results is a file, and the folder of the results has to go there: move it away")
 LEARNT = "results" if SETTINGS.train.share else "results/{dataset}"  # the folder of the model
+MODEL = f"{LEARNT}/model.pt" if SETTINGS.register_.method == "network" else []
+
+
+def placed(path):
+    """A file of the code, by its path from the working directory if it lies below: then both can be moved together."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def modules(stage):
-    """The files that a stage is made of, by absolute path: an edit reruns the stages that import it, and no other."""
+    """The files that a stage is made of: an edit reruns the stages that import it, and no other."""
     found, todo = set(), {ROOT / "dlir" / f"{stage}.py"}
     while todo:
         found |= todo
@@ -37,7 +44,7 @@ def modules(stage):
         froms = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
         parts = [f"{node.module}.{alias.name}".split(".") for node in froms for alias in node.names]
         todo = {ROOT / "dlir" / f"{part[1]}.py" for part in parts if part[0] == "dlir"} - found
-    return sorted(map(str, found))
+    return sorted(map(placed, found))
 
 
 def taught_by(wildcards):

@@ -1,4 +1,4 @@
-# How good it is: selfcheck.csv, accuracy.csv, where the truth is known, and report.html.
+# How good it is: selfcheck.csv, accuracy.csv, where the truth is known, report.html; what made it: provenance.json.
 
 
 rule selfcheck:
@@ -7,16 +7,20 @@ rule selfcheck:
         tiles="results/{dataset}/tiles.csv",
         illumination="results/{dataset}/illumination.tif",
         pairs="results/{dataset}/pairs.csv",
-        model=f"{LEARNT}/model.pt" if SETTINGS.register_.method == "network" else [],
+        model=MODEL,
         code=modules("selfcheck"),
     output:
         "results/{dataset}/selfcheck.csv",
     log:
         "results/{dataset}/logs/selfcheck.log",
+    benchmark:
+        "results/{dataset}/benchmarks/selfcheck.tsv"
     conda:
         "../../envs/dlir.yaml"
     threads: 8
     resources:
+        mem_mb=memory(4000, lambda tiles: 2 * min(tiles.count, 256)),
+        runtime=minutes(60, 0.1),
         device="auto",
     params:
         settings=SETTINGS.selfcheck.model_dump_json(),
@@ -36,8 +40,13 @@ rule accuracy:
         "results/{dataset}/accuracy.csv",
     log:
         "results/{dataset}/logs/accuracy.log",
+    benchmark:
+        "results/{dataset}/benchmarks/accuracy.tsv"
     conda:
         "../../envs/dlir.yaml"
+    resources:
+        mem_mb=memory(1000, lambda tiles: 0),
+        runtime=minutes(10, 0),
     shell:
         "dlir accuracy --tiles {input.tiles} --placement {input.placement} --truth {input.truth:q} --output {output}"
         " 2>&1 | tee {log}"
@@ -59,8 +68,13 @@ rule report:
         report("results/{dataset}/report.html", caption="../report/report.rst", category="{dataset}"),
     log:
         "results/{dataset}/logs/report.log",
+    benchmark:
+        "results/{dataset}/benchmarks/report.tsv"
     conda:
         "../../envs/dlir.yaml"
+    resources:
+        mem_mb=memory(2000, lambda tiles: 16),
+        runtime=minutes(20, 0.1),
     params:
         settings=SETTINGS.report.model_dump_json(),
         accuracy=lambda wildcards, input: f"--accuracy {input.accuracy}" if input.accuracy else "",
@@ -68,3 +82,36 @@ rule report:
         "dlir report --tiles {input.tiles} --illumination {input.illumination} --affines {input.affines}"
         " --placement {input.placement} --exposure {input.exposure} --mosaic {input.mosaic} --selfcheck {input.selfcheck}"
         " {params.accuracy} --output {output} --settings {params.settings:q} 2>&1 | tee {log}"
+
+
+rule provenance:
+    input:
+        tiles="results/{dataset}/tiles.csv",
+        results=[
+            f"results/{{dataset}}/{name}" for name in ["illumination.tif", "pairs.csv", "affines.csv", "placement.csv"]
+        ],
+        model=MODEL,
+        benchmarks=lambda wildcards: [
+            f"results/{wildcards.dataset}/benchmarks/{stage}.tsv" for stage in measured(wildcards)
+        ],
+        training=f"{LEARNT}/benchmarks/train.tsv" if MODEL else [],
+        project=placed(ROOT / "pyproject.toml"),
+        code=modules("provenance"),
+    output:
+        "results/{dataset}/provenance.json",
+    log:
+        "results/{dataset}/logs/provenance.log",
+    benchmark:
+        "results/{dataset}/benchmarks/provenance.tsv"
+    conda:
+        "../../envs/dlir.yaml"
+    resources:
+        mem_mb=memory(1000, lambda tiles: 0),
+        runtime=minutes(10, 0),
+    params:
+        settings=lambda wildcards: SETTINGS.model_copy(
+            update={"datasets": {name: DATASETS[name] for name in taught_by(wildcards)}}
+        ).model_dump_json(by_alias=True),
+    shell:
+        "dlir provenance --tiles {input.tiles} --results {input.results} {input.model} --project {input.project}"
+        " --benchmarks {input.benchmarks} {input.training} --output {output} --settings {params.settings:q} 2>&1 | tee {log}"

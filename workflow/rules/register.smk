@@ -10,8 +10,13 @@ if DEMO:
             settings.DEMO_TRUTH,
         log:
             "results/demo/logs/demo.log",
+        benchmark:
+            "results/demo/benchmarks/demo.tsv"
         conda:
             "../../envs/dlir.yaml"
+        resources:
+            mem_mb=4000,
+            runtime=30,
         params:
             settings=SETTINGS.demo.model_dump_json(),
         shell:
@@ -27,8 +32,13 @@ rule tiles:
         "results/{dataset}/tiles.csv",
     log:
         "results/{dataset}/logs/tiles.log",
+    benchmark:
+        "results/{dataset}/benchmarks/tiles.tsv"
     conda:
         "../../envs/dlir.yaml"
+    resources:
+        mem_mb=memory(1000, lambda tiles: 12),
+        runtime=minutes(10, 0.05),
     params:
         settings=lambda wildcards: DATASETS[wildcards.dataset].model_dump_json(exclude={"truth", "flat", "dark"}),
     shell:
@@ -46,8 +56,13 @@ rule illumination:
         "results/{dataset}/illumination.tif",
     log:
         "results/{dataset}/logs/illumination.log",
+    benchmark:
+        "results/{dataset}/benchmarks/illumination.tsv"
     conda:
         "../../envs/dlir.yaml"
+    resources:
+        mem_mb=memory(1000, lambda tiles: 3 * min(tiles.count, 128) + 32),
+        runtime=minutes(10, 0.1),
     params:
         settings=SETTINGS.illumination.model_dump_json(),
         given=lambda wildcards, input: " ".join(
@@ -66,8 +81,13 @@ rule pairs:
         "results/{dataset}/pairs.csv",
     log:
         "results/{dataset}/logs/pairs.log",
+    benchmark:
+        "results/{dataset}/benchmarks/pairs.tsv"
     conda:
         "../../envs/dlir.yaml"
+    resources:
+        mem_mb=memory(1000, lambda tiles: 0),
+        runtime=minutes(10, 0),
     params:
         settings=SETTINGS.pairs.model_dump_json(),
     shell:
@@ -80,17 +100,25 @@ rule train:
         tiles=lambda wildcards: expand("results/{dataset}/tiles.csv", dataset=taught_by(wildcards)),
         illumination=lambda wildcards: expand("results/{dataset}/illumination.tif", dataset=taught_by(wildcards)),
         pairs=lambda wildcards: expand("results/{dataset}/pairs.csv", dataset=taught_by(wildcards)),
-        start=GENERIC if SETTINGS.train.start == "generic" and SETTINGS.train.architecture == "correlation" else [],
+        start=(
+            placed(ROOT / "dlir" / "weights.pt")
+            if SETTINGS.train.start == "generic" and SETTINGS.train.architecture == "correlation"
+            else []
+        ),
         code=modules("train"),
     output:
         model=f"{LEARNT}/model.pt",
         history=f"{LEARNT}/model.csv",
     log:
         f"{LEARNT}/logs/train.log",
+    benchmark:
+        f"{LEARNT}/benchmarks/train.tsv"
     conda:
         "../../envs/dlir.yaml"
     threads: 8
     resources:
+        mem_mb=memory(4000, lambda tiles: 4 * min(tiles.count, 64 * len(DATASETS))),
+        runtime=minutes(240, 0.1),
         device="auto",
     params:
         settings=SETTINGS.train.model_dump_json(),
@@ -105,16 +133,20 @@ rule register:
         tiles="results/{dataset}/tiles.csv",
         illumination="results/{dataset}/illumination.tif",
         pairs="results/{dataset}/pairs.csv",
-        model=f"{LEARNT}/model.pt" if SETTINGS.register_.method == "network" else [],
+        model=MODEL,
         code=modules("register"),
     output:
         "results/{dataset}/affines.csv",
     log:
         "results/{dataset}/logs/register.log",
+    benchmark:
+        "results/{dataset}/benchmarks/register.tsv"
     conda:
         "../../envs/dlir.yaml"
     threads: 8
     resources:
+        mem_mb=memory(4000, lambda tiles: 2 * min(tiles.count, 256)),
+        runtime=minutes(30, 0.5),
         device="auto",
     params:
         settings=SETTINGS.register_.model_dump_json(),

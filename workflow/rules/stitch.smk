@@ -3,6 +3,11 @@
 BANDS = SETTINGS.mosaic.bands
 
 
+def blocks(tiles):
+    """The memory of fusion in tiles: some that are kept, and for each thread the blocks that it works on."""
+    return 32 + 30 * (SETTINGS.mosaic.shard / tiles.height) ** 2
+
+
 rule place:
     input:
         tiles="results/{dataset}/tiles.csv",
@@ -13,8 +18,13 @@ rule place:
         "results/{dataset}/placement.csv",
     log:
         "results/{dataset}/logs/place.log",
+    benchmark:
+        "results/{dataset}/benchmarks/place.tsv"
     conda:
         "../../envs/dlir.yaml"
+    resources:
+        mem_mb=memory(2000, lambda tiles: 0),
+        runtime=minutes(10, 0.01),
     params:
         settings=SETTINGS.place.model_dump_json(),
         overrides=lambda wildcards, input: f"--overrides {shlex.quote(str(input.overrides))}" if input.overrides else "",
@@ -33,8 +43,13 @@ rule export:
         positions="results/{dataset}/positions.csv",
     log:
         "results/{dataset}/logs/export.log",
+    benchmark:
+        "results/{dataset}/benchmarks/export.tsv"
     conda:
         "../../envs/dlir.yaml"
+    resources:
+        mem_mb=memory(1000, lambda tiles: 0),
+        runtime=minutes(10, 0),
     shell:
         "dlir export --tiles {input.tiles} --placement {input.placement} --output {output.positions}"
         " --fiji {output.fiji} 2>&1 | tee {log}"
@@ -52,8 +67,13 @@ rule exposure:
         "results/{dataset}/exposure.csv",
     log:
         "results/{dataset}/logs/exposure.log",
+    benchmark:
+        "results/{dataset}/benchmarks/exposure.tsv"
     conda:
         "../../envs/dlir.yaml"
+    resources:
+        mem_mb=memory(1000, lambda tiles: 70),
+        runtime=minutes(10, 0.05),
     params:
         settings=SETTINGS.exposure.model_dump_json(),
     shell:
@@ -73,9 +93,14 @@ rule band:
         temp(directory("results/{dataset}/bands/{number}")),
     log:
         "results/{dataset}/logs/band-{number}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/band-{number}.tsv"
     conda:
         "../../envs/dlir.yaml"
     threads: 8
+    resources:
+        mem_mb=memory(1000, blocks),
+        runtime=minutes(20, 0.2),
     params:
         settings=SETTINGS.mosaic.model_dump_json(),
     shell:
@@ -97,9 +122,14 @@ rule mosaic:
         directory("results/{dataset}/mosaic.ome.zarr"),
     log:
         "results/{dataset}/logs/mosaic.log",
+    benchmark:
+        "results/{dataset}/benchmarks/mosaic.tsv"
     conda:
         "../../envs/dlir.yaml"
     threads: 8
+    resources:
+        mem_mb=memory(1000, blocks),
+        runtime=minutes(20, 0.2),
     params:
         settings=SETTINGS.mosaic.model_dump_json(),
         bands=lambda wildcards, input: f"--bands {input.bands}" if input.bands else "",
@@ -117,8 +147,13 @@ rule ome_tiff:  # only where it is asked for: snakemake --cores N results/NAME/m
         "results/{dataset}/mosaic.ome.tif",
     log:
         "results/{dataset}/logs/ome_tiff.log",
+    benchmark:
+        "results/{dataset}/benchmarks/ome_tiff.tsv"
     conda:
         "../../envs/dlir.yaml"
     threads: 8
+    resources:
+        mem_mb=memory(1000, lambda tiles: 4 * tiles.columns),
+        runtime=minutes(20, 0.2),
     shell:
         "dlir ome_tiff --mosaic {input.mosaic} --output {output} --threads {threads} 2>&1 | tee {log}"

@@ -1,0 +1,105 @@
+"""A SLURM of one node with a pretend GPU, all of it below one folder; only a link to its configuration lies elsewhere."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+LINK = Path("/etc/slurm/slurm.conf")  # jobs look for it here alone: the plugin clears their SLURM variables
+CONF = """
+ClusterName=toy
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ports[0]}
+SlurmdPort={ports[1]}
+CommunicationParameters=NoInAddrAny
+SlurmUser=root
+SlurmdUser=root
+AuthInfo=socket={folder}/munge.socket
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+GresTypes=gpu
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+AccountingStorageType=accounting_storage/none
+JobAcctGatherType=jobacct_gather/none
+MpiDefault=none
+ReturnToService=2
+MinJobAge=300
+SlurmdParameters=config_overrides
+NodeName={host} NodeAddr=127.0.0.1 CPUs=16 RealMemory=64000 Gres=gpu:1 State=UNKNOWN
+PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+def missing() -> str:
+    """Why no SLURM can be started here; empty where it can. Debian's packages are installed where that is possible."""
+    if os.geteuid():
+        return "starting SLURM needs root"
+    if LINK.exists():
+        return f"{LINK} is there: this machine has a SLURM of its own"
+    if not shutil.which("slurmctld") or not shutil.which("munged"):
+        if not shutil.which("apt-get"):
+            return "SLURM is not installed, and there is no apt-get"
+        for command in (["update"], ["install", "-y", "--no-install-recommends", "slurm-wlm", "munge"]):
+            if subprocess.run(["apt-get", "-q", *command], capture_output=True, check=False).returncode:
+                return "SLURM is not installed, and apt-get cannot install it"
+    return ""
+
+
+@contextlib.contextmanager
+def cluster(folder: Path) -> Iterator[dict[str, str]]:
+    """Start it in an empty folder; the environment in which its commands find it."""
+    host = socket.gethostname().split(".")[0]
+    ports = [_free_port() for _ in range(2)]
+    for name in ("state", "spool"):
+        (folder / name).mkdir()
+    (folder / "slurm.conf").write_text(CONF.format(folder=folder, host=host, ports=ports))
+    (folder / "gres.conf").write_text(f"NodeName={host} Name=gpu File=/dev/null\n")
+    key = folder / "munge.key"
+    key.write_bytes(os.urandom(1024))
+    key.chmod(0o400)
+    files = {"key-file": key.name, "socket": "munge.socket", "pid-file": "munged.pid", "log-file": "munged.log",
+             "seed-file": "munged.seed"}  # fmt: skip
+    environment = {**os.environ, "SLURM_CONF": str(folder / "slurm.conf")}
+    LINK.parent.mkdir(exist_ok=True)
+    LINK.unlink(missing_ok=True)  # one that leads nowhere, from a test that was killed
+    LINK.symlink_to(folder / "slurm.conf")
+    munged = ["munged", "--force", *(f"--{option}={folder / name}" for option, name in files.items())]
+    try:
+        for command in (munged, ["slurmctld", "-c"], ["slurmd"]):
+            subprocess.run(command, env=environment, check=True, capture_output=True)
+        _wait_for_node(environment)
+        yield environment
+    finally:
+        subprocess.run(["scancel", "--user=root"], env=environment, capture_output=True, check=False)
+        LINK.unlink()
+        for name in ("slurmd", "slurmctld", "munged"):
+            with contextlib.suppress(OSError, ValueError):
+                os.kill(int((folder / f"{name}.pid").read_text()), signal.SIGTERM)
+
+
+def _free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        port: int = server.getsockname()[1]
+        return port
+
+
+def _wait_for_node(environment: dict[str, str]) -> None:
+    for _ in range(60):
+        seen = subprocess.run(["sinfo", "-h", "-o", "%T"], env=environment, capture_output=True, text=True, check=False)
+        if seen.stdout.strip() == "idle":
+            return
+        time.sleep(0.5)
+    raise RuntimeError(f"the node did not come up: {seen.stdout} {seen.stderr}")

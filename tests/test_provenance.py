@@ -1,0 +1,43 @@
+"""The provenance: it names what is installed, holds the hashes of what was read, and its settings make the run again."""
+
+import hashlib
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import yaml
+from conftest import Grid
+
+import dlir
+from dlir.provenance import provenance
+from dlir.settings import Settings, load
+
+ROOT = Path(__file__).parents[1]
+BENCHMARK = "s\th:m:s\tmax_rss\tcpu_time\n"
+
+
+def test_it_says_what_made_the_result(grid: Grid, tmp_path: Path) -> None:
+    (tmp_path / "model.pt").write_bytes(b"weights")
+    (tmp_path / "register.tsv").write_text(BENCHMARK + "12.5\t0:00:12\t480.25\t20.1\n")
+    (tmp_path / "pairs.tsv").write_text(BENCHMARK + "0.1\t0:00:00\tNA\t-\n")
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    settings = load({**config, "register": {**config["register"], "accept": 0.75}})
+    stages = [tmp_path / "register.tsv", tmp_path / "pairs.tsv"]
+    output = tmp_path / "provenance.json"
+    provenance(grid.tiles, [tmp_path / "model.pt"], stages, ROOT / "pyproject.toml", output, settings=settings)
+    found = json.loads(output.read_text())
+    pins = dict(pin.split("==") for pin in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"])
+    freeze = subprocess.run([sys.executable, "-m", "pip", "list", "--format", "json"], capture_output=True, check=True).stdout
+    installed = {entry["name"].lower().replace("_", "-"): entry["version"] for entry in json.loads(freeze)}
+    assert {name: found["versions"][name] for name in pins} == {name: installed[name] for name in pins}
+    assert found["versions"]["python"] == sys.version.split()[0]
+    assert Settings.parse(json.dumps(found["settings"])) == settings
+    assert len(found["tiles"]) == 9
+    assert found["results"] == {"model.pt": hashlib.sha256(b"weights").hexdigest()}
+    package = Path(dlir.__file__).parent
+    assert found["code"]["place.py"] == hashlib.sha256((package / "place.py").read_bytes()).hexdigest()
+    assert set(found["code"]) == {path.name for path in [*package.glob("*.py"), package / "weights.pt"]}
+    assert found["stages"]["register"] == {"seconds": 12.5, "cpu_seconds": 20.1, "peak_memory_mb": 480.25}
+    assert found["stages"]["pairs"] == {"seconds": 0.1, "cpu_seconds": None, "peak_memory_mb": None}

@@ -1,0 +1,43 @@
+# What a job asks of a cluster: memory, MB, and time, minutes, from the number and the size of its tiles; what it took.
+from math import ceil
+from types import SimpleNamespace
+
+STAGES = ["tiles", "illumination", "pairs", "register", "selfcheck", "place", "export", "exposure", "mosaic", "report"]
+
+
+def extent(wildcards):
+    """The tiles of a job: how many, in how many columns, px high, and MB each as float32; a guess before tiles.csv is there."""
+    names = taught_by(wildcards)
+    tables = [Path(f"results/{name}/tiles.csv") for name in names]
+    if not all(table.exists() for table in tables):
+        paths = [path for name in names for path in TILES[name]]
+        size = max((os.path.getsize(path) for path in paths[:1] if os.path.exists(path)), default=2**22)
+        return SimpleNamespace(
+            count=len(paths), columns=ceil(len(paths) ** 0.5), height=512, megabytes=4 * size / 2**20
+        )
+    rows = [row for table in tables for row in csv.DictReader(table.read_text().splitlines())]
+    height, width, channels = (max(int(row[key]) for row in rows) for key in ("height", "width", "channels"))
+    columns = 1 + max(int(row["col"]) for row in rows)
+    return SimpleNamespace(
+        count=len(rows), columns=columns, height=height, megabytes=height * width * channels * 4 / 2**20
+    )
+
+
+def memory(base, held):
+    """MB of a job that holds, beside `base`, `held(extent)` tiles; each retry asks for that much more."""
+
+    def mem_mb(wildcards, attempt):
+        tiles = extent(wildcards)
+        return ceil(attempt * (base + held(tiles) * tiles.megabytes))
+
+    return mem_mb
+
+
+def minutes(base, each):
+    """Minutes of a job that takes, beside `base`, `each` for a tile; each retry asks for that much more."""
+    return lambda wildcards, attempt: ceil(attempt * (base + each * extent(wildcards).count))
+
+
+def measured(wildcards):
+    """The stages that run for each dataset by itself; Snakemake measures each."""
+    return ["demo"] * DEMO + STAGES + ["accuracy"] * bool(DATASETS[wildcards.dataset].truth)
