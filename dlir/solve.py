@@ -121,7 +121,8 @@ def solve(pairs: Measured, stage: Stage, spread: Array, stage_weight: float = 1.
     places, linear = stage.prior, np.zeros((count, 4))
     tolerance = INLIER * np.sqrt(2) * float(np.mean(stage.error))
     # residuals are smaller than errors, by as much as the places follow the pairs
-    spare = max(1 - (count - 1 - components(pairs, count).max()) / max(len(pairs.i), 1), LEAST_SPARE)
+    group = components(pairs, count)
+    spare = max(1 - (count - 1 - group.max()) / max(len(pairs.i), 1), LEAST_SPARE)
     residual, weight = residuals(pairs, places, linear), np.ones(len(pairs.i))
     for _ in range(ROUNDS if len(pairs.i) else 1):
         precision = np.linalg.inv(pairs.covariance + tolerance**2 * np.eye(2))
@@ -131,7 +132,7 @@ def solve(pairs: Measured, stage: Stage, spread: Array, stage_weight: float = 1.
         found, _ = _least_squares(pairs, weight / scale, precision, stage, spread, stage_weight)
         places, linear[:, :free] = found[:, :2], found[:, 2:]
         residual = residuals(pairs, places, linear)
-        stage = stage.fitted(places) if len(pairs.i) else stage
+        stage = stage.fitted(places, group) if len(pairs.i) else stage
         misfit = float(np.quantile(np.linalg.norm(residual, axis=1), 0.75)) / RAYLEIGH if len(residual) else 0.0
         tolerance = max(COOLING * tolerance, misfit)  # tiles that are distorted never fit better than that
     # how sure a place is, is told by the stage's error itself

@@ -45,15 +45,16 @@ class Stage(NamedTuple):
         prior = nominal @ self.to_camera.T + self.lines @ self.backlash
         return self._replace(nominal=nominal, certain=certain, prior=prior)
 
-    def fitted(self, places: Array) -> Self:
-        """The map that takes the stage's places to these (n, 2).
+    def fitted(self, places: Array, group: NDArray[np.int64]) -> Self:
+        """The map that takes the stage's places to these (n, 2), of which pairs join those with the same number in `group`.
 
-        The error stays that of the pairs: places that follow the stage would seem to prove it right.
+        Each group counts about its own middle, since where one lies to another is what the stage says itself. The error stays
+        that of the pairs: places that follow the stage would seem to prove it right.
         """
-        middle, between, seen = self.nominal.mean(axis=0), self.lines.mean(axis=0), places.mean(axis=0)
-        fit = _fit(self.nominal - middle, self.lines - between, places - seen, np.ones(len(places)), self.given, self.error)
-        prior = seen + (self.nominal - middle) @ fit.to_camera.T + (self.lines - between) @ fit.backlash
-        return self._replace(**fit._asdict(), prior=prior)
+        nominal, lines, seen = (_about_middles(values, group) for values in (self.nominal, self.lines, places))
+        fit = _fit(nominal, lines, seen, np.ones(len(places)), self.given, self.error)
+        prior = self.nominal @ fit.to_camera.T + self.lines @ fit.backlash
+        return self._replace(**fit._asdict(), prior=prior + (places - prior).mean(axis=0))
 
 
 class Fit(NamedTuple):
@@ -97,7 +98,7 @@ def _fit(source: Array, lines: Array, target: Array, weight: Array, given: Array
     normal = np.einsum("nak,na,nal->kl", design, weights, design, optimize=True) + np.diag(LIKELY**-2)
     side = np.einsum("nak,na,na->k", design, weights, target - source @ known.T, optimize=True)
     free = np.zeros(len(side), bool)
-    clear = stats.t.isf(CHANCE, max(2 * len(source) - len(side), 1))
+    clear = stats.t.isf(CHANCE, max(2 * np.count_nonzero(source.any(axis=1)) - len(side), 1))  # one that is alone says nothing
     for part in ORDER if given is None else ORDER[2:6]:
         free[part] = True
         value, variance = _solved(normal, side, free)
@@ -113,6 +114,13 @@ def _fit(source: Array, lines: Array, target: Array, weight: Array, given: Array
         float(1 / np.sqrt(abs(np.linalg.det(camera)))),
         1.96 * np.sqrt(variance[list(SIMILARITY)]),
     )
+
+
+def _about_middles(values: Array, group: NDArray[np.int64]) -> Array:
+    """Values (n, 2) less the mean of those of the same group."""
+    count = np.bincount(group)[:, None]
+    sums = np.stack([np.bincount(group, column) for column in values.T], 1)
+    return np.asarray(values - (sums / np.maximum(count, 1))[group])
 
 
 def _solved(normal: Array, side: Array, free: NDArray[np.bool_]) -> tuple[Array, Array]:
