@@ -10,14 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import spsolve
+from scipy.stats import chi2
 
 from dlir.affine import BASIS, Array
-from dlir.solve import FREE, Measured
+from dlir.solve import FREE, Measured, components
 from dlir.spread import SPREADS, spread
 
 PARTS = ("rotation", "scale", "aspect", "shear")
 FOLDS = 5
 REAL = 0.3  # of the square of a linear part, at least, has to be foretold by other pairs
+LEAST_SPARE = 0.2  # of the pairs: so many more than hold the tiles together tell how sure they are
+SUREST = 0.1  # of what a method says of its deviation: translations all have the same linear part
+TAIL = 0.9  # of the pairs, by which that is judged: some are far less sure than the most
 HELD = 9.0  # square deviations, beyond which a pair counts no more
 
 
@@ -42,6 +46,25 @@ def choose(pairs: Measured, count: int, name: str = "auto") -> Model:
         free = min(free for free in FREE.values() if free > (real.max() if len(real) else -1))
         name = next(name for name, value in FREE.items() if value == free)
     return Model(name, spreads[: FREE[name]], foretold)
+
+
+def calibrated(pairs: Measured, count: int) -> Measured:
+    """The pairs with the covariances of their linear parts no larger than they contradict each other around loops.
+
+    A method may be surer of turns and scales than it says: what tiles that are free to be turned and scaled leave of the
+    pairs' linear parts tells how sure.
+    """
+    spare = (len(pairs.i) - count + components(pairs, count).max() + 1) / max(len(pairs.i), 1)
+    if spare < LEAST_SPARE:
+        return pairs
+    factor = np.ones(len(BASIS))
+    for k in range(len(BASIS)):
+        difference, variance = pairs.linear[:, k], pairs.linear_covariance[:, k, k]
+        value = _linear_part(pairs.i, pairs.j, difference, variance, SPREADS[-1], count)
+        square = (difference - value[pairs.j] + value[pairs.i]) ** 2 / variance
+        seen = np.sqrt(np.quantile(square, TAIL) / chi2.ppf(TAIL, 1) / spare)
+        factor[k] = np.clip(seen, SUREST, 1.0)
+    return pairs._replace(linear_covariance=pairs.linear_covariance * np.outer(factor, factor))
 
 
 def _part(pairs: Measured, count: int, k: int) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dlir import affine, tables
 from dlir.affine import BASIS, Array
-from dlir.models import choose
+from dlir.models import calibrated, choose
 from dlir.overrides import Overrides, read_overrides
 from dlir.settings import Place
 from dlir.solve import Measured, Solution, components, measured, solve, starting
@@ -31,7 +31,7 @@ def place(tiles: Path, affines: Path, output: Path, *, settings: Place, override
     user = read_overrides(overrides, table) if overrides else None
     pairs = found[found["accepted"]]
     pairs = user.of_pairs(pairs) if user else pairs
-    known = measured(table, pairs)
+    known = calibrated(measured(table, pairs), len(table))
     stage = starting(table, known, settings.camera)
     stage = user.of_tiles(stage) if user else stage
     chosen = choose(known, len(table), settings.model)

@@ -20,7 +20,7 @@ from dlir import affine, tables
 from dlir.confidence import judge
 from dlir.crops import Batch, Planes, batches, displacement
 from dlir.estimate import Estimate, Method
-from dlir.models import choose
+from dlir.models import calibrated, choose
 from dlir.network import ModelError, choose_device, load
 from dlir.pairs import LEAST_SEARCH, with_windows
 from dlir.phase import phase
@@ -152,7 +152,7 @@ def _told(found: pd.DataFrame, tiles: pd.DataFrame) -> tuple[NDArray[np.float64]
 
 def _solved(found: pd.DataFrame, tiles: pd.DataFrame) -> tuple[Measured, Solution]:
     """What the accepted pairs measured, and the placement by them."""
-    known = measured(tiles, found[found["accepted"]])
+    known = calibrated(measured(tiles, found[found["accepted"]]), len(tiles))
     return known, solve(known, starting(tiles, known), choose(known, len(tiles)).spread)
 
 

@@ -3,8 +3,9 @@
 import pytest
 from pair_graphs import make_graph
 
-from dlir.models import choose
+from dlir.models import calibrated, choose
 from dlir.solve import measured
+from dlir.tables import LINEAR_COVARIANCE
 
 
 @pytest.mark.parametrize(
@@ -22,3 +23,14 @@ def test_the_model_is_that_of_the_tiles(linear: tuple[float, ...], free: int, se
     spread = choose(measured(graph.tiles, graph.pairs), len(graph.tiles)).spread
     assert len(spread) == free
     assert spread == pytest.approx(linear[:free], rel=0.5)
+
+
+@pytest.mark.parametrize("claimed", [0.1, 3.0, 10.0])
+def test_covariances_that_are_too_wide_hide_no_turned_tiles(claimed: float) -> None:
+    """Pairs that say that their linear parts are ten times less sure than they are; those that claim more are believed."""
+    graph = make_graph(6, 7, linear=(0.004, 0.003, 0, 0))
+    wide = graph.pairs.assign(**{name: claimed**2 * graph.pairs[name] for name in LINEAR_COVARIANCE})
+    known = measured(graph.tiles, wide)
+    found = calibrated(known, len(graph.tiles)).linear_covariance[0].diagonal() / known.linear_covariance[0].diagonal()
+    assert claimed**2 * found == pytest.approx([min(1.0, claimed) ** 2] * 4, rel=0.6)
+    assert len(choose(calibrated(known, len(graph.tiles)), len(graph.tiles)).spread) == 2 or claimed < 1

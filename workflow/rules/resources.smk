@@ -33,6 +33,11 @@ def memory(base, held):
     return mem_mb
 
 
+def blocks(tiles):
+    """The memory of fusion in tiles: some that are kept, and for each thread the blocks that it works on."""
+    return 32 + 30 * (SETTINGS.mosaic.shard / tiles.height) ** 2
+
+
 def minutes(base, each):
     """Minutes of a job that takes, beside `base`, `each` for a tile; each retry asks for that much more."""
     return lambda wildcards, attempt: ceil(attempt * (base + each * extent(wildcards).count))

@@ -3,11 +3,6 @@
 BANDS = SETTINGS.mosaic.bands
 
 
-def blocks(tiles):
-    """The memory of fusion in tiles: some that are kept, and for each thread the blocks that it works on."""
-    return 32 + 30 * (SETTINGS.mosaic.shard / tiles.height) ** 2
-
-
 rule place:
     input:
         tiles="results/{dataset}/tiles.csv",
