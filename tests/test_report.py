@@ -15,7 +15,8 @@ from specimens import PLAIN
 
 from dlir import affine, light, settings, tables
 from dlir.mosaic import mosaic
-from dlir.report import at_reference, display, report, residuals
+from dlir.pictures import at_reference, display
+from dlir.report import report, residuals
 from dlir.stacks import Stacks
 
 SIDE, STEP = 128, 100
@@ -56,7 +57,7 @@ class Run:
         self.placed = pd.DataFrame({**same, **affine.to_columns(turned), "pairs": 2, "placed_by": "pairs", "deviation": 0.1})
         self.placed["residual"] = np.where(self.placed["tile"] == 0, np.nan, 0.1 * self.placed["tile"])
         self.placed.loc[0, "pairs"] = 0
-        self.placed["loop"] = np.nan
+        self.placed["loop"] = np.where(self.placed["tile"] == 0, 0.7, np.nan)
         tables.write(self.placed, tables.PLACEMENT, folder / "placement.csv")
         known = pd.DataFrame(KNOWN if len(self.affines) else [], columns=list(tables.SELFCHECK.columns))
         tables.write(known, tables.SELFCHECK, folder / "selfcheck.csv")
@@ -102,6 +103,8 @@ def test_page_tells_the_numbers(tmp_path: Path) -> None:
     for value, name in [
         ("6", "tiles"), ("1", "of them placed by the stage alone"), ("7", "pairs of neighbours"), ("6", "of them accepted"),
         ("0.00 · 0.00 · 0.00", "residual of the accepted: median · 95 % · largest, px"),
+        ("0.10 · 0.10 · 0.10", "deviation of a tile's place: median · 95 % · largest, px"),
+        ("0.70 · 0.70 · 0.70", "loops of 2 x 2 tiles miss by: median · 95 % · largest, px"),
         ("0.35 · 3.50 · 4.50", "error against the truth: median · 95 % · largest, px"),
     ]:  # fmt: skip
         assert f"<li><b>{value}</b>{name}</li>" in page
