@@ -20,6 +20,7 @@ from dlir.train import train
 
 ROOT = Path(__file__).parents[1]
 GENERIC = ROOT / "dlir" / "weights.pt"
+PEERS = {"ashlar": "ashlar==1.20.0", "multiview-stitcher": "multiview-stitcher==0.1.62"}
 NAMES = ("tiles.csv", "illumination.tif", "pairs.csv", "affines.csv", "placement.csv")
 
 

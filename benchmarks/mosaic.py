@@ -31,7 +31,6 @@ from dlir.illumination import illumination
 from dlir.tiles import tiles
 
 SIDE, STEP = 512, 460.8  # px, of a tile and of the stage
-PEERS = {"multiview-stitcher": "multiview-stitcher==0.1.62", "ashlar": "ashlar==1.20.0"}
 OPTIONS = {"interpolation": 1, "blend": "linear", "bands": 1, "chunk": 256, "shard": 2048}
 app = cyclopts.App(help=__doc__)
 
@@ -43,7 +42,7 @@ def speed(*, bench: Path, scratch: Path, peers: Path | None = None, threads: int
     folder = placed_truly(grid)
     print("| who | CPU s | wall s | memory, MB |\n" + "|---" * 4 + "|", flush=True)
     line("dlir", alone("ours", folder, str(threads)))
-    for name, package in PEERS.items() if peers else ():
+    for name, package in grids.PEERS.items() if peers else ():
         assert peers
         python = grids.environment(peers.resolve() / name, package)
         script = Path(__file__).with_name("peers") / f"fuse_{name.replace('-', '_')}.py"

@@ -40,7 +40,6 @@ BARS = {
 }
 SPECIMENS = ("tissue", "cells", "lowc", "dapi.tif", "he.svs")
 LOOSE = 8.0  # px: a tile that nothing joins lies at most that far from its place, where the stage errs by 5
-PEERS = {"ashlar": "ashlar==1.20.0", "m2stitch": "m2stitch==0.7.2", "multiview-stitcher": "multiview-stitcher==0.1.62"}
 app = cyclopts.App(help=__doc__)
 
 
@@ -120,7 +119,7 @@ def cost(*, bench: Path, scratch: Path, peers: Path | None = None, seed: int = 1
     for rows, cols in ((5, 6), (10, 12)):
         grid = grids.make(bench, scratch, "clean", "tissue", seed, rows=rows, cols=cols)
         line("dlir", rows * cols, grids.cost(*grids.of_grid(grid), grid / "out"), score(grid, grid / "out" / "placement.csv"))
-        for name, package in PEERS.items() if peers else ():
+        for name, package in grids.PEERS.items() if peers else ():
             assert peers
             python = grids.environment(peers.resolve() / name, package)
             before, output = grids.spent(), grid / "out" / f"{name}.csv"

@@ -208,6 +208,11 @@ def test_phase_correlation_needs_no_model(two: Workflow) -> None:
     assert planned == {stage: 2 for stage in FLOW if stage not in ("demo", "train", "accuracy")}
 
 
+def test_bands_are_jobs_of_their_own(two: Workflow) -> None:
+    planned = two.planned(mosaic={"bands": 3})
+    assert planned == {"band": 6, "mosaic": 2, "report": 2, "provenance": 2}
+
+
 @pytest.mark.parametrize(("share", "models"), [(False, 2), (True, 1)])
 def test_datasets_share_a_model_when_told(two: Workflow, share: bool, models: int) -> None:
     planned = two.planned(register={"method": "network"}, train={"share": share})
