@@ -124,9 +124,10 @@ def listed(dataset: settings.Dataset, configured: settings.Settings, folder: Pat
 
 
 def write_placement(named: pd.DataFrame, affines: affine.Array, folder: Path) -> None:
-    """The placement of tiles with these affines."""
+    """The placement of tiles with these affines, which are all equally bright."""
     others = {"pairs": 1, "residual": 0.0, "deviation": 0.0, "loop": np.nan, "placed_by": "pairs"}
     tables.write(named.assign(**affine.to_columns(affines), **others), tables.PLACEMENT, folder / "placement.csv")
+    tables.write(named[["tile"]].assign(channel=0, gain=1.0), tables.EXPOSURE, folder / "exposure.csv")
 
 
 def random_grid(folder: Path, side: int) -> Path:
@@ -181,7 +182,7 @@ def ours(folder: Path, threads: int, interpolation: int = 1) -> None:
     def work() -> float:
         options = settings.Mosaic(**{**OPTIONS, "interpolation": interpolation})
         output = folder / "mosaic.ome.zarr"
-        files = (folder / name for name in ("tiles.csv", "illumination.tif", "placement.csv"))
+        files = (folder / name for name in ("tiles.csv", "illumination.tif", "exposure.csv", "placement.csv"))
         mosaic(*files, output, settings=options, threads=threads)
         return float(zarr.open_group(output, mode="r")["0"].size) / 1e6
 
