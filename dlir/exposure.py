@@ -20,13 +20,13 @@ from scipy import ndimage, sparse
 from scipy.sparse import linalg
 
 from dlir import affine, images, light, tables
+from dlir.affine import Array
 from dlir.light import Light
 from dlir.progress import progress
 from dlir.settings import Exposure
 from dlir.stacks import Stacks
 
 log = logging.getLogger(__name__)
-Array = NDArray[np.float64]
 BLOCK = 9  # px, side of the blocks: wide enough that a placement some tenths of a px off does not matter
 FEWEST = 8  # blocks with light; fewer say nothing of a pair
 FLOOR = 0.002  # deviation of log r of the best pair: shading is not known better

@@ -4,7 +4,6 @@ The store is made in one job, or put together from bands (`band.py`) that others
 store without being copied, and only the levels above are left to be written.
 """
 
-import logging
 import os
 import shutil
 from collections.abc import Sequence
@@ -24,7 +23,6 @@ from dlir.images import Image
 from dlir.pyramid import Pyramid
 from dlir.settings import Mosaic
 
-log = logging.getLogger(__name__)
 TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 COLOURS = ("FF0000", "00FF00", "0000FF", "FF00FF", "00FFFF", "FFFF00")
 

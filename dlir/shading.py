@@ -25,7 +25,8 @@ from numpy.polynomial import legendre
 from numpy.typing import NDArray
 from scipy import special
 
-Array = NDArray[np.float64]
+from dlir.affine import Array
+
 DEGREE = 6  # of the polynomials, in y and x together
 BLOCKS = 32  # along the shorter side of a tile
 WITNESSES = 8  # tiles; fewer cannot tell a dark-field from chance
