@@ -12,8 +12,7 @@ a and b; given those, Bayes' rule gives the probability that each pair is right.
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import logit
-from scipy.stats import chi2
+from scipy.special import chdtrc, logit
 
 from dlir.affine import Array
 from dlir.spread import SPREADS, spread
@@ -65,7 +64,7 @@ def judge(found: pd.DataFrame, strangers: pd.DataFrame, accept: float) -> pd.Dat
     """
     alike = probability(_cues(found), _cues(strangers))
     square = _unlike(found, alike >= accept)
-    right = (alike * np.clip(chi2.sf(square, len(LINEAR)) / RARE, ODD, 1)).round(4)
+    right = (alike * np.clip(chdtrc(len(LINEAR), square) / RARE, ODD, 1)).round(4)
     unsure, outside = right < accept, ~found["inside"].to_numpy(bool)
     words = "likely wrong: tiles that are no neighbours match as well"
     reason = np.select([outside, unsure], ["outside the search window", words], default="")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import spsolve
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 from dlir.affine import BASIS, Array
 from dlir.solve import FREE, Measured, components
@@ -62,7 +62,7 @@ def calibrated(pairs: Measured, count: int) -> Measured:
         difference, variance = pairs.linear[:, k], pairs.linear_covariance[:, k, k]
         value = _linear_part(pairs.i, pairs.j, difference, variance, SPREADS[-1], count)
         square = (difference - value[pairs.j] + value[pairs.i]) ** 2 / variance
-        seen = np.sqrt(np.quantile(square, TAIL) / chi2.ppf(TAIL, 1) / spare)
+        seen = np.sqrt(np.quantile(square, TAIL) / chdtri(1, 1 - TAIL) / spare)
         factor[k] = np.clip(seen, SUREST, 1.0)
     return pairs._replace(linear_covariance=pairs.linear_covariance * np.outer(factor, factor))
 

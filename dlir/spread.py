@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 from dlir.affine import Array
 
@@ -17,5 +17,5 @@ def spread(square: Callable[[float], Array], freedom: int) -> float:
         square: the squares (n,) of what the pairs measured, in units of their variance and that deviation together.
         freedom: the degrees of freedom of each.
     """
-    middle = chi2.median(freedom)
+    middle = chdtri(freedom, 0.5)
     return float(next((s for s in SPREADS if np.median(square(s)) <= middle), SPREADS[-1]))

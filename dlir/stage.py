@@ -10,7 +10,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtrit
 
 from dlir.affine import BASIS, Array
 
@@ -98,7 +98,7 @@ def _fit(source: Array, lines: Array, target: Array, weight: Array, given: Array
     normal = np.einsum("nak,na,nal->kl", design, weights, design, optimize=True) + np.diag(LIKELY**-2)
     side = np.einsum("nak,na,na->k", design, weights, target - source @ known.T, optimize=True)
     free = np.zeros(len(side), bool)
-    clear = stats.t.isf(CHANCE, max(2 * int(source.any(axis=1).sum()) - len(side), 1))  # one that is alone says nothing
+    clear = -stdtrit(max(2 * int(source.any(axis=1).sum()) - len(side), 1), CHANCE)  # one that is alone says nothing
     for part in ORDER if given is None else ORDER[2:6]:
         free[part] = True
         value, variance = _solved(normal, side, free)
