@@ -4,6 +4,7 @@ A stage is imported only when it is called, so that `dlir --help` and the stages
 """
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -52,6 +53,8 @@ log = logging.getLogger(__name__)
 
 def main() -> None:
     """Run one stage; a mistake of the user ends in one message and exit code 1 (2 for a wrong command line)."""
+    # before torch starts: threads that wait for each other burn the cores of whatever else runs, and wait the longer for it
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     stage = next((word for word in sys.argv[1:] if word in STAGES), "dlir")
     logging.basicConfig(level=logging.INFO, format=f"%(asctime)s {stage}: %(message)s", datefmt="%H:%M:%S")
     try:

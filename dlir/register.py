@@ -188,7 +188,7 @@ def _rows(batch: Batch, estimate: Estimate) -> pd.DataFrame:
     covariance = _at(full, point)
     surest = affine.apply(found, point[:, None])[:, 0] + in_moving
     nominal = affine.translation(displacement(batch.rows))
-    before = alignment_ncc(batch.fixed, batch.moving, torch.from_numpy(nominal).to(batch.fixed))
+    before, after = alignment_ncc(batch.fixed, batch.moving, torch.from_numpy(nominal).to(batch.fixed), estimate.affine)
     return batch.rows[["pair", "fixed", "moving", "side"]].assign(
         **affine.to_columns(to_fixed),
         centre_y=surest[:, 0],
@@ -197,7 +197,7 @@ def _rows(batch: Batch, estimate: Estimate) -> pd.DataFrame:
         cov_yx=covariance[:, 0, 1],
         var_x=covariance[:, 1, 1],
         score_before=before.cpu().numpy(),
-        score_after=alignment_ncc(batch.fixed, batch.moving, estimate.affine).cpu().numpy(),
+        score_after=after.cpu().numpy(),
         confidence=estimate.confidence.cpu().numpy(),
         **dict(zip(tables.LINEAR_COVARIANCE, full[:, [0, 1, 3, 4]][:, :, [0, 1, 3, 4]].reshape(-1, 16).T, strict=True)),
         inside=np.abs(shift - np.array(batch.centre)).max(axis=1) <= batch.search + 1,
