@@ -21,7 +21,7 @@ from dlir.train import train
 ROOT = Path(__file__).parents[1]
 GENERIC = ROOT / "dlir" / "weights.pt"
 PEERS = {"ashlar": "ashlar==1.20.0", "multiview-stitcher": "multiview-stitcher==0.1.62"}
-NAMES = ("tiles.csv", "illumination.tif", "pairs.csv", "affines.csv", "placement.csv")
+NAMES = ("tiles.csv", "illumination.tif", "pairs.csv", "affines.csv", "placement.csv", "stage.csv")
 
 
 def make(
@@ -65,26 +65,26 @@ def to_pairs(settings: Settings, dataset: Dataset, out: Path) -> list[Path]:
 def to_placement(settings: Settings, dataset: Dataset, out: Path, *, trained: bool = False) -> list[Path]:
     """Run the stages from `tiles` to `place`, with the generic weights or with those trained on the tiles; all files."""
     files = to_pairs(settings, dataset, out)
-    listed, flat, near, found, placement = files
+    listed, flat, near, found, placement, stage = files
     model = out / "model.pt" if trained else GENERIC
     if trained:
         train([listed], [flat], [near], model, settings=settings.train)
     register(listed, flat, near, found, model=model, settings=settings.register_)
-    place(listed, found, placement, settings=settings.place)
+    place(listed, found, placement, stage=stage, settings=settings.place)
     return files
 
 
 def cost(settings: Settings, dataset: Dataset, out: Path) -> float:
     """CPU seconds of the same stages with the generic weights, one command each, imports included."""
     out.mkdir(parents=True, exist_ok=True)
-    listed, flat, near, found, placement = (str(out / name) for name in NAMES)
+    listed, flat, near, found, placement, placed = (str(out / name) for name in NAMES)
     before = spent()
     run(stage("tiles", dataset, listed))
     run(stage("illumination", settings.illumination, flat, "--tiles", listed))
     run(stage("pairs", settings.pairs, near, "--tiles", listed))
     given = ["--tiles", listed, "--illumination", flat, "--pairs", near, "--model", str(GENERIC)]
     run(stage("register", settings.register_, found, *given))
-    run(stage("place", settings.place, placement, "--tiles", listed, "--affines", found))
+    run(stage("place", settings.place, placement, "--tiles", listed, "--affines", found, "--stage", placed))
     return spent() - before
 
 

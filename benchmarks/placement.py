@@ -23,7 +23,6 @@ import grids
 import numpy as np
 
 from dlir import tables
-from dlir.solve import measured, solve, starting
 
 # median, 95 %, part over 2 px; for affine: median and 95 % at the seams, median of the places
 BARS = {
@@ -75,11 +74,11 @@ def table(
             found, loose, maps = [], 0.0, []
             for seed in seeds:
                 grid = grids.make(bench, scratch, scenario, specimen, seed, cuts=cuts, **size(scenario, specimen))
-                listed, _, _, affines, placement = grids.to_placement(*grids.of_grid(grid), grid / "out", trained=trained)
+                *_, placement, stage = grids.to_placement(*grids.of_grid(grid), grid / "out", trained=trained)
                 result = score(grid, placement)
                 found.append(numbers(scenario, result))
                 loose = max(loose, result.get("loose", 0.0)) if scenario in ("blank", "dirt") else loose
-                maps += [camera(listed, affines)] if scenario == "camera" else []
+                maps += [camera(stage)] if scenario == "camera" else []
             # a bar is given to two digits
             met = (np.array(found) <= np.array(bar) + 0.005).all() and loose <= LOOSE
             words = ["/".join(f"{value:.3g}" for value in one) for one in (*found, bar)]
@@ -99,13 +98,11 @@ def numbers(scenario: str, result: dict[str, Any]) -> tuple[float, float, float]
     return result["median"], result["p95"], 100 * result["bad"]
 
 
-def camera(tiles: Path, affines: Path) -> str:
+def camera(stage: Path) -> str:
     """How far the map of the stage is from 1 degree and 1.002, which the scenario has, and whether its interval holds that."""
-    listed, found = tables.read(tiles, tables.TILES), tables.read(affines, tables.AFFINES)
-    known = measured(listed, found[found["accepted"]])
-    stage = solve(known, starting(listed, known), np.empty(0)).stage
-    off = np.array([np.degrees(stage.rotation) - 1.0, stage.scale - 1.002])
-    wide = stage.interval * [180 / np.pi, 1]
+    found = tables.read(stage, tables.STAGE).iloc[0]
+    off = np.array([found["rotation"] - 1.0, found["scale"] - 1.002])
+    wide = np.array([found["rotation_interval"], found["scale_interval"]])
     held = "held" if (np.abs(off) <= wide).all() else "**not held**"
     return f"{off[0]:+.3f} deg, {off[1]:+.5f} (interval {wide[0]:.3f}, {wide[1]:.5f}: {held})"
 

@@ -28,7 +28,7 @@ def main(*, data: Path) -> None:
     """
     images = str(data.resolve() / "brain" / "C3-BrainSection{index}.tif")
     with tempfile.TemporaryDirectory() as folder:
-        listed, _, _, affines, placement = grids.to_placement(*grids.configured(images=images, **BRAIN), Path(folder))
+        listed, _, _, affines, placement, _ = grids.to_placement(*grids.configured(images=images, **BRAIN), Path(folder))
         found, placed = tables.read(affines, tables.AFFINES), tables.read(placement, tables.PLACEMENT)
         steps, apart = lattice(tables.read(listed, tables.TILES), placed)
     errors = pair_errors(found, steps)

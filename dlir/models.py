@@ -15,8 +15,8 @@ from scipy.special import chdtri
 from dlir.affine import BASIS, Array
 from dlir.solve import FREE, Measured, components
 from dlir.spread import SPREADS, spread
+from dlir.tables import LINEAR_PARTS
 
-PARTS = ("rotation", "scale", "aspect", "shear")
 FOLDS = 5
 REAL = 0.3  # of the square of a linear part, at least, has to be foretold by other pairs
 LEAST_SPARE = 0.2  # of the pairs: so many more than hold the tiles together tell how sure they are
@@ -33,7 +33,9 @@ class Model(NamedTuple):
     foretold: Array  # (4,) share of each part that other pairs foretell
 
     def words(self) -> str:
-        return ", ".join(f"{100 * share:.0f} % of {part}" for share, part in zip(self.foretold.clip(0), PARTS, strict=True))
+        return ", ".join(
+            f"{100 * share:.0f} % of {part}" for share, part in zip(self.foretold.clip(0), LINEAR_PARTS, strict=True)
+        )
 
 
 def choose(pairs: Measured, count: int, name: str = "auto") -> Model:

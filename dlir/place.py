@@ -10,16 +10,18 @@ from numpy.typing import NDArray
 
 from dlir import affine, tables
 from dlir.affine import BASIS, Array
-from dlir.models import calibrated, choose
+from dlir.models import Model, calibrated, choose
 from dlir.overrides import Overrides, read_overrides
 from dlir.settings import Place
 from dlir.solve import Measured, Solution, components, measured, solve, starting
+from dlir.stage import Stage
 
 log = logging.getLogger(__name__)
 
 
-def place(tiles: Path, affines: Path, output: Path, *, settings: Place, overrides: Path | None = None) -> None:
-    """Write where each tile lies in the mosaic (tables.PLACEMENT) to `output`.
+def place(tiles: Path, affines: Path, output: Path, *, stage: Path, settings: Place, overrides: Path | None = None) -> None:
+    """Write where each tile lies in the mosaic (tables.PLACEMENT) to `output`, and to `stage` how stage and camera err
+    (tables.STAGE).
 
     Args:
         overrides: a table of the user's that wins over what was measured (`overrides.py`).
@@ -32,12 +34,13 @@ def place(tiles: Path, affines: Path, output: Path, *, settings: Place, override
     pairs = found[found["accepted"]]
     pairs = user.of_pairs(pairs) if user else pairs
     known = calibrated(measured(table, pairs), len(table))
-    stage = starting(table, known, settings.camera)
-    stage = user.of_tiles(stage) if user else stage
+    start = starting(table, known, settings.camera)
+    start = user.of_tiles(start) if user else start
     chosen = choose(known, len(table), settings.model)
     log.info("model: %s; other pairs foretell, of what a pair shows, %s", chosen.name, chosen.words())
-    solution = solve(known, stage, chosen.spread, settings.stage_weight)
+    solution = solve(known, start, chosen.spread, settings.stage_weight)
     _describe(solution, known)
+    tables.write(_stage(chosen, solution.stage), tables.STAGE, stage)
     tables.write(_table(table, pairs, known, solution, user), tables.PLACEMENT, output)
 
 
@@ -94,6 +97,24 @@ def _warn(tiles: pd.DataFrame, group: NDArray[np.int64], count: NDArray[np.integ
             names = ", ".join(Path(path).name for path in tiles["path"].iloc[which[:8]])
             more = f" and {len(which) - 8} more" if len(which) > 8 else ""
             log.warning("%d tiles %s and lie where the stage says, corrected by its map: %s%s", len(which), words, names, more)
+
+
+def _stage(model: Model, stage: Stage) -> pd.DataFrame:
+    """The row of tables.STAGE."""
+    foretold = {f"foretold_{part}": share for part, share in zip(tables.LINEAR_PARTS, model.foretold, strict=True)}
+    backlash = {f"backlash_{part}": off for part, off in zip(tables.BACKLASH, stage.backlash.ravel(), strict=True)}
+    row = {
+        "model": model.name,
+        **foretold,
+        "rotation": np.degrees(stage.rotation),
+        "rotation_interval": np.degrees(stage.interval[0]),
+        "scale": stage.scale,
+        "scale_interval": stage.interval[1],
+        "error_y": stage.error[0],
+        "error_x": stage.error[1],
+        **backlash,
+    }
+    return pd.DataFrame([row])
 
 
 def _describe(solution: Solution, pairs: Measured) -> None:

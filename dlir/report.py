@@ -7,6 +7,7 @@ the moving tile, and through the fixed tile by way of the pair's own affine. The
 import logging
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,6 +44,7 @@ def report(
     illumination: Path,
     affines: Path,
     placement: Path,
+    stage: Path,
     exposure: Path,
     mosaic: Path,
     selfcheck: Path,
@@ -71,6 +73,7 @@ def report(
         picture(overview(mosaic, placed, stacks, settings.overview), "Mosaic", "wide"),
         "<h2>A seam before and after</h2>",
         seam(listed, placed, accepted, patterns, exposed),
+        f"<h2>Stage and camera</h2>{_list(_stage(tables.read(stage, tables.STAGE).iloc[0]))}",
         "<h2>Illumination</h2><p>What sits still on the camera: the dark-field was taken off each tile, the rest divided by "
         f"the flat-field.</p>{_list(light.words(patterns))}",
         picture(patterns_of(patterns), "Illumination"),
@@ -118,6 +121,25 @@ def _spread(values: "pd.Series[float]") -> str:
     if not len(values):
         return "none"
     return " · ".join(f"{value:.2f}" for value in np.percentile(values, [50, 95, 100]))
+
+
+def _stage(found: "pd.Series[Any]") -> list[str]:
+    """What a row of tables.STAGE says, in a few lines."""
+    if found["rotation_interval"]:
+        how = "95 % sure to within {:.3f}° and {:.3f} %".format(found["rotation_interval"], 100 * found["scale_interval"])
+    else:
+        how = "as the settings say"
+    foretold = ", ".join(f"{max(found[f'foretold_{part}'], 0):.0%} of {part}" for part in tables.LINEAR_PARTS)
+    lines = [
+        f"The picture is turned by {found['rotation']:.3f}° against the stage and scaled by {found['scale']:.5f}: {how}.",
+        f"The stage sets a tile down with an error of {found['error_y']:.2f} px along y and {found['error_x']:.2f} px along x.",
+        f"The model of a tile is {found['model']}; of what a pair of tiles shows, other pairs foretell {foretold}.",
+    ]
+    for line in ("row", "column"):
+        off = found[[f"backlash_{line}_y", f"backlash_{line}_x"]]
+        if off.any():
+            lines.append(f"Every second {line} lies off by {off.iloc[0]:+.2f} px along y and {off.iloc[1]:+.2f} px along x.")
+    return lines
 
 
 def _selfcheck(found: pd.DataFrame) -> str:

@@ -68,6 +68,18 @@ PLACEMENT = DataFrameSchema(
     unique=["path"], strict=True, coerce=True,
 )  # fmt: skip
 
+# One row: the model of the tiles, and of each linear part the share that pairs foretell of others, by which auto chose it; the
+# turn of the picture against the stage, degrees, the stage's px in one of the camera's, and half of their 95 % intervals, zero
+# where the user gave them; the stage's error of one tile, px; and where it sets every second row and column, px off the others.
+LINEAR_PARTS = ("rotation", "scale", "aspect", "shear")
+BACKLASH = ("row_y", "row_x", "column_y", "column_x")
+STAGE = DataFrameSchema(
+    {"model": Column("str"), **{f"foretold_{part}": PIXELS for part in LINEAR_PARTS}, "rotation": PIXELS,
+     "rotation_interval": PIXELS, "scale": PIXELS, "scale_interval": PIXELS, "error_y": PIXELS, "error_x": PIXELS,
+     **{f"backlash_{part}": PIXELS for part in BACKLASH}},
+    strict=True, coerce=True,
+)  # fmt: skip
+
 # One row a tile and channel, counted from 0: how many times brighter than usual the tile was exposed.
 EXPOSURE = DataFrameSchema(
     {"tile": ID, "channel": COUNT, "gain": Column("float64", Check.gt(0))},

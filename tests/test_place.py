@@ -21,7 +21,7 @@ def placed(graph: Graph, folder: Path, overrides: Path | None = None) -> pd.Data
     tables.write(tiles, tables.TILES, folder / "tiles.csv")
     tables.write(pairs, tables.AFFINES, folder / "affines.csv")
     given = folder / "tiles.csv", folder / "affines.csv", folder / "placement.csv"
-    place(*given, settings=SETTINGS, overrides=overrides)
+    place(*given, stage=folder / "stage.csv", settings=SETTINGS, overrides=overrides)
     return tables.read(folder / "placement.csv", tables.PLACEMENT)
 
 
@@ -60,3 +60,13 @@ def test_groups_that_no_pair_joins_keep_their_place_by_the_stage(tmp_path: Path,
         table = placed(graph._replace(pairs=pairs), tmp_path)
     assert "groups of their own" in caplog.text
     assert graph.error(affine.from_table(table)).max() < 4.0
+
+
+def test_what_is_found_of_stage_and_camera_is_told(tmp_path: Path) -> None:
+    placed(make_graph(8, 9, stage_error=2.0, turn=0.8, scale=1.01, backlash=6.0, seed=2), tmp_path)
+    found = tables.read(tmp_path / "stage.csv", tables.STAGE).iloc[0]
+    assert found["rotation"] == pytest.approx(0.8, abs=found["rotation_interval"]) and found["rotation_interval"] < 0.1
+    assert found["scale"] == pytest.approx(1.01, abs=found["scale_interval"]) and found["scale_interval"] < 0.002
+    assert found["backlash_row_x"] == pytest.approx(6.0, abs=2) and found["backlash_column_y"] == 0
+    assert found[["error_y", "error_x"]].to_numpy(float) == pytest.approx([2, 2], abs=0.7)
+    assert found["model"] == "translation" and max(found[f"foretold_{part}"] for part in tables.LINEAR_PARTS) < 0.3

@@ -26,6 +26,12 @@ KNOWN = [
     ("down", "none", 48, 12.5, 20.0, 1.0),
 ]
 
+STAGE = {
+    **dict.fromkeys(tables.STAGE.columns, 0.0), "model": "similarity", "foretold_rotation": 0.72, "foretold_scale": 0.31,
+    "foretold_aspect": -0.1, "rotation": 1.25, "rotation_interval": 0.031, "scale": 1.0021, "scale_interval": 0.0004,
+    "error_y": 5.5, "error_x": 2.25, "backlash_row_x": -7.5,
+}  # fmt: skip
+
 
 class Run:
     """The inputs of the report for a grid of tiles cut from one image, each moved from where the stage says."""
@@ -59,6 +65,7 @@ class Run:
         self.placed.loc[0, "pairs"] = 0
         self.placed["loop"] = np.where(self.placed["tile"] == 0, 0.7, np.nan)
         tables.write(self.placed, tables.PLACEMENT, folder / "placement.csv")
+        tables.write(pd.DataFrame([STAGE]), tables.STAGE, folder / "stage.csv")
         known = pd.DataFrame(KNOWN if len(self.affines) else [], columns=list(tables.SELFCHECK.columns))
         tables.write(known, tables.SELFCHECK, folder / "selfcheck.csv")
 
@@ -78,10 +85,10 @@ class Run:
         return table.assign(accepted=accepted, reason=np.where(accepted, None, "score <too low>"))
 
     def page(self, accuracy: Path | None = None) -> str:
-        names = ["tiles.csv", "light.tif", "affines.csv", "placement.csv", "exposure.csv", "mosaic.ome.zarr", "selfcheck.csv"]
-        inputs = [self.folder / name for name in names]
+        names = ["tiles.csv", "light.tif", "affines.csv", "placement.csv", "stage.csv", "exposure.csv", "mosaic.ome.zarr"]
+        inputs = [self.folder / name for name in (*names, "selfcheck.csv")]
         options = settings.Mosaic(interpolation=1, blend="linear", bands=1, chunk=64, shard=256)
-        mosaic(inputs[0], inputs[1], inputs[4], inputs[3], inputs[5], settings=options)
+        mosaic(inputs[0], inputs[1], inputs[5], inputs[3], inputs[6], settings=options)
         report(*inputs, self.folder / "report.html", settings=settings.Report(overview=400), accuracy=accuracy)
         return (self.folder / "report.html").read_text()
 
@@ -114,6 +121,17 @@ def test_page_tells_the_numbers(tmp_path: Path) -> None:
     assert set(pictures(page, tmp_path)) == {"Mosaic", "The seam before and after", "Illumination"}
     assert not re.search(r'(src|href)="(?!data:)', page)
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_page_tells_of_stage_and_camera(tmp_path: Path) -> None:
+    run = Run(tmp_path, 2, 2)
+    page = run.page()
+    assert "turned by 1.250° against the stage and scaled by 1.00210: 95 % sure to within 0.031° and 0.040 %" in page
+    assert "5.50 px along y and 2.25 px along x" in page
+    assert "model of a tile is similarity" in page and "72% of rotation, 31% of scale, 0% of aspect, 0% of shear" in page
+    assert "Every second row lies off by +0.00 px along y and -7.50 px along x" in page and "Every second column" not in page
+    tables.write(pd.DataFrame([{**STAGE, "rotation_interval": 0.0}]), tables.STAGE, tmp_path / "stage.csv")
+    assert "1.00210: as the settings say" in run.page()
 
 
 def test_self_check_is_told_by_side_and_method(tmp_path: Path) -> None:

@@ -178,7 +178,7 @@ def test_from_files_to_places(tmp_path: Path, dataset: Make) -> None:
         chosen = Register(method="phase", accept=0.5, seed=1)
         register(files["tiles"], flat, files["pairs"], files["affines"], settings=chosen, device="cpu")
         how = Place(model="translation", camera=None, stage_weight=1.0)
-        place(files["tiles"], files["affines"], files["placed"], settings=how)
+        place(files["tiles"], files["affines"], files["placed"], stage=tmp_path / "stage.csv", settings=how)
         placed = tables.read(files["placed"], tables.PLACEMENT)
         apart = placed[["y0", "x0"]].to_numpy() - places
         found[channel] = np.linalg.norm(apart - np.median(apart, axis=0), axis=1).max()

@@ -59,6 +59,7 @@ rule report:
         illumination="results/{dataset}/illumination.tif",
         affines="results/{dataset}/affines.csv",
         placement="results/{dataset}/placement.csv",
+        stage="results/{dataset}/stage.csv",
         exposure="results/{dataset}/exposure.csv",
         mosaic="results/{dataset}/mosaic.ome.zarr",
         selfcheck="results/{dataset}/selfcheck.csv",
@@ -80,8 +81,8 @@ rule report:
         accuracy=lambda wildcards, input: f"--accuracy {input.accuracy}" if input.accuracy else "",
     shell:
         "dlir report --tiles {input.tiles} --illumination {input.illumination} --affines {input.affines}"
-        " --placement {input.placement} --exposure {input.exposure} --mosaic {input.mosaic} --selfcheck {input.selfcheck}"
-        " {params.accuracy} --output {output} --settings {params.settings:q} 2>&1 | tee {log}"
+        " --placement {input.placement} --stage {input.stage} --exposure {input.exposure} --mosaic {input.mosaic}"
+        " --selfcheck {input.selfcheck} {params.accuracy} --output {output} --settings {params.settings:q} 2>&1 | tee {log}"
 
 
 rule provenance:

@@ -10,7 +10,8 @@ rule place:
         overrides=lambda wildcards: DATASETS[wildcards.dataset].overrides or [],
         code=modules("place"),
     output:
-        "results/{dataset}/placement.csv",
+        placement="results/{dataset}/placement.csv",
+        stage="results/{dataset}/stage.csv",
     log:
         "results/{dataset}/logs/place.log",
     benchmark:
@@ -24,8 +25,8 @@ rule place:
         settings=SETTINGS.place.model_dump_json(),
         overrides=lambda wildcards, input: f"--overrides {shlex.quote(str(input.overrides))}" if input.overrides else "",
     shell:
-        "dlir place --tiles {input.tiles} --affines {input.affines} {params.overrides} --output {output}"
-        " --settings {params.settings:q} 2>&1 | tee {log}"
+        "dlir place --tiles {input.tiles} --affines {input.affines} {params.overrides} --output {output.placement}"
+        " --stage {output.stage} --settings {params.settings:q} 2>&1 | tee {log}"
 
 
 rule export:
