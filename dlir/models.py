@@ -1,7 +1,7 @@
 """How far a tile may be turned, scaled and sheared against the others: translation, rigid, similarity or affine.
 
-The pairs decide: their linear parts are predicted from those of the other pairs, a fifth of the pairs at a time. A part counts
-as real where that is much better than saying nothing.
+The pairs decide: their linear parts are predicted from those of the other pairs, an eighth of the pairs at a time. A part
+counts as real where that is much better than saying nothing.
 """
 
 from typing import NamedTuple
@@ -17,11 +17,12 @@ from dlir.solve import FREE, Measured, components
 from dlir.spread import SPREADS, spread
 from dlir.tables import LINEAR_PARTS
 
-FOLDS = 5
-REAL = 0.3  # of the square of a linear part, at least, has to be foretold by other pairs
+FOLDS = 8
+REAL = 0.25  # of the square of a linear part, at least, has to be foretold by other pairs
 LEAST_SPARE = 0.2  # of the pairs: so many more than hold the tiles together tell how sure they are
 SUREST = 0.1  # of what a method says of its deviation: translations all have the same linear part
 TAIL = 0.9  # of the pairs, by which that is judged: some are far less sure than the most
+INLIER, ROUNDS = 3.0, 6  # deviations beyond which a pair says little of the tiles, and rounds in which that is found
 HELD = 9.0  # square deviations, beyond which a pair counts no more
 
 
@@ -87,9 +88,15 @@ def _part(pairs: Measured, count: int, k: int) -> tuple[float, float]:
 def _linear_part(
     i: NDArray[np.int64], j: NDArray[np.int64], difference: Array, variance: Array, spread: float, count: int
 ) -> Array:
-    """One linear part (count,) of all tiles, from its differences (n,) between them."""
+    """One linear part (count,) of all tiles, from its differences (n,) between them, robustly."""
     ends = sparse.coo_matrix(
         (np.repeat([-1.0, 1.0], len(i)), (np.tile(np.arange(len(i)), 2), np.concatenate([i, j]))), shape=(len(i), count)
     ).tocsc()
-    normal = ends.T @ sparse.diags(1 / variance) @ ends + sparse.identity(count) / spread**2
-    return np.asarray(spsolve(sparse.csc_matrix(normal), ends.T @ (difference / variance)))
+    weight, value = 1 / (variance + 2 * spread**2), np.zeros(count)
+    for _ in range(ROUNDS):
+        normal = ends.T @ sparse.diags(weight) @ ends + sparse.identity(count) / spread**2
+        value = np.asarray(spsolve(sparse.csc_matrix(normal), ends.T @ (weight * difference)))
+        square = (difference - ends @ value) ** 2 / variance
+        scale = max(1.0, float(np.median(square)) / chdtri(1, 0.5))
+        weight = (INLIER**2 / (INLIER**2 + square / scale)) ** 2 / variance
+    return value

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import SuperLU, splu
+from scipy.special import chdtri
 
 from dlir import affine
 from dlir.affine import BASIS, Array
@@ -35,7 +36,6 @@ FREE = {"translation": 0, "rigid": 1, "similarity": 2, "affine": 4}  # of BASIS,
 INLIER = 3.0  # deviations: beyond, a pair counts for little
 ROUNDS = 18
 COOLING = 0.65  # of the tolerance, each round
-CHI2_MEDIAN = 2 * np.log(2)  # of two degrees of freedom
 RAYLEIGH = np.sqrt(2 * np.log(4))  # three quarters of the lengths of a normal vector in the plane, in deviations
 WEAK = 3.0  # of the stage's error: so far a place may lie from the stage's before that costs as much
 LEAST_SPARE = 0.5
@@ -123,21 +123,33 @@ def solve(pairs: Measured, stage: Stage, spread: Array, stage_weight: float = 1.
     # residuals are smaller than errors, by as much as the places follow the pairs
     group = components(pairs, count)
     spare = max(1 - (count - 1 - group.max()) / max(len(pairs.i), 1), LEAST_SPARE)
+    lever = float(np.median(np.linalg.norm(pairs.at_i, axis=1))) if len(pairs.i) else 1.0
     residual, weight = residuals(pairs, places, linear), np.ones(len(pairs.i))
     for _ in range(ROUNDS if len(pairs.i) else 1):
-        precision = np.linalg.inv(pairs.covariance + tolerance**2 * np.eye(2))
-        square = np.einsum("ni,nij,nj->n", residual, precision, residual)
-        scale = max(1.0, float(np.median(square)) / CHI2_MEDIAN / spare) if len(square) else 1.0
-        weight = np.where(pairs.certain, scale, (INLIER**2 / (INLIER**2 + square / scale)) ** 2)
-        found, _ = _least_squares(pairs, weight / scale, precision, stage, spread, stage_weight)
+        weight, precision = _believed(residual, pairs.covariance, tolerance, spare, pairs.certain)
+        turned = pairs.linear[:, :free] - (linear[pairs.j] - linear[pairs.i])[:, :free]
+        _, turn = _believed(turned, pairs.linear_covariance[:, :free, :free], tolerance / lever, spare, pairs.certain)
+        found, _ = _least_squares(pairs, precision, turn, stage, spread, stage_weight)
         places, linear[:, :free] = found[:, :2], found[:, 2:]
         residual = residuals(pairs, places, linear)
         stage = stage.fitted(places, group) if len(pairs.i) else stage
         misfit = float(np.quantile(np.linalg.norm(residual, axis=1), 0.75)) / RAYLEIGH if len(residual) else 0.0
         tolerance = max(COOLING * tolerance, misfit)  # tiles that are distorted never fit better than that
     # how sure a place is, is told by the stage's error itself
-    _, factor = _least_squares(pairs, weight / scale, precision, stage, spread, WEAK**2 * stage_weight)
+    _, factor = _least_squares(pairs, precision, turn, stage, spread, WEAK**2 * stage_weight)
     return Solution(places, linear, _deviation(factor, count, 2 + free), residual, weight, stage)
+
+
+def _believed(
+    residual: Array, covariance: Array, tolerance: float, spare: float, certain: NDArray[np.bool_]
+) -> tuple[Array, Array]:
+    """How far (n,) each residual (n, k) is believed, and the precision (n, k, k) that it then has."""
+    count = residual.shape[1]
+    precision = np.linalg.inv(covariance + tolerance**2 * np.eye(count))
+    square = np.einsum("ni,nij,nj->n", residual, precision, residual)
+    scale = max(1.0, float(np.median(square)) / chdtri(count, 0.5) / spare) if square.any() else 1.0
+    weight = np.where(certain, scale, (INLIER**2 / (INLIER**2 + square / scale)) ** 2)
+    return weight, precision * (weight / scale)[:, None, None]
 
 
 def residuals(pairs: Measured, places: Array, linear: Array) -> Array:
@@ -149,15 +161,17 @@ def residuals(pairs: Measured, places: Array, linear: Array) -> Array:
 
 
 def _least_squares(
-    pairs: Measured, weight: Array, precision: Array, stage: Stage, spread: Array, stage_weight: float
+    pairs: Measured, precision: Array, turn: Array, stage: Stage, spread: Array, stage_weight: float
 ) -> tuple[Array, SuperLU]:
-    """One solve of the normal equations, of a block for each tile and pair: the unknowns (tiles, 2 + free), and the factors."""
+    """One solve of the normal equations, of a block for each tile and pair: the unknowns (tiles, 2 + free), and the factors.
+
+    The precisions are those of the offsets (n, 2, 2) and of the linear parts (n, free, free).
+    """
     count, free = len(stage.nominal), len(spread)
-    precision = precision * weight[:, None, None]
     pull = [np.concatenate([np.eye(2)[None].repeat(len(at), 0), np.einsum("kab,nb->nak", BASIS[:free], at)], 2)
             for at in (pairs.at_i, pairs.at_j)]  # fmt: skip
-    shape = np.zeros((len(weight), 2 + free, 2 + free))
-    shape[:, 2:, 2:] = np.linalg.inv(pairs.linear_covariance[:, :free, :free]) * weight[:, None, None]
+    shape = np.zeros((len(pairs.i), 2 + free, 2 + free))
+    shape[:, 2:, 2:] = turn
     first, second = (np.einsum("nak,nab->nkb", p, precision) for p in pull)
     blocks = [first @ pull[0] + shape, second @ pull[1] + shape, -(first @ pull[1] + shape), -(second @ pull[0] + shape)]
     held = np.where(stage.certain[:, None], 1 / FLOOR**2, stage_weight / (WEAK * stage.error) ** 2)  # (tiles, 2)
@@ -170,7 +184,7 @@ def _least_squares(
     y = (2 + free) * rows[:, None, None] + inner[:, None] + zero
     x = (2 + free) * columns[:, None, None] + inner + zero
     side = np.concatenate([stage.prior * held, np.zeros((count, free))], 1)
-    told = np.einsum("nkl,nl->nk", shape, np.concatenate([np.zeros((len(weight), 2)), pairs.linear[:, :free]], 1))
+    told = np.einsum("nkl,nl->nk", shape, np.concatenate([np.zeros((len(pairs.i), 2)), pairs.linear[:, :free]], 1))
     np.add.at(side, pairs.j, np.einsum("nkb,nb->nk", second, pairs.offset) + told)
     np.subtract.at(side, pairs.i, np.einsum("nkb,nb->nk", first, pairs.offset) + told)
     matrix = sparse.csc_matrix((values.ravel(), (y.ravel(), x.ravel())), shape=(side.size, side.size))
