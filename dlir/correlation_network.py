@@ -14,15 +14,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dlir.correlation import correlate, peak
-from dlir.estimate import Estimate, transposed
+from dlir.estimate import Estimate, surest, transposed, widened
 from dlir.lucas_kanade import refine
 from dlir.similarity import blur, high_pass, standardise
 
 STRIDES = (4, 2, 1)  # of the feature maps, px
 STEPS = (3, 3, 2)  # of refinement at each
-CUES = 4
+CUES = 5
+MANY = 10.0  # log odds
 SIZE = 30000  # px, of an overlap that is neither small nor large
 NEARLY = 0.7
+LEAST_MATCH = 0.02  # NCC
 
 
 class Residual(nn.Module):
@@ -101,12 +103,12 @@ class CorrelationNetwork(nn.Module):
         self.encoder = Encoder()
         self.evidence = nn.Parameter(torch.tensor([3.5, 2.0]))  # log weights of correlation and of its likelihood
         self.prior = nn.Parameter(torch.tensor([[1.2, 0.0], [2.5, 0.0], [2.5, 0.0]]))  # of the refinement at each stride
-        self.spread = nn.Linear(CUES, 1)  # log scale of the covariance
+        self.spread = nn.Linear(CUES, 2)  # log scale of the deviations of shift and linear part
         self.sure = nn.Linear(CUES, 1)  # log odds that the pair is right
         for judge in (self.spread, self.sure):
             nn.init.zeros_(judge.weight)
             nn.init.zeros_(judge.bias)
-        nn.init.ones_(self.sure.weight[:, :1])  # before any training, the odds of the peak
+        nn.init.constant_(self.sure.weight[:, :1], MANY)  # before any training, the odds of the peak
 
     def forward(self, fixed: Tensor, moving: Tensor, search: float, centre: tuple[float, float] = (0.0, 0.0)) -> Estimate:
         """Register crops (b, 1, h, w), h and w multiples of MULTIPLE.
@@ -130,10 +132,13 @@ class CorrelationNetwork(nn.Module):
             affine, information, match = refine(first, second, affine, stride, count - few, prior)
             steps.append(affine)
         # judging must not bend the features
-        covariance = torch.linalg.inv(information.detach().double() + 1e-9 * torch.eye(6).to(information)).float()
+        covariance = torch.linalg.inv(information.detach().double() + 1e-9 * torch.eye(6).to(information))
+        middle = covariance.new_tensor([(side - 1) / 2 for side in fixed.shape[-2:]])
+        point = surest(covariance, affine[:, :, 2].detach().double(), middle)
         cues = _cues(mass.detach(), match.detach(), covariance, size)
-        scale = self.spread(cues).clamp(-10, 10).exp()[..., None]
-        return Estimate(affine, covariance * scale, self.sure(cues)[:, 0].sigmoid(), tuple(steps), logits)
+        shift, linear = self.spread(cues).clamp(-5, 5).double().exp().unbind(1)
+        covariance = widened(covariance, point, shift, linear).float()
+        return Estimate(affine, covariance, self.sure(cues)[:, 0].sigmoid(), tuple(steps), logits)
 
 
 def _shared(features: Tensor, centre: tuple[int, int], shifts: int) -> tuple[float, Tensor]:
@@ -148,9 +153,11 @@ def _shared(features: Tensor, centre: tuple[int, int], shifts: int) -> tuple[flo
 
 
 def _cues(mass: Tensor, match: Tensor, covariance: Tensor, size: float) -> Tensor:
-    """What tells a right pair from a wrong one (b, CUES): log odds of the peak, NCC of the features after alignment, with
-    and without the size of their overlap, SIZE being one, and the log variance of the shift."""
+    """What tells a right pair from a wrong one, and how exact it is (b, CUES): log odds of the peak, NCC of the features after
+    alignment, with and without the size of their overlap, SIZE being one, the log variance of the shift, and the log of
+    that NCC; the log odds and the log variance in units of MANY."""
     odds = torch.logit(mass.double(), eps=1e-9).float()
     fisher = torch.atanh(match.clamp(-0.999, 0.999))
-    variance = (covariance[:, 2, 2] + covariance[:, 5, 5]).clamp(min=1e-6).log()
-    return torch.stack([odds, fisher, fisher * size**0.5, variance], 1)
+    variance = (covariance[:, 2, 2] + covariance[:, 5, 5]).clamp(min=1e-6).log().float()
+    logs = variance / MANY, match.clamp(min=LEAST_MATCH).log()
+    return torch.stack([odds / MANY, fisher, fisher * size**0.5, *logs], 1)

@@ -3,9 +3,12 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 MULTIPLE = 8  # the sides of a crop are multiples of this
+SHIFT = [2, 5]  # of the entries yy, yx, y0, xy, xx, x0 of an affine
+LINEAR = [0, 1, 3, 4]
 
 
 class Estimate(NamedTuple):
@@ -37,3 +40,37 @@ def overlap(fixed: Tensor, moving: Tensor, expected: tuple[int, int]) -> tuple[T
         fixed = fixed.narrow(axis, max(0, -shift), length)
         moving = moving.narrow(axis, max(0, shift), length)
     return fixed, moving
+
+
+def surest(covariance: Tensor, shift: Tensor, middle: Tensor) -> Tensor:
+    """The point (b, 2), px of the fixed crop about its middle, that affines with covariance (b, 6, 6) take somewhere most
+    surely, inside the overlap of crops whose corners lie at -+ `middle` (2,) and which lie apart by `shift` (b, 2).
+
+    It is where the content lies: an overlap whose only structure is in one corner says little of the others. The variance
+    of where a point p goes is a quadratic in p, least where shift and linear part are uncorrelated.
+    """
+    blocks = covariance.view(-1, 2, 3, 2, 3)
+    both = blocks[:, 0, :, 0] + blocks[:, 1, :, 1]  # of yy, yx, y0 and of xy, xx, x0
+    point = -torch.linalg.solve(both[:, :2, :2] + 1e-12 * torch.eye(2).to(both), both[:, :2, 2:])[:, :, 0]
+    return torch.minimum(torch.maximum(point, torch.maximum(-middle, -middle - shift)), torch.minimum(middle, middle - shift))
+
+
+def about(covariance: Tensor, point: Tensor) -> Tensor:
+    """The covariance (b, 6, 6) of affines whose shift is that of a point (b, 2), given that of the shift of the middle."""
+    move = _to_point(point)
+    return move @ covariance @ move.mT
+
+
+def widened(covariance: Tensor, point: Tensor, shift: Tensor, linear: Tensor) -> Tensor:
+    """The covariance (b, 6, 6) with the deviations of the shift of a point (b, 2) and of the linear part, each (b,) times as
+    large."""
+    times = torch.stack([linear, linear, shift] * 2, 1)
+    return about(about(covariance, point) * times[:, :, None] * times[:, None], -point)
+
+
+def _to_point(point: Tensor) -> Tensor:
+    """Matrices (b, 6, 6) from the entries of affines to those in which the shift is that of a point (b, 2)."""
+    move = torch.eye(6).to(point).repeat(len(point), 1, 1)
+    for row, columns in zip(SHIFT, ([0, 1], [3, 4]), strict=True):
+        move[:, row, columns] = point
+    return move

@@ -48,7 +48,7 @@ class Loop:
         self.optimizer = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=1e-4)
         warm = min(50, steps // 4 + 1)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.optimizer, lambda i: min(1.0, (i + 1) / warm) * (0.51 + 0.49 * math.cos(math.pi * min(1.0, i / steps)))
+            self.optimizer, lambda i: min(1.0, (i + 1) / warm) * (0.51 + 0.49 * math.cos(math.pi * min(1.0, i / max(steps, 1))))
         )
         self.done = 0
 

@@ -6,11 +6,13 @@ from torch.nn.functional import binary_cross_entropy
 
 from dlir.correlation import ROTATIONS, SCALES
 from dlir.correlation_network import STRIDES
-from dlir.estimate import Estimate
-from dlir.similarity import Similarity, bands, corner_error, corner_variance, multiscale
+from dlir.estimate import LINEAR, SHIFT, Estimate, about, surest
+from dlir.similarity import Similarity, bands, corner_error, multiscale
 from dlir.warps import Known, Shape
 
 RIGHT = 2.0  # px: a pair with a smaller corner error is right
+NEAR = 8.0  # px: a pair with a larger error has found another place
+FREEDOM = 4.0  # of Student's t
 WEIGHTS = (0.2, 0.2, 0.4, 1.0)  # of the affines from coarse to fine
 
 
@@ -24,12 +26,33 @@ def known_loss(found: Estimate, known: Known, shape: Shape) -> Tensor:
         error = corner_error(affine, known.affine, shape.height, shape.width)
         capped = torch.where(error < 3, error, 3 + torch.log1p(error.clamp(min=3) - 3))
         loss = loss + weight * (capped + 0.2 * torch.log(error + 0.05)).mean()
+    return loss + 0.1 * judging_loss(found, known, shape)
+
+
+def judging_loss(found: Estimate, known: Known, shape: Shape) -> Tensor:
+    """The loss of what an estimate says of itself: the likelihood of its errors under its covariance and confidence.
+
+    The shift, where it is surest, and the linear part are judged apart, both by Student's t, since some pairs err by far more
+    than they can know. Pairs that lie elsewhere altogether are for the confidence alone.
+    """
     error = corner_error(found.affine, known.affine, shape.height, shape.width).detach()
-    right = (error < RIGHT).float()
-    variance = corner_variance(found.covariance, shape.height, shape.width).clamp(min=1e-6)
-    spread = (right * (variance.log() + error**2 / variance)).mean()
-    sure = binary_cross_entropy(found.confidence.clamp(1e-6, 1 - 1e-6), right)
-    return loss + 0.1 * (spread + sure)
+    sure = binary_cross_entropy(found.confidence.clamp(1e-6, 1 - 1e-6), (error < RIGHT).float())
+    difference = (found.affine - known.affine).detach().double()
+    middle = difference.new_tensor([(shape.height - 1) / 2, (shape.width - 1) / 2])
+    point = surest(found.covariance.detach().double(), found.affine[:, :, 2].detach().double(), middle)
+    covariance = about(found.covariance.double(), point)
+    shift = (difference[:, :, :2] @ point[:, :, None])[:, :, 0] + difference[:, :, 2]
+    near = shift.norm(dim=1) < NEAR
+    parts = ((shift, SHIFT), (difference[:, :, :2].flatten(1), LINEAR))
+    likelihood = sum(_student(part[near], covariance[near][:, rows][:, :, rows]) for part, rows in parts)
+    return sure + likelihood / len(near)
+
+
+def _student(error: Tensor, covariance: Tensor) -> Tensor:
+    """Less the log likelihood, summed, of errors (b, k) under Student's t with that scale (b, k, k)."""
+    count = error.shape[1]
+    square = (error[:, None] @ torch.linalg.solve(covariance, error[:, :, None]))[:, 0, 0]
+    return (torch.logdet(covariance) / 2 + (FREEDOM + count) / 2 * torch.log1p(square / FREEDOM)).sum().float()
 
 
 def _target(affine: Tensor, size: int, centre: tuple[float, float]) -> Tensor:

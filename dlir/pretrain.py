@@ -1,7 +1,8 @@
 """The generic weights that come with the package: trained once, on images of every kind, and the start of every training.
 
 The pairs are known warps with independent noise from hardly any to four times the signal, gain, shading, and dirt that lies
-at the same place of both crops, as on a camera, and so says nothing of their offset.
+at the same place of both crops, as on a camera, and so says nothing of their offset. At the end the network learns what its
+own answers are worth, on pairs that may show as little as those of a user.
 """
 
 import hashlib
@@ -17,36 +18,81 @@ from dlir import network
 from dlir.correlation_network import CorrelationNetwork
 from dlir.images import Plane
 from dlir.loop import Loop, Source
+from dlir.losses import judging_loss
 from dlir.progress import progress
 from dlir.sources import sources
-from dlir.warps import Augment, Shape, Specimen
+from dlir.warps import Augment, Shape, Specimen, known_pairs
 
 log = logging.getLogger(__name__)
 SPECIMENS = 48
 SHAPES = [Shape(h, w, 16.0, c) for h, w, c in ((64, 256, (0.0, 0.0)), (64, 320, (-8.0, 0.0)), (96, 224, (0.0, 0.0)))]
+JUDGED, JUDGING_RATE = 16, 0.02  # pairs a step and learning rate of what covariance and confidence learn
 AUGMENT = Augment(noise=(0.12, 4.0), zoom=(0.6, 1.15), dirt=0.5)
 
 
 def pretrain(
-    output: Path, *, steps: int = 12000, batch: int = 8, learning_rate: float = 0.002, seed: int = 1, device: str = "auto"
+    output: Path,
+    *,
+    start: Path | None = None,
+    steps: int = 12000,
+    judging: int = 500,
+    batch: int = 8,
+    learning_rate: float = 0.002,
+    seed: int = 1,
+    device: str = "auto",
 ) -> None:
-    """Train the generic weights and write them to `output`; the same arguments on the same machine give the same weights."""
+    """Train the generic weights and write them to `output`; the same arguments on the same machine give the same weights.
+
+    Args:
+        start: weights to go on from; random ones without.
+        judging: steps at the end, for covariance and confidence.
+
+    Raises:
+        ModelError: when `start` cannot be read.
+    """
     place = network.choose_device(device)
     torch.manual_seed(seed)
     generator = torch.Generator(device=place).manual_seed(seed)
     planes = list(sources(SPECIMENS, seed))
     tiles = torch.stack([torch.from_numpy((plane - plane.mean()) / plane.std()) for plane in planes])[:, None].to(place)
     source = Source(Specimen(tiles, torch.zeros_like(tiles)), SHAPES, [])
-    model = CorrelationNetwork().to(place)
+    model = network.load(start, place) if start else CorrelationNetwork().to(place)
     loop = Loop(model, [source], generator, steps=steps, batch=batch, learning_rate=learning_rate, augment=AUGMENT)
     losses: deque[float] = deque(maxlen=100)
     for _ in progress(range(steps), "training"):
         losses.append(loop.step())
         if loop.done % 500 == 0:
             log.info("step %d: mean loss of the last 100 %.3f", loop.done, np.mean(losses))
-    settings: dict[str, Any] = {"steps": steps, "batch": batch, "learning_rate": learning_rate, "seed": seed}
+    if isinstance(model, CorrelationNetwork):
+        _judge(model, source, generator, judging)
+    settings: dict[str, Any] = {
+        "steps": steps,
+        "judging": judging,
+        "batch": batch,
+        "learning_rate": learning_rate,
+        "seed": seed,
+    }
     settings["sources_sha256"] = fingerprint(planes)
+    if start:
+        settings["start"] = torch.load(start, weights_only=True)["settings"]
     network.save(model, settings, output)
+
+
+def _judge(model: CorrelationNetwork, source: Source, generator: torch.Generator, steps: int) -> None:
+    """Train covariance and confidence alone."""
+    model.eval().requires_grad_(False)
+    heads = [parameter.requires_grad_() for head in (model.spread, model.sure) for parameter in head.parameters()]
+    optimizer = torch.optim.Adam(heads, JUDGING_RATE)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for i in progress(range(steps), "judging"):
+        shape = source.shapes[i % len(source.shapes)]
+        known = known_pairs(source.tiles, shape, JUDGED, generator, AUGMENT._replace(tries=1))
+        optimizer.zero_grad()
+        found = model(known.fixed, known.moving, shape.search, shape.centre)
+        torch.autograd.backward(judging_loss(found, known, shape))
+        optimizer.step()
+        schedule.step()
+    model.requires_grad_(True)
 
 
 def fingerprint(planes: list[Plane]) -> str:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from dlir import affine, tables
 from dlir.confidence import judge
 from dlir.crops import Batch, Planes, batches, displacement
-from dlir.estimate import Estimate, Method
+from dlir.estimate import LINEAR, SHIFT, Estimate, Method, about, surest
 from dlir.models import calibrated, choose
 from dlir.network import ModelError, choose_device, load
 from dlir.pairs import LEAST_SEARCH, with_windows
@@ -183,44 +183,25 @@ def _rows(batch: Batch, estimate: Estimate) -> pd.DataFrame:
     to_fixed = affine.compose(
         affine.translation(in_fixed), affine.compose(affine.invert(found), affine.translation(-in_moving))
     )
-    shift, full = found[:, :, 2], estimate.covariance.double().cpu().numpy()
-    point = _surest(full, shift, middle)
-    covariance = _at(full, point)
-    surest = affine.apply(found, point[:, None])[:, 0] + in_moving
+    shift, full = found[:, :, 2], estimate.covariance.double().cpu()
+    where = surest(full, torch.from_numpy(shift), torch.from_numpy(middle))
+    covariance, point = about(full, where)[:, SHIFT][:, :, SHIFT].numpy(), where.numpy()
+    centre = affine.apply(found, point[:, None])[:, 0] + in_moving
     nominal = affine.translation(displacement(batch.rows))
     before, after = alignment_ncc(batch.fixed, batch.moving, torch.from_numpy(nominal).to(batch.fixed), estimate.affine)
     return batch.rows[["pair", "fixed", "moving", "side"]].assign(
         **affine.to_columns(to_fixed),
-        centre_y=surest[:, 0],
-        centre_x=surest[:, 1],
+        centre_y=centre[:, 0],
+        centre_x=centre[:, 1],
         var_y=covariance[:, 0, 0],
         cov_yx=covariance[:, 0, 1],
         var_x=covariance[:, 1, 1],
         score_before=before.cpu().numpy(),
         score_after=after.cpu().numpy(),
         confidence=estimate.confidence.cpu().numpy(),
-        **dict(zip(tables.LINEAR_COVARIANCE, full[:, [0, 1, 3, 4]][:, :, [0, 1, 3, 4]].reshape(-1, 16).T, strict=True)),
+        **dict(zip(tables.LINEAR_COVARIANCE, full[:, LINEAR][:, :, LINEAR].reshape(-1, 16).T.numpy(), strict=True)),
         inside=np.abs(shift - np.array(batch.centre)).max(axis=1) <= batch.search + 1,
     )
-
-
-def _surest(covariance: NDArray[np.float64], shift: NDArray[np.float64], middle: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The point (n, 2) of the overlap, px of the fixed crop about its middle, that the affines take somewhere most surely.
-
-    It is where the content lies: an overlap whose only structure is in one corner says little of the others. The variance
-    of where a point p goes is a quadratic in p, least where shift and linear part are uncorrelated.
-    """
-    blocks = covariance.reshape(-1, 2, 3, 2, 3)
-    both = blocks[:, 0, :, 0] + blocks[:, 1, :, 1]  # of yy, yx, y0 and of xy, xx, x0
-    point = -np.linalg.solve(both[:, :2, :2] + 1e-12 * np.eye(2), both[:, :2, 2:])[:, :, 0]
-    return np.asarray(np.clip(point, np.maximum(-middle, -middle - shift), np.minimum(middle, middle - shift)))
-
-
-def _at(covariance: NDArray[np.float64], point: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The covariance (n, 2, 2) of where affines with covariance (n, 6, 6) take a point (n, 2)."""
-    row = np.concatenate([point, np.ones((len(point), 1))], axis=1)
-    design = np.einsum("ij,nk->nijk", np.eye(2), row).reshape(-1, 2, 6)
-    return np.asarray(design @ covariance @ design.swapaxes(1, 2))
 
 
 def _strangers(pairs: pd.DataFrame, tiles: pd.DataFrame, seed: int) -> pd.DataFrame:

@@ -25,7 +25,6 @@ from dlir.similarity import DEGREE, blur, grid, sample, standardise, transform
 ROTATION, SCALE, ASPECT, SHEAR = 1.0 * DEGREE, 0.01, 0.0025, 0.0025  # largest of a known warp, uniform
 SHADING = 0.15
 QUIET = 0.767  # of the variance of white noise: what a quarter of the blocks of 8 x 8 px does not reach
-TRIES = 4  # places drawn for a crop, of which the one with most to see is taken
 
 
 class Shape(NamedTuple):
@@ -60,6 +59,7 @@ class Augment(NamedTuple):
     noise: tuple[float, float]  # further noise, log-uniform, in units of the tile's own deviation
     zoom: tuple[float, float]  # tile px a crop px
     dirt: float  # pattern that lies at the same px of both crops, at most, in units of the crop's deviation
+    tries: int = 4  # places drawn for a crop, of which the one with most to see is taken
 
 
 TILES = Augment(noise=(0.03, 1.0), zoom=(1.0, 1.0), dirt=0.0)  # of the user, which have noise of their own
@@ -123,7 +123,7 @@ def known_pairs(source: Specimen, shape: Shape, count: int, generator: torch.Gen
 
     shift = torch.tensor(shape.centre, device=device) + uniform(count, 2) * shape.search
     affine = random_affine(uniform(count, 4), shift)
-    frame, which = _frames(source, shape, count, generator, augment.zoom)
+    frame, which = _frames(source, shape, count, generator, augment)
     points = grid(shape.height, shape.width, device).expand(count, -1, -1, -1)
     tiles, noise = source.tiles[which], source.noise[which]
     noise = noise * normal(noise)
@@ -158,13 +158,11 @@ def _each(affine: Tensor, points: Tensor) -> Tensor:
     return points @ affine[:, None, :, :2].mT + affine[:, None, None, :, 2]
 
 
-def _frames(
-    source: Specimen, shape: Shape, count: int, generator: torch.Generator, zoom: tuple[float, float]
-) -> tuple[Tensor, Tensor]:
+def _frames(source: Specimen, shape: Shape, count: int, generator: torch.Generator, augment: Augment) -> tuple[Tensor, Tensor]:
     """Affines (b, 2, 3) from a crop's px to a tile's px, both about their centres, at whole pixels, with quarter turns and
     flips, and the tile of each; of several places the one with most to see."""
     device, size = source.tiles.device, source.tiles.shape[-2:]
-    tries = count * TRIES
+    tries, zoom = count * augment.tries, augment.zoom
     which = torch.randint(len(source.tiles), (tries,), generator=generator, device=device)
     turn = torch.randint(4, (tries,), generator=generator, device=device) * (math.pi / 2)
     flip = torch.randint(2, (tries,), generator=generator, device=device) * 2.0 - 1
@@ -184,7 +182,7 @@ def _frames(
     coarse = grid(shape.height // 8, shape.width // 8, device) * 8
     small = torch.nn.functional.avg_pool2d(source.tiles, 8)
     seen, _ = sample(small[which], transform(frame, coarse) / 8)
-    best = seen.std(dim=(1, 2, 3)).view(count, TRIES).argmax(1) + torch.arange(count, device=device) * TRIES
+    best = seen.std(dim=(1, 2, 3)).view(count, -1).argmax(1) + torch.arange(count, device=device) * augment.tries
     return frame[best], which[best]
 
 

@@ -32,11 +32,13 @@ def test_the_loss_wants_honest_judgement() -> None:
     known, logits = Known(torch.zeros(1), torch.zeros(1), TRUE), _target(TRUE, 5, SHAPE.centre).clamp(min=1e-9).log()
 
     def loss(apart: float, **judgement: float) -> float:
-        return float(known_loss(estimate(TRUE + torch.tensor([[0, 0, apart], [0, 0, 0]]), logits, **judgement), known, SHAPE))
+        return float(
+            known_loss(estimate(TRUE + apart * torch.tensor([[0.01, 0, 1], [0, -0.01, 0]]), logits, **judgement), known, SHAPE)
+        )
 
     assert loss(0.1, confidence=0.9) < loss(0.1, confidence=0.1)
     assert loss(9.0, confidence=0.1) < loss(9.0, confidence=0.9)
-    assert loss(0.2, variance=0.02) < min(loss(0.2, variance=0.001), loss(0.2, variance=0.4))
+    assert loss(0.2, variance=0.02) < min(loss(0.2, variance=0.0005), loss(0.2, variance=0.8))
 
 
 @pytest.mark.parametrize("score", SIMILARITIES.values())

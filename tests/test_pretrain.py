@@ -55,7 +55,7 @@ def test_the_generic_weights_register_unseen_images(unseen: Specimen) -> None:
 
 def test_pretraining_is_repeatable(tmp_path: Path) -> None:
     for name in ("first", "second"):
-        pretrain(tmp_path / f"{name}.pt", steps=2, batch=2, device="cpu")
+        pretrain(tmp_path / f"{name}.pt", steps=2, judging=2, batch=2, device="cpu")
     first, second = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("first", "second"))
     assert first["settings"] == second["settings"]
     assert all(torch.equal(first["weights"][name], second["weights"][name]) for name in first["weights"])

@@ -9,7 +9,7 @@ from conftest import Grid
 from pair_graphs import make_graph
 
 from dlir import affine, network, tables
-from dlir.register import _agreed, _at, _surest, register
+from dlir.register import _agreed, register
 from dlir.settings import Register
 
 
@@ -39,23 +39,11 @@ def test_the_centre_lies_in_the_overlap(grid: Grid, tmp_path: Path) -> None:
     assert (centre[np.arange(len(found)), 0, across] < 0.4 * grid.size[0]).all()
 
 
-def test_a_corner_with_content_is_where_the_pair_is_sure() -> None:
-    corner = np.array([-20.0, 100.0, 1.0])  # about the crop's middle, known to 0.1 px, while the turn is hardly known
-    design = np.kron(np.eye(2), corner[None])
-    information = 100 * design.T @ design + np.diag([1.0, 1.0, 1e-3] * 2)
-    covariance = np.linalg.inv(information)[None]
-    point = _surest(covariance, np.array([[3.0, -5.0]]), np.array([32.0, 128.0]))
-    assert point[0] == pytest.approx(corner[:2], abs=0.5)
-    assert _at(covariance, point)[0].trace() < 0.03 < _at(covariance, np.zeros((1, 2)))[0].trace()
-    far = _surest(covariance, np.array([[30.0, 60.0]]), np.array([32.0, 128.0]))  # there only a part of the crop is shared
-    assert far[0] == pytest.approx([-20, 68], abs=0.5)
-
-
 def test_the_variance_is_that_of_the_errors(noisy_grid: Grid, tmp_path: Path) -> None:
     found = run(noisy_grid, tmp_path)
     right = noisy_grid.errors(found) < 3
     told = np.sqrt((found["var_y"] + found["var_x"])[right])
-    assert 0.3 < np.median(noisy_grid.errors(found)[right] / told) < 2
+    assert 0.3 < np.median(noisy_grid.errors(found)[right] / told) < 1.6
 
 
 def test_tiles_without_content_are_rejected_and_say_why(blank_grid: Grid, tmp_path: Path) -> None:
