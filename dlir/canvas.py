@@ -67,7 +67,7 @@ def canvas(tiles: Path, illumination: Path, exposure: Path, placement: Path, set
              len(placed), height, width, channels, dtype, depth, times)  # fmt: skip
     gains = tables.gains(tables.read(exposure, tables.EXPOSURE), placed["tile"])
     shape = (times, channels, depth, height, width)
-    even = gains, light.read(illumination)
+    even = gains, light.read(illumination, table)
     return Canvas(stacks, list(placed["path"]), affines, *even, shape, dtype, float(first["pixel_size"]), settings)
 
 

@@ -33,7 +33,7 @@ class Planes:
     def __init__(self, tiles: pd.DataFrame, illumination: Path) -> None:
         self.paths = dict(zip(tiles["tile"], tiles["path"], strict=True))
         self.stacks = Stacks(tiles)
-        self.light = light.read(illumination).of(self.stacks.chosen)
+        self.light = light.read(illumination, tiles).of(self.stacks.chosen)
         self.plane = lru_cache(maxsize=CACHED)(self._plane)
 
     def _plane(self, tile: int) -> images.Plane:
