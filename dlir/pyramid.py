@@ -110,6 +110,7 @@ class Pyramid:
 
         Blocks of level 0 are made to be written; those of a higher floor have been written before.
         """
+        roots = [root for root in roots if root not in self.done]
         leaves = progress([leaf for root in roots for leaf in self.leaves(root, floor)], "writing blocks")
 
         def leaf(node: Node) -> Image:

@@ -103,7 +103,7 @@ def test_tiles_may_creep_so_far_and_no_further(fused: Runs) -> None:
         moved = AFFINES + affine_of(0.02 * step)
         counts.append(fused(tiles, moved))
         assert np.abs(fused.pixels("now") - fused.pixels("scratch")).max() <= 6  # grey values; the noise is 9
-    assert counts == [0, 0, EVERY]  # 0.06 px from where they were fused
+    assert counts == [0, 0, EVERY - 1]  # 0.06 px from where they were fused, all but what the first tile alone covers
     assert fused.same()
 
 
