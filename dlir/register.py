@@ -173,7 +173,7 @@ def _offset(found: pd.DataFrame) -> NDArray[np.float64]:
 @torch.no_grad()
 def _register(pairs: pd.DataFrame, what: str, planes: Planes, method: Method, device: torch.device) -> pd.DataFrame:
     """The pairs with affine, covariance, scores and confidence, in their own order."""
-    work = progress(batches(pairs, planes, BATCH if device.type == "cpu" else BATCH_GPU, device), what)
+    work = progress(batches(pairs, planes, BATCH if device.type == "cpu" else BATCH_GPU, device), f"registering {what}")
     return pd.concat([_rows(batch, method(batch.fixed, batch.moving, batch.search, batch.centre)) for batch in work])
 
 

@@ -24,7 +24,7 @@ from dlir.pyramid import Node, Pyramid, covered
 
 log = logging.getLogger(__name__)
 FOLDER, TABLE = "shards", "shards.json"
-SAME_PLACE = 0.05  # px at the corners of a tile: no eye sees it, and it is ten times what a new solve moves a tile by
+SAME_PLACE = 0.05  # px at the corners of a tile: no eye sees it, and a new solve moves most tiles by far less
 SAME_GAIN = 1e-3  # of a gain, half of what the best pair says of it
 Made = dict[str, list[list[Any]]]  # y/x of a shard of level 0: content, affine and gains of each tile that touches it
 

@@ -61,6 +61,11 @@ def stages(*names: str) -> dict[str, int]:
     return dict.fromkeys(names, 1)
 
 
+def run(workflow: Workflow, *options: str, **changes: Any) -> None:
+    result = workflow(*options, **changes)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
 def said(workflow: Workflow, stage: str, what: str) -> tuple[int, ...]:
     """The numbers in the first line of a log that is as the pattern says."""
     words = (workflow.folder / "results" / "grid" / "logs" / f"{stage}.log").read_text()
@@ -110,7 +115,7 @@ def same_as_from_scratch(workflow: Workflow, folder: Path) -> None:
 def test_another_tile_in_the_place_of_one(again: Workflow, tmp_path: Path) -> None:
     write_tile(again.folder, 2, 1, noise=1)
     assert again.planned() == stages(*TILE)
-    assert again("--until", "mosaic").returncode == 0
+    run(again, "--until", "mosaic")
     assert said(again, "register", r"registering (\d+) of (\d+) pairs; (\d+) are as before") == (4, PAIRS, PAIRS - 4)
     strange, every = said(again, "register", r"registering (\d+) of (\d+) pairs that cannot match")
     assert 0 < strange < every / 3
@@ -123,7 +128,7 @@ def test_another_tile_in_the_place_of_one(again: Workflow, tmp_path: Path) -> No
 def test_a_tile_more_at_the_edge(again: Workflow, tmp_path: Path) -> None:
     write_tile(again.folder, *MISSING)
     assert again.planned() == stages(*TILE)
-    assert again("--until", "mosaic").returncode == 0
+    run(again, "--until", "mosaic")
     assert said(again, "register", r"registering (\d+) of (\d+) pairs; (\d+) are as before") == (3, PAIRS + 3, PAIRS)
     strange, every = said(again, "register", r"registering (\d+) of (\d+) pairs that cannot match")
     assert 0 < strange < every / 3
@@ -137,7 +142,7 @@ def test_what_is_kept_may_be_deleted(again: Workflow) -> None:
     shutil.rmtree(again.folder / "results" / "grid" / "cache")
     assert again.planned() == {}
     write_tile(again.folder, 2, 1)  # the same once more
-    assert again("--forcerun", "register").returncode == 0
+    run(again, "--forcerun", "register")
     assert said(again, "register", r"registering (\d+) of (\d+) pairs; (\d+)") == (PAIRS, PAIRS, 0)
     pd.testing.assert_frame_equal(tables.read(again.folder / "results/grid/placement.csv", tables.PLACEMENT), before)
 
@@ -175,7 +180,7 @@ def test_a_model_of_ones_own(again: Workflow) -> None:
     shutil.copy(again.folder / "results" / "grid" / "model.pt", model)
     pinned = {"train": {"model": "my model.pt"}}
     assert again.planned(**pinned) == stages(*LATER)
-    assert again("--until", "register", "selfcheck", "mosaic", **pinned).returncode == 0
+    run(again, "--until", "selfcheck", "mosaic", **pinned)
     assert again.planned(**pinned) == stages("report", "provenance")
     write_tile(again.folder, 2, 1, noise=1)
     assert again.planned("--forcerun", "tiles", **pinned) == stages(*TILE)

@@ -64,18 +64,19 @@ def taught(stage, settings, files):
     return hashlib.sha256(b"".join([settings.encode(), *(path.read_bytes() for path in there)])).hexdigest()
 
 
-def learnt_from(tables, key, now):
+def learnt_from(tables, stage, key, now):
     """The tables that a stage learns from, which count no more once it has learnt with what `taught` gives now: `key` says so.
 
-    Otherwise they count, since Snakemake sees no change of settings or code in a job whose inputs are all ancient and just
-    made again. The demo's tiles follow from settings, and count always.
+    Otherwise they count, since Snakemake looks for no other reason, not even --forcerun, in a job whose inputs are all ancient
+    and just made again. The demo's tiles follow from settings, and count always.
     """
-    kept = not DEMO and os.path.exists(key) and Path(key).read_text().strip() == now
+    told = DEMO or stage in workflow.dag_settings.forcerun
+    kept = not told and os.path.exists(key) and Path(key).read_text().strip() == now
     return [ancient(table) for table in tables] if kept else tables
 
 
 def lit(wildcards):
-    """What illumination learns with."""
+    """What illumination learns with, besides the tiles."""
     dataset = DATASETS[wildcards.dataset]
     return taught("illumination", SETTINGS.illumination.model_dump_json(), [dataset.flat, dataset.dark])
 
@@ -83,4 +84,4 @@ def lit(wildcards):
 def lessons(wildcards, table):
     """The tables of that name that a model learns from."""
     tables = [f"results/{name}/{table}" for name in taught_by(wildcards)]
-    return learnt_from(tables, f"{LEARNT}/model.key".format(**wildcards), taught("train", TRAINING, START))
+    return learnt_from(tables, "train", f"{LEARNT}/model.key".format(**wildcards), taught("train", TRAINING, START))

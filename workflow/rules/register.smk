@@ -52,7 +52,10 @@ rule tiles:
 rule illumination:
     input:
         tiles=lambda wildcards: learnt_from(
-            [f"results/{wildcards.dataset}/tiles.csv"], f"results/{wildcards.dataset}/illumination.key", lit(wildcards)
+            [f"results/{wildcards.dataset}/tiles.csv"],
+            "illumination",
+            f"results/{wildcards.dataset}/illumination.key",
+            lit(wildcards),
         ),
         flat=lambda wildcards: DATASETS[wildcards.dataset].flat or [],
         dark=lambda wildcards: DATASETS[wildcards.dataset].dark or [],
