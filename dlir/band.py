@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from dlir import shards
 from dlir.canvas import canvas
 from dlir.files import whole
 from dlir.pyramid import Pyramid
@@ -18,8 +19,12 @@ def band(
     number: int,
     settings: Mosaic,
     threads: int = 1,
+    cache: Path | None = None,
 ) -> None:
     """Fuse the band `number` of `settings.bands`, counted from 0 at the top, into the store `output`, which has no metadata.
+
+    Args:
+        cache: a folder where `mosaic` has kept shards, of which those that would be the same are taken over.
 
     Raises:
         ImageError: when a tile cannot be read any more, or has changed its shape.
@@ -27,4 +32,6 @@ def band(
     image = canvas(tiles, illumination, exposure, placement, settings)
     with whole(output) as partial:
         pyramid = Pyramid(partial, image.shape, image.dtype, settings)
-        image.paint(pyramid, pyramid.part(number, settings.bands), threads)
+        roots = pyramid.part(number, settings.bands)
+        shards.write(shards.take_over(image, pyramid, roots, partial, cache), partial)
+        image.paint(pyramid, roots, threads)

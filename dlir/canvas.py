@@ -25,6 +25,7 @@ class Canvas(NamedTuple):
 
     stacks: Stacks
     paths: list[str]
+    contents: list[str]  # hashes of the tiles' pixels
     affines: Array  # (n, 2, 3) from px of the tiles to px of the mosaic
     gains: Array  # (n, channels)
     light: Light
@@ -67,8 +68,9 @@ def canvas(tiles: Path, illumination: Path, exposure: Path, placement: Path, set
              len(placed), height, width, channels, dtype, depth, times)  # fmt: skip
     gains = tables.gains(tables.read(exposure, tables.EXPOSURE), placed["tile"])
     shape = (times, channels, depth, height, width)
-    even = gains, light.read(illumination)
-    return Canvas(stacks, list(placed["path"]), affines, *even, shape, dtype, float(first["pixel_size"]), settings)
+    even = gains, light.read(illumination, table)
+    contents = list(table.set_index("path").loc[placed["path"], "sha256"])
+    return Canvas(stacks, list(placed["path"]), contents, affines, *even, shape, dtype, float(first["pixel_size"]), settings)
 
 
 def _size(affines: Array, height: int, width: int) -> tuple[int, int]:

@@ -15,10 +15,11 @@ from dlir import images, light
 from dlir.stacks import Stacks
 
 CACHED = 256  # tiles kept in memory: more than two rows of most grids
+CELL = 4  # px, to which the shift that is expected and the search are rounded: the network searches no finer
 
 
 class Batch(NamedTuple):
-    """Windows of equal size of several pairs."""
+    """Windows of equal size of several pairs, which are searched alike."""
 
     rows: pd.DataFrame  # of tables.PAIRS
     fixed: Tensor  # (b, 1, h, w)
@@ -33,7 +34,7 @@ class Planes:
     def __init__(self, tiles: pd.DataFrame, illumination: Path) -> None:
         self.paths = dict(zip(tiles["tile"], tiles["path"], strict=True))
         self.stacks = Stacks(tiles)
-        self.light = light.read(illumination).of(self.stacks.chosen)
+        self.light = light.read(illumination, tiles).of(self.stacks.chosen)
         self.plane = lru_cache(maxsize=CACHED)(self._plane)
 
     def _plane(self, tile: int) -> images.Plane:
@@ -52,16 +53,20 @@ def displacement(rows: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def batches(pairs: pd.DataFrame, planes: Planes, size: int, device: torch.device) -> Iterator[Batch]:
-    """The pairs (tables.PAIRS) in batches of at most `size`, those with windows of one size together."""
-    for _, group in pairs.groupby(["side", "height", "width"], sort=True):
-        shift = displacement(group)
-        centre = shift.mean(axis=0)
-        search = float(group["search"].max() + np.abs(shift - centre).max())
+    """The pairs (tables.PAIRS) in batches of at most `size`, those with windows of one size and one search together.
+
+    What a pair's search is does not depend on the others, so that its estimate holds whatever else is registered.
+    """
+    expected = np.rint(displacement(pairs).round(6) / CELL) * CELL  # decimals beyond are errors of the stage's places
+    search = np.ceil(pairs["search"].to_numpy(float).round(6) / CELL) * CELL
+    table = pairs.assign(centre_y=expected[:, 0], centre_x=expected[:, 1], reach=search)
+    for _, group in table.groupby(["side", "height", "width", "centre_y", "centre_x", "reach"], sort=True):
+        centre_y, centre_x, reach = (float(group[name].iloc[0]) for name in ("centre_y", "centre_x", "reach"))
         for start in range(0, len(group), size):
             rows = group.iloc[start : start + size]
             fixed = _stack(planes, rows[["fixed", "fixed_y", "fixed_x", "height", "width"]], device)
             moving = _stack(planes, rows[["moving", "moving_y", "moving_x", "height", "width"]], device)
-            yield Batch(rows, fixed, moving, search, (float(centre[0]), float(centre[1])))
+            yield Batch(rows, fixed, moving, reach, (centre_y, centre_x))
 
 
 def _stack(planes: Planes, windows: pd.DataFrame, device: torch.device) -> Tensor:

@@ -42,7 +42,7 @@ def exposure(tiles: Path, illumination: Path, pairs: Path, placement: Path, outp
     found = np.ones(shape)
     if settings.correct:
         ends = _ends(tables.read(pairs, tables.PAIRS), placed)
-        ratios, deviations = _ratios(ends, placed, Stacks(listed), light.read(illumination))
+        ratios, deviations = _ratios(ends, placed, Stacks(listed), light.read(illumination, listed))
         found = np.stack([gains(ends, *of, len(placed)) for of in zip(ratios.T, deviations.T, strict=True)], axis=1)
         for channel, of in enumerate(found.T):
             known = np.isfinite(ratios[:, channel]).sum()

@@ -9,10 +9,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import tifffile
 
 from dlir.files import whole
 from dlir.images import Image, Plane
+
+
+class LightError(ValueError):
+    """The light was learnt from tiles of another shape."""
 
 
 class Light(NamedTuple):
@@ -35,9 +40,18 @@ def none(shape: tuple[int, ...]) -> Light:
     return Light(np.ones(shape, np.float32), np.zeros(shape, np.float32))
 
 
-def read(path: Path) -> Light:
-    """The light in the file that `write` made."""
-    return Light(*tifffile.imread(path))
+def read(path: Path, tiles: pd.DataFrame) -> Light:
+    """The light in the file that `write` made, of these tiles (tables.TILES).
+
+    Raises:
+        LightError: where the tiles have another shape than those that it was learnt from.
+    """
+    light, first = Light(*tifffile.imread(path)), tiles.iloc[0]
+    shape = tuple(int(first[name]) for name in ("channels", "height", "width"))
+    if light.flat.shape != shape:
+        what = f"was learnt from tiles of the shape {light.flat.shape} (channels, y, x), and they are {shape} now"
+        raise LightError(f"{path}: {what}: have it and the model learnt again, snakemake --forcerun illumination train")
+    return light
 
 
 def write(light: Light, path: Path) -> None:

@@ -4,8 +4,6 @@ The store is made in one job, or put together from bands (`band.py`) that others
 store without being copied, and only the levels above are left to be written.
 """
 
-import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,8 +15,9 @@ from ome_zarr_models.v05.image import Image as ImageModel
 from ome_zarr_models.v05.image import ImageAttrs
 from ome_zarr_models.v05.multiscales import Dataset, Multiscale
 
+from dlir import shards
 from dlir.canvas import canvas
-from dlir.files import whole
+from dlir.files import share, whole
 from dlir.images import Image
 from dlir.pyramid import Pyramid
 from dlir.settings import Mosaic
@@ -37,11 +36,13 @@ def mosaic(
     settings: Mosaic,
     bands: list[Path] | None = None,
     threads: int = 1,
+    cache: Path | None = None,
 ) -> None:
     """Fuse the tiles of `placement` into the OME-Zarr store `output`, in their dtype; a failed run leaves no store.
 
     Args:
         bands: the stores of all bands, in any order, where other jobs have made them.
+        cache: a folder where shards are kept: only those that differ from those of the last run are fused again.
 
     Raises:
         ImageError: when a tile cannot be read any more, or has changed its shape.
@@ -50,23 +51,18 @@ def mosaic(
     with whole(output) as partial:
         pyramid = Pyramid(partial, image.shape, image.dtype, settings)
         if bands:
+            made = shards.read(bands)
             for band in bands:
-                _adopt(band, partial)
+                for shard in (path for path in band.glob("*/c/**/*") if path.is_file()):
+                    share(shard, partial / shard.relative_to(band))
             image.join(pyramid, len(bands), threads)
         else:
-            image.paint(pyramid, pyramid.part(0, 1), threads)
+            roots = pyramid.part(0, 1)
+            made = shards.take_over(image, pyramid, roots, partial, cache)
+            image.paint(pyramid, roots, threads)
         describe(partial, pyramid, output.name.split(".")[0], image.pixel_size, image.stacks.channel_names)
-
-
-def _adopt(band: Path, store: Path) -> None:
-    """Give the store the shards of a band, as further names of the same files; copied where the disk has no such thing."""
-    for shard in (path for path in band.glob("*/c/**/*") if path.is_file()):
-        target = store / shard.relative_to(band)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(shard, target)
-        except OSError:
-            shutil.copyfile(shard, target)
+    if cache:
+        shards.keep(image, pyramid, made, output, cache)
 
 
 def describe(folder: Path, pyramid: Pyramid, name: str, pixel_size: float, channels: Sequence[str] = ()) -> None:

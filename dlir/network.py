@@ -41,7 +41,7 @@ def load(path: Path, device: torch.device) -> Network:
         network = ARCHITECTURES[content["architecture"]]()
         network.load_state_dict(content["weights"])
     except Exception as error:  # torch raises many classes on a damaged file
-        raise ModelError(f"{path}: is no model of dlir ({error}): delete the file and train again") from None
+        raise ModelError(f"{path}: is no model of dlir ({error}): give another, or delete it and train again") from None
     return network.to(device).eval()
 
 

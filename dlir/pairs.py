@@ -40,7 +40,8 @@ def neighbours(tiles: pd.DataFrame, settings: Pairs) -> pd.DataFrame:
     near = cKDTree(places).query_pairs(float(np.hypot(*size)), output_type="ndarray")
     rows = [row for i, j in np.sort(near, axis=1) if (row := _strip(places, i, j, size, settings)) is not None]
     strips = pd.DataFrame(rows, columns=["fixed", "moving", "side", "nominal_y", "nominal_x", "overlap"])
-    search = (strips.groupby("side")["overlap"].transform("median") * settings.search).clip(lower=LEAST_SEARCH)
+    search = strips.groupby("side")["overlap"].transform("median") * settings.search
+    search = search.round().clip(lower=LEAST_SEARCH)  # whole px, which one tile more hardly changes
     table = with_windows(strips.assign(search=search), size)
     table = table.sort_values(["fixed", "moving"], ignore_index=True)
     table["fixed"], table["moving"] = numbers[table["fixed"].to_numpy(int)], numbers[table["moving"].to_numpy(int)]

@@ -5,7 +5,6 @@ the time and memory of each stage, which Snakemake measured.
 """
 
 import csv
-import hashlib
 import json
 import platform
 import re
@@ -14,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from dlir import tables
+from dlir import digest, tables
 from dlir.files import whole
 from dlir.settings import Settings
 
@@ -44,17 +43,12 @@ def provenance(
         },
         "settings": settings.model_dump(mode="json", by_alias=True),
         "tiles": dict(zip(table["path"], table["sha256"], strict=True)),
-        "code": {path.name: _sha256(path) for path in code},
-        "results": {path.name: _sha256(path) for path in results},
+        "code": {path.name: digest.of_file(path) for path in code},
+        "results": {path.name: digest.of_file(path) for path in results},
         "stages": {path.stem: _measured(path) for path in benchmarks},
     }
     with whole(output) as partial:
         partial.write_text(json.dumps(content, indent=1) + "\n")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _measured(path: Path) -> dict[str, Any]:

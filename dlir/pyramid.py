@@ -10,7 +10,7 @@ have written the levels below: each level is the mean of the one below as it is 
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -40,13 +40,15 @@ class Node(NamedTuple):
 class Pyramid:
     """The arrays of a store, full resolution first, and the blocks that they are written in.
 
-    Of the axes t, c, z, y, x those of length one are left out, all but the last two.
+    Of the axes t, c, z, y, x those of length one are left out, all but the last two. Blocks that are `done` are there, with all
+    that lies under them, and are not made again.
     """
 
     def __init__(self, folder: Path, shape: tuple[int, ...], dtype: str, settings: Mosaic) -> None:
         """An empty store of that shape (t, c, z, y, x)."""
         self.axes = "".join(axis for axis, length in zip("tczyx", shape, strict=True) if length > 1 or axis in "yx")
         self.channels, self.shard, self.dtype = shape[1], settings.shard, np.dtype(dtype)
+        self.done: set[Node] = set()
         sizes = [shape[3:]]
         while max(sizes[-1]) > SMALLEST:
             sizes.append(tuple(-(-length // 2) for length in sizes[-1]))
@@ -75,9 +77,7 @@ class Pyramid:
 
     def region(self, node: Node) -> Region:
         """The px of its level that a block covers."""
-        top, left = node.y * self.shard, node.x * self.shard
-        height, width = self.arrays[node.level].shape[-2:]
-        return Region(top, left, min(self.shard, height - top), min(self.shard, width - left))
+        return covered(node, self.arrays[node.level].shape[-2:], self.shard)
 
     def blocks(self, level: int) -> tuple[int, int]:
         """How many blocks (y, x) a level has."""
@@ -93,10 +93,11 @@ class Pyramid:
         return [Node(node.level - 1, y, x) for y, x in inside if y < rows and x < columns]
 
     def leaves(self, node: Node, floor: int) -> Iterator[Node]:
-        """The blocks of level `floor` under a block, in the order of the walk."""
-        if node.level == floor:
+        """The blocks of level `floor` under a block, or those above that are done, in the order of the walk."""
+        if node.level == floor or node in self.done:
             yield node
-        for below in self.below(node) if node.level > floor else ():
+            return
+        for below in self.below(node):
             yield from self.leaves(below, floor)
 
     def read(self, time: int, z: int, node: Node) -> Image:
@@ -109,9 +110,12 @@ class Pyramid:
 
         Blocks of level 0 are made to be written; those of a higher floor have been written before.
         """
+        roots = [root for root in roots if root not in self.done]
         leaves = progress([leaf for root in roots for leaf in self.leaves(root, floor)], "writing blocks")
 
         def leaf(node: Node) -> Image:
+            if node in self.done:
+                return halve(self.read(time, z, node))
             pixels = make(node)
             if floor == 0:
                 self._write(node, pixels, time, z)
@@ -121,7 +125,7 @@ class Pyramid:
             waiting: deque[Future[Image]] = deque()
 
             def walk(node: Node) -> Image:
-                if node.level == floor:
+                if node.level == floor or node in self.done:
                     while len(waiting) <= AHEAD * threads and (following := next(leaves, None)) is not None:
                         waiting.append(pool.submit(leaf, following))
                     return waiting.popleft().result()
@@ -146,6 +150,12 @@ class Pyramid:
     def _key(self, node: Node, time: int, z: int) -> tuple[int | slice, ...]:
         at: dict[str, int | slice] = {"t": time, "c": slice(None), "z": z}
         return (*(at[axis] for axis in self.axes[:-2]), *self.region(node).slices)
+
+
+def covered(node: Node, size: Sequence[int], shard: int) -> Region:
+    """The px that a block covers of a level of that size (y, x)."""
+    top, left = node.y * shard, node.x * shard
+    return Region(top, left, min(shard, size[0] - top), min(shard, size[1] - left))
 
 
 def halve(pixels: Image) -> Image:

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from dlir import affine, tables
+from dlir import affine, digest, tables
 from dlir.confidence import judge
 from dlir.crops import Batch, Planes, batches, displacement
 from dlir.estimate import LINEAR, SHIFT, Estimate, Method, about, surest
@@ -25,21 +25,21 @@ from dlir.network import ModelError, choose_device, load
 from dlir.pairs import LEAST_SEARCH, with_windows
 from dlir.phase import phase
 from dlir.progress import progress
+from dlir.recall import Recall
 from dlir.settings import Register
 from dlir.similarity import alignment_ncc
 from dlir.solve import Measured, Solution, components, measured, residuals, solve, starting
+from dlir.strangers import strangers
 
 log = logging.getLogger(__name__)
 Look = Callable[[pd.DataFrame], pd.DataFrame]  # pairs to judged affines
 BATCH, BATCH_GPU = 16, 128  # pairs at a time
-STRANGERS = 64  # pairs that cannot match: enough for a threshold, fewer than most data sets have pairs
 WIDEST = 0.15  # of a tile: windows that search further are not widened
 ROOM = 0.7  # of the search, that nine of ten pairs should need at most
 LOOKS = 3  # at most, at pairs that disagree with the others
 DISAGREES = 1.5  # px
 REACH = 3.0  # deviations of the stage
 UNBELIEVED = 0.07  # weight of a pair in the placement, five deviations off
-TRIES = 4  # times as many are drawn, since some turn out to be neighbours
 
 
 def register(
@@ -51,8 +51,12 @@ def register(
     model: Path | None = None,
     settings: Register,
     device: str = "auto",
+    cache: Path | None = None,
 ) -> None:
     """Register all pairs and write their affines (tables.AFFINES) to `output`.
+
+    Args:
+        cache: a folder where estimates are kept: only pairs that differ from those of the last run are registered again.
 
     Raises:
         ModelError: when the method is the network and no model is given, or the model cannot be read.
@@ -67,24 +71,27 @@ def register(
         tables.write(pd.DataFrame(columns=list(tables.AFFINES.columns)), tables.AFFINES, output)
         log.warning("there is no pair to register")
         return
-    look = partial(_look, tiles=table, planes=planes, method=method, device=place, settings=settings)
+    known = [digest.of_file(path) if path else None for path in (illumination, model)]
+    recall = Recall(cache / "affines.npz" if cache else None, table, settings.method, *known)
+    estimate = partial(recall.complete, estimate=partial(_register, planes=planes, method=method, device=place))
+    look = partial(_look, tiles=table, estimate=estimate, settings=settings)
     found = look(rows)
     while (wider := _widened(rows, found, table)) is not None:
         log.info("the stage is off by more than the windows allow: searching up to %.0f px", wider["search"].max())
         rows, found = wider, look(wider)
     found = _agreed(_look_again(rows, found, table, look), table, settings.accept)
     tables.write(found, tables.AFFINES, output)
+    recall.write()
     log.info("%d of %d pairs accepted", int(found["accepted"].sum()), len(found))
 
 
 def _look(
-    pairs: pd.DataFrame, tiles: pd.DataFrame, planes: Planes, method: Method, device: torch.device, settings: Register
+    pairs: pd.DataFrame, tiles: pd.DataFrame, estimate: Callable[[pd.DataFrame, str], pd.DataFrame], settings: Register
 ) -> pd.DataFrame:
     """The pairs registered, and judged against pairs that cannot match."""
-    found = _register(pairs, planes, method, device, "registering pairs")
-    apart = _strangers(pairs, tiles, settings.seed)
-    strangers = _register(apart, planes, method, device, "registering pairs that cannot match")
-    return judge(found, strangers, settings.accept).assign(method=settings.method)
+    apart = strangers(pairs, tiles, settings.seed)
+    found, wrong = estimate(pairs, "pairs"), estimate(apart, "pairs that cannot match")
+    return judge(found, wrong, settings.accept).assign(method=settings.method)
 
 
 def _widened(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame) -> pd.DataFrame | None:
@@ -119,7 +126,8 @@ def _look_again(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame, l
         if not again.any():
             break
         tried |= set(found.loc[again, "pair"])
-        near = pairs.assign(nominal_y=told[:, 0], nominal_x=told[:, 1], search=search)[again]
+        # in whole px, so that these are pairs that were registered before where the tiles have hardly moved
+        near = pairs.assign(nominal_y=told[:, 0].round(), nominal_x=told[:, 1].round(), search=np.ceil(search))[again]
         better = look(with_windows(near, size))
         better = better[better["accepted"]]
         if better.empty:
@@ -163,11 +171,10 @@ def _offset(found: pd.DataFrame) -> NDArray[np.float64]:
 
 
 @torch.no_grad()
-def _register(pairs: pd.DataFrame, planes: Planes, method: Method, device: torch.device, what: str) -> pd.DataFrame:
+def _register(pairs: pd.DataFrame, what: str, planes: Planes, method: Method, device: torch.device) -> pd.DataFrame:
     """The pairs with affine, covariance, scores and confidence, in their own order."""
-    work = progress(batches(pairs, planes, BATCH if device.type == "cpu" else BATCH_GPU, device), what)
-    done = [_rows(batch, method(batch.fixed, batch.moving, batch.search, batch.centre)) for batch in work]
-    return pd.concat(done).sort_index() if done else pd.DataFrame(columns=["score_after", "confidence"], dtype=float)
+    work = progress(batches(pairs, planes, BATCH if device.type == "cpu" else BATCH_GPU, device), f"registering {what}")
+    return pd.concat([_rows(batch, method(batch.fixed, batch.moving, batch.search, batch.centre)) for batch in work])
 
 
 def _rows(batch: Batch, estimate: Estimate) -> pd.DataFrame:
@@ -200,19 +207,5 @@ def _rows(batch: Batch, estimate: Estimate) -> pd.DataFrame:
         score_after=after.cpu().numpy(),
         confidence=estimate.confidence.cpu().numpy(),
         **dict(zip(tables.LINEAR_COVARIANCE, full[:, LINEAR][:, :, LINEAR].reshape(-1, 16).T.numpy(), strict=True)),
-        inside=np.abs(shift - np.array(batch.centre)).max(axis=1) <= batch.search + 1,
+        inside=np.abs(shift - displacement(batch.rows)).max(axis=1) <= batch.rows["search"] + 1,
     )
-
-
-def _strangers(pairs: pd.DataFrame, tiles: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Windows as in `pairs` of tiles that the stage puts apart, so that they show different places of the specimen."""
-    random = np.random.default_rng(seed)
-    drawn = pairs.sample(TRIES * STRANGERS, replace=True, random_state=random).reset_index(drop=True)
-    drawn["fixed"], drawn["moving"] = (random.choice(tiles["tile"], len(drawn)) for _ in range(2))
-    drawn = drawn.drop_duplicates(["fixed", "moving", "side"])
-    place = tiles.set_index("tile")[["y", "x"]]
-    between = place.loc[drawn["moving"]].to_numpy() - place.loc[drawn["fixed"]].to_numpy()
-    between += drawn[["moving_y", "moving_x"]].to_numpy() - drawn[["fixed_y", "fixed_x"]].to_numpy()
-    apart = (np.abs(between) - drawn[["search"]].to_numpy() > drawn[["height", "width"]].to_numpy()).any(axis=1)
-    chosen: pd.DataFrame = drawn.loc[apart].head(STRANGERS)
-    return chosen

@@ -61,7 +61,7 @@ def report(
     listed, placed = tables.read(tiles, tables.TILES), tables.read(placement, tables.PLACEMENT)
     pairs = tables.read(affines, tables.AFFINES)
     pairs["residual"] = residuals(pairs, placed)
-    patterns, exposed, stacks = light.read(illumination), tables.read(exposure, tables.EXPOSURE), Stacks(listed)
+    patterns, exposed, stacks = light.read(illumination, listed), tables.read(exposure, tables.EXPOSURE), Stacks(listed)
     errors = None if accuracy is None else tables.read(accuracy, tables.ACCURACY)["error"]
     accepted = pairs[pairs["accepted"]].sort_values("residual", ascending=False)
     rejected = pairs[~pairs["accepted"]].sort_values("residual", ascending=False)

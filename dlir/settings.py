@@ -114,8 +114,9 @@ class Pairs(Section):
 
 
 class Train(Section):
-    """How the registration network learns from the tiles."""
+    """How the registration network learns from the tiles; with `model`, a file, it does not, and that one is used."""
 
+    model: Path | None
     share: bool
     architecture: Architecture
     start: Literal["generic", "random"]

@@ -1,5 +1,6 @@
 """What several tests need: datasets of small synthetic tiles, and the real ones of ../shared where they are."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +92,7 @@ def make_grid(folder: Path, rows: int, cols: int, noise: float, blank: tuple[int
         tifffile.imwrite(folder / f"{tile}.tif", pixels)
         listed.append({"tile": tile, "path": str(folder / f"{tile}.tif"), "row": tile // cols, "col": tile % cols,
                        "y": stage[0], "x": stage[1], "height": side, "width": side, "channels": 1, "dtype": "uint16",
-                       "pixel_size": None, "sha256": "0", **PLAIN})  # fmt: skip
+                       "pixel_size": None, "sha256": hashlib.sha256(pixels).hexdigest(), **PLAIN})  # fmt: skip
     tables.write(pd.DataFrame(listed), tables.TILES, folder / "tiles.csv")
     pairs(folder / "tiles.csv", folder / "pairs.csv", settings=Pairs(search=0.5, min_overlap=8))
     light.write(light.none((1, side, side)), folder / "light.tif")

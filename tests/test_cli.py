@@ -113,6 +113,7 @@ def test_defects_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_lists_of_files_and_unions_arrive_whole() -> None:
     steps = {
+        "model": None,
         "share": True,
         "architecture": "dlir",
         "similarity": "local",

@@ -40,14 +40,22 @@ def test_windows_are_cut_where_the_table_says_without_the_pattern(planes: Planes
 
 
 def test_the_expected_shift_is_that_of_the_stage(planes: Planes) -> None:
-    (batch,) = batches(pd.DataFrame([row(0, 16, (1.0, 30.0))]), planes, 4, torch.device("cpu"))
-    assert batch.centre == (-1.0, -6.0)  # fixed px (y, 24 + x) lies at moving px (y - 1, x - 6)
-    assert batch.search == 6.0
+    (batch,) = batches(pd.DataFrame([row(0, 16, (3.0, 32.0))]), planes, 4, torch.device("cpu"))
+    assert batch.centre == (-4.0, -8.0)  # fixed px (y, 24 + x) lies at moving px (y - 3, x - 8), in cells of 4 px
+    assert batch.search == 8.0
 
 
-def test_the_search_grows_with_what_the_stage_says_differently(planes: Planes) -> None:
-    (batch,) = batches(pd.DataFrame([row(0, 16, (0, 28)), row(1, 16, (0, 32))]), planes, 4, torch.device("cpu"))
-    assert batch.centre == (0.0, -6.0) and batch.search == 8.0
+@pytest.mark.parametrize(("nominal", "search"), [((0, 24), 6.0), ((5, 28), 6.0), ((0, 28), 12.0)])
+def test_a_pair_is_searched_alike_whatever_lies_beside_it(planes: Planes, nominal: tuple[float, float], search: float) -> None:
+    other = {**row(1, 16, nominal), "search": search}
+    found = list(batches(pd.DataFrame([row(0, 16, (0, 28)), other]), planes, 4, torch.device("cpu")))
+    assert [(batch.centre, batch.search) for batch in found if 0 in batch.rows["pair"].tolist()] == [((0.0, -4.0), 8.0)]
+    assert len(found) == 2
+
+
+def test_rounding_errors_of_the_stage_part_no_batch(planes: Planes) -> None:
+    rows = pd.DataFrame([row(i, 16, (0, 30 + (i - 1) * 1e-12)) for i in range(3)])  # -6 px lies between two cells
+    assert len(list(batches(rows, planes, 4, torch.device("cpu")))) == 1
 
 
 def test_batches_hold_one_size_and_no_more_than_asked(planes: Planes) -> None:

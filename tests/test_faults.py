@@ -266,7 +266,7 @@ def test_a_model_is_cut_short(code: Path, run: Run, table: Table) -> None:
     damaged = run("--until", "register")
     assert damaged.returncode == 1
     assert "results/grid/model.pt: is no model of dlir" in damaged.stdout
-    assert "delete the file and train again" in damaged.stdout
+    assert "delete it and train again" in damaged.stdout
     assert "Traceback" not in damaged.stdout + damaged.stderr
     model.unlink()
     assert run("--until", "register").returncode == 0

@@ -153,7 +153,7 @@ def write_tiles(folder: Path, tiles: list[np.ndarray]) -> Path:
 def test_without_correction_or_tiles_enough_nothing_is_taken_out(tmp_path: Path, correct: bool, count: int) -> None:
     table = write_tiles(tmp_path, uint16(tissue(count) * camera(0)))
     illumination(table, tmp_path / "light.tif", settings=Illumination(correct=correct))
-    found = light.read(tmp_path / "light.tif")
+    found = light.read(tmp_path / "light.tif", tables.read(table, tables.TILES))
     assert (found.flat == 1).all() and not found.dark.any()
 
 
@@ -164,7 +164,7 @@ def test_given_images_win_over_the_tiles(tmp_path: Path) -> None:
         tifffile.imwrite(tmp_path / f"{name}.tif", pixels.astype(np.float32))
     own = {"flat": tmp_path / "flat.tif", "dark": tmp_path / "dark.tif"}
     illumination(table, tmp_path / "light.tif", settings=Illumination(correct=True), **own)
-    found = light.read(tmp_path / "light.tif")
+    found = light.read(tmp_path / "light.tif", tables.read(table, tables.TILES))
     assert found.flat[0] == pytest.approx(flat / flat.mean(), abs=1e-5)
     assert (found.dark == 90).all()
 
@@ -175,7 +175,7 @@ def test_a_given_dark_is_taken_off_before_the_flat_is_found(tmp_path: Path) -> N
     empty = 1 + 0.02 * np.random.default_rng(1).standard_normal((12, SIZE, SIZE))
     table = write_tiles(tmp_path, [tile + np.uint16(500) for tile in uint16(empty * flat)])
     illumination(table, tmp_path / "light.tif", settings=Illumination(correct=True), dark=tmp_path / "dark.tif")
-    found = light.read(tmp_path / "light.tif")
+    found = light.read(tmp_path / "light.tif", tables.read(table, tables.TILES))
     assert error(found.flat[0], flat) < 0.005
     assert (found.dark == 500).all()
 

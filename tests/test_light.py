@@ -3,9 +3,15 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from dlir import light
+
+
+def of_shape(*shape: int) -> pd.DataFrame:
+    """The table of one tile (channels, y, x), as far as its light needs it."""
+    return pd.DataFrame([shape], columns=["channels", "height", "width"])
 
 
 @pytest.mark.parametrize("shape", [(1, 20, 30), (3, 20, 30), (1, 1, 30)])
@@ -13,8 +19,15 @@ def test_what_is_written_is_read_back(tmp_path: Path, shape: tuple[int, ...]) ->
     rng = np.random.default_rng(0)
     written = light.Light(rng.random(shape, np.float32), rng.random(shape, np.float32))
     light.write(written, tmp_path / "light.tif")
-    found = light.read(tmp_path / "light.tif")
+    found = light.read(tmp_path / "light.tif", of_shape(*shape))
     assert np.array_equal(found.flat, written.flat) and np.array_equal(found.dark, written.dark)
+
+
+@pytest.mark.parametrize("shape", [(1, 20, 31), (1, 21, 30), (3, 20, 30)])
+def test_light_of_other_tiles_is_refused_with_the_remedy(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    light.write(light.none((1, 20, 30)), tmp_path / "light.tif")
+    with pytest.raises(light.LightError, match=r"light\.tif: .*\(1, 20, 30\).*--forcerun illumination train"):
+        light.read(tmp_path / "light.tif", of_shape(*shape))
 
 
 def test_dark_is_taken_off_and_the_rest_divided_by_flat() -> None:

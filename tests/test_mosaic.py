@@ -56,7 +56,8 @@ class Stage:
         light.write(light.Light(flat, np.zeros_like(flat)), folder / "light.tif")
         self.expose(np.ones((len(tiles), channels)))
         same = {"tile": range(len(tiles)), "path": self.paths}
-        table = pd.DataFrame({**same, "y": affines[:, 0, 2], "x": affines[:, 1, 2], "sha256": "-", **PLAIN})
+        content = [hashlib.sha256(tile.tobytes()).hexdigest() for tile in tiles]
+        table = pd.DataFrame({**same, "y": affines[:, 0, 2], "x": affines[:, 1, 2], "sha256": content, **PLAIN})
         table = table.assign(row=0, col=table["tile"], height=height, width=width, channels=channels)
         table = table.assign(dtype=str(tiles[0].dtype), pixel_size=pixel_size)
         tables.write(table, tables.TILES, folder / "tiles.csv")
@@ -71,14 +72,20 @@ class Stage:
         tables.write(table, tables.EXPOSURE, self.folder / "exposure.csv")
 
     def run(
-        self, name: str = "mosaic.ome.zarr", order: int = 1, threads: int = 1, blend: str = "linear", bands: int = 1
+        self,
+        name: str = "mosaic.ome.zarr",
+        order: int = 1,
+        threads: int = 1,
+        blend: str = "linear",
+        bands: int = 1,
+        cache: Path | None = None,
     ) -> zarr.Group:
         chosen = settings.Mosaic(interpolation=order, blend=blend, bands=bands, chunk=32, shard=64)
         files = [self.folder / name for name in ("tiles.csv", "light.tif", "exposure.csv", "placement.csv")]
         parts = [self.folder / f"{name}.bands" / str(number) for number in range(bands if bands > 1 else 0)]
         for number, part in reversed(list(enumerate(parts))):
-            band(*files, part, number=number, settings=chosen, threads=threads)
-        mosaic(*files, self.folder / name, settings=chosen, bands=parts, threads=threads)
+            band(*files, part, number=number, settings=chosen, threads=threads, cache=cache)
+        mosaic(*files, self.folder / name, settings=chosen, bands=parts, threads=threads, cache=cache)
         return zarr.open_group(self.folder / name, mode="r")
 
     def digests(self, name: str) -> dict[str, str]:

@@ -1,10 +1,12 @@
 """Registration of a small grid whose truth is known: affines, uncertainty and verdicts."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from conftest import Grid
 from pair_graphs import make_graph
 
@@ -66,6 +68,37 @@ def test_the_network_needs_a_model(grid: Grid, tmp_path: Path) -> None:
 
 def test_the_same_inputs_give_the_same_table(grid: Grid, tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(run(grid, tmp_path), run(grid, tmp_path))
+
+
+def test_only_the_pairs_of_a_tile_that_changed_are_registered_again(
+    grid: Grid, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def registered(tiles: Path, cache: Path | None) -> tuple[pd.DataFrame, list[tuple[int, int]]]:
+        caplog.clear()
+        settings, given = Register(method="network", accept=0.5, seed=1), {"model": network.GENERIC, "device": "cpu"}
+        register(tiles, grid.illumination, grid.pairs, tmp_path / "a.csv", settings=settings, cache=cache, **given)
+        said = re.findall(r"registering (\d+) of (\d+) pairs", caplog.text)
+        return tables.read(tmp_path / "a.csv", tables.AFFINES), [(int(new), int(every)) for new, every in said]
+
+    caplog.set_level("INFO")
+    first, said = registered(grid.tiles, tmp_path / "cache")
+    assert all(new == every for new, every in said[:2]) and said[0] == (12, 12)
+    again, said = registered(grid.tiles, tmp_path / "cache")
+    assert all(new == 0 for new, _ in said)
+    pd.testing.assert_frame_equal(first, again)
+
+    table = tables.read(grid.tiles, tables.TILES)
+    pixels = tifffile.imread(table.loc[0, "path"])
+    pixels = (pixels + np.random.default_rng(5).normal(0, 9, pixels.shape)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "0.tif", pixels)
+    table.loc[0, ["path", "sha256"]] = str(tmp_path / "0.tif"), "another"
+    tables.write(table, tables.TILES, tmp_path / "tiles.csv")
+    changed, said = registered(tmp_path / "tiles.csv", tmp_path / "cache")
+    assert said[0] == (2, 12) and 0 < said[1][0] < said[1][1] / 2  # the corner has two neighbours, and some strangers
+    whole, _ = registered(tmp_path / "tiles.csv", None)
+    numbers = [*affine.COLUMNS, "var_y", "var_x", "score_after"]
+    np.testing.assert_allclose(changed[numbers], whole[numbers], atol=1e-3)
+    assert not np.allclose(changed.loc[:1, numbers], first.loc[:1, numbers], atol=1e-3)
 
 
 def test_a_pair_that_all_others_contradict_is_doubted() -> None:

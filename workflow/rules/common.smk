@@ -1,8 +1,10 @@
 # What the rules share: the settings and the tiles, checked before any job starts, and the command that runs a stage.
 import ast
+import hashlib
 import os
 import shlex
 import sys
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(workflow.basedir)
@@ -27,7 +29,10 @@ except (ValueError, OSError) as error:
 if os.path.exists("results") and not os.path.isdir("results"):
     sys.exit("error: results is a file, and the folder of the results has to go there: move it away")
 LEARNT = "results" if SETTINGS.train.share else "results/{dataset}"  # the folder of the model
-MODEL = f"{LEARNT}/model.pt" if SETTINGS.register_.method == "network" else []
+NETWORK, PINNED = SETTINGS.register_.method == "network", SETTINGS.train.model
+MODEL = str(PINNED or f"{LEARNT}/model.pt") if NETWORK else []
+if NETWORK and PINNED and not PINNED.is_file():
+    sys.exit(f"error: train.model is {PINNED}, and there is no such file: correct it, or leave it null to train")
 
 
 def placed(path):
@@ -35,6 +40,7 @@ def placed(path):
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
+@cache
 def modules(stage):
     """The files that a stage is made of: an edit reruns the stages that import it, and no other."""
     found, todo = set(), {ROOT / "dlir" / f"{stage}.py"}
@@ -50,3 +56,32 @@ def modules(stage):
 def taught_by(wildcards):
     """The datasets that a model learns from."""
     return list(DATASETS) if SETTINGS.train.share else [wildcards.dataset]
+
+
+def taught(stage, settings, files):
+    """A hash of all that a stage learns with, besides the tiles: its code, its settings, and these files."""
+    there = [Path(path) for path in [*modules(stage), *files] if path and os.path.exists(path)]
+    return hashlib.sha256(b"".join([settings.encode(), *(path.read_bytes() for path in there)])).hexdigest()
+
+
+def learnt_from(tables, stage, key, now):
+    """The tables that a stage learns from, which count no more once it has learnt with what `taught` gives now: `key` says so.
+
+    Otherwise they count, since Snakemake looks for no other reason, not even --forcerun, in a job whose inputs are all ancient
+    and just made again. The demo's tiles follow from settings, and count always.
+    """
+    told = DEMO or stage in workflow.dag_settings.forcerun
+    kept = not told and os.path.exists(key) and Path(key).read_text().strip() == now
+    return [ancient(table) for table in tables] if kept else tables
+
+
+def lit(wildcards):
+    """What illumination learns with, besides the tiles."""
+    dataset = DATASETS[wildcards.dataset]
+    return taught("illumination", SETTINGS.illumination.model_dump_json(), [dataset.flat, dataset.dark])
+
+
+def lessons(wildcards, table):
+    """The tables of that name that a model learns from."""
+    tables = [f"results/{name}/{table}" for name in taught_by(wildcards)]
+    return learnt_from(tables, "train", f"{LEARNT}/model.key".format(**wildcards), taught("train", TRAINING, START))

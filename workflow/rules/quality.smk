@@ -24,7 +24,7 @@ rule selfcheck:
         device="auto",
     params:
         settings=SETTINGS.selfcheck.model_dump_json(),
-        model=lambda wildcards, input: f"--model {input.model}" if input.model else "",
+        model=lambda wildcards, input: f"--model {shlex.quote(str(input.model))}" if input.model else "",
     shell:
         "dlir selfcheck --tiles {input.tiles} --illumination {input.illumination} --pairs {input.pairs} {params.model}"
         " --output {output} --settings {params.settings:q} --device {resources.device} 2>&1 | tee {log}"
@@ -95,7 +95,7 @@ rule provenance:
         benchmarks=lambda wildcards: [
             f"results/{wildcards.dataset}/benchmarks/{stage}.tsv" for stage in measured(wildcards)
         ],
-        training=f"{LEARNT}/benchmarks/train.tsv" if MODEL else [],
+        training=f"{LEARNT}/benchmarks/train.tsv" if MODEL and not PINNED else [],
         project=placed(ROOT / "pyproject.toml"),
         code=modules("provenance"),
     output:
@@ -114,5 +114,5 @@ rule provenance:
             update={"datasets": {name: DATASETS[name] for name in taught_by(wildcards)}}
         ).model_dump_json(by_alias=True),
     shell:
-        "dlir provenance --tiles {input.tiles} --results {input.results} {input.model} --project {input.project}"
+        "dlir provenance --tiles {input.tiles} --results {input.results} {input.model:q} --project {input.project}"
         " --benchmarks {input.benchmarks} {input.training} --output {output} --settings {params.settings:q} 2>&1 | tee {log}"

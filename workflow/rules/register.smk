@@ -1,5 +1,9 @@
 # Images -> tiles.csv -> illumination.tif, pairs.csv -> model.pt -> affines.csv.
 
+GENERIC = SETTINGS.train.start == "generic" and SETTINGS.train.architecture == "correlation"
+START = [str(placed(ROOT / "dlir" / "weights.pt"))] if GENERIC else []
+TRAINING = SETTINGS.train.model_copy(update={"model": None}).model_dump_json()
+
 if DEMO:
 
     rule demo:
@@ -47,13 +51,18 @@ rule tiles:
 
 rule illumination:
     input:
-        raw=lambda wildcards: TILES[wildcards.dataset],
-        tiles="results/{dataset}/tiles.csv",
+        tiles=lambda wildcards: learnt_from(
+            [f"results/{wildcards.dataset}/tiles.csv"],
+            "illumination",
+            f"results/{wildcards.dataset}/illumination.key",
+            lit(wildcards),
+        ),
         flat=lambda wildcards: DATASETS[wildcards.dataset].flat or [],
         dark=lambda wildcards: DATASETS[wildcards.dataset].dark or [],
         code=modules("illumination"),
     output:
-        "results/{dataset}/illumination.tif",
+        light="results/{dataset}/illumination.tif",
+        key="results/{dataset}/illumination.key",
     log:
         "results/{dataset}/logs/illumination.log",
     benchmark:
@@ -65,12 +74,13 @@ rule illumination:
         runtime=minutes(10, 0.1),
     params:
         settings=SETTINGS.illumination.model_dump_json(),
+        key=lit,
         given=lambda wildcards, input: " ".join(
             f"--{kind} {shlex.quote(str(input[kind]))}" for kind in ("flat", "dark") if input[kind]
         ),
     shell:
-        "dlir illumination --tiles {input.tiles} {params.given} --output {output} --settings {params.settings:q}"
-        " 2>&1 | tee {log}"
+        "dlir illumination --tiles {input.tiles} {params.given} --output {output.light} --settings {params.settings:q}"
+        " 2>&1 | tee {log}; echo {params.key} > {output.key}"
 
 
 rule pairs:
@@ -96,19 +106,15 @@ rule pairs:
 
 rule train:
     input:
-        raw=lambda wildcards: [path for name in taught_by(wildcards) for path in TILES[name]],
-        tiles=lambda wildcards: expand("results/{dataset}/tiles.csv", dataset=taught_by(wildcards)),
-        illumination=lambda wildcards: expand("results/{dataset}/illumination.tif", dataset=taught_by(wildcards)),
-        pairs=lambda wildcards: expand("results/{dataset}/pairs.csv", dataset=taught_by(wildcards)),
-        start=(
-            placed(ROOT / "dlir" / "weights.pt")
-            if SETTINGS.train.start == "generic" and SETTINGS.train.architecture == "correlation"
-            else []
-        ),
+        tiles=lambda wildcards: lessons(wildcards, "tiles.csv"),
+        illumination=lambda wildcards: lessons(wildcards, "illumination.tif"),
+        pairs=lambda wildcards: lessons(wildcards, "pairs.csv"),
+        start=START,
         code=modules("train"),
     output:
         model=f"{LEARNT}/model.pt",
         history=f"{LEARNT}/model.csv",
+        key=f"{LEARNT}/model.key",
     log:
         f"{LEARNT}/logs/train.log",
     benchmark:
@@ -121,10 +127,12 @@ rule train:
         runtime=minutes(240, 0.1),
         device="auto",
     params:
-        settings=SETTINGS.train.model_dump_json(),
+        settings=TRAINING,
+        key=taught("train", TRAINING, START),
     shell:
         "dlir train --tiles {input.tiles} --illumination {input.illumination} --pairs {input.pairs}"
-        " --output {output.model} --settings {params.settings:q} --device {resources.device} 2>&1 | tee {log}"
+        " --output {output.model} --settings {params.settings:q} --device {resources.device} 2>&1 | tee {log};"
+        " echo {params.key} > {output.key}"
 
 
 rule register:
@@ -150,7 +158,9 @@ rule register:
         device="auto",
     params:
         settings=SETTINGS.register_.model_dump_json(),
-        model=lambda wildcards, input: f"--model {input.model}" if input.model else "",
+        model=lambda wildcards, input: f"--model {shlex.quote(str(input.model))}" if input.model else "",
+        cache="results/{dataset}/cache",
     shell:
         "dlir register --tiles {input.tiles} --illumination {input.illumination} --pairs {input.pairs} {params.model}"
-        " --output {output} --settings {params.settings:q} --device {resources.device} 2>&1 | tee {log}"
+        " --output {output} --settings {params.settings:q} --device {resources.device} --cache {params.cache}"
+        " 2>&1 | tee {log}"
