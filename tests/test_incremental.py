@@ -86,7 +86,8 @@ def from_scratch(workflow: Workflow, folder: Path) -> Path:
     tables.write(listed, tables.TILES, folder / "tiles.csv")
     light, pairs, model = (results / name for name in ("illumination.tif", "pairs.csv", "model.pt"))
     register(folder / "tiles.csv", light, pairs, folder / "affines.csv", model=model, settings=chosen.register_, device="cpu")
-    place(folder / "tiles.csv", folder / "affines.csv", folder / "placement.csv", settings=chosen.place)
+    placed = folder / "placement.csv"
+    place(folder / "tiles.csv", folder / "affines.csv", placed, stage=folder / "stage.csv", settings=chosen.place)
     placed = tables.read(results / "placement.csv", tables.PLACEMENT).assign(path=listed["path"])
     tables.write(placed, tables.PLACEMENT, folder / "found.csv")
     files = folder / "tiles.csv", light, results / "exposure.csv", folder / "found.csv"
