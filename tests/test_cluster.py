@@ -93,7 +93,7 @@ def test_profiles_name_rules_that_exist() -> None:
 
 def test_resources_grow_with_tiles_and_attempt(tmp_path: Path) -> None:
     """The functions of the rules, on tables of few and of many tiles."""
-    space: dict[str, Any] = {"taught_by": lambda name: [name], "Path": tmp_path.joinpath, "csv": csv}
+    space: dict[str, Any] = {"taught_by": lambda name: [name], "Path": tmp_path.joinpath, "kept": str, "csv": csv}
     exec((ROOT / "workflow" / "rules" / "resources.smk").read_text(), space)
     for name, rows, side in (("few", 4, 512), ("many", 400, 512), ("large", 4, 2048)):
         table = tmp_path / "results" / name / "tiles.csv"

@@ -21,7 +21,7 @@ DEMO = not config.get("datasets")
 try:
     SETTINGS = settings.load(config)
     DATASETS = SETTINGS.datasets
-    TILES = {name: SETTINGS.demo.images if DEMO else layout.find(dataset) for name, dataset in DATASETS.items()}
+    TILES = {name: SETTINGS.demo.images if DEMO else tiles_of(dataset) for name, dataset in DATASETS.items()}
 except (ValueError, OSError) as error:
     sys.exit(f"error: {error}")
 if os.path.exists("results") and not os.path.isdir("results"):
@@ -32,7 +32,7 @@ MODEL = f"{LEARNT}/model.pt" if SETTINGS.register_.method == "network" else []
 
 def placed(path):
     """A file of the code, by its path from the working directory if it lies below: then both can be moved together."""
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+    return local(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
 
 
 def modules(stage):

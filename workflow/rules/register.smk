@@ -7,7 +7,7 @@ if DEMO:
             modules("demo"),
         output:
             TILES["demo"],
-            settings.DEMO_TRUTH,
+            truth=settings.DEMO_TRUTH,
         log:
             "results/demo/logs/demo.log",
         benchmark:
@@ -18,9 +18,10 @@ if DEMO:
             mem_mb=4000,
             runtime=30,
         params:
+            folder=lambda wildcards, output: Path(output.truth).parent,
             settings=SETTINGS.demo.model_dump_json(),
         shell:
-            "dlir demo --output results/demo --settings {params.settings:q} 2>&1 | tee {log}"
+            "dlir demo --output {params.folder} --settings {params.settings:q} 2>&1 | tee {log}"
 
 
 rule tiles:
@@ -40,7 +41,9 @@ rule tiles:
         mem_mb=memory(1000, lambda tiles: 12),
         runtime=minutes(10, 0.05),
     params:
-        settings=lambda wildcards: DATASETS[wildcards.dataset].model_dump_json(exclude={"truth", "flat", "dark"}),
+        settings=lambda wildcards: kept_files(DATASETS[wildcards.dataset]).model_dump_json(
+            exclude={"truth", "flat", "dark"}
+        ),
     shell:
         "dlir tiles --output {output} --settings {params.settings:q} 2>&1 | tee {log}"
 
