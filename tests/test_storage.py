@@ -109,6 +109,14 @@ def test_what_is_wrong_with_the_bucket_is_said(remote: Remote, option: str, valu
     assert "Traceback" not in result.stdout + result.stderr
 
 
+def test_what_needs_tiles_again_fetches_them_and_replaces_the_old_mosaic(remote: Remote, bucket: Any) -> None:
+    bucket.put_object(Key="micro/results/grid/mosaic.ome.zarr/0/c/9/9", Body=b"a shard of a larger mosaic")
+    result = remote("--until", "mosaic", illumination={"correct": False}, mosaic={"chunk": 32, "shard": 64})
+    assert result.returncode == 0, result.stdout + result.stderr
+    shards = [item.key for item in bucket.objects.filter(Prefix="micro/results/grid/mosaic.ome.zarr/0/c/")]
+    assert sorted(key[-3:] for key in shards) == ["0/0", "0/1", "1/0", "1/1"]
+
+
 def test_a_tile_uploaded_anew_reruns_its_dataset(remote: Remote, local: Workflow, bucket: Any, tmp_path: Path) -> None:
     pixels = tifffile.imread(local.folder / "raw" / "1_0.tif")
     pixels[5, 5] += 1
@@ -116,11 +124,3 @@ def test_a_tile_uploaded_anew_reruns_its_dataset(remote: Remote, local: Workflow
     bucket.upload_file(str(tmp_path / "1_0.tif"), "micro/raw/1_0.tif")
     planned = remote.planned()
     assert planned == {stage: 1 for stage in since("tiles") if stage not in ("train", "accuracy")}
-
-
-def test_nothing_of_an_earlier_mosaic_is_left_behind(remote: Remote, bucket: Any) -> None:
-    bucket.put_object(Key="micro/results/grid/mosaic.ome.zarr/0/c/9/9", Body=b"a shard of a larger mosaic")
-    result = remote("--until", "mosaic", mosaic={"chunk": 32, "shard": 64})
-    assert result.returncode == 0, result.stdout + result.stderr
-    shards = [item.key for item in bucket.objects.filter(Prefix="micro/results/grid/mosaic.ome.zarr/0/c/")]
-    assert sorted(key[-3:] for key in shards) == ["0/0", "0/1", "1/0", "1/1"]

@@ -16,7 +16,15 @@ from dlir.similarity import corner_error
 from dlir.warps import known_pairs
 
 SETTINGS = Train(
-    share=False, architecture="correlation", start="random", similarity="global", steps=30, batch=4, learning_rate=0.002, seed=1
+    share=False,
+    architecture="correlation",
+    start="random",
+    similarity="global",
+    steps=30,
+    batch=4,
+    learning_rate=0.002,
+    processes=1,
+    seed=1,
 )
 
 

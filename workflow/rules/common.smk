@@ -16,7 +16,8 @@ os.environ |= {
 from dlir import layout, settings
 
 # The code that runs is the code that `modules` lists, whatever the working directory holds and whatever is installed
-shell.prefix(f'set -euo pipefail; dlir() {{{{ PYTHONPATH={shlex.quote(str(ROOT))} python3 -P -m dlir "$@"; }}}}; ')
+CODE = f"PYTHONPATH={shlex.quote(str(ROOT))} PYTHONSAFEPATH=1"
+shell.prefix(f'set -euo pipefail; dlir() {{{{ {CODE} python3 -m ${{{{launcher:-}}}} dlir "$@"; }}}}; ')
 DEMO = not config.get("datasets")
 try:
     SETTINGS = settings.load(config)
@@ -26,6 +27,7 @@ except (ValueError, OSError) as error:
     sys.exit(f"error: {error}")
 if os.path.exists("results") and not os.path.isdir("results"):
     sys.exit("error: results is a file, and the folder of the results has to go there: move it away")
+os.environ |= {"DLIR_PROCESSES": str(SETTINGS.train.processes)}  # a profile asks for as many GPUs
 LEARNT = "results" if SETTINGS.train.share else "results/{dataset}"  # the folder of the model
 MODEL = f"{LEARNT}/model.pt" if SETTINGS.register_.method == "network" else []
 

@@ -1,5 +1,7 @@
 # Images -> tiles.csv -> illumination.tif, pairs.csv -> model.pt -> affines.csv.
 
+TORCHRUN = f"torch.distributed.run --standalone --nproc-per-node {SETTINGS.train.processes} -m"
+
 if DEMO:
 
     rule demo:
@@ -125,8 +127,9 @@ rule train:
         device="auto",
     params:
         settings=SETTINGS.train.model_dump_json(),
+        launcher=TORCHRUN if SETTINGS.train.processes > 1 else "",
     shell:
-        "dlir train --tiles {input.tiles} --illumination {input.illumination} --pairs {input.pairs}"
+        "launcher={params.launcher:q} dlir train --tiles {input.tiles} --illumination {input.illumination} --pairs {input.pairs}"
         " --output {output.model} --settings {params.settings:q} --device {resources.device} 2>&1 | tee {log}"
 
 
