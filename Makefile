@@ -32,5 +32,5 @@ $(ENVIRONMENT): pyproject.toml
 		echo "error: dlir needs Python 3.11 or newer, and $(PYTHON) is not: name one, as in make PYTHON=python3.12 demo" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	@echo "Installing into .venv; this takes a few minutes."
-	$(BIN)/pip install --quiet --editable '.[dev,slurm]'
+	$(BIN)/pip install --quiet --editable '.[dev,slurm,s3]'
 	@touch $@

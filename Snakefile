@@ -14,6 +14,7 @@ configfile: f"{workflow.basedir}/config.yaml"
 report: "workflow/report/workflow.rst"
 
 
+include: "workflow/rules/storage.smk"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/resources.smk"
 include: "workflow/rules/register.smk"
@@ -36,7 +37,10 @@ rule all:
 
 
 onsuccess:
-    finished = [name for name in DATASETS if Path(f"results/{name}/report.html").exists()]  # not so with --until
+    if BUCKET:
+        print(f"the results are in {BUCKET.rstrip('/')}/results")
+    here = {} if BUCKET else DATASETS
+    finished = [name for name in here if Path(f"results/{name}/report.html").exists()]  # not so with --until
     for name in finished:
         print(f"{name}: mosaic results/{name}/mosaic.ome.zarr, report results/{name}/report.html")
     for name in [name for name in finished if name in WITH_TRUTH]:

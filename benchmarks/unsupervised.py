@@ -121,7 +121,7 @@ def dlir(*, grid: Path, steps: int = 500, seeds: int = 10) -> None:
         nominal = np.concatenate([errors(batch, nominal_affine(batch), true) for batch, true in found])
         for seed in range(seeds):
             settings = Train(model=None, share=False, architecture="dlir", start="random", similarity="global", steps=steps,
-                             batch=BATCH, learning_rate=RATE, seed=seed)  # fmt: skip
+                             batch=BATCH, learning_rate=RATE, processes=1, seed=seed)  # fmt: skip
             start = time.process_time()
             train([files[0]], [files[1]], [files[2]], folder / "model.pt", settings=settings, device="cpu")
             minutes = (time.process_time() - start) / 60

@@ -8,6 +8,7 @@ import csv
 import math
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from dlir.naming import WILD, Tile, as_glob, as_regex, shown
@@ -27,17 +28,25 @@ def find(settings: Dataset) -> list[Path]:
     Raises:
         TileError: when there is none; it says where they were looked for and what is there.
     """
-    pattern = PurePosixPath(settings.images)
-    literal = next((i for i, part in enumerate(pattern.parts) if WILD.search(part)), len(pattern.parts) - 1)
-    folder = Path(*pattern.parts[:literal])
-    rough = "/".join(as_glob(part) for part in pattern.parts[literal:])
-    exact = as_regex(settings.images)
-    hidden = pattern.name.startswith(".")  # else files such as ._tile.tif, which macOS leaves, would be tiles
-    candidates = (path for path in folder.glob(rough) if hidden or not path.name.startswith("."))
-    paths = sorted(path for path in candidates if exact.fullmatch(path.as_posix()))
+    pattern, start = PurePosixPath(settings.images), folder(settings)
+    rough = "/".join(as_glob(part) for part in pattern.parts[len(start.parts) :])
+    paths = meant(start.glob(rough), settings)
     if not paths:
-        raise TileError(_nothing_found(settings.images, folder))
+        raise TileError(_nothing_found(settings.images, start))
     return paths
+
+
+def folder(settings: Dataset) -> Path:
+    """The deepest folder below which all files lie that `settings.images` means."""
+    parts = PurePosixPath(settings.images).parts
+    return Path(*parts[: next((i for i, part in enumerate(parts) if WILD.search(part)), len(parts) - 1)])
+
+
+def meant(paths: Iterable[Path], settings: Dataset) -> list[Path]:
+    """Those of the paths that `settings.images` means, sorted by name."""
+    exact = as_regex(settings.images)
+    hidden = PurePosixPath(settings.images).name.startswith(".")  # else files such as ._tile.tif of macOS would be tiles
+    return sorted(path for path in paths if (hidden or not path.name.startswith(".")) and exact.fullmatch(path.as_posix()))
 
 
 def grid(tiles: list[Tile], settings: Dataset) -> tuple[dict[Path, tuple[int, int]], list[str]]:

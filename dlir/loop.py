@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from dlir import ranks
 from dlir.crops import Batch
 from dlir.losses import known_loss, real_loss
 from dlir.network import Network
@@ -53,7 +54,7 @@ class Loop:
         self.done = 0
 
     def step(self) -> float:
-        """Learn from one batch; its loss."""
+        """Learn from one batch, and with other ranks from theirs; the loss of this one's."""
         self.model.train()
         self.optimizer.zero_grad()
         on_real = not self.kinds or (bool(self.real) and self.done % EVERY == EVERY - 1)
@@ -62,6 +63,7 @@ class Loop:
         if on_real:  # NCC rewards the matching of noise, which the prior is there to stop
             for name, parameter in self.model.named_parameters():
                 parameter.grad = None if name == "prior" else parameter.grad
+        ranks.average([parameter.grad for parameter in self.model.parameters() if parameter.grad is not None])
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         if torch.isfinite(norm):  # a flat crop may have no gradient
             self.optimizer.step()
@@ -93,7 +95,7 @@ class Loop:
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "generator": self.generator.get_state(),
+            "generators": ranks.gathered(self.generator.get_state()),
             "done": self.done,
         }
 
@@ -102,5 +104,5 @@ class Loop:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.last_epoch = state["done"]
-        self.generator.set_state(state["generator"].cpu())
+        self.generator.set_state(state["generators"][ranks.rank()])
         self.done = state["done"]

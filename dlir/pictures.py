@@ -12,7 +12,6 @@ import zarr
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from ome_zarr_models.v05.image import Image as ImageModel
 
 from dlir import affine, images, tables
 from dlir.fusion import Placed, Region
@@ -35,10 +34,11 @@ def at_reference(level: "Image | zarr.Array[Any]", axes: str, stacks: Stacks) ->
 
 def overview(store: Path, placed: pd.DataFrame, stacks: Stacks, longest: int) -> Figure:
     """The mosaic with the outlines and the numbers of its tiles (y, x), at most `longest` px if the pyramid has that."""
-    described = ImageModel.from_zarr(zarr.open_group(store, mode="r")).ome_attributes.multiscales[0]
-    levels = [zarr.open_array(store / dataset.path, mode="r") for dataset in described.datasets]
+    ome: Any = zarr.open_group(store, mode="r").attrs["ome"]  # as `mosaic` checked it; the models take long to import
+    described = ome["multiscales"][0]
+    levels = [zarr.open_array(store / dataset["path"], mode="r") for dataset in described["datasets"]]
     index = next((i for i, level in enumerate(levels) if max(level.shape[-2:]) <= longest), len(levels) - 1)
-    pixels = at_reference(levels[index], "".join(str(axis.name) for axis in described.axes), stacks)
+    pixels = at_reference(levels[index], "".join(axis["name"] for axis in described["axes"]), stacks)
     factor = 2**index
     outlines = affine.apply(affine.from_table(placed), affine.corners(*stacks.size)[[0, 1, 3, 2]])
     outlines = (outlines - (factor - 1) / 2) / factor

@@ -124,6 +124,7 @@ class Train(Section):
     steps: Annotated[int, Field(ge=0)]
     batch: Annotated[int, Field(ge=1)]
     learning_rate: Annotated[float, Field(gt=0)]
+    processes: Annotated[int, Field(ge=1)]
     seed: int
 
 

@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dlir import network, tables
+from dlir import network, ranks, tables
 from dlir.crops import Batch, Planes, batches
 from dlir.files import whole
 from dlir.loop import LONGEST, Loop, Source
@@ -35,6 +35,7 @@ HELD_OUT = 0.15  # of the tiles
 CHECKS = 12  # batches of known warps that judge the weights
 CHECK_EVERY = 50  # steps
 PATIENCE = 4  # checks without a better error, after which training stops
+SEEDS = 1_000_003  # between those of two ranks
 LOST = 3.0  # px: an error larger than this is not worse than this
 
 
@@ -56,33 +57,45 @@ def train(
 ) -> None:
     """Train on one or more datasets; write the model to `output` and its history beside it, as a CSV.
 
-    A run that was cut off goes on from `output` with the ending .state, where data and settings are still the same.
+    A run that was cut off goes on from `output` with the ending .state, where data and settings are still the same. Several
+    processes train together where `torchrun` started them (`ranks.py`); rank 0 alone writes.
 
     Args:
         tiles, illumination, pairs: one file each for every dataset, in the same order.
         device: cpu, cuda, mps, or auto.
     """
-    place = network.choose_device(device)
+    with ranks.joined(device, settings.processes) as place:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        model, history = _trained([*zip(tiles, illumination, pairs, strict=True)], output, settings, place)
+        if ranks.rank() == 0:
+            found = pd.DataFrame(history, columns=list(tables.HISTORY.columns))
+            tables.write(found, tables.HISTORY, output.with_suffix(".csv"))
+            network.save(model, settings.model_dump(), output)
+            output.with_suffix(".state").unlink(missing_ok=True)
+
+
+def _trained(
+    datasets: list[tuple[Path, Path, Path]], output: Path, settings: Train, place: torch.device
+) -> tuple[Network, list[dict[str, Any]]]:
+    """The model and its history (tables.HISTORY); `datasets` are the tiles, illumination and pairs of each."""
     torch.manual_seed(settings.seed)
     model = _start(settings, place)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    history: list[dict[str, Any]] = []
-    if settings.steps:
-        generator = torch.Generator(device=place).manual_seed(settings.seed)
-        sources, checks = [], Checks([], [])
-        for files in zip(tiles, illumination, pairs, strict=True):
-            learn, judge = _sources(*files, place, settings)
-            sources.append(learn)
-            checks.known.extend(_known(judge, settings.batch, generator))
-            checks.real.extend(judge.real)
-        if checks.known or checks.real:
-            chosen = settings.model_dump(include={"steps", "batch", "learning_rate", "similarity"})
-            history = _improve(Loop(model, sources, generator, **chosen), checks, settings, output.with_suffix(".state"))
-        else:
-            log.warning("no dataset has a pair to learn from: the network stays as it is")
-    tables.write(pd.DataFrame(history, columns=list(tables.HISTORY.columns)), tables.HISTORY, output.with_suffix(".csv"))
-    network.save(model, settings.model_dump(), output)
-    output.with_suffix(".state").unlink(missing_ok=True)
+    if not settings.steps:
+        return model, []
+    generator = torch.Generator(device=place).manual_seed(settings.seed)
+    sources, checks = [], Checks([], [])
+    for files in datasets:
+        learn, judge = _sources(*files, place, settings)
+        sources.append(learn)
+        checks.known.extend(_known(judge, settings.batch, generator))
+        checks.real.extend(judge.real)
+    if not checks.known and not checks.real:
+        log.warning("no dataset has a pair to learn from: the network stays as it is")
+        return model, []
+    if rank := ranks.rank():  # rank 0 goes on as one that is alone
+        generator.manual_seed(settings.seed + SEEDS * rank)
+    chosen = settings.model_dump(include={"steps", "batch", "learning_rate", "similarity"})
+    return model, _improve(Loop(model, sources, generator, **chosen), checks, settings, output.with_suffix(".state"))
 
 
 def _start(settings: Train, device: torch.device) -> Network:
@@ -119,11 +132,11 @@ def _known(held: Source, batch: int, generator: torch.Generator) -> list[tuple[S
 def _improve(loop: Loop, checks: Checks, settings: Train, state: Path) -> list[dict[str, Any]]:
     """Train the loop's model and leave the best weights in it; the history (tables.HISTORY)."""
     model, key = loop.model, _key(checks, settings)
-    start = _errors(model, checks)
+    start = ranks.decided(lambda: _errors(model, checks))
     best, history = start, [_row(0, float("nan"), start, checks)]
     weights = start_weights = _copy(model)
     log.info("before training: %s", _words(start, checks))
-    if (saved := _resumable(state, key)) is not None:
+    if (saved := ranks.decided(lambda: _resumable(state, key))) is not None:
         loop.restore(saved["loop"])
         best, weights, history = saved["best"], saved["weights"], saved["history"]
         log.info("going on from step %d, where training was cut off", loop.done)
@@ -132,7 +145,7 @@ def _improve(loop: Loop, checks: Checks, settings: Train, state: Path) -> list[d
         losses.append(loop.step())
         if loop.done % CHECK_EVERY and loop.done < settings.steps:
             continue
-        errors = _errors(model, checks)
+        errors = ranks.decided(lambda: _errors(model, checks))
         history.append(_row(loop.done, float(np.mean(losses)), errors, checks))
         losses, since = [], since + 1
         if errors.mean() < best.mean():
@@ -140,8 +153,10 @@ def _improve(loop: Loop, checks: Checks, settings: Train, state: Path) -> list[d
         if since == PATIENCE:
             log.info("no better for %d steps: training stops", PATIENCE * CHECK_EVERY)
             break
-        with whole(state) as partial:
-            torch.save({"key": key, "loop": loop.state(), "best": best, "weights": weights, "history": history}, partial)
+        saved = {"key": key, "loop": loop.state(), "best": best, "weights": weights, "history": history}
+        if ranks.rank() == 0:
+            with whole(state) as partial:
+                torch.save(saved, partial)
     log.info("best: %s", _words(best, checks))
     if not _clearly_better(best, start):
         log.warning("that is not clearly better than at the start: those weights are kept")
@@ -155,11 +170,11 @@ def _errors(model: Network, checks: Checks) -> Tensor:
     """The corner errors (n,), px, on known warps, none larger than LOST; without any, 1 - NCC of the real pairs."""
     model.eval()
     if not checks.known:
-        return torch.cat([_unlikeness(model, batch) for batch in checks.real])
+        return torch.cat([_unlikeness(model, batch) for batch in checks.real]).cpu()
     found = [model(known.fixed, known.moving, shape.search, shape.centre).affine for shape, known in checks.known]
     both = zip(found, checks.known, strict=True)
     errors = [corner_error(affine, known.affine, shape.height, shape.width) for affine, (shape, known) in both]
-    return torch.cat(errors).nan_to_num(LOST).clamp(max=LOST)
+    return torch.cat(errors).nan_to_num(LOST).clamp(max=LOST).cpu()
 
 
 def _unlikeness(model: Network, pairs: Batch) -> Tensor:
@@ -200,7 +215,7 @@ def _key(checks: Checks, settings: Train) -> str:
 def _resumable(path: Path, key: str) -> dict[str, Any] | None:
     """The saved state of a run with the same key; None without one."""
     try:
-        content: dict[str, Any] = torch.load(path, weights_only=True)
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         return None
     except Exception as error:  # torch raises many classes on a damaged file

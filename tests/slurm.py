@@ -1,4 +1,4 @@
-"""A SLURM of one node with a pretend GPU, all of it below one folder; only a link to its configuration lies elsewhere."""
+"""A SLURM of one node with two pretend GPUs, all of it below one folder; only a link to its configuration lies elsewhere."""
 
 import contextlib
 import os
@@ -37,7 +37,7 @@ MpiDefault=none
 ReturnToService=2
 MinJobAge=300
 SlurmdParameters=config_overrides
-NodeName={host} NodeAddr=127.0.0.1 CPUs=16 RealMemory=64000 Gres=gpu:1 State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs=16 RealMemory=64000 Gres=gpu:2 State=UNKNOWN
 PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -65,7 +65,7 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
     for name in ("state", "spool"):
         (folder / name).mkdir()
     (folder / "slurm.conf").write_text(CONF.format(folder=folder, host=host, ports=ports))
-    (folder / "gres.conf").write_text(f"NodeName={host} Name=gpu File=/dev/null\n")
+    (folder / "gres.conf").write_text("".join(f"NodeName={host} Name=gpu File=/dev/{device}\n" for device in ("null", "zero")))
     key = folder / "munge.key"
     key.write_bytes(os.urandom(1024))
     key.chmod(0o400)

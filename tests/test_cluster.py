@@ -64,6 +64,25 @@ def test_two_datasets_on_a_cluster_with_a_job_that_is_killed(
     assert workflow.planned() == {}
 
 
+def test_processes_that_train_together_share_a_job(
+    environment: dict[str, str],
+    repository: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    write_tiles(tmp_path)
+    train = {"processes": 2, "steps": 2, "batch": 2, "start": "random"}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"datasets": {"grid": GRID}, "train": train}))
+    command = [sys.executable, "-m", "snakemake", "-s", str(repository / "Snakefile"), "-d", str(tmp_path), *FAST]
+    command += ["--profile", str(repository / "workflow" / "profiles" / "slurm"), "--configfile", str(tmp_path / "mine.yaml")]
+    run = subprocess.run([*command, "--until", "train"], env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    jobs = subprocess.run(["scontrol", "--oneliner", "show", "job"], env=environment, capture_output=True, text=True)
+    (job,) = [line for line in jobs.stdout.splitlines() if "rule_train" in line]
+    told = dict(item.partition("=")[::2] for item in job.split() if "=" in item)
+    assert (told["TresPerJob"], told["NumNodes"], told["NumTasks"]) == ("gres:gpu:2", "1", "1")
+    assert (tmp_path / "results" / "grid" / "model.pt").is_file()
+
+
 def cancel_first(environment: dict[str, str], run: subprocess.Popen[bytes]) -> str:
     """Cancel the first job that runs; its number."""
     while run.poll() is None:
@@ -93,7 +112,7 @@ def test_profiles_name_rules_that_exist() -> None:
 
 def test_resources_grow_with_tiles_and_attempt(tmp_path: Path) -> None:
     """The functions of the rules, on tables of few and of many tiles."""
-    space: dict[str, Any] = {"taught_by": lambda name: [name], "Path": tmp_path.joinpath, "csv": csv}
+    space: dict[str, Any] = {"taught_by": lambda name: [name], "Path": tmp_path.joinpath, "kept": str, "csv": csv}
     exec((ROOT / "workflow" / "rules" / "resources.smk").read_text(), space)
     for name, rows, side in (("few", 4, 512), ("many", 400, 512), ("large", 4, 2048)):
         table = tmp_path / "results" / name / "tiles.csv"

@@ -20,7 +20,8 @@ from test_workflow import GRID, PHASE, Workflow, contents, repository, write_til
 
 pytestmark = pytest.mark.slow
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="mounting file systems needs root")
-STAGES = ["tiles", "illumination", "pairs", "register", "selfcheck", "place", "export", "mosaic", "report", "provenance"]
+STAGES = ["tiles", "illumination", "pairs", "register", "selfcheck", "place", "export", "exposure", "mosaic", "report",
+          "provenance"]  # fmt: skip
 # Put into the copy's command: the stage that the file `pause` names stops where its result would take its place.
 PAUSE = """
 def _pause(path, target, replace=__import__("pathlib").Path.replace):

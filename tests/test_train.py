@@ -24,6 +24,7 @@ SETTINGS = Train(
     steps=30,
     batch=4,
     learning_rate=0.002,
+    processes=1,
     seed=1,
 )
 

@@ -18,26 +18,28 @@ os.environ |= {
 from dlir import layout, settings
 
 # The code that runs is the code that `modules` lists, whatever the working directory holds and whatever is installed
-shell.prefix(f'set -euo pipefail; dlir() {{{{ PYTHONPATH={shlex.quote(str(ROOT))} python3 -P -m dlir "$@"; }}}}; ')
+CODE = f"PYTHONPATH={shlex.quote(str(ROOT))} PYTHONSAFEPATH=1"
+shell.prefix(f'set -euo pipefail; dlir() {{{{ {CODE} python3 -m ${{{{launcher:-}}}} dlir "$@"; }}}}; ')
 DEMO = not config.get("datasets")
 try:
     SETTINGS = settings.load(config)
     DATASETS = SETTINGS.datasets
-    TILES = {name: SETTINGS.demo.images if DEMO else layout.find(dataset) for name, dataset in DATASETS.items()}
+    TILES = {name: SETTINGS.demo.images if DEMO else tiles_of(dataset) for name, dataset in DATASETS.items()}
 except (ValueError, OSError) as error:
     sys.exit(f"error: {error}")
 if os.path.exists("results") and not os.path.isdir("results"):
     sys.exit("error: results is a file, and the folder of the results has to go there: move it away")
+os.environ |= {"DLIR_PROCESSES": str(SETTINGS.train.processes)}  # a profile asks for as many GPUs
 LEARNT = "results" if SETTINGS.train.share else "results/{dataset}"  # the folder of the model
 NETWORK, PINNED = SETTINGS.register_.method == "network", SETTINGS.train.model
-MODEL = str(PINNED or f"{LEARNT}/model.pt") if NETWORK else []
+MODEL = [] if not NETWORK else local(str(PINNED)) if PINNED else f"{LEARNT}/model.pt"
 if NETWORK and PINNED and not PINNED.is_file():
     sys.exit(f"error: train.model is {PINNED}, and there is no such file: correct it, or leave it null to train")
 
 
 def placed(path):
     """A file of the code, by its path from the working directory if it lies below: then both can be moved together."""
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+    return local(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
 
 
 @cache

@@ -1,8 +1,9 @@
 # Images -> tiles.csv -> illumination.tif, pairs.csv -> model.pt -> affines.csv.
 
 GENERIC = SETTINGS.train.start == "generic" and SETTINGS.train.architecture == "correlation"
-START = [str(placed(ROOT / "dlir" / "weights.pt"))] if GENERIC else []
+START = [placed(ROOT / "dlir" / "weights.pt")] if GENERIC else []
 TRAINING = SETTINGS.train.model_copy(update={"model": None}).model_dump_json()
+TORCHRUN = f"torch.distributed.run --standalone --nproc-per-node {SETTINGS.train.processes} -m"
 
 if DEMO:
 
@@ -11,7 +12,7 @@ if DEMO:
             modules("demo"),
         output:
             TILES["demo"],
-            settings.DEMO_TRUTH,
+            truth=settings.DEMO_TRUTH,
         log:
             "results/demo/logs/demo.log",
         benchmark:
@@ -22,9 +23,10 @@ if DEMO:
             mem_mb=4000,
             runtime=30,
         params:
+            folder=lambda wildcards, output: Path(output.truth).parent,
             settings=SETTINGS.demo.model_dump_json(),
         shell:
-            "dlir demo --output results/demo --settings {params.settings:q} 2>&1 | tee {log}"
+            "dlir demo --output {params.folder} --settings {params.settings:q} 2>&1 | tee {log}"
 
 
 rule tiles:
@@ -44,13 +46,16 @@ rule tiles:
         mem_mb=memory(1000, lambda tiles: 12),
         runtime=minutes(10, 0.05),
     params:
-        settings=lambda wildcards: DATASETS[wildcards.dataset].model_dump_json(exclude={"truth", "flat", "dark"}),
+        settings=lambda wildcards: kept_files(DATASETS[wildcards.dataset]).model_dump_json(
+            exclude={"truth", "flat", "dark"}
+        ),
     shell:
         "dlir tiles --output {output} --settings {params.settings:q} 2>&1 | tee {log}"
 
 
 rule illumination:
     input:
+        raw=lambda wildcards: fetched([wildcards.dataset]),
         tiles=lambda wildcards: learnt_from(
             [f"results/{wildcards.dataset}/tiles.csv"],
             "illumination",
@@ -106,6 +111,7 @@ rule pairs:
 
 rule train:
     input:
+        raw=lambda wildcards: fetched(taught_by(wildcards)),
         tiles=lambda wildcards: lessons(wildcards, "tiles.csv"),
         illumination=lambda wildcards: lessons(wildcards, "illumination.tif"),
         pairs=lambda wildcards: lessons(wildcards, "pairs.csv"),
@@ -129,8 +135,9 @@ rule train:
     params:
         settings=TRAINING,
         key=taught("train", TRAINING, START),
+        launcher=TORCHRUN if SETTINGS.train.processes > 1 else "",
     shell:
-        "dlir train --tiles {input.tiles} --illumination {input.illumination} --pairs {input.pairs}"
+        "launcher={params.launcher:q} dlir train --tiles {input.tiles} --illumination {input.illumination} --pairs {input.pairs}"
         " --output {output.model} --settings {params.settings:q} --device {resources.device} 2>&1 | tee {log};"
         " echo {params.key} > {output.key}"
 

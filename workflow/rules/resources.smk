@@ -8,7 +8,7 @@ STAGES = ["tiles", "illumination", "pairs", "register", "selfcheck", "place", "e
 def extent(wildcards):
     """The tiles of a job: how many, in how many columns, px high, and MB each as float32; a guess before tiles.csv is there."""
     names = taught_by(wildcards)
-    tables = [Path(f"results/{name}/tiles.csv") for name in names]
+    tables = [Path(kept(f"results/{name}/tiles.csv")) for name in names]
     if not all(table.exists() for table in tables):
         paths = [path for name in names for path in TILES[name]]
         size = max((os.path.getsize(path) for path in paths[:1] if os.path.exists(path)), default=2**22)
