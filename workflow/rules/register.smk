@@ -166,8 +166,8 @@ rule register:
     params:
         settings=SETTINGS.register_.model_dump_json(),
         model=lambda wildcards, input: f"--model {shlex.quote(str(input.model))}" if input.model else "",
-        cache="results/{dataset}/cache",
+        cache="" if BUCKET else "--cache results/{dataset}/cache",
     shell:
         "dlir register --tiles {input.tiles} --illumination {input.illumination} --pairs {input.pairs} {params.model}"
-        " --output {output} --settings {params.settings:q} --device {resources.device} --cache {params.cache}"
+        " --output {output} --settings {params.settings:q} --device {resources.device} {params.cache}"
         " 2>&1 | tee {log}"

@@ -99,11 +99,11 @@ rule band:
         runtime=minutes(20, 0.2),
     params:
         settings=SETTINGS.mosaic.model_dump_json(),
-        cache="results/{dataset}/cache",
+        cache="" if BUCKET else "--cache results/{dataset}/cache",
     shell:
         "dlir band --tiles {input.tiles} --illumination {input.illumination} --exposure {input.exposure}"
         " --placement {input.placement} --output {output} --number {wildcards.number} --settings {params.settings:q}"
-        " --threads {threads} --cache {params.cache} 2>&1 | tee {log}"
+        " --threads {threads} {params.cache} 2>&1 | tee {log}"
 
 
 rule mosaic:
@@ -130,11 +130,11 @@ rule mosaic:
     params:
         settings=SETTINGS.mosaic.model_dump_json(),
         bands=lambda wildcards, input: f"--bands {input.bands}" if input.bands else "",
-        cache="results/{dataset}/cache",
+        cache="" if BUCKET else "--cache results/{dataset}/cache",
     shell:
         "dlir mosaic --tiles {input.tiles} --illumination {input.illumination} --exposure {input.exposure}"
         " --placement {input.placement} {params.bands} --output {output} --settings {params.settings:q}"
-        " --threads {threads} --cache {params.cache} 2>&1 | tee {log}"
+        " --threads {threads} {params.cache} 2>&1 | tee {log}"
 
 
 rule ome_tiff:  # only where it is asked for: snakemake --cores N results/NAME/mosaic.ome.tif
