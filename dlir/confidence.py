@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import chdtrc, logit
 
 from dlir.affine import Array
+from dlir.estimate import FREEDOM, RIGHT
 from dlir.spread import SPREADS, spread
 from dlir.tables import LINEAR, LINEAR_COVARIANCE
 
@@ -60,17 +61,19 @@ def judge(found: pd.DataFrame, strangers: pd.DataFrame, accept: float) -> pd.Dat
     accepted and reason.
 
     A pair that is turned, scaled or sheared as no other pair is shows too little, or not the same thing, in its two tiles:
-    its covariance is widened, and it is less likely to be right.
+    its covariance is widened, and it is less likely to be right. A pair that shows the same thing, but faintly, may be more
+    than RIGHT off: it is accepted all the same, for what its covariance says.
     """
     alike = probability(_cues(found), _cues(strangers))
     square = _unlike(found, alike >= accept)
-    right = (alike * np.clip(chdtrc(len(LINEAR), square) / RARE, ODD, 1)).round(4)
-    unsure, outside = right < accept, ~found["inside"].to_numpy(bool)
+    wider = {name: found[name] * np.maximum(1, square / len(LINEAR)) for name in ("var_y", "cov_yx", "var_x")}
+    exact = 1 - (1 + RIGHT**2 / FREEDOM / ((wider["var_y"] + wider["var_x"]) / 2)) ** (-FREEDOM / 2)  # of Student's t in 2-D
+    same = (alike * np.clip(chdtrc(len(LINEAR), square) / RARE, ODD, 1)).round(4)
+    unsure, outside = same < accept, ~found["inside"].to_numpy(bool)
     words = "likely wrong: tiles that are no neighbours match as well"
     reason = np.select([outside, unsure], ["outside the search window", words], default="")
-    wider = {name: found[name] * np.maximum(1, square / len(LINEAR)) for name in ("var_y", "cov_yx", "var_x")}
     found = found.drop(columns="inside").assign(**wider)
-    return found.assign(confidence=right, accepted=~(unsure | outside), reason=reason)
+    return found.assign(confidence=(same * exact).round(4), accepted=~(unsure | outside), reason=reason)
 
 
 def _unlike(found: pd.DataFrame, right: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -6,13 +6,11 @@ from torch.nn.functional import binary_cross_entropy
 
 from dlir.correlation import ROTATIONS, SCALES
 from dlir.correlation_network import STRIDES
-from dlir.estimate import LINEAR, SHIFT, Estimate, about, surest
+from dlir.estimate import FREEDOM, LINEAR, RIGHT, SHIFT, Estimate, about, surest
 from dlir.similarity import Similarity, bands, corner_error, multiscale
 from dlir.warps import Known, Shape
 
-RIGHT = 2.0  # px: a pair with a smaller corner error is right
 NEAR = 8.0  # px: a pair with a larger error has found another place
-FREEDOM = 4.0  # of Student's t
 WEIGHTS = (0.2, 0.2, 0.4, 1.0)  # of the affines from coarse to fine
 
 

@@ -3,7 +3,7 @@
 Every pair is registered at its nominal offset, within its search window. Whether the answer is right is judged by the NCC
 of the two crops after it and by the method's own word, against what chance and the camera's pattern reach: pairs of tiles
 that are no neighbours, and so cannot match, are registered in the same windows (`confidence.py`). A pair is accepted when
-it is right with a probability of at least `accept`.
+it shows the same place with a probability of at least `accept`.
 """
 
 import logging

@@ -121,6 +121,7 @@ def test_lists_of_files_and_unions_arrive_whole() -> None:
         "steps": 1,
         "batch": 1,
         "learning_rate": 0.1,
+        "processes": 1,
         "seed": 1,
     }
     lists = ["--tiles", "a", "b", "--illumination", "c", "d", "--pairs", "e", "f"]

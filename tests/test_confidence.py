@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from dlir.confidence import judge, probability
-from dlir.tables import LINEAR_COVARIANCE
+from dlir.tables import LINEAR, LINEAR_COVARIANCE
 
 
 def drawn(right: int, wrong: int, strangers: int, apart: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -62,3 +62,16 @@ def test_a_pair_that_is_turned_unlike_the_others_counts_for_less() -> None:
     others = judged.drop(index=7)
     assert judged.loc[7, "confidence"] < 0.7 * others["confidence"].min()
     assert judged.loc[7, "var_y"] > 10 * others["var_y"].max()
+
+
+def test_a_faint_pair_is_accepted_but_may_not_be_exact() -> None:
+    rng = np.random.default_rng(1)
+    pairs = pd.DataFrame({"score_after": 0.9, "confidence": 0.99, "inside": True, "cov_yx": 0.0}, index=range(30))
+    pairs = pairs.assign(var_y=0.01, var_x=0.01, **dict(zip(LINEAR, (1.0, 0.0, 0.0, 1.0), strict=True)))
+    pairs[LINEAR_COVARIANCE] = (1e-6 * np.eye(4)).ravel()
+    pairs.loc[3, ["var_y", "var_x"]] = 4.0
+    strangers = pairs.assign(score_after=rng.uniform(0, 0.2, 30), confidence=rng.uniform(0, 0.3, 30))
+    judged = judge(pairs, strangers, 0.5)
+    draws = 2.0 * rng.standard_normal((20000, 2)) / np.sqrt(rng.chisquare(4, 20000) / 4)[:, None]
+    assert judged["accepted"].all() and judged["confidence"].drop(index=3).min() > 0.95
+    assert judged.loc[3, "confidence"] == pytest.approx((np.linalg.norm(draws, axis=1) < 2).mean(), abs=0.03)
