@@ -14,7 +14,7 @@ from scipy.special import chdtri
 
 from dlir.affine import BASIS, Array
 from dlir.solve import FREE, Measured, components
-from dlir.spread import SPREADS, spread
+from dlir.spread import SPREADS, geman_mcclure, spread
 from dlir.tables import LINEAR_PARTS
 
 FOLDS = 8
@@ -22,7 +22,7 @@ REAL = 0.3  # of the square of a linear part, at least, has to be foretold by ot
 LEAST_SPARE = 0.2  # of the pairs: so many more than hold the tiles together tell how sure they are
 SUREST = 0.1  # of what a method says of its deviation: translations all have the same linear part
 TAIL = 0.9  # of the pairs, by which that is judged: some are far less sure than the most
-INLIER, ROUNDS = 3.0, 6  # deviations beyond which a pair says little of the tiles, and rounds in which that is found
+ROUNDS = 6  # in which pairs are found that say little of the tiles
 HELD = 9.0  # square deviations, beyond which a pair counts no more
 
 
@@ -98,5 +98,5 @@ def _linear_part(
         value = np.asarray(spsolve(sparse.csc_matrix(normal), ends.T @ (weight * difference)))
         square = (difference - ends @ value) ** 2 / variance
         scale = max(1.0, float(np.median(square)) / chdtri(1, 0.5))
-        weight = (INLIER**2 / (INLIER**2 + square / scale)) ** 2 / variance
+        weight = geman_mcclure(square / scale) / variance
     return value

@@ -29,11 +29,11 @@ from scipy.special import chdtri
 from dlir import affine
 from dlir.affine import BASIS, Array
 from dlir.settings import Camera
+from dlir.spread import INLIER, geman_mcclure
 from dlir.stage import FLOOR, Stage, stage_map
 from dlir.tables import LINEAR_COVARIANCE
 
 FREE = {"translation": 0, "rigid": 1, "similarity": 2, "affine": 4}  # of BASIS, in each model
-INLIER = 3.0  # deviations: beyond, a pair counts for little
 ROUNDS = 18
 COOLING = 0.65  # of the tolerance, each round
 RAYLEIGH = np.sqrt(2 * np.log(4))  # three quarters of the lengths of a normal vector in the plane, in deviations
@@ -148,7 +148,7 @@ def _believed(
     precision = np.linalg.inv(covariance + tolerance**2 * np.eye(count))
     square = np.einsum("ni,nij,nj->n", residual, precision, residual)
     scale = max(1.0, float(np.median(square)) / chdtri(count, 0.5) / spare) if square.any() else 1.0
-    weight = np.where(certain, scale, (INLIER**2 / (INLIER**2 + square / scale)) ** 2)
+    weight = np.where(certain, scale, geman_mcclure(square / scale))
     return weight, precision * (weight / scale)[:, None, None]
 
 

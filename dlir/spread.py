@@ -7,7 +7,13 @@ from scipy.special import chdtri
 
 from dlir.affine import Array
 
+INLIER = 3.0  # deviations: beyond, a measurement counts for little
 SPREADS = np.geomspace(1e-6, 0.1, 60)
+
+
+def geman_mcclure(square: Array) -> Array:
+    """How far each of n measurements is believed, 0 to 1, by the square of its residual in units of its variance."""
+    return np.asarray((INLIER**2 / (INLIER**2 + square)) ** 2)
 
 
 def spread(square: Callable[[float], Array], freedom: int) -> float:
