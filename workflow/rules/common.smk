@@ -1,6 +1,5 @@
 # What the rules share: the settings and the tiles, checked before any job starts, and the command that runs a stage.
 import ast
-import hashlib
 import os
 import shlex
 import sys
@@ -15,7 +14,7 @@ os.environ |= {
     "MALLOC_TRIM_THRESHOLD_": "4294967296",
     "MALLOC_MMAP_MAX_": "0",
 }
-from dlir import layout, settings
+from dlir import digest, layout, settings
 
 # The code that runs is the code that `modules` lists, whatever the working directory holds and whatever is installed
 CODE = f"PYTHONPATH={shlex.quote(str(ROOT))} PYTHONSAFEPATH=1"
@@ -63,7 +62,7 @@ def taught_by(wildcards):
 def taught(stage, settings, files):
     """A hash of all that a stage learns with, besides the tiles: its code, its settings, and these files."""
     there = [Path(path) for path in [*modules(stage), *files] if path and os.path.exists(path)]
-    return hashlib.sha256(b"".join([settings.encode(), *(path.read_bytes() for path in there)])).hexdigest()
+    return digest.of(settings, *map(digest.of_file, there))
 
 
 def learnt_from(tables, stage, key, now):
