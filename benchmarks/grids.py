@@ -20,7 +20,11 @@ from dlir.train import train
 
 ROOT = Path(__file__).parents[1]
 GENERIC = ROOT / "dlir" / "weights.pt"
-PEERS = {"ashlar": "ashlar==1.20.0", "multiview-stitcher": "multiview-stitcher==0.1.62"}
+PEERS = {
+    "ashlar": ["ashlar==1.20.0"],
+    "multiview-stitcher": ["multiview-stitcher==0.1.62"],
+    "m2stitch": ["m2stitch==0.7.2", "tifffile==2026.3.3"],
+}
 NAMES = ("tiles.csv", "illumination.tif", "pairs.csv", "affines.csv", "placement.csv", "stage.csv")
 
 
@@ -92,13 +96,21 @@ def stage(name: str, settings: Any, output: str, *given: str) -> list[str]:
     return [sys.executable, "-m", "dlir", name, *given, "--output", output, "--settings", settings.model_dump_json()]
 
 
-def environment(folder: Path, package: str) -> Path:
-    """The python of an environment in that folder that holds the package, which is installed where it is not there yet."""
+def environment(folder: Path, packages: list[str]) -> Path:
+    """The python of an environment in that folder that holds the packages, which are installed where it is not there yet."""
     python = folder / "bin" / "python"
     if not python.exists():
         venv.create(folder, with_pip=True)
-        run([str(python), "-m", "pip", "install", "--quiet", package])
+        run([str(python), "-m", "pip", "install", "--quiet", *packages])
     return python
+
+
+def placed_by(peer: str, peers: Path, grid: Path) -> Path:
+    """Where another stitcher, in an environment of its own in `peers`, puts the tiles of a grid; SystemExit where it fails."""
+    python, output = environment(peers.resolve() / peer, PEERS[peer]), grid / "out" / f"{peer}.csv"
+    output.unlink(missing_ok=True)
+    run([str(python), str(Path(__file__).with_name("peers") / f"place_{peer.replace('-', '_')}.py"), str(grid), str(output)])
+    return output
 
 
 def run(command: list[str]) -> str:

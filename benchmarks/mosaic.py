@@ -31,6 +31,7 @@ from dlir.illumination import illumination
 from dlir.tiles import tiles
 
 SIDE, STEP = 512, 460.8  # px, of a tile and of the stage
+FUSE = ("ashlar", "multiview-stitcher")  # of the peers; m2stitch only places
 OPTIONS = {"interpolation": 1, "blend": "linear", "bands": 1, "chunk": 256, "shard": 2048}
 app = cyclopts.App(help=__doc__)
 
@@ -42,9 +43,9 @@ def speed(*, bench: Path, scratch: Path, peers: Path | None = None, threads: int
     folder = placed_truly(grid)
     print("| who | CPU s | wall s | memory, MB |\n" + "|---" * 4 + "|", flush=True)
     line("dlir", alone("ours", folder, str(threads)))
-    for name, package in grids.PEERS.items() if peers else ():
+    for name in FUSE if peers else ():
         assert peers
-        python = grids.environment(peers.resolve() / name, package)
+        python = grids.environment(peers.resolve() / name, grids.PEERS[name])
         script = Path(__file__).with_name("peers") / f"fuse_{name.replace('-', '_')}.py"
         line(name, measured([str(python), str(script), str(folder)]))
 

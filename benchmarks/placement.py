@@ -1,6 +1,7 @@
-"""Placement against its bars, on tiles with exact truth and with the default settings, and what it costs.
+r"""Placement against its bars, on tiles with exact truth and with the default settings, and what it costs.
 
-    python benchmarks/placement.py table --bench ../shared/bench --cuts ../shared/data/cuts --scratch /tmp/grids
+    python benchmarks/placement.py table --bench ../shared/bench --cuts ../shared/data/cuts --scratch /tmp/grids \
+        [--peers /tmp/peers]
     python benchmarks/placement.py cost --bench ../shared/bench --scratch /tmp/grids [--peers /tmp/peers]
 
 `table` makes grids of 5 x 6 tiles of 512 px with `make_tiles.py` (kept in the scratch folder), runs the stages from `tiles` to
@@ -9,11 +10,12 @@ more than 2 px off, as `score.py` counts them, and beside them the bar. On `affi
 / 95 % px, and the median error of the places; on `camera` it also says how far the map of the stage is off. With --trained the
 network is trained on the tiles first, as the workflow does; else the generic weights are used as they are.
 
-`cost` prints the CPU seconds for 30 and 120 tiles, one command a stage, imports included; with --peers it installs other
-stitchers there, each in an environment of its own, and has them place the same tiles.
+`cost` prints the CPU seconds for 30 and 120 tiles, one command a stage, imports included. With --peers either installs other
+stitchers there, each in an environment of its own, and has them place the same tiles: in the table those of the first seed.
 """
 
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -52,6 +54,7 @@ def table(
     scenarios: tuple[str, ...] = tuple(BARS),
     specimens: tuple[str, ...] = SPECIMENS,
     trained: bool = False,
+    peers: Path | None = None,
 ) -> None:
     """Print the errors beside their bars.
 
@@ -63,11 +66,17 @@ def table(
     """
     sys.path.insert(0, str(bench.resolve()))
     score = import_module("score").score
-    print(
-        "| scenario | specimen | each seed | bar for the worst | met | loose, px | camera, off by (bars 0.02 deg, 0.0002) |\n"
-        + "|---" * 7
-        + "|"
-    )
+    others = list(grids.PEERS) if peers else []
+    heads = [
+        "scenario",
+        "specimen",
+        "each seed",
+        "bar for the worst",
+        "met",
+        "loose, px",
+        "camera, off by (bars 0.02 deg, 0.0002)",
+    ]
+    print("|", " | ".join([*heads, *others]), "|\n" + "|---" * (len(heads) + len(others)) + "|", flush=True)
     for scenario in scenarios:
         for specimen in specimens:
             bar = BARS[scenario][SPECIMENS.index(specimen)]
@@ -81,9 +90,19 @@ def table(
                 maps += [camera(stage)] if scenario == "camera" else []
             # a bar is given to two digits
             met = (np.array(found) <= np.array(bar) + 0.005).all() and loose <= LOOSE
-            words = ["/".join(f"{value:.3g}" for value in one) for one in (*found, bar)]
-            cells = (" · ".join(words[:-1]), words[-1], "yes" if met else "**no**", f"{loose:.1f}")
-            print("|", " | ".join((scenario, specimen, *cells, " · ".join(maps))), "|", flush=True)
+            *ours, limit = ("/".join(f"{value:.3g}" for value in one) for one in (*found, bar))
+            cells = (" · ".join(ours), limit, "yes" if met else "**no**", f"{loose:.1f}")
+            first = grids.make(bench, scratch, scenario, specimen, seeds[0], cuts=cuts, **size(scenario, specimen))
+            theirs = [by_peer(peer, peers, first, scenario, score) for peer in others if peers]
+            print("|", " | ".join((scenario, specimen, *cells, " · ".join(maps), *theirs)), "|", flush=True)
+
+
+def by_peer(peer: str, peers: Path, grid: Path, scenario: str, score: Callable[[Path, Path], dict[str, Any]]) -> str:
+    """The errors of another stitcher, or that it fails."""
+    try:
+        return words(scenario, score(grid, grids.placed_by(peer, peers, grid)))
+    except SystemExit:
+        return "fails"
 
 
 def size(scenario: str, specimen: str) -> dict[str, int]:
@@ -96,6 +115,10 @@ def numbers(scenario: str, result: dict[str, Any]) -> tuple[float, float, float]
     if scenario == "affine":
         return result["seam_median"], result["seam_p95"], result["median"]
     return result["median"], result["p95"], 100 * result["bad"]
+
+
+def words(scenario: str, result: dict[str, Any]) -> str:
+    return "/".join(f"{value:.3g}" for value in numbers(scenario, result))
 
 
 def camera(stage: Path) -> str:
@@ -116,18 +139,16 @@ def cost(*, bench: Path, scratch: Path, peers: Path | None = None, seed: int = 1
     for rows, cols in ((5, 6), (10, 12)):
         grid = grids.make(bench, scratch, "clean", "tissue", seed, rows=rows, cols=cols)
         line("dlir", rows * cols, grids.cost(*grids.of_grid(grid), grid / "out"), score(grid, grid / "out" / "placement.csv"))
-        for name, package in grids.PEERS.items() if peers else ():
+        for name, packages in grids.PEERS.items() if peers else ():
             assert peers
-            python = grids.environment(peers.resolve() / name, package)
-            before, output = grids.spent(), grid / "out" / f"{name}.csv"
-            script = Path(__file__).with_name("peers") / f"place_{name.replace('-', '_')}.py"
-            grids.run([str(python), str(script), str(grid), str(output)])
+            grids.environment(peers.resolve() / name, packages)
+            before = grids.spent()
+            output = grids.placed_by(name, peers, grid)
             line(name, rows * cols, grids.spent() - before, score(grid, output))
 
 
 def line(name: str, count: int, took: float, result: dict[str, Any]) -> None:
-    words = "/".join(f"{value:.3g}" for value in numbers("", result))
-    print(f"| {name} | {count} | {took:.1f} | {words} |", flush=True)
+    print(f"| {name} | {count} | {took:.1f} | {words('', result)} |", flush=True)
 
 
 if __name__ == "__main__":
