@@ -13,7 +13,9 @@ part of the pair's affine. Its covariance C is widened by one over the probabili
 with the residual r of d and l, the stage's place s, the map M from stage to camera, the stage's error sigma along both axes
 (`stage.py`), and the spread tau of the tiles' linear parts. rho is the bounded loss of Geman and McClure, reached in steps from
 a wide one about the stage's places (graduated non-convexity; Yang et al. 2020, arXiv 1909.08605), so that wrong pairs lose
-their weight. The frame of the mosaic is the camera's.
+their weight. Its bound is proportional to the log odds of the density of a right pair, which C and its confidence give, to
+that of a wrong one: a pair that is sure and exact is overruled by several that are neither. The frame of the mosaic is the
+camera's.
 """
 
 from typing import NamedTuple
@@ -24,7 +26,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import SuperLU, splu
-from scipy.special import chdtri
+from scipy.special import chdtri, logit
 
 from dlir import affine
 from dlir.affine import BASIS, Array
@@ -39,7 +41,8 @@ COOLING = 0.65  # of the tolerance, each round
 RAYLEIGH = np.sqrt(2 * np.log(4))  # three quarters of the lengths of a normal vector in the plane, in deviations
 WEAK = 3.0  # of the stage's error: so far a place may lie from the stage's before that costs as much
 LEAST_SPARE = 0.5
-LEAST_SURE = 1e-3  # confidence
+AREA = 1000.0  # px^2, in which a wrong pair may lie anywhere
+LEAST_SURE, MOST_SURE = 1e-3, 1 - 1e-4  # confidence
 EXACT = 500  # tiles: with more, their uncertainty is estimated from random probes
 PROBES = 64
 
@@ -55,6 +58,7 @@ class Measured(NamedTuple):
     linear: Array  # (n, 4) the linear part of the affine less the identity, along BASIS
     linear_covariance: Array  # (n, 4, 4)
     certain: NDArray[np.bool_]  # (n,) pairs that are never doubted
+    voice: Array  # (n,) how much it costs to doubt a pair, one for the median of them
 
     @property
     def offset(self) -> Array:
@@ -88,7 +92,9 @@ def measured(tiles: pd.DataFrame, pairs: pd.DataFrame) -> Measured:
     spread = along @ pairs[LINEAR_COVARIANCE].to_numpy().reshape(-1, 4, 4) @ along.T
     doubted = covariance + FLOOR**2 * np.eye(2)
     certain = (pairs["method"] == "user").to_numpy()
-    return Measured(i, j, here - middle, centre - middle, doubted / sure, linear, spread / sure, certain)
+    odds = logit(sure[:, 0, 0].clip(max=MOST_SURE)) + np.log(AREA / (2 * np.pi * np.sqrt(np.linalg.det(doubted))))
+    voice = odds.clip(1) / np.median(odds.clip(1)) if len(odds) else odds
+    return Measured(i, j, here - middle, centre - middle, doubted / sure, linear, spread / sure, certain, voice)
 
 
 def starting(tiles: pd.DataFrame, pairs: Measured, camera: Camera | None = None) -> Stage:
@@ -126,9 +132,9 @@ def solve(pairs: Measured, stage: Stage, spread: Array, stage_weight: float = 1.
     lever = float(np.median(np.linalg.norm(pairs.at_i, axis=1))) if len(pairs.i) else 1.0
     residual, weight = residuals(pairs, places, linear), np.ones(len(pairs.i))
     for _ in range(ROUNDS if len(pairs.i) else 1):
-        weight, precision = _believed(residual, pairs.covariance, tolerance, spare, pairs.certain)
+        weight, precision = _believed(residual, pairs.covariance, tolerance, spare, pairs)
         turned = pairs.linear[:, :free] - (linear[pairs.j] - linear[pairs.i])[:, :free]
-        _, turn = _believed(turned, pairs.linear_covariance[:, :free, :free], tolerance / lever, spare, pairs.certain)
+        _, turn = _believed(turned, pairs.linear_covariance[:, :free, :free], tolerance / lever, spare, pairs)
         found, _ = _least_squares(pairs, precision, turn, stage, spread, stage_weight)
         places, linear[:, :free] = found[:, :2], found[:, 2:]
         residual = residuals(pairs, places, linear)
@@ -140,15 +146,13 @@ def solve(pairs: Measured, stage: Stage, spread: Array, stage_weight: float = 1.
     return Solution(places, linear, _deviation(factor, count, 2 + free), residual, weight, stage)
 
 
-def _believed(
-    residual: Array, covariance: Array, tolerance: float, spare: float, certain: NDArray[np.bool_]
-) -> tuple[Array, Array]:
+def _believed(residual: Array, covariance: Array, tolerance: float, spare: float, pairs: Measured) -> tuple[Array, Array]:
     """How far (n,) each residual (n, k) is believed, and the precision (n, k, k) that it then has."""
     count = residual.shape[1]
     precision = np.linalg.inv(covariance + tolerance**2 * np.eye(count))
     square = np.einsum("ni,nij,nj->n", residual, precision, residual)
     scale = max(1.0, float(np.median(square)) / chdtri(count, 0.5) / spare) if square.any() else 1.0
-    weight = np.where(certain, scale, geman_mcclure(square / scale))
+    weight = np.where(pairs.certain, scale, geman_mcclure(square / scale / pairs.voice))
     return weight, precision * (weight / scale)[:, None, None]
 
 

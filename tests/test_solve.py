@@ -39,6 +39,17 @@ def test_a_fifth_of_wrong_pairs_moves_only_tiles_that_hang_on_them(seed: int) ->
     assert np.median(weight[wrong]) < 0.05 < 0.5 < np.median(weight[right.index])
 
 
+def test_a_sure_pair_outvotes_two_that_are_not() -> None:
+    """A row of tiles hangs on one exact pair, and on two doubtful ones that agree on another place."""
+    graph = make_graph(3, 4)
+    across = graph.pairs.index[(graph.pairs["side"] == "down") & (graph.pairs["fixed"] < 14)]
+    doubtful = across[:2]
+    graph.pairs.loc[doubtful, "y0"] += 20.0
+    graph.pairs.loc[doubtful, ["confidence", "var_y", "var_x"]] = [0.6, 0.5, 0.5]
+    graph = graph._replace(pairs=graph.pairs.drop(index=across[2]))
+    assert error(graph).max() < 0.6
+
+
 def test_a_tile_without_pairs_stays_where_the_stage_says() -> None:
     graph, alone = make_graph(5, 6, stage_error=3.0, turn=1.0), 14
     joined = ~graph.pairs[["fixed", "moving"]].isin([alone + 10]).any(axis=1)
