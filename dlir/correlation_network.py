@@ -3,7 +3,7 @@
 A shared encoder turns both crops into features at strides 4, 2 and 1. The coarse ones are correlated over every shift of the
 search window (`correlation.py`), whose peak is a shift, a rotation and a scale; the affine is then refined on each feature
 map (`lucas_kanade.py`). All steps can be trained through, with or without the truth. Before any training a fixed channel, the
-blurred image, already registers fairly.
+image as far as it rises above its noise (`spectrum.py`), already registers well.
 """
 
 import math
@@ -17,6 +17,7 @@ from dlir.correlation import correlate, peak
 from dlir.estimate import Estimate, surest, transposed, widened
 from dlir.lucas_kanade import refine
 from dlir.similarity import blur, high_pass, standardise
+from dlir.spectrum import above_noise
 
 STRIDES = (4, 2, 1)  # of the feature maps, px
 STEPS = (3, 3, 2)  # of refinement at each
@@ -55,33 +56,33 @@ def enlarge(x: Tensor, like: Tensor) -> Tensor:
 class Encoder(nn.Module):
     """Crops (b, 1, h, w) to features at strides 4, 2 and 1: (b, 17, h/4, w/4), (b, 9, h/2, w/2), (b, 4, h, w).
 
-    The last channel of each is the blurred image itself, so that the network registers before it has learnt anything. In
-    training on a GPU the convolutions are in half precision.
+    `clear` is the crop as far as it rises above its noise: an input beside the crop, and the last channel of each map, so
+    that the network registers before it has learnt anything. In training on a GPU the convolutions are in half precision.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(5, 16, 3, padding=1)
+        self.stem = nn.Conv2d(6, 16, 3, padding=1)
         self.down4, self.body4 = nn.Conv2d(16, 32, 3, padding=1), Residual(32)
         self.down8, self.body8 = nn.Conv2d(32, 32, 3, padding=1), nn.Sequential(Residual(32), Residual(32, dilation=2))
         self.up4, self.up2, self.join2 = nn.Conv2d(32, 32, 1), nn.Conv2d(32, 16, 1), Residual(16)
         self.heads = nn.ModuleList([nn.Conv2d(*c, 3, padding=1) for c in ((32, 16), (16, 8), (16, 12))])
-        self.gains = nn.Parameter(torch.zeros(3, 2))  # log weights of learnt channels and image at each stride
+        self.gains = nn.Parameter(torch.zeros(3, 2))  # log weights of learnt channels and `clear` at each stride
         for head in self.heads:
             nn.init.normal_(cast(Tensor, head.weight), std=0.02)
             nn.init.zeros_(cast(Tensor, head.bias))
 
-    def forward(self, crop: Tensor) -> list[Tensor]:
+    def forward(self, crop: Tensor, clear: Tensor) -> list[Tensor]:
         sharp = high_pass(crop)
         small = F.avg_pool2d(crop, 4)
         broad = standardise(enlarge(small - blur(small, 8.0), sharp[..., ::2, ::2]))
-        bands = torch.cat([F.pixel_unshuffle(sharp, 2), broad], 1).contiguous(memory_format=torch.channels_last)
+        clear2 = blur(F.avg_pool2d(clear, 2), 0.7)
+        bands = torch.cat([F.pixel_unshuffle(sharp, 2), broad, clear2], 1).contiguous(memory_format=torch.channels_last)
         with torch.autocast(crop.device.type, torch.bfloat16, enabled=self.training and crop.device.type == "cuda"):
             learnt = [features.float() for features in self._learnt(bands)]
         learnt[0] = learnt[0] - learnt[0].mean((2, 3), keepdim=True)
         learnt[2] = F.pixel_shuffle(learnt[2], 2)
-        image2 = blur(F.avg_pool2d(sharp, 2), 0.7)
-        images = (F.avg_pool2d(blur(image2, 0.7), 2), image2, blur(sharp, 0.5))
+        images = (F.avg_pool2d(blur(clear2, 0.7), 2), clear2, blur(clear, 0.5))
         gains = self.gains.exp()
         return [torch.cat([f * g[0], i * g[1]], 1) for f, i, g in zip(learnt, images, gains, strict=True)]
 
@@ -119,7 +120,8 @@ class CorrelationNetwork(nn.Module):
         """
         if fixed.shape[-2] > fixed.shape[-1]:  # the segments lie along x, so the long side has to
             return transposed(self(fixed.mT, moving.mT, search, (centre[1], centre[0])))
-        maps = [features.chunk(2) for features in self.encoder(torch.cat([fixed, moving]))]
+        crops, clear = (torch.cat(pair) for pair in ((fixed, moving), above_noise(fixed, moving)))
+        maps = [features.chunk(2) for features in self.encoder(crops, clear)]
         cells = (round(centre[0] / STRIDES[0]), round(centre[1] / STRIDES[0]))
         rho = correlate(maps[0][0], maps[0][1], math.ceil(search / STRIDES[0]), cells).clamp(-0.995, 0.995)
         size, part = _shared(maps[0][0], cells, rho.shape[-1])

@@ -1,6 +1,6 @@
 """The generic weights that come with the package: trained once, on images of every kind, and the start of every training.
 
-The pairs are known warps with independent noise from hardly any to four times the signal, gain, shading, and dirt that lies
+The pairs are known warps with independent noise from hardly any to six times the signal, gain, shading, and dirt that lies
 at the same place of both crops, as on a camera, and so says nothing of their offset. At the end the network learns what its
 own answers are worth, on pairs that may show as little as those of a user.
 """
@@ -27,14 +27,14 @@ log = logging.getLogger(__name__)
 SPECIMENS = 48
 SHAPES = [Shape(h, w, 16.0, c) for h, w, c in ((64, 256, (0.0, 0.0)), (64, 320, (-8.0, 0.0)), (96, 224, (0.0, 0.0)))]
 JUDGED, JUDGING_RATE = 16, 0.02  # pairs a step and learning rate of what covariance and confidence learn
-AUGMENT = Augment(noise=(0.12, 4.0), zoom=(0.6, 1.15), dirt=0.5)
+AUGMENT = Augment(noise=(0.12, 6.0), zoom=(0.3, 1.15), dirt=0.5)
 
 
 def pretrain(
     output: Path,
     *,
     start: Path | None = None,
-    steps: int = 12000,
+    steps: int = 11000,
     judging: int = 500,
     batch: int = 8,
     learning_rate: float = 0.002,

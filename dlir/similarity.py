@@ -17,7 +17,6 @@ Similarity = Callable[[Tensor, Tensor, Tensor], Tensor]  # fixed, moving, mask t
 EPSILON = 1e-8
 FLAT = 1e-6  # of the square of a crop's variance: a window with less is flat
 WINDOW = 9  # px, of the local NCC
-SIGMA = 1.5  # px, of the blur before the NCC of an alignment
 LEAST = 0.1  # of a crop has to be covered by the other
 BANDS = ((1.5, 10.0), (4.0, 20.0), (8.0, 20.0))  # px: blur, and width of the background that is taken out
 DEGREE = math.pi / 180
@@ -103,13 +102,6 @@ def masked_ncc(fixed: Tensor, moving: Tensor, mask: Tensor) -> Tensor:
     moving = (moving - (moving * mask).sum((2, 3), keepdim=True) / count) * mask
     energy = (fixed**2).sum((1, 2, 3)) * (moving**2).sum((1, 2, 3))
     return (fixed * moving).sum((1, 2, 3)) / (energy + EPSILON).sqrt()
-
-
-def alignment_ncc(fixed: Tensor, moving: Tensor, *affines: Tensor) -> Tensor:
-    """NCC (k, b) of two crops (b, 1, h, w) after each of k affines (b, 2, 3); 0 where less than LEAST of them overlaps."""
-    fixed, moving = (blur(high_pass(crop), SIGMA) for crop in (fixed, moving))
-    warped = [warp(moving, affine) for affine in affines]
-    return torch.stack([masked_ncc(fixed, seen, mask) * (mask.mean((1, 2, 3)) > LEAST) for seen, mask in warped])
 
 
 def local_ncc(fixed: Tensor, moving: Tensor, mask: Tensor) -> Tensor:

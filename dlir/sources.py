@@ -95,4 +95,4 @@ def islands(rng: Random) -> Array:
     return np.asarray((image - image.min()) * inside)
 
 
-KINDS = (spots, filaments, nuclei, texture, nuclei, filaments, islands, spots)
+KINDS = (spots, filaments, nuclei, texture, nuclei, filaments, islands, texture)

@@ -7,7 +7,7 @@ import torch
 from specimens import Specimen
 
 from dlir import warps
-from dlir.similarity import alignment_ncc
+from dlir.spectrum import alignment_ncc
 from dlir.warps import Shape, overlap_shape
 
 SHAPE = Shape(32, 128, 8.0, (-12.0, 0.0))
