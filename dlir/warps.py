@@ -133,13 +133,14 @@ def known_pairs(source: Specimen, shape: Shape, count: int, generator: torch.Gen
     moving, _ = sample(tiles - noise, _each(frame, _each(back, points)), mode="bicubic")
     low, high = (math.log(level) for level in augment.noise)
     level = torch.exp(low + (high - low) * (uniform(count, 1, 1, 1) + 1) / 2) * tiles.std(dim=(2, 3), keepdim=True)
+    share = (uniform(count, 1, 1, 1) + 1) / 2  # of the noise's variance, which grows with the light
     profile = uniform(count, 2)
     dirt = blur(normal(fixed), 1.5)
     dirt = augment.dirt * dirt / dirt.std(dim=(2, 3), keepdim=True) * (uniform(count, 1, 1, 1) - 0.5).clamp(min=0) * 2
     views = []
     for view, side in ((fixed, 1.0), (moving, -1.0)):
-        light = (view - tiles.amin((2, 3), keepdim=True)).clamp(min=0)  # half of the noise grows with the light
-        view = view + level * normal(view) * (0.5 + 0.5 * light / (light.mean((2, 3), keepdim=True) + 1e-3)).sqrt()
+        light = (view - tiles.amin((2, 3), keepdim=True)).clamp(min=0)
+        view = view + level * normal(view) * (1 - share + share * light / (light.mean((2, 3), keepdim=True) + 1e-3)).sqrt()
         view = standardise(view - view.mean(dim=(2, 3), keepdim=True))
         views.append(view + _shading(points, shape, profile, side) + dirt)
     return Known(views[0], views[1], affine)
