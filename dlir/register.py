@@ -32,7 +32,7 @@ from dlir.spectrum import alignment_ncc
 from dlir.strangers import strangers
 
 log = logging.getLogger(__name__)
-Look = Callable[..., pd.DataFrame]  # pairs, and others beside them, to judged affines
+Look = Callable[[pd.DataFrame], pd.DataFrame]  # pairs to judged affines
 BATCH, BATCH_GPU = 16, 128  # pairs at a time
 WIDEST = 0.15  # of a tile: windows that search further are not widened
 ROOM = 0.7  # of the search, that nine of ten pairs should need at most
@@ -86,19 +86,12 @@ def register(
 
 
 def _look(
-    pairs: pd.DataFrame,
-    beside: pd.DataFrame | None = None,
-    *,
-    tiles: pd.DataFrame,
-    estimate: Callable[[pd.DataFrame, str], pd.DataFrame],
-    settings: Register,
+    pairs: pd.DataFrame, tiles: pd.DataFrame, estimate: Callable[[pd.DataFrame, str], pd.DataFrame], settings: Register
 ) -> pd.DataFrame:
-    """The pairs registered, and judged against pairs that cannot match; a few are judged together with those `beside` them,
-    which show what right ones are like."""
+    """The pairs registered, and judged against pairs that cannot match."""
     apart = strangers(pairs, tiles, settings.seed)
-    every = pairs if beside is None else pd.concat([pairs, beside], ignore_index=True)
-    found, wrong = estimate(every, "pairs"), estimate(apart, "pairs that cannot match")
-    return judge(found, wrong, settings.accept).assign(method=settings.method).iloc[: len(pairs)]
+    found, wrong = estimate(pairs, "pairs"), estimate(apart, "pairs that cannot match")
+    return judge(found, wrong, settings.accept).assign(method=settings.method)
 
 
 def _widened(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame) -> pd.DataFrame | None:
@@ -135,7 +128,7 @@ def _look_again(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame, l
         tried |= set(found.loc[again, "pair"])
         # in whole px, so that these are pairs that were registered before where the tiles have hardly moved
         near = pairs.assign(nominal_y=told[:, 0].round(), nominal_x=told[:, 1].round(), search=np.ceil(search))[again]
-        better = look(with_windows(near, size), pairs[found["accepted"].to_numpy(bool) & ~again])
+        better = look(with_windows(near, size))
         better = better[better["accepted"]]
         if better.empty:
             break
