@@ -10,8 +10,8 @@ demo: $(ENVIRONMENT) # stitch the demo dataset
 	$(BIN)/snakemake --cores $(CORES)
 	@echo "The picture: open results/demo/report.html in a browser."
 
-test: lint # linters and all tests
-	$(BIN)/pytest
+test: lint # linters and all tests, a file at a time on each core
+	$(BIN)/pytest --numprocesses auto --dist loadfile
 
 test-quick: $(ENVIRONMENT) # while developing
 	$(BIN)/ruff check

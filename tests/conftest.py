@@ -1,6 +1,7 @@
 """What several tests need: datasets of small synthetic tiles, and the real ones of ../shared where they are."""
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from dlir import affine, light, tables
 from dlir.pairs import pairs
 from dlir.settings import Dataset, Pairs
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads of tests that run side by side do not spin for each other
 hypothesis.settings.register_profile("dlir", derandomize=True, deadline=None)  # the same examples in every run
 hypothesis.settings.load_profile("dlir")
 ROOT = Path(__file__).parents[1]
