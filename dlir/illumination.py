@@ -47,7 +47,7 @@ def illumination(
     first = table.iloc[0]
     shape = (int(first["channels"]), int(first["height"]), int(first["width"]))
     own_flat, own_dark = (None if path is None else _given(path, shape, first["path"]) for path in (flat, dark))
-    found = light.none(shape)
+    found, learnt = light.none(shape), table.iloc[:0]
     if not settings.correct:
         log.info("the tiles are used as they are: illumination.correct is false")
     elif flat is not None and own_flat is not None:
@@ -58,12 +58,11 @@ def illumination(
         log.info("no pattern is taken out: fewer than %d tiles", FEWEST)
         found = found if own_dark is None else found._replace(dark=own_dark)
     else:
-        step = -(-len(table) // TILES)
-        stacks = Stacks(table)
-        found = estimate([stacks.sample(path) for path in progress(list(table["path"][::step]), "reading tiles")], own_dark)
+        learnt, stacks = table[:: -(-len(table) // TILES)], Stacks(table)
+        found = estimate([stacks.sample(path) for path in progress(list(learnt["path"]), "reading tiles")], own_dark)
     for channel, words in enumerate(light.words(found)):
         log.info("channel %d: %s", channel, words)
-    light.write(found, output)
+    light.write(found, output, list(learnt["sha256"]))
 
 
 def estimate(tiles: list[images.Image], dark: images.Plane | None = None) -> Light:

@@ -5,6 +5,7 @@
 `flat` has the mean 1 in each channel, so that grey values stay what they are on the whole. On disk both are one TIFF.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,10 +55,21 @@ def read(path: Path, tiles: pd.DataFrame) -> Light:
     return light
 
 
-def write(light: Light, path: Path) -> None:
-    """Write the light as a TIFF (2, channels, y, x), float32: the flat-field, then the dark-field."""
+def write(light: Light, path: Path, tiles: Sequence[str] = ()) -> None:
+    """Write the light as a TIFF (2, channels, y, x), float32: the flat-field, then the dark-field.
+
+    `tiles` are the SHA-256 of those that it was learnt from, which `learnt_from` tells.
+    """
+    about = {"axes": "QCYX", "tiles": list(tiles)}
     with whole(path) as partial:
-        tifffile.imwrite(partial, np.stack(light), photometric="minisblack", compression="zlib", metadata={"axes": "QCYX"})
+        tifffile.imwrite(partial, np.stack(light), photometric="minisblack", compression="zlib", metadata=about)
+
+
+def learnt_from(path: Path) -> list[str]:
+    """The SHA-256 of the tiles that the light in a file of `write` was learnt from."""
+    with tifffile.TiffFile(path) as file:
+        about = file.shaped_metadata
+    return list(about[0]["tiles"]) if about else []
 
 
 def correct(pixels: Image, light: Light) -> Plane:

@@ -45,6 +45,11 @@ def load(path: Path, device: torch.device) -> Network:
     return network.to(device).eval()
 
 
+def settings_of(path: Path) -> dict[str, Any]:
+    """What `save` wrote beside the weights, of a file that `load` can read."""
+    return dict(torch.load(path, map_location="cpu", weights_only=True)["settings"])
+
+
 def choose_device(name: str) -> torch.device:
     """`cpu`, `cuda`, `mps`, or with `auto` the fastest that is there."""
     if name == "auto":

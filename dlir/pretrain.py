@@ -74,7 +74,7 @@ def pretrain(
     }
     settings["sources_sha256"] = fingerprint(planes)
     if start:
-        settings["start"] = torch.load(start, weights_only=True)["settings"]
+        settings["start"] = network.settings_of(start)
     network.save(model, settings, output)
 
 

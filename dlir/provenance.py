@@ -1,7 +1,8 @@
 """What made a result, and what it took: enough to make it again, and to see what differs if it comes out otherwise.
 
-Versions of all that dlir stands on, every setting, the content of tiles, code and the results on the way as SHA-256, and
-the time and memory of each stage, which Snakemake measured.
+Versions of all that dlir stands on, every setting, the content of tiles, code and the results on the way as SHA-256, the
+tiles that light and model were learnt from, which may be others by now, and the time and memory of each stage, which
+Snakemake measured.
 """
 
 import csv
@@ -13,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from dlir import digest, tables
+from dlir import digest, light, network, tables
 from dlir.files import whole
 from dlir.settings import Settings
 
@@ -45,10 +46,15 @@ def provenance(
         "tiles": dict(zip(table["path"], table["sha256"], strict=True)),
         "code": {path.name: digest.of_file(path) for path in code},
         "results": {path.name: digest.of_file(path) for path in results},
+        "learnt_from": {path.name: _learnt_from(path) for path in results if path.suffix in (".tif", ".pt")},
         "stages": {path.stem: _measured(path) for path in benchmarks},
     }
     with whole(output) as partial:
         partial.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _learnt_from(path: Path) -> list[str]:
+    return light.learnt_from(path) if path.suffix == ".tif" else list(network.settings_of(path).get("tiles", []))
 
 
 def _measured(path: Path) -> dict[str, Any]:

@@ -70,7 +70,9 @@ def train(
         if ranks.rank() == 0:
             found = pd.DataFrame(history, columns=list(tables.HISTORY.columns))
             tables.write(found, tables.HISTORY, output.with_suffix(".csv"))
-            network.save(model, settings.model_dump(), output)
+            read = tiles if settings.steps else []
+            learnt = [sha256 for file in read for sha256 in tables.read(file, tables.TILES)["sha256"]]
+            network.save(model, settings.model_dump() | {"tiles": learnt}, output)
             output.with_suffix(".state").unlink(missing_ok=True)
 
 

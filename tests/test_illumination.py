@@ -144,7 +144,7 @@ def write_tiles(folder: Path, tiles: list[np.ndarray]) -> Path:
         path = folder / f"{index}.tif"
         tifffile.imwrite(path, tile[0])
         rows.append({"tile": index, "path": str(path), "row": 0, "col": index, "y": 0.0, "x": 0.0, "height": SIZE,
-                     "width": SIZE, "channels": 1, "dtype": "uint16", "pixel_size": None, "sha256": "0", **PLAIN})  # fmt: skip
+                     "width": SIZE, "channels": 1, "dtype": "uint16", "pixel_size": None, "sha256": f"{index:02}", **PLAIN})  # fmt: skip
     tables.write(pd.DataFrame(rows), tables.TILES, folder / "tiles.csv")
     return folder / "tiles.csv"
 
@@ -155,6 +155,7 @@ def test_without_correction_or_tiles_enough_nothing_is_taken_out(tmp_path: Path,
     illumination(table, tmp_path / "light.tif", settings=Illumination(correct=correct))
     found = light.read(tmp_path / "light.tif", tables.read(table, tables.TILES))
     assert (found.flat == 1).all() and not found.dark.any()
+    assert light.learnt_from(tmp_path / "light.tif") == []
 
 
 def test_given_images_win_over_the_tiles(tmp_path: Path) -> None:
@@ -178,6 +179,7 @@ def test_a_given_dark_is_taken_off_before_the_flat_is_found(tmp_path: Path) -> N
     found = light.read(tmp_path / "light.tif", tables.read(table, tables.TILES))
     assert error(found.flat[0], flat) < 0.005
     assert (found.dark == 500).all()
+    assert light.learnt_from(tmp_path / "light.tif") == [f"{index:02}" for index in range(12)]
 
 
 @pytest.mark.parametrize(

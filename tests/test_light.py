@@ -18,7 +18,8 @@ def of_shape(*shape: int) -> pd.DataFrame:
 def test_what_is_written_is_read_back(tmp_path: Path, shape: tuple[int, ...]) -> None:
     rng = np.random.default_rng(0)
     written = light.Light(rng.random(shape, np.float32), rng.random(shape, np.float32))
-    light.write(written, tmp_path / "light.tif")
+    light.write(written, tmp_path / "light.tif", ["a5", "0c"])
+    assert light.learnt_from(tmp_path / "light.tif") == ["a5", "0c"]
     found = light.read(tmp_path / "light.tif", of_shape(*shape))
     assert np.array_equal(found.flat, written.flat) and np.array_equal(found.dark, written.dark)
 

@@ -11,6 +11,7 @@ import yaml
 from conftest import Grid
 
 import dlir
+from dlir import light, network
 from dlir.provenance import provenance
 from dlir.settings import Settings, load
 
@@ -19,14 +20,16 @@ BENCHMARK = "s\th:m:s\tmax_rss\tcpu_time\n"
 
 
 def test_it_says_what_made_the_result(grid: Grid, tmp_path: Path) -> None:
-    (tmp_path / "model.pt").write_bytes(b"weights")
+    model, flat = tmp_path / "model.pt", tmp_path / "illumination.tif"
+    network.save(network.ARCHITECTURES["dlir"](), {"tiles": ["a5", "0c"]}, model)
+    light.write(light.none((1, 8, 8)), flat, ["0c"])
     (tmp_path / "register.tsv").write_text(BENCHMARK + "12.5\t0:00:12\t480.25\t20.1\n")
     (tmp_path / "pairs.tsv").write_text(BENCHMARK + "0.1\t0:00:00\tNA\t-\n")
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
     settings = load({**config, "register": {**config["register"], "accept": 0.75}})
     stages = [tmp_path / "register.tsv", tmp_path / "pairs.tsv"]
     output = tmp_path / "provenance.json"
-    provenance(grid.tiles, [tmp_path / "model.pt"], stages, ROOT / "pyproject.toml", output, settings=settings)
+    provenance(grid.tiles, [model, flat], stages, ROOT / "pyproject.toml", output, settings=settings)
     found = json.loads(output.read_text())
     pins = dict(pin.split("==") for pin in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"])
     freeze = subprocess.run([sys.executable, "-m", "pip", "list", "--format", "json"], capture_output=True, check=True).stdout
@@ -35,7 +38,8 @@ def test_it_says_what_made_the_result(grid: Grid, tmp_path: Path) -> None:
     assert found["versions"]["python"] == sys.version.split()[0]
     assert Settings.parse(json.dumps(found["settings"])) == settings
     assert len(found["tiles"]) == 9
-    assert found["results"] == {"model.pt": hashlib.sha256(b"weights").hexdigest()}
+    assert found["results"]["model.pt"] == hashlib.sha256(model.read_bytes()).hexdigest()
+    assert found["learnt_from"] == {"model.pt": ["a5", "0c"], "illumination.tif": ["0c"]}
     package = Path(dlir.__file__).parent
     assert found["code"]["place.py"] == hashlib.sha256((package / "place.py").read_bytes()).hexdigest()
     assert set(found["code"]) == {path.name for path in [*package.glob("*.py"), package / "weights.pt"]}
