@@ -144,7 +144,8 @@ def write_tiles(folder: Path, tiles: list[np.ndarray]) -> Path:
         path = folder / f"{index}.tif"
         tifffile.imwrite(path, tile[0])
         rows.append({"tile": index, "path": str(path), "row": 0, "col": index, "y": 0.0, "x": 0.0, "height": SIZE,
-                     "width": SIZE, "channels": 1, "dtype": "uint16", "pixel_size": None, "sha256": f"{index:02}", **PLAIN})  # fmt: skip
+                     "width": SIZE, "channels": 1, "dtype": "uint16", "pixel_size": None, "sha256": f"{index:02}",
+                     **PLAIN})  # fmt: skip
     tables.write(pd.DataFrame(rows), tables.TILES, folder / "tiles.csv")
     return folder / "tiles.csv"
 
