@@ -15,6 +15,8 @@ DEVIATIONS = (0.011, 0.007, 0.002, 0.002)  # of rotation (rad), scale, aspect, s
 BASIS = ((0.0, 1.0, -1.0, 0.0), (1.0, 0.0, 0.0, 1.0), (1.0, 0.0, 0.0, -1.0), (0.0, 1.0, 1.0, 0.0))  # in yy, yx, xy, xx
 LINEAR = [0, 1, 3, 4]  # of the parameters yy, yx, y0, xy, xx, x0
 LONGEST_STEP = 3.0  # cells
+SPARSE = 2  # cells, between those where the covariance of the channels is looked at
+RIDGE, FLOOR = 0.3, 0.01  # of a channel's variance, and of unit variance, added to it
 LEAST_OVERLAP = 0.05  # of the crop; with less, the affine stays as it came
 
 
@@ -40,13 +42,14 @@ def refine(
         covariance, and the NCC (b,) of the features in the overlap before the last step.
     """
     height, width = fixed.shape[-2:]
+    cells = torch.cat([affine[:, :, :2], affine[:, :, 2:] / stride], -1)
+    fixed, moving = whitened(fixed, moving, cells)
     half = (width - 1) / 2
     inner = grid(height - 2, width - 2, fixed.device)
     design = torch.cat([inner / half, torch.ones_like(inner[..., :1])], -1).view(-1, 3)  # (cells, 3)
     products = (design[:, :, None] * design[:, None, :]).view(-1, 9)
     precision = _precision(fixed) / half**2
     scale = fixed.new_tensor([1 / half, 1 / half, stride, 1 / half, 1 / half, stride])
-    cells = torch.cat([affine[:, :, :2], affine[:, :, 2:] / stride], -1)
     information = precision.expand(len(fixed), 6, 6)
     gradient_y, gradient_x = gradients(fixed)
     for _ in range(steps):
@@ -73,6 +76,23 @@ def refine(
         cells = torch.where(enough, _without(cells, step), cells)
     pixels = torch.cat([cells[:, :, :2], cells[:, :, 2:] * stride], -1)
     return pixels, information / (scale[:, None] * scale), masked_ncc(fixed, seen, mask)
+
+
+def whitened(fixed: Tensor, moving: Tensor, affine: Tensor) -> tuple[Tensor, Tensor]:
+    """Maps (b, c, h, w) whose channels are mixed, in both alike, so that what differs between the two in the overlap, after
+    affines (b, 2, 3) in cells, is as large in each channel and independent of the others; its mean variance stays.
+
+    A channel that is mostly noise in these crops then counts for little, whatever it is worth in others.
+    """
+    height, width = fixed.shape[-2:]
+    seen, mask = sample(moving, lattice(affine, height, width)[:, ::SPARSE, ::SPARSE])
+    difference = ((seen - fixed[..., ::SPARSE, ::SPARSE]) * mask).flatten(2)
+    covariance = difference @ difference.mT / mask.sum((2, 3)).clamp(min=1)[..., None]
+    variance = covariance.diagonal(dim1=1, dim2=2) + 1e-6
+    mixing = torch.linalg.inv(torch.linalg.cholesky(covariance + torch.diag_embed(RIDGE * variance + FLOOR)))
+    mixing = mixing * variance.mean(1).sqrt()[:, None, None]
+    first, second = (torch.einsum("bij,bjhw->bihw", mixing, features) for features in (fixed, moving))
+    return first, second
 
 
 def _precision(like: Tensor) -> Tensor:

@@ -30,6 +30,15 @@ def test_the_information_foretells_the_spread() -> None:
     assert ((seen / told > 0.5) & (seen / told < 2)).all()
 
 
+def test_a_channel_of_noise_counts_for_little() -> None:
+    fixed, moving = crops(TRUE, 48, 160)
+    true = torch.tensor(TRUE, dtype=torch.float32).expand(4, 2, 3)
+    torch.manual_seed(0)
+    both = [torch.cat([image, 10.0 * torch.randn_like(image)], 1) for image in (fixed, moving)]
+    affine, *_ = refine(*both, torch.eye(2, 3).expand(4, 2, 3), stride=1, steps=8, prior=torch.tensor([-4.6, 0.0]))
+    assert (corner_error(affine, true, 48, 160) < 0.05).all()
+
+
 def test_flat_maps_keep_the_affine() -> None:
     flat = torch.zeros(1, 1, 16, 32)
     start = torch.tensor([[[1.0, 0, 2.0], [0, 1, -3.0]]])
