@@ -17,6 +17,7 @@ from dlir.settings import Pairs
 
 log = logging.getLogger(__name__)
 MULTIPLE = 8  # sides of a window, px: what the network halves three times
+SMALL = 80  # px: shorter sides are cut to even numbers, so that hardly anything is lost
 LEAST_SEARCH = 8.0  # px
 WINDOW = ["fixed_y", "fixed_x", "moving_y", "moving_x", "height", "width"]
 
@@ -70,6 +71,22 @@ def with_windows(rows: pd.DataFrame, size: np.ndarray) -> pd.DataFrame:
     given = zip(rows["side"], rows["nominal_y"], rows["nominal_x"], rows["search"], strict=True)
     windows = [_windows(side, (y, x), size, reach) for side, y, x, reach in given]
     return rows.assign(**dict(zip(WINDOW, np.array(windows, int).reshape(-1, len(WINDOW)).T, strict=True)))
+
+
+def with_overlaps(rows: pd.DataFrame, size: np.ndarray) -> pd.DataFrame:
+    """The rows with windows that hold what both tiles show where the offset is the nominal one, whole px, and nothing else.
+
+    Args:
+        rows: with the columns nominal_y and nominal_x, px.
+        size: of a tile (y, x), px.
+    """
+    offset = rows[["nominal_y", "nominal_x"]].to_numpy(int)
+    common = size - np.abs(offset)
+    multiple = np.where(common < SMALL, 2, MULTIPLE)
+    extent = common // multiple * multiple
+    spare = (common - extent) // 2
+    windows = np.concatenate([offset.clip(min=0) + spare, (-offset).clip(min=0) + spare, extent], axis=1)
+    return rows.assign(**dict(zip(WINDOW, windows.T, strict=True)))
 
 
 def _windows(side: str, nominal: tuple[float, float], size: np.ndarray, search: float) -> tuple[int, ...]:

@@ -3,7 +3,8 @@
 Every pair is registered at its nominal offset, within its search window. Whether the answer is right is judged by the NCC
 of the two crops after it and by the method's own word, against what chance and the camera's pattern reach: pairs of tiles
 that are no neighbours, and so cannot match, are registered in the same windows (`confidence.py`). A pair is accepted when
-it shows the same place with a probability of at least `accept`.
+it shows the same place with a probability of at least `accept`. Its affine is then that of one look more, in windows that hold
+nothing but the overlap: how sure it is, the first look has told.
 """
 
 import logging
@@ -22,7 +23,7 @@ from dlir.crops import Batch, Planes, batches, displacement
 from dlir.estimate import LINEAR, SHIFT, Estimate, Method, about, surest
 from dlir.models import calibrated, choose
 from dlir.network import ModelError, choose_device, load
-from dlir.pairs import LEAST_SEARCH, with_windows
+from dlir.pairs import LEAST_SEARCH, with_overlaps, with_windows
 from dlir.phase import phase
 from dlir.progress import progress
 from dlir.recall import Recall
@@ -39,6 +40,9 @@ ROOM = 0.7  # of the search, that nine of ten pairs should need at most
 LOOKS = 3  # at most, at pairs that disagree with the others
 DISAGREES = 1.5  # px
 REACH = 3.0  # deviations of the stage
+NEAR = 4  # px, that a pair is searched around where it was found
+LEAST_SIDE = 8  # px, of a window that shows enough
+MOVED = 1.0  # px, that it should not lie from there
 UNBELIEVED = 0.07  # weight of a pair in the placement, five deviations off
 
 
@@ -91,7 +95,31 @@ def _look(
     """The pairs registered, and judged against pairs that cannot match."""
     apart = strangers(pairs, tiles, settings.seed)
     found, wrong = estimate(pairs, "pairs"), estimate(apart, "pairs that cannot match")
+    right = judge(found, wrong, settings.accept)["accepted"].to_numpy(bool)
+    if settings.method == "network" and right.any():
+        exact = _in_overlaps(pairs[right], found[right], tiles, estimate)
+        found.loc[exact.index, affine.COLUMNS] = exact[affine.COLUMNS]
     return judge(found, wrong, settings.accept).assign(method=settings.method)
+
+
+def _in_overlaps(
+    pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame, estimate: Callable[[pd.DataFrame, str], pd.DataFrame]
+) -> pd.DataFrame:
+    """Pairs registered once more, in windows that hold nothing but the overlap that was found.
+
+    Near the edge of a tile a filter sees the specimen on one side only, while in the other tile it goes on. The two differ
+    there, always in the direction that makes the overlap smaller: by little, but all along a row of tiles. In windows that
+    end at the same place of the specimen they do not. A pair that is found elsewhere now stays as it was.
+    """
+    size = tiles[["height", "width"]].iloc[0].to_numpy(int)
+    middle = pairs[["moving_y", "moving_x"]].to_numpy() + (pairs[["height", "width"]].to_numpy() - 1) / 2
+    offset = _offset(found, middle).round()
+    windows = with_overlaps(pairs.assign(nominal_y=offset[:, 0], nominal_x=offset[:, 1], search=float(NEAR)), size)
+    enough = (windows[["height", "width"]] >= LEAST_SIDE).all(axis=1).to_numpy()
+    exact = estimate(windows[enough], "overlaps")
+    moved = np.linalg.norm(_offset(exact, middle[enough]) - _offset(found[enough], middle[enough]), axis=1) > MOVED
+    near: pd.DataFrame = exact.drop(exact.index[moved])
+    return near
 
 
 def _widened(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame) -> pd.DataFrame | None:
@@ -164,10 +192,10 @@ def _solved(found: pd.DataFrame, tiles: pd.DataFrame) -> tuple[Measured, Solutio
     return known, solve(known, starting(tiles, known), choose(known, len(tiles)).spread)
 
 
-def _offset(found: pd.DataFrame) -> NDArray[np.float64]:
-    """How far (n, 2), px, the moving tile lies from the fixed one, where the pair is surest."""
-    centre = found[["centre_y", "centre_x"]].to_numpy()
-    return np.asarray(affine.apply(affine.from_table(found), centre[:, None])[:, 0] - centre)
+def _offset(found: pd.DataFrame, at: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    """How far (n, 2), px, the moving tile lies from the fixed one, at px (n, 2) of it or else where the pair is surest."""
+    at = found[["centre_y", "centre_x"]].to_numpy() if at is None else at
+    return np.asarray(affine.apply(affine.from_table(found), at[:, None])[:, 0] - at)
 
 
 @torch.no_grad()

@@ -74,10 +74,14 @@ class Grid:
 
     def errors(self, found: pd.DataFrame) -> NDArray[np.float64]:
         """The distance (n,), px, of the true from the found place of each overlap's centre in the fixed tile."""
+        return np.asarray(np.linalg.norm(self.offsets(found), axis=1))
+
+    def offsets(self, found: pd.DataFrame) -> NDArray[np.float64]:
+        """How far (n, 2), px, the found place lies from the true one."""
         centre = found[["centre_y", "centre_x"]].to_numpy()[:, None]
         fixed, moving = (self.truth[found[column]] for column in ("fixed", "moving"))
         true = affine.apply(affine.compose(affine.invert(fixed), moving), centre)
-        return np.asarray(np.linalg.norm(affine.apply(affine.from_table(found), centre) - true, axis=-1)[:, 0])
+        return np.asarray((affine.apply(affine.from_table(found), centre) - true)[:, 0])
 
 
 def make_grid(folder: Path, rows: int, cols: int, noise: float, blank: tuple[int, ...] = (), side: int = 160) -> Grid:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dlir.pairs import neighbours
+from dlir.pairs import WINDOW, neighbours, with_overlaps
 from dlir.settings import Pairs
 
 SETTINGS = Pairs(search=0.5, min_overlap=8)
@@ -47,6 +47,18 @@ def test_windows_hold_the_overlap_wherever_the_stage_may_be_wrong(jitter: float)
         if pair.side == "right":  # an overlap wider by the search distance still lies in both windows
             assert pair.fixed_x <= offset[1] - min(pair.search, offset[1]) + 1
             assert pair.width >= min(160 - offset[1] + pair.search, 152)
+
+
+@pytest.mark.parametrize("offset", [(3, 120), (-5, 100), (97, -11), (0, 131), (60, 0)])
+def test_windows_of_the_overlap_show_the_same_in_both_tiles(offset: tuple[int, int]) -> None:
+    size = np.array([128, 160])
+    pair = with_overlaps(pd.DataFrame([offset], columns=["nominal_y", "nominal_x"]), size).iloc[0]
+    fixed, moving, extent = (pair[list(names)].to_numpy() for names in (WINDOW[:2], WINDOW[2:4], WINDOW[4:]))
+    assert (fixed - moving == offset).all()
+    for start in (fixed, moving):
+        assert (start >= 0).all() and (start + extent <= size).all()
+    common = size - np.abs(offset)
+    assert (extent > 0.9 * common).all() and (extent % 2 == 0).all()
 
 
 def test_the_pair_is_the_same_whichever_tile_comes_first() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from conftest import Grid
+from conftest import Grid, make_grid
 from pair_graphs import make_graph
 
 from dlir import affine, network, tables
@@ -29,6 +29,14 @@ def test_pairs_are_found(grid: Grid, tmp_path: Path, method: str, bound: float) 
     assert found["accepted"].mean() > 0.8
     assert np.median(grid.errors(found)) < bound
     assert (found["score_after"] > found["score_before"]).mean() > 0.8
+
+
+def test_the_edges_of_tiles_do_not_move_them(tmp_path: Path) -> None:
+    grid = make_grid(tmp_path, 4, 4, noise=60.0)
+    found = run(grid, tmp_path)
+    across = np.where(found["side"] == "down", 0, 1)
+    error = grid.offsets(found)[np.arange(len(found)), across]
+    assert abs(error.mean()) < 0.01 and error.std() < 0.03
 
 
 def test_the_centre_lies_in_the_overlap(grid: Grid, tmp_path: Path) -> None:
