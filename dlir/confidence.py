@@ -65,7 +65,7 @@ def judge(found: pd.DataFrame, strangers: pd.DataFrame, accept: float) -> pd.Dat
     than RIGHT off: it is accepted all the same, for what its covariance says.
     """
     alike = probability(_cues(found), _cues(strangers))
-    square = _unlike(found, alike >= accept)
+    square = _unlike(found, linear_spread(found, alike >= accept))
     wider = {name: found[name] * np.maximum(1, square / len(LINEAR)) for name in ("var_y", "cov_yx", "var_x")}
     exact = 1 - (1 + RIGHT**2 / FREEDOM / ((wider["var_y"] + wider["var_x"]) / 2)) ** (-FREEDOM / 2)  # of Student's t in 2-D
     same = (alike * np.clip(chdtrc(len(LINEAR), square) / RARE, ODD, 1)).round(4)
@@ -76,20 +76,21 @@ def judge(found: pd.DataFrame, strangers: pd.DataFrame, accept: float) -> pd.Dat
     return found.assign(confidence=(same * exact).round(4), accepted=~(unsure | outside), reason=reason)
 
 
-def _unlike(found: pd.DataFrame, right: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """How far the linear part of each affine lies from the identity: (n,), chi square of four degrees of freedom.
+def linear_spread(found: pd.DataFrame, right: NDArray[np.bool_]) -> float:
+    """How far the tiles differ in the entries of their linear parts, as the right ones of the registered pairs show.
 
-    The tiles may differ by more than the pairs' covariances say: by so much that half of the right pairs lie below the
-    median of chi square.
+    It may be more than the pairs' covariances say: by so much that half of the right pairs lie below the median of chi square.
     """
-    difference = found[list(LINEAR)].to_numpy() - np.eye(2).ravel()
+    return spread(lambda deviation: _unlike(found[right], deviation), len(LINEAR)) if right.any() else float(SPREADS[-1])
+
+
+def _unlike(found: pd.DataFrame, deviation: float) -> NDArray[np.float64]:
+    """How far the linear part of each affine lies from the identity, where tiles differ by `deviation`: (n,), chi square of
+    four degrees of freedom."""
+    difference = (found[list(LINEAR)].to_numpy() - np.eye(2).ravel())[:, None]
     covariance = found[LINEAR_COVARIANCE].to_numpy().reshape(-1, len(LINEAR), len(LINEAR))
-
-    def square(deviation: float, rows: slice | NDArray[np.bool_] = np.s_[:]) -> NDArray[np.float64]:
-        solved = np.linalg.solve(covariance[rows] + deviation**2 * np.eye(len(LINEAR)), difference[rows, :, None])
-        return np.asarray((difference[rows, None] @ solved)[:, 0, 0])
-
-    return square(spread(lambda deviation: square(deviation, right), len(LINEAR)) if right.any() else SPREADS[-1])
+    solved = np.linalg.solve(covariance + deviation**2 * np.eye(len(LINEAR)), difference.mT)
+    return np.asarray((difference @ solved)[:, 0, 0])
 
 
 def _cues(found: pd.DataFrame) -> NDArray[np.float64]:

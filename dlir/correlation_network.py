@@ -111,15 +111,23 @@ class CorrelationNetwork(nn.Module):
             nn.init.zeros_(judge.bias)
         nn.init.constant_(self.sure.weight[:, :1], MANY)  # before any training, the odds of the peak
 
-    def forward(self, fixed: Tensor, moving: Tensor, search: float, centre: tuple[float, float] = (0.0, 0.0)) -> Estimate:
+    def forward(
+        self,
+        fixed: Tensor,
+        moving: Tensor,
+        search: float,
+        centre: tuple[float, float] = (0.0, 0.0),
+        linear: float = math.inf,
+    ) -> Estimate:
         """Register crops (b, 1, h, w), h and w even.
 
         Args:
             search: how far from `centre` the shift is looked for, px.
             centre: the shift (y, x), px, that is expected: fixed px p lies at moving px p + centre.
+            linear: the deviation from the identity that is expected of the linear part, if more is known than of any tiles.
         """
         if fixed.shape[-2] > fixed.shape[-1]:  # the segments lie along x, so the long side has to
-            return transposed(self(fixed.mT, moving.mT, search, (centre[1], centre[0])))
+            return transposed(self(fixed.mT, moving.mT, search, (centre[1], centre[0]), linear))
         crops, clear = (torch.cat(pair) for pair in ((fixed, moving), above_noise(fixed, moving)))
         maps = [features.chunk(2) for features in self._features(crops, clear)]
         cells = (round(centre[0] / STRIDES[0]), round(centre[1] / STRIDES[0]))
@@ -131,15 +139,15 @@ class CorrelationNetwork(nn.Module):
         steps = [affine]
         few = int(self.training)  # fewer steps cost less, and show the features what one step can do
         for (first, second), stride, count, prior in zip(maps, STRIDES, STEPS, self.prior, strict=True):
-            affine, information, match = refine(first, second, affine, stride, count - few, prior)
+            affine, information, match = refine(first, second, affine, stride, count - few, prior, linear)
             steps.append(affine)
         # judging must not bend the features
         covariance = torch.linalg.inv(information.detach().double() + 1e-9 * torch.eye(6).to(information))
         middle = covariance.new_tensor([(side - 1) / 2 for side in fixed.shape[-2:]])
         point = surest(covariance, affine[:, :, 2].detach().double(), middle)
         cues = _cues(mass.detach(), match.detach(), covariance, size)
-        shift, linear = self.spread(cues).clamp(-5, 5).double().exp().unbind(1)
-        covariance = widened(covariance, point, shift, linear).float()
+        times = self.spread(cues).clamp(-5, 5).double().exp()
+        covariance = widened(covariance, point, *times.unbind(1)).float()
         return Estimate(affine, covariance, self.sure(cues)[:, 0].sigmoid(), tuple(steps), logits)
 
     def _features(self, crops: Tensor, clear: Tensor) -> list[Tensor]:

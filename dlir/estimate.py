@@ -24,7 +24,7 @@ class Estimate(NamedTuple):
 
 
 # What registers: crops fixed and moving (b, 1, h, w), how far the shift is searched, and the shift (y, x) that is expected, px
-Method = Callable[[Tensor, Tensor, float, tuple[float, float]], Estimate]
+Method = Callable[..., Estimate]
 
 
 def transposed(estimate: Estimate) -> Estimate:

@@ -6,6 +6,8 @@ the features in the overlap, J their derivative (mean of both maps' gradients), 
 rotation, scale, aspect and shear. Unrolled a fixed number of times, it can be trained through.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -30,12 +32,13 @@ def gradients(features: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def refine(
-    fixed: Tensor, moving: Tensor, affine: Tensor, stride: int, steps: int, prior: Tensor
+    fixed: Tensor, moving: Tensor, affine: Tensor, stride: int, steps: int, prior: Tensor, linear: float = math.inf
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Refine affines (b, 2, 3), fixed px to moving px about the centres, on maps (b, c, h, w) of one cell every `stride` px.
 
     `prior` (2,) is the logarithm of the prior's weight, at unit variance of the features' difference, and how it grows with
-    that of the variance: neighbouring cells are alike, so the information in them is less than it seems.
+    that of the variance: neighbouring cells are alike, so the information in them is less than it seems. `linear` is the
+    deviation of the linear entries from the identity, where more is known of it than of any tiles.
 
     Returns:
         the affines, the information (b, 6, 6) on their entries (yy, yx, y0, xy, xx, x0), which is the inverse of their
@@ -48,7 +51,7 @@ def refine(
     inner = grid(height - 2, width - 2, fixed.device)
     design = torch.cat([inner / half, torch.ones_like(inner[..., :1])], -1).view(-1, 3)  # (cells, 3)
     products = (design[:, :, None] * design[:, None, :]).view(-1, 9)
-    precision = _precision(fixed) / half**2
+    precision = _precision(fixed, linear) / half**2
     scale = fixed.new_tensor([1 / half, 1 / half, stride, 1 / half, 1 / half, stride])
     information = precision.expand(len(fixed), 6, 6)
     gradient_y, gradient_x = gradients(fixed)
@@ -95,12 +98,12 @@ def whitened(fixed: Tensor, moving: Tensor, affine: Tensor) -> tuple[Tensor, Ten
     return first, second
 
 
-def _precision(like: Tensor) -> Tensor:
+def _precision(like: Tensor, linear: float) -> Tensor:
     """The precision (6, 6) of the prior on the linear entries; translation is free."""
     basis, precision = like.new_tensor(BASIS).T, like.new_zeros(6, 6)
     inverse = torch.linalg.inv(basis @ torch.diag(like.new_tensor(DEVIATIONS) ** 2) @ basis.T)
     rows = torch.tensor(LINEAR, device=like.device)
-    precision[rows[:, None], rows] = inverse
+    precision[rows[:, None], rows] = inverse + torch.eye(len(LINEAR)).to(inverse) / linear**2
     return precision
 
 

@@ -37,10 +37,12 @@ class Recall:
         self.used: set[str] = set()
 
     def complete(
-        self, pairs: pd.DataFrame, what: str, *, estimate: Callable[[pd.DataFrame, str], pd.DataFrame]
+        self, pairs: pd.DataFrame, what: str, *basis: object, estimate: Callable[[pd.DataFrame, str], pd.DataFrame]
     ) -> pd.DataFrame:
-        """The pairs (tables.PAIRS), called `what`, with what `estimate` says of them: it is asked of those that are new."""
-        keys = self._keys(pairs)
+        """The pairs (tables.PAIRS), called `what`, with what `estimate` says of them: it is asked of those that are new.
+
+        `basis` is what these estimates follow from and others do not."""
+        keys = self._keys(pairs, basis)
         new = np.array([key not in self.known for key in keys], bool)
         log.info("registering %d of %d %s; %d are as before", new.sum(), len(new), what, (~new).sum())
         if new.any():
@@ -60,12 +62,12 @@ class Recall:
             values = np.array([self.known[key] for key in keys])
             np.savez(file, keys=np.array(keys, "S"), columns=np.array(self.columns, "S"), values=values)
 
-    def _keys(self, pairs: pd.DataFrame) -> list[str]:
+    def _keys(self, pairs: pd.DataFrame, basis: tuple[object, ...]) -> list[str]:
         content = pd.DataFrame({end: self.content.reindex(pairs[end]).to_numpy() for end in ("fixed", "moving")})
         windows = pairs[["side"]].reset_index(drop=True).join(pairs[WINDOW].astype(int).reset_index(drop=True))
         searched = pd.DataFrame(np.c_[displacement(pairs), pairs["search"].to_numpy(float)]).round(EXACT) + 0.0  # no -0
         table = pd.concat([content, windows, searched], axis=1)
-        return [digest.of(self.basis, *row) for row in table.itertuples(index=False)]
+        return [digest.of(self.basis, *basis, *row) for row in table.itertuples(index=False)]
 
 
 def _read(file: Path) -> tuple[list[str], dict[str, NDArray[np.float64]]]:

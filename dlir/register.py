@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 
 from dlir import affine, digest, tables
-from dlir.confidence import judge
+from dlir.confidence import judge, linear_spread
+from dlir.correlation_network import CorrelationNetwork
 from dlir.crops import Batch, Planes, batches, displacement
 from dlir.estimate import LINEAR, SHIFT, Estimate, Method, about, surest
 from dlir.models import calibrated, choose
@@ -26,7 +27,7 @@ from dlir.network import ModelError, choose_device, load
 from dlir.pairs import LEAST_SEARCH, with_overlaps, with_windows
 from dlir.phase import phase
 from dlir.progress import progress
-from dlir.recall import Recall
+from dlir.recall import NAMES, Recall
 from dlir.settings import Register
 from dlir.solve import Measured, Solution, components, measured, residuals, solve, starting
 from dlir.spectrum import alignment_ncc
@@ -42,6 +43,8 @@ DISAGREES = 1.5  # px
 REACH = 3.0  # deviations of the stage
 NEAR = 4  # px, that a pair is searched around where it was found
 LEAST_SIDE = 8  # px, of a window that shows enough
+LEAST_LINEAR = 1e-3  # deviation of the linear parts of pairs: so exactly they are alike in no grid
+LOOSE = 3.0  # times the deviation that the pairs show, so that tiles that are turned are not held
 MOVED = 1.0  # px, that it should not lie from there
 UNBELIEVED = 0.07  # weight of a pair in the placement, five deviations off
 
@@ -77,13 +80,20 @@ def register(
         return
     known = [digest.of_file(path) if path else None for path in (illumination, model)]
     recall = Recall(cache / "affines.npz" if cache else None, table, settings.method, *known)
-    estimate = partial(recall.complete, estimate=partial(_register, planes=planes, method=method, device=place))
+
+    def estimate(pairs: pd.DataFrame, what: str, *linear: float) -> pd.DataFrame:
+        how = partial(_register, planes=planes, method=method, device=place, linear=linear)
+        return recall.complete(pairs, what, *linear, estimate=how)
+
     look = partial(_look, tiles=table, estimate=estimate, settings=settings)
     found = look(rows)
     while (wider := _widened(rows, found, table)) is not None:
         log.info("the stage is off by more than the windows allow: searching up to %.0f px", wider["search"].max())
         rows, found = wider, look(wider)
-    found = _agreed(_look_again(rows, found, table, look), table, settings.accept)
+    found = _look_again(rows, found, table, look)
+    if isinstance(method, CorrelationNetwork) and found["accepted"].any():
+        _in_overlaps(found, table, estimate)
+    found = _agreed(found, table, settings.accept)
     tables.write(found, tables.AFFINES, output)
     recall.write()
     log.info("%d of %d pairs accepted", int(found["accepted"].sum()), len(found))
@@ -95,31 +105,7 @@ def _look(
     """The pairs registered, and judged against pairs that cannot match."""
     apart = strangers(pairs, tiles, settings.seed)
     found, wrong = estimate(pairs, "pairs"), estimate(apart, "pairs that cannot match")
-    right = judge(found, wrong, settings.accept)["accepted"].to_numpy(bool)
-    if settings.method == "network" and right.any():
-        exact = _in_overlaps(pairs[right], found[right], tiles, estimate)
-        found.loc[exact.index, affine.COLUMNS] = exact[affine.COLUMNS]
     return judge(found, wrong, settings.accept).assign(method=settings.method)
-
-
-def _in_overlaps(
-    pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame, estimate: Callable[[pd.DataFrame, str], pd.DataFrame]
-) -> pd.DataFrame:
-    """Pairs registered once more, in windows that hold nothing but the overlap that was found.
-
-    Near the edge of a tile a filter sees the specimen on one side only, while in the other tile it goes on. The two differ
-    there, always in the direction that makes the overlap smaller: by little, but all along a row of tiles. In windows that
-    end at the same place of the specimen they do not. A pair that is found elsewhere now stays as it was.
-    """
-    size = tiles[["height", "width"]].iloc[0].to_numpy(int)
-    middle = pairs[["moving_y", "moving_x"]].to_numpy() + (pairs[["height", "width"]].to_numpy() - 1) / 2
-    offset = _offset(found, middle).round()
-    windows = with_overlaps(pairs.assign(nominal_y=offset[:, 0], nominal_x=offset[:, 1], search=float(NEAR)), size)
-    enough = (windows[["height", "width"]] >= LEAST_SIDE).all(axis=1).to_numpy()
-    exact = estimate(windows[enough], "overlaps")
-    moved = np.linalg.norm(_offset(exact, middle[enough]) - _offset(found[enough], middle[enough]), axis=1) > MOVED
-    near: pd.DataFrame = exact.drop(exact.index[moved])
-    return near
 
 
 def _widened(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame) -> pd.DataFrame | None:
@@ -166,6 +152,32 @@ def _look_again(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame, l
     return found
 
 
+def _in_overlaps(
+    found: pd.DataFrame, tiles: pd.DataFrame, estimate: Callable[[pd.DataFrame, str, float], pd.DataFrame]
+) -> None:
+    """Register accepted pairs once more, in windows that hold nothing but the overlap that was found, and keep the affine.
+
+    Near the edge of a tile a filter sees the specimen on one side only, while in the other tile it goes on. The two differ
+    there, always in the direction that makes the overlap smaller: by little, but all along a row of tiles. In windows that
+    end at the same place of the specimen they do not. How far tiles of this camera are turned and scaled against each other
+    is known by now, which holds pairs that show little. A pair that is found elsewhere stays as it was.
+    """
+    right = found[found["accepted"]]
+    size = tiles[["height", "width"]].iloc[0].to_numpy(int)
+    offset = _offset(right)
+    middle = (-offset).clip(min=0) + (size - np.abs(offset) - 1) / 2
+    offset = _offset(right, middle).round()
+    near = right[NAMES].assign(nominal_y=offset[:, 0], nominal_x=offset[:, 1], search=float(NEAR))
+    windows = with_overlaps(near, size)
+    windows = windows[(windows[["height", "width"]] >= LEAST_SIDE).all(axis=1)]
+    linear = max(LEAST_LINEAR, LOOSE * linear_spread(found, found["accepted"].to_numpy(bool)))
+    exact = estimate(windows, "overlaps", linear)
+    here = np.isin(right.index, exact.index)
+    moved = np.linalg.norm(_offset(exact, middle[here]) - _offset(right[here], middle[here]), axis=1)
+    kept = exact.index[moved < MOVED]
+    found.loc[kept, affine.COLUMNS] = exact.loc[kept, affine.COLUMNS]
+
+
 def _agreed(found: pd.DataFrame, tiles: pd.DataFrame, accept: float) -> pd.DataFrame:
     """The pairs, of which those that a placement by all does not believe are just accepted: they may be wrong, or right in
     tiles that are distorted."""
@@ -199,10 +211,12 @@ def _offset(found: pd.DataFrame, at: NDArray[np.float64] | None = None) -> NDArr
 
 
 @torch.no_grad()
-def _register(pairs: pd.DataFrame, what: str, planes: Planes, method: Method, device: torch.device) -> pd.DataFrame:
+def _register(
+    pairs: pd.DataFrame, what: str, planes: Planes, method: Method, device: torch.device, linear: tuple[float, ...]
+) -> pd.DataFrame:
     """The pairs with affine, covariance, scores and confidence, in their own order."""
     work = progress(batches(pairs, planes, BATCH if device.type == "cpu" else BATCH_GPU, device), f"registering {what}")
-    return pd.concat([_rows(batch, method(batch.fixed, batch.moving, batch.search, batch.centre)) for batch in work])
+    return pd.concat([_rows(batch, method(batch.fixed, batch.moving, batch.search, batch.centre, *linear)) for batch in work])
 
 
 def _rows(batch: Batch, estimate: Estimate) -> pd.DataFrame:

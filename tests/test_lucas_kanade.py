@@ -1,5 +1,7 @@
 """The refinement: it reaches the truth from nearby, knows how sure it is, and keeps still where nothing can be seen."""
 
+import math
+
 import numpy as np
 import torch
 from specimens import crops
@@ -37,6 +39,17 @@ def test_a_channel_of_noise_counts_for_little() -> None:
     both = [torch.cat([image, 10.0 * torch.randn_like(image)], 1) for image in (fixed, moving)]
     affine, *_ = refine(*both, torch.eye(2, 3).expand(4, 2, 3), stride=1, steps=8, prior=torch.tensor([-4.6, 0.0]))
     assert (corner_error(affine, true, 48, 160) < 0.05).all()
+
+
+def test_linear_parts_that_are_known_are_kept() -> None:
+    fixed, moving = crops(TRUE, 48, 160)
+    found = {}
+    for linear in (1e-6, math.inf):
+        affine, *_ = refine(
+            fixed, moving, torch.eye(2, 3).expand(4, 2, 3), stride=1, steps=8, prior=torch.zeros(2), linear=linear
+        )
+        found[linear] = (affine[:, :, :2] - torch.eye(2)).abs().amax((1, 2))
+    assert (found[1e-6] < 1e-4).all() and (found[math.inf] > 1e-3).all()
 
 
 def test_flat_maps_keep_the_affine() -> None:
