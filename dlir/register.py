@@ -81,7 +81,7 @@ def register(
     known = [digest.of_file(path) if path else None for path in (illumination, model)]
     recall = Recall(cache / "affines.npz" if cache else None, table, settings.method, *known)
 
-    def estimate(pairs: pd.DataFrame, what: str, *linear: float) -> pd.DataFrame:
+    def estimate(pairs: pd.DataFrame, what: str, linear: tuple[float, ...]) -> pd.DataFrame:
         how = partial(_register, planes=planes, method=method, device=place, linear=linear)
         return recall.complete(pairs, what, *linear, estimate=how)
 
@@ -90,9 +90,10 @@ def register(
     while (wider := _widened(rows, found, table)) is not None:
         log.info("the stage is off by more than the windows allow: searching up to %.0f px", wider["search"].max())
         rows, found = wider, look(wider)
-    found = _look_again(rows, found, table, look)
-    if isinstance(method, CorrelationNetwork) and found["accepted"].any():
-        _in_overlaps(found, table, estimate)
+    linear = (_linear(found),) if isinstance(method, CorrelationNetwork) else ()
+    found = _look_again(rows, found, table, partial(look, linear=linear))
+    if linear and found["accepted"].any():
+        _in_overlaps(found, table, partial(estimate, linear=linear))
     found = _agreed(found, table, settings.accept)
     tables.write(found, tables.AFFINES, output)
     recall.write()
@@ -100,12 +101,21 @@ def register(
 
 
 def _look(
-    pairs: pd.DataFrame, tiles: pd.DataFrame, estimate: Callable[[pd.DataFrame, str], pd.DataFrame], settings: Register
+    pairs: pd.DataFrame,
+    tiles: pd.DataFrame,
+    estimate: Callable[[pd.DataFrame, str, tuple[float, ...]], pd.DataFrame],
+    settings: Register,
+    linear: tuple[float, ...] = (),
 ) -> pd.DataFrame:
-    """The pairs registered, and judged against pairs that cannot match."""
+    """The pairs registered, with what is known of their linear parts, and judged against pairs that cannot match."""
     apart = strangers(pairs, tiles, settings.seed)
-    found, wrong = estimate(pairs, "pairs"), estimate(apart, "pairs that cannot match")
+    found, wrong = estimate(pairs, "pairs", linear), estimate(apart, "pairs that cannot match", linear)
     return judge(found, wrong, settings.accept).assign(method=settings.method)
+
+
+def _linear(found: pd.DataFrame) -> float:
+    """How far the linear parts of pairs may lie from the identity, as those show that are right: a deviation."""
+    return max(LEAST_LINEAR, LOOSE * linear_spread(found, found["accepted"].to_numpy(bool)))
 
 
 def _widened(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame) -> pd.DataFrame | None:
@@ -125,6 +135,7 @@ def _widened(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame) -> p
 def _look_again(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame, look: Look) -> pd.DataFrame:
     """Register pairs that disagree with the others once more, near where those put them, until none is found.
 
+    How far the tiles are turned and scaled against each other is known by now, which holds pairs that show little.
     A pair whose tiles no others join is searched as far as the stage errs, where that is less than before.
     """
     size = tiles[["height", "width"]].iloc[0].to_numpy(int)
@@ -132,11 +143,10 @@ def _look_again(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame, l
     tried: set[int] = set()
     for _ in range(LOOKS):
         told, joined, reach = _told(found, tiles)
-        search = np.where(joined, LEAST_SEARCH, max(reach, LEAST_SEARCH))
+        search = np.where(joined, LEAST_SEARCH, np.clip(pairs["search"], LEAST_SEARCH, max(reach, LEAST_SEARCH)))
         apart = np.linalg.norm(_offset(found) - told, axis=1)
         seen = (size - np.abs(told) >= LEAST_SEARCH).all(axis=1) & ~found["pair"].isin(tried).to_numpy()
-        nearer = joined | (search < ROOM * pairs["search"])
-        again = seen & nearer & (~found["accepted"].to_numpy(bool) | (joined & (apart > DISAGREES)))
+        again = seen & (~found["accepted"].to_numpy(bool) | (joined & (apart > DISAGREES)))
         if not again.any():
             break
         tried |= set(found.loc[again, "pair"])
@@ -152,15 +162,12 @@ def _look_again(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame, l
     return found
 
 
-def _in_overlaps(
-    found: pd.DataFrame, tiles: pd.DataFrame, estimate: Callable[[pd.DataFrame, str, float], pd.DataFrame]
-) -> None:
+def _in_overlaps(found: pd.DataFrame, tiles: pd.DataFrame, estimate: Callable[[pd.DataFrame, str], pd.DataFrame]) -> None:
     """Register accepted pairs once more, in windows that hold nothing but the overlap that was found, and keep the affine.
 
     Near the edge of a tile a filter sees the specimen on one side only, while in the other tile it goes on. The two differ
     there, always in the direction that makes the overlap smaller: by little, but all along a row of tiles. In windows that
-    end at the same place of the specimen they do not. How far tiles of this camera are turned and scaled against each other
-    is known by now, which holds pairs that show little. A pair that is found elsewhere stays as it was.
+    end at the same place of the specimen they do not. A pair that is found elsewhere stays as it was.
     """
     right = found[found["accepted"]]
     size = tiles[["height", "width"]].iloc[0].to_numpy(int)
@@ -170,8 +177,7 @@ def _in_overlaps(
     near = right[NAMES].assign(nominal_y=offset[:, 0], nominal_x=offset[:, 1], search=float(NEAR))
     windows = with_overlaps(near, size)
     windows = windows[(windows[["height", "width"]] >= LEAST_SIDE).all(axis=1)]
-    linear = max(LEAST_LINEAR, LOOSE * linear_spread(found, found["accepted"].to_numpy(bool)))
-    exact = estimate(windows, "overlaps", linear)
+    exact = estimate(windows, "overlaps")
     here = np.isin(right.index, exact.index)
     moved = np.linalg.norm(_offset(exact, middle[here]) - _offset(right[here], middle[here]), axis=1)
     kept = exact.index[moved < MOVED]
