@@ -91,7 +91,7 @@ def register(
         log.info("the stage is off by more than the windows allow: searching up to %.0f px", wider["search"].max())
         rows, found = wider, look(wider)
     linear = (_linear(found),) if isinstance(method, CorrelationNetwork) else ()
-    found = _look_again(rows, found, table, partial(look, linear=linear))
+    found = _look_again(rows, found, table, partial(look, linear=linear), settings.accept)
     if linear and found["accepted"].any():
         _in_overlaps(found, table, partial(estimate, linear=linear))
     found = _agreed(found, table, settings.accept)
@@ -132,11 +132,12 @@ def _widened(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame) -> p
     return with_windows(pairs.assign(search=2 * pairs["search"]), size)
 
 
-def _look_again(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame, look: Look) -> pd.DataFrame:
+def _look_again(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame, look: Look, accept: float) -> pd.DataFrame:
     """Register pairs that disagree with the others once more, near where those put them, until none is found.
 
     How far the tiles are turned and scaled against each other is known by now, which holds pairs that show little.
-    A pair whose tiles no others join is searched as far as the stage errs, where that is less than before.
+    A pair whose tiles no others join is searched as far as the stage errs, where that is less than before, and has to be right
+    with a probability of at least `accept`: where it shows little, the stage says more.
     """
     size = tiles[["height", "width"]].iloc[0].to_numpy(int)
     pairs = pairs.set_index("pair").loc[found["pair"]].reset_index()
@@ -153,7 +154,7 @@ def _look_again(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame, l
         # in whole px, so that these are pairs that were registered before where the tiles have hardly moved
         near = pairs.assign(nominal_y=told[:, 0].round(), nominal_x=told[:, 1].round(), search=np.ceil(search))[again]
         better = look(with_windows(near, size))
-        better = better[better["accepted"]]
+        better = better[better["accepted"] & (joined[again] | (better["confidence"] >= accept))]
         if better.empty:
             break
         log.info("%d of %d pairs that disagreed found where the others or the stage put them", len(better), again.sum())
