@@ -23,7 +23,8 @@ class Estimate(NamedTuple):
     logits: Tensor | None = None  # (b, rotations, scales, d, d) of a coarse search, for the loss
 
 
-# What registers: crops fixed and moving (b, 1, h, w), how far the shift is searched, and the shift (y, x) that is expected, px
+# What registers: crops fixed and moving (b, 1, h, w), how far the shift is searched, and the shift (y, x) that is expected, px;
+# CorrelationNetwork alone takes a fifth, `linear`
 Method = Callable[..., Estimate]
 
 
