@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from dlir.correlation import correlate, peak
 from dlir.estimate import MULTIPLE, Estimate, surest, transposed, widened
 from dlir.lucas_kanade import refine
-from dlir.similarity import blur, high_pass, standardise
+from dlir.similarity import blur, high_pass, masked_ncc, standardise
 from dlir.spectrum import above_noise
 
 STRIDES = (4, 2, 1)  # of the feature maps, px
@@ -128,8 +128,8 @@ class CorrelationNetwork(nn.Module):
         """
         if fixed.shape[-2] > fixed.shape[-1]:  # the segments lie along x, so the long side has to
             return transposed(self(fixed.mT, moving.mT, search, (centre[1], centre[0]), linear))
-        crops, clear = (torch.cat(pair) for pair in ((fixed, moving), above_noise(fixed, moving)))
-        maps = [features.chunk(2) for features in self._features(crops, clear)]
+        clear = above_noise(fixed, moving)
+        maps = [features.chunk(2) for features in self._features(torch.cat([fixed, moving]), torch.cat(clear))]
         cells = (round(centre[0] / STRIDES[0]), round(centre[1] / STRIDES[0]))
         rho = correlate(maps[0][0], maps[0][1], math.ceil(search / STRIDES[0]), cells).clamp(-0.995, 0.995)
         size, part = _shared(maps[0][0], cells, rho.shape[-1])
@@ -139,16 +139,17 @@ class CorrelationNetwork(nn.Module):
         steps = [affine]
         few = int(self.training)  # fewer steps cost less, and show the features what one step can do
         for (first, second), stride, count, prior in zip(maps, STRIDES, STEPS, self.prior, strict=True):
-            affine, information, match = refine(first, second, affine, stride, count - few, prior, linear)
+            affine, information, shared = refine(first, second, affine, stride, count - few, prior, linear)
             steps.append(affine)
         # judging must not bend the features
         covariance = torch.linalg.inv(information.detach().double() + 1e-9 * torch.eye(6).to(information))
         middle = covariance.new_tensor([(side - 1) / 2 for side in fixed.shape[-2:]])
+        match = masked_ncc(*shared).detach()
         point = surest(covariance, affine[:, :, 2].detach().double(), middle)
-        cues = _cues(mass.detach(), match.detach(), covariance, size)
+        cues = _cues(mass.detach(), match, covariance, size)
         times = self.spread(cues).clamp(-5, 5).double().exp()
         covariance = widened(covariance, point, *times.unbind(1)).float()
-        return Estimate(affine, covariance, self.sure(cues)[:, 0].sigmoid(), tuple(steps), logits)
+        return Estimate(affine, covariance, self.sure(cues)[:, 0].sigmoid(), tuple(steps), logits, clear)
 
     def _features(self, crops: Tensor, clear: Tensor) -> list[Tensor]:
         """The encoder's maps, of crops (b, 1, h, w) of any even size."""

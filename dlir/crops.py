@@ -53,20 +53,28 @@ def displacement(rows: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def batches(pairs: pd.DataFrame, planes: Planes, size: int, device: torch.device) -> Iterator[Batch]:
-    """The pairs (tables.PAIRS) in batches of at most `size`, those with windows of one size and one search together.
+    """The pairs (tables.PAIRS) in batches of at most `size`, those with windows of one size and one search together."""
+    return (batch(alike, planes, device) for alike in batched(pairs, size))
+
+
+def batched(pairs: pd.DataFrame, size: int) -> list[pd.DataFrame]:
+    """The pairs (tables.PAIRS) of each batch of at most `size`, with the columns centre_y, centre_x and reach, px.
 
     What a pair's search is does not depend on the others, so that its estimate holds whatever else is registered.
     """
     expected = np.rint(displacement(pairs).round(6) / CELL) * CELL  # decimals beyond are errors of the stage's places
     search = np.ceil(pairs["search"].to_numpy(float).round(6) / CELL) * CELL
     table = pairs.assign(centre_y=expected[:, 0], centre_x=expected[:, 1], reach=search)
-    for _, group in table.groupby(["side", "height", "width", "centre_y", "centre_x", "reach"], sort=True):
-        centre_y, centre_x, reach = (float(group[name].iloc[0]) for name in ("centre_y", "centre_x", "reach"))
-        for start in range(0, len(group), size):
-            rows = group.iloc[start : start + size]
-            fixed = _stack(planes, rows[["fixed", "fixed_y", "fixed_x", "height", "width"]], device)
-            moving = _stack(planes, rows[["moving", "moving_y", "moving_x", "height", "width"]], device)
-            yield Batch(rows, fixed, moving, reach, (centre_y, centre_x))
+    groups = table.groupby(["side", "height", "width", "centre_y", "centre_x", "reach"], sort=True)
+    return [group.iloc[start : start + size] for _, group in groups for start in range(0, len(group), size)]
+
+
+def batch(rows: pd.DataFrame, planes: Planes, device: torch.device) -> Batch:
+    """The pairs of `batched` with their windows."""
+    fixed = _stack(planes, rows[["fixed", "fixed_y", "fixed_x", "height", "width"]], device)
+    moving = _stack(planes, rows[["moving", "moving_y", "moving_x", "height", "width"]], device)
+    centre_y, centre_x, reach = (float(rows[name].iloc[0]) for name in ("centre_y", "centre_x", "reach"))
+    return Batch(rows, fixed, moving, reach, (centre_y, centre_x))
 
 
 def _stack(planes: Planes, windows: pd.DataFrame, device: torch.device) -> Tensor:

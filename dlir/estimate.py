@@ -21,11 +21,11 @@ class Estimate(NamedTuple):
     confidence: Tensor  # (b,) between 0 and 1
     steps: tuple[Tensor, ...] = ()  # the affines (b, 2, 3) from coarse to fine, for the loss
     logits: Tensor | None = None  # (b, rotations, scales, d, d) of a coarse search, for the loss
+    clear: tuple[Tensor, Tensor] | None = None  # the crops as `spectrum.above_noise` gives them, of a method that used them
 
 
-# What registers: crops fixed and moving (b, 1, h, w), how far the shift is searched, and the shift (y, x) that is expected, px;
-# CorrelationNetwork alone takes a fifth, `linear`
-Method = Callable[..., Estimate]
+# What registers: crops fixed and moving (b, 1, h, w), how far the shift is searched, and the shift (y, x) that is expected, px
+Method = Callable[[Tensor, Tensor, float, tuple[float, float]], Estimate]
 
 
 def transposed(estimate: Estimate) -> Estimate:
@@ -33,7 +33,8 @@ def transposed(estimate: Estimate) -> Estimate:
     order = [4, 3, 5, 1, 0, 2]  # yy yx y0 xy xx x0 -> xx xy x0 yx yy y0
     swap = [a.flatten(1)[:, order].view(-1, 2, 3) for a in (estimate.affine, *estimate.steps)]
     covariance = estimate.covariance[:, order][:, :, order]
-    return Estimate(swap[0], covariance, estimate.confidence, tuple(swap[1:]), estimate.logits)
+    clear = estimate.clear and (estimate.clear[0].mT, estimate.clear[1].mT)
+    return Estimate(swap[0], covariance, estimate.confidence, tuple(swap[1:]), estimate.logits, clear)
 
 
 def overlap(fixed: Tensor, moving: Tensor, expected: tuple[int, int]) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from dlir.similarity import grid, lattice, masked_ncc, sample
+from dlir.similarity import grid, lattice, sample
 
 DEVIATIONS = (0.011, 0.007, 0.002, 0.002)  # of rotation (rad), scale, aspect, shear between two tiles
 BASIS = ((0.0, 1.0, -1.0, 0.0), (1.0, 0.0, 0.0, 1.0), (1.0, 0.0, 0.0, -1.0), (0.0, 1.0, 1.0, 0.0))  # in yy, yx, xy, xx
@@ -33,7 +33,7 @@ def gradients(features: Tensor) -> tuple[Tensor, Tensor]:
 
 def refine(
     fixed: Tensor, moving: Tensor, affine: Tensor, stride: int, steps: int, prior: Tensor, linear: float = math.inf
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor]]:
     """Refine affines (b, 2, 3), fixed px to moving px about the centres, on maps (b, c, h, w) of one cell every `stride` px.
 
     `prior` (2,) is the logarithm of the prior's weight, at unit variance of the features' difference, and how it grows with
@@ -42,7 +42,8 @@ def refine(
 
     Returns:
         the affines, the information (b, 6, 6) on their entries (yy, yx, y0, xy, xx, x0), which is the inverse of their
-        covariance, and the NCC (b,) of the features in the overlap before the last step.
+        covariance, and as they were before the last step: the maps, whitened, the moving one in the frame of the fixed one,
+        and the mask (b, 1, h, w) of what it covers.
     """
     height, width = fixed.shape[-2:]
     cells = torch.cat([affine[:, :, :2], affine[:, :, 2:] / stride], -1)
@@ -55,15 +56,17 @@ def refine(
     scale = fixed.new_tensor([1 / half, 1 / half, stride, 1 / half, 1 / half, stride])
     information = precision.expand(len(fixed), 6, 6)
     gradient_y, gradient_x = gradients(fixed)
+    normal = None
     for _ in range(steps):
         seen, mask = sample(moving, lattice(cells, height, width))
         seen_y, seen_x = gradients(seen)
         down, right = gradient_y + seen_y, gradient_x + seen_x  # four times the mean slope of the two
         difference = (seen - fixed)[..., 1:-1, 1:-1]
         inside = mask[..., 1:-1, 1:-1].flatten(2)
-        squares = torch.stack([(a * b).sum(1) for a, b in ((down, down), (down, right), (right, right))], 1)
-        yy, yx, xx = (squares.flatten(2) * inside @ products / 16).view(-1, 3, 3, 3).unbind(1)
-        normal = torch.cat([torch.cat([yy, yx], 2), torch.cat([yx, xx], 2)], 1)
+        if normal is None:  # it hardly changes from step to step
+            squares = torch.stack([(a * b).sum(1) for a, b in ((down, down), (down, right), (right, right))], 1)
+            yy, yx, xx = (squares.flatten(2) * inside @ products / 16).view(-1, 3, 3, 3).unbind(1)
+            normal = torch.cat([torch.cat([yy, yx], 2), torch.cat([yx, xx], 2)], 1)
         slopes = torch.stack([(down * difference).sum(1), (right * difference).sum(1)], 1)
         slope = (slopes.flatten(2) * inside @ design / 4).flatten(1)
         variance = ((difference**2).mean(1).flatten(1) * inside[:, 0]).sum(1) / inside.sum((1, 2)).clamp(min=1)
@@ -78,7 +81,7 @@ def refine(
         enough = (inside.mean((1, 2)) > LEAST_OVERLAP).view(-1, 1, 1)
         cells = torch.where(enough, _without(cells, step), cells)
     pixels = torch.cat([cells[:, :, :2], cells[:, :, 2:] * stride], -1)
-    return pixels, information / (scale[:, None] * scale), masked_ncc(fixed, seen, mask)
+    return pixels, information / (scale[:, None] * scale), (fixed, seen, mask)
 
 
 def whitened(fixed: Tensor, moving: Tensor, affine: Tensor) -> tuple[Tensor, Tensor]:

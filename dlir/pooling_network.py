@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from dlir.estimate import Estimate, overlap, transposed
 from dlir.lucas_kanade import refine
-from dlir.similarity import DEGREE, blur, high_pass
+from dlir.similarity import DEGREE, blur, high_pass, masked_ncc
 
 CHANNELS = (16, 32, 32, 64, 64)
 DENSE = 128
@@ -52,9 +52,9 @@ class PoolingNetwork(nn.Module):
         affine = _affine(self.out(x), search, fixed.new_tensor(expected))
         with torch.no_grad():
             first, second = (blur(high_pass(crop), 1.0) for crop in (fixed, moving))
-            _, information, match = refine(first, second, affine, 1, 1, fixed.new_zeros(2))
+            _, information, shared = refine(first, second, affine, 1, 1, fixed.new_zeros(2))
             covariance = torch.linalg.inv(information.double() + 1e-9 * torch.eye(6).to(information)).float()
-        return Estimate(affine, covariance, match.clamp(0, 1), (affine,))
+        return Estimate(affine, covariance, masked_ncc(*shared).clamp(0, 1), (affine,))
 
     def _describe(self, crops: Tensor) -> Tensor:
         """Descriptors (b, channels) of crops (b, 1, h, w)."""

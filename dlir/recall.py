@@ -1,7 +1,7 @@
 """The estimates of pairs, kept from run to run, so that a pair is registered again only where something of it has changed.
 
 An estimate follows from the content of both tiles, their windows, the light, the model and the code, and not from the other
-pairs (`crops.batches`), but for what is said of them all as the basis of a look: how far the tiles are turned. The hash of all
+pairs (`crops.batched`), but for what is said of them all as the basis of a look: how far the tiles are turned. The hash of all
 these is the key under which it is kept, so that nothing that is found there can be out of date. Only estimates are kept, no
 verdicts: those follow from all pairs together.
 """

@@ -8,7 +8,9 @@ nothing but the overlap: how sure it is, the first look has told.
 """
 
 import logging
+import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -20,8 +22,8 @@ from numpy.typing import NDArray
 from dlir import affine, digest, tables
 from dlir.confidence import judge, linear_spread
 from dlir.correlation_network import CorrelationNetwork
-from dlir.crops import Batch, Planes, batches, displacement
-from dlir.estimate import LINEAR, SHIFT, Estimate, Method, about, surest
+from dlir.crops import Planes, batch, batched, displacement
+from dlir.estimate import LINEAR, SHIFT, Method, about, surest
 from dlir.models import calibrated, choose
 from dlir.network import ModelError, choose_device, load
 from dlir.pairs import LEAST_SEARCH, with_overlaps, with_windows
@@ -30,12 +32,12 @@ from dlir.progress import progress
 from dlir.recall import NAMES, Recall
 from dlir.settings import Register
 from dlir.solve import Measured, Solution, components, measured, residuals, solve, starting
-from dlir.spectrum import alignment_ncc
+from dlir.spectrum import above_noise, alignment_ncc
 from dlir.strangers import strangers
 
 log = logging.getLogger(__name__)
 Look = Callable[[pd.DataFrame], pd.DataFrame]  # pairs to judged affines
-BATCH, BATCH_GPU = 16, 128  # pairs at a time
+BATCH, BATCH_GPU = 8, 128  # pairs at a time
 WIDEST = 0.15  # of a tile: windows that search further are not widened
 ROOM = 0.7  # of the search, that nine of ten pairs should need at most
 LOOKS = 3  # at most, at pairs that disagree with the others
@@ -71,7 +73,7 @@ def register(
     place = choose_device(device if settings.method == "network" else "cpu")
     if settings.method == "network" and model is None:
         raise ModelError("register.method is network, which needs a model: give --model, or choose method phase")
-    method: Method = load(model, place) if settings.method == "network" and model else phase
+    network = load(model, place) if settings.method == "network" and model else None
     table, rows = tables.read(tiles, tables.TILES), tables.read(pairs, tables.PAIRS)
     planes = Planes(table, illumination)
     if rows.empty:
@@ -81,18 +83,22 @@ def register(
     known = [digest.of_file(path) if path else None for path in (illumination, model)]
     recall = Recall(cache / "affines.npz" if cache else None, table, settings.method, *known)
 
-    def estimate(pairs: pd.DataFrame, what: str, linear: tuple[float, ...]) -> pd.DataFrame:
-        how = partial(_register, planes=planes, method=method, device=place, linear=linear)
-        return recall.complete(pairs, what, *linear, estimate=how)
+    def estimate(pairs: pd.DataFrame, what: str, linear: float) -> pd.DataFrame:
+        if isinstance(network, CorrelationNetwork):
+            method: Method = partial(network, linear=linear)
+        else:
+            method = network or phase
+        return recall.complete(pairs, what, linear, estimate=partial(_register, planes=planes, method=method, device=place))
 
     look = partial(_look, tiles=table, estimate=estimate, settings=settings)
     found = look(rows)
     while (wider := _widened(rows, found, table)) is not None:
         log.info("the stage is off by more than the windows allow: searching up to %.0f px", wider["search"].max())
         rows, found = wider, look(wider)
-    linear = (_linear(found),) if isinstance(method, CorrelationNetwork) else ()
+    exact = isinstance(network, CorrelationNetwork)  # the other methods take no note of what is known of all pairs
+    linear = _linear(found) if exact else math.inf
     found = _look_again(rows, found, table, partial(look, linear=linear), settings.accept)
-    if linear and found["accepted"].any():
+    if exact and found["accepted"].any():
         _in_overlaps(found, table, partial(estimate, linear=linear))
     found = _agreed(found, table, settings.accept)
     tables.write(found, tables.AFFINES, output)
@@ -103,9 +109,9 @@ def register(
 def _look(
     pairs: pd.DataFrame,
     tiles: pd.DataFrame,
-    estimate: Callable[[pd.DataFrame, str, tuple[float, ...]], pd.DataFrame],
+    estimate: Callable[[pd.DataFrame, str, float], pd.DataFrame],
     settings: Register,
-    linear: tuple[float, ...] = (),
+    linear: float = math.inf,
 ) -> pd.DataFrame:
     """The pairs registered, with what is known of their linear parts, and judged against pairs that cannot match."""
     apart = strangers(pairs, tiles, settings.seed)
@@ -217,24 +223,34 @@ def _offset(found: pd.DataFrame, at: NDArray[np.float64] | None = None) -> NDArr
     return np.asarray(affine.apply(affine.from_table(found), at[:, None])[:, 0] - at)
 
 
+def _register(pairs: pd.DataFrame, what: str, planes: Planes, method: Method, device: torch.device) -> pd.DataFrame:
+    """The pairs with affine, covariance, scores and confidence, in their own order.
+
+    On the CPU each thread takes a batch: they wait for each other less than if they shared every operation.
+    """
+    on_cpu = device.type == "cpu"
+    threads = torch.get_num_threads()
+    work = batched(pairs, BATCH if on_cpu else BATCH_GPU)
+    rows = partial(_rows, planes=planes, method=method, device=device)
+    try:
+        with ThreadPoolExecutor(threads if on_cpu else 1, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return pd.concat(progress(pool.map(rows, work), f"registering {what}", len(work)))
+    finally:
+        torch.set_num_threads(threads)
+
+
 @torch.no_grad()
-def _register(
-    pairs: pd.DataFrame, what: str, planes: Planes, method: Method, device: torch.device, linear: tuple[float, ...]
-) -> pd.DataFrame:
-    """The pairs with affine, covariance, scores and confidence, in their own order."""
-    work = progress(batches(pairs, planes, BATCH if device.type == "cpu" else BATCH_GPU, device), f"registering {what}")
-    return pd.concat([_rows(batch, method(batch.fixed, batch.moving, batch.search, batch.centre, *linear)) for batch in work])
-
-
-def _rows(batch: Batch, estimate: Estimate) -> pd.DataFrame:
-    """The rows of tables.AFFINES for one batch, all but the verdict.
+def _rows(pairs: pd.DataFrame, planes: Planes, method: Method, device: torch.device) -> pd.DataFrame:
+    """The rows of tables.AFFINES for the pairs of one batch, all but the verdict.
 
     The estimate takes a fixed px to a moving px of the crops, about their centres; the table's affine takes a moving px of
     the tile to a fixed px of the tile.
     """
-    middle = (np.array(batch.fixed.shape[-2:]) - 1) / 2
-    in_fixed = batch.rows[["fixed_y", "fixed_x"]].to_numpy() + middle
-    in_moving = batch.rows[["moving_y", "moving_x"]].to_numpy() + middle
+    windows = batch(pairs, planes, device)
+    estimate = method(windows.fixed, windows.moving, windows.search, windows.centre)
+    middle = (np.array(windows.fixed.shape[-2:]) - 1) / 2
+    in_fixed = pairs[["fixed_y", "fixed_x"]].to_numpy() + middle
+    in_moving = pairs[["moving_y", "moving_x"]].to_numpy() + middle
     found = estimate.affine.double().cpu().numpy()
     to_fixed = affine.compose(
         affine.translation(in_fixed), affine.compose(affine.invert(found), affine.translation(-in_moving))
@@ -243,9 +259,10 @@ def _rows(batch: Batch, estimate: Estimate) -> pd.DataFrame:
     where = surest(full, torch.from_numpy(shift), torch.from_numpy(middle))
     covariance, point = about(full, where)[:, SHIFT][:, :, SHIFT].numpy(), where.numpy()
     centre = affine.apply(found, point[:, None])[:, 0] + in_moving
-    nominal = affine.translation(displacement(batch.rows))
-    before, after = alignment_ncc(batch.fixed, batch.moving, torch.from_numpy(nominal).to(batch.fixed), estimate.affine)
-    return batch.rows[["pair", "fixed", "moving", "side"]].assign(
+    nominal = affine.translation(displacement(pairs))
+    clear = estimate.clear or above_noise(windows.fixed, windows.moving)
+    before, after = alignment_ncc(*clear, torch.from_numpy(nominal).to(clear[0]), estimate.affine)
+    return pairs[["pair", "fixed", "moving", "side"]].assign(
         **affine.to_columns(to_fixed),
         centre_y=centre[:, 0],
         centre_x=centre[:, 1],
@@ -256,5 +273,5 @@ def _rows(batch: Batch, estimate: Estimate) -> pd.DataFrame:
         score_after=after.cpu().numpy(),
         confidence=estimate.confidence.cpu().numpy(),
         **dict(zip(tables.LINEAR_COVARIANCE, full[:, LINEAR][:, :, LINEAR].reshape(-1, 16).T.numpy(), strict=True)),
-        inside=np.abs(shift - displacement(batch.rows)).max(axis=1) <= batch.rows["search"] + 1,
+        inside=np.abs(shift - displacement(pairs)).max(axis=1) <= pairs["search"] + 1,
     )

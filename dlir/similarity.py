@@ -49,7 +49,8 @@ def blur(image: Tensor, sigma: float) -> Tensor:
 
 def standardise(image: Tensor) -> Tensor:
     """The image (b, c, h, w) in units of its own standard deviation; zero, with a zero gradient, where it is flat."""
-    return image / (image.var(dim=(2, 3), keepdim=True) + EPSILON).sqrt()
+    centred = image - image.mean((2, 3), keepdim=True)  # torch.var is ten times slower
+    return image / ((centred * centred).mean((2, 3), keepdim=True) + EPSILON).sqrt()
 
 
 def high_pass(image: Tensor, sigma: float = 10.0) -> Tensor:

@@ -49,9 +49,9 @@ def above_noise(fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def alignment_ncc(fixed: Tensor, moving: Tensor, *affines: Tensor) -> Tensor:
-    """NCC (k, b) of what of two crops (b, 1, h, w) rises above their noise, after each of k affines (b, 2, 3); 0 where less
-    than LEAST of them overlaps."""
-    fixed, moving = (blur(crop, SIGMA) for crop in above_noise(fixed, moving))
+    """NCC (k, b) of two crops (b, 1, h, w) of `above_noise` after each of k affines (b, 2, 3); 0 where less than LEAST of them
+    overlaps."""
+    fixed, moving = (blur(crop, SIGMA) for crop in (fixed, moving))
     warped = [warp(moving, affine) for affine in affines]
     return torch.stack([masked_ncc(fixed, seen, mask) * (mask.mean((1, 2, 3)) > LEAST) for seen, mask in warped])
 

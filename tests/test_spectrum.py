@@ -61,16 +61,18 @@ def test_noisy_crops_are_more_alike_for_it() -> None:
 def test_noise_alone_does_not_match() -> None:
     torch.manual_seed(0)
     fixed, moving = torch.randn(2, 32, 1, 48, 128)
-    assert alignment_ncc(fixed, moving, torch.eye(2, 3).expand(32, 2, 3)).mean().abs() < 0.05
+    assert alignment_ncc(*above_noise(fixed, moving), torch.eye(2, 3).expand(32, 2, 3)).mean().abs() < 0.05
 
 
 def test_the_true_affine_scores_best() -> None:
     fixed, moving = crops(TRUE, 64, 128)
-    here, there = alignment_ncc(fixed, moving, *affines(TRUE, TRUE + np.array([[0, 0, 1.0], [0, 0, 0.5]])))
+    here, there = alignment_ncc(*above_noise(fixed, moving), *affines(TRUE, TRUE + np.array([[0, 0, 1.0], [0, 0, 0.5]])))
     assert (here > 0.98).all()
     assert (there < here - 0.02).all()
 
 
 def test_flat_crops_score_zero() -> None:
     fixed, _ = crops(np.eye(2, 3), 16, 32, range(1))
-    assert alignment_ncc(fixed, torch.full_like(fixed, 5.0), torch.eye(2, 3)[None]).item() == pytest.approx(0, abs=1e-3)
+    assert alignment_ncc(*above_noise(fixed, torch.full_like(fixed, 5.0)), torch.eye(2, 3)[None]).item() == pytest.approx(
+        0, abs=1e-3
+    )

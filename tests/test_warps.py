@@ -7,7 +7,7 @@ import torch
 from specimens import Specimen
 
 from dlir import warps
-from dlir.spectrum import alignment_ncc
+from dlir.spectrum import above_noise, alignment_ncc
 from dlir.warps import Shape, overlap_shape
 
 SHAPE = Shape(32, 128, 8.0, (-12.0, 0.0))
@@ -30,7 +30,7 @@ def known(noise: float, seed: int = 0, count: int = 16) -> warps.Known:
 def test_the_known_affine_aligns_the_crops() -> None:
     pairs = known(noise=0)
     beside = pairs.affine + torch.tensor([[0, 0, 1.5], [0, 0, 1.5]])
-    right, wrong = alignment_ncc(pairs.fixed, pairs.moving, pairs.affine, beside)
+    right, wrong = alignment_ncc(*above_noise(pairs.fixed, pairs.moving), pairs.affine, beside)
     assert (right > wrong).float().mean() == 1
     assert right.median() > 0.8
 
@@ -45,7 +45,7 @@ def test_noise_alone_does_not_match() -> None:
     rng = np.random.default_rng(0)
     planes = [rng.normal(1000, 30, (256, 256)).astype(np.float32) for _ in range(3)]
     pairs = warps.known_pairs(warps.specimen(planes, torch.device("cpu")), SHAPE, 32, torch.Generator().manual_seed(0))
-    assert alignment_ncc(pairs.fixed, pairs.moving, pairs.affine).mean().abs() < 0.05
+    assert alignment_ncc(*above_noise(pairs.fixed, pairs.moving), pairs.affine).mean().abs() < 0.05
 
 
 def test_the_same_seed_gives_the_same_pairs() -> None:
