@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from dlir import digest, light, network, tables
+from dlir import digest, light, tables
 from dlir.files import whole
 from dlir.settings import Settings
 
@@ -54,7 +54,11 @@ def provenance(
 
 
 def _learnt_from(path: Path) -> list[str]:
-    return light.learnt_from(path) if path.suffix == ".tif" else list(network.settings_of(path).get("tiles", []))
+    if path.suffix == ".tif":
+        return light.learnt_from(path)
+    from dlir import network  # with torch, which takes as long to start as all else, and not every dataset has a model
+
+    return list(network.settings_of(path).get("tiles", []))
 
 
 def _measured(path: Path) -> dict[str, Any]:
