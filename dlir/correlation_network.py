@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dlir.correlation import correlate, peak
-from dlir.estimate import MULTIPLE, Estimate, surest, transposed, widened
+from dlir.estimate import Estimate, surest, transposed, widened
 from dlir.lucas_kanade import refine
 from dlir.similarity import blur, high_pass, masked_ncc, standardise
 from dlir.spectrum import above_noise
@@ -119,7 +119,7 @@ class CorrelationNetwork(nn.Module):
         centre: tuple[float, float] = (0.0, 0.0),
         linear: float = math.inf,
     ) -> Estimate:
-        """Register crops (b, 1, h, w), h and w even.
+        """Register crops (b, 1, h, w), h and w multiples of 8.
 
         Args:
             search: how far from `centre` the shift is looked for, px.
@@ -129,7 +129,7 @@ class CorrelationNetwork(nn.Module):
         if fixed.shape[-2] > fixed.shape[-1]:  # the segments lie along x, so the long side has to
             return transposed(self(fixed.mT, moving.mT, search, (centre[1], centre[0]), linear))
         clear = above_noise(fixed, moving)
-        maps = [features.chunk(2) for features in self._features(torch.cat([fixed, moving]), torch.cat(clear))]
+        maps = [features.chunk(2) for features in self.encoder(torch.cat([fixed, moving]), torch.cat(clear))]
         cells = (round(centre[0] / STRIDES[0]), round(centre[1] / STRIDES[0]))
         rho = correlate(maps[0][0], maps[0][1], math.ceil(search / STRIDES[0]), cells).clamp(-0.995, 0.995)
         size, part = _shared(maps[0][0], cells, rho.shape[-1])
@@ -150,15 +150,6 @@ class CorrelationNetwork(nn.Module):
         times = self.spread(cues).clamp(-5, 5).double().exp()
         covariance = widened(covariance, point, *times.unbind(1)).float()
         return Estimate(affine, covariance, self.sure(cues)[:, 0].sigmoid(), tuple(steps), logits, clear)
-
-    def _features(self, crops: Tensor, clear: Tensor) -> list[Tensor]:
-        """The encoder's maps, of crops (b, 1, h, w) of any even size."""
-        height, width = crops.shape[-2:]
-        missing = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
-        if any(missing):
-            crops, clear = (F.pad(image, missing, mode="replicate") for image in (crops, clear))
-        maps: list[Tensor] = self.encoder(crops, clear)
-        return [f[:, :, : height // stride, : width // stride] for f, stride in zip(maps, STRIDES, strict=True)]
 
 
 def _shared(features: Tensor, centre: tuple[int, int], shifts: int) -> tuple[float, Tensor]:

@@ -1,6 +1,7 @@
 """The windows of pairs as batches: tiles are read once, freed of the camera's patterns, cut, and stacked by equal size."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -11,9 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dlir import images, light
+from dlir import affine, images, light
+from dlir.affine import Array
+from dlir.progress import progress
 from dlir.stacks import Stacks
 
+BATCH, BATCH_GPU = 8, 128  # pairs at a time
 CACHED = 256  # tiles kept in memory: more than two rows of most grids
 CELL = 4  # px, to which the shift that is expected and the search are rounded: the network searches no finer
 
@@ -52,12 +56,53 @@ def displacement(rows: pd.DataFrame) -> NDArray[np.float64]:
     return np.asarray(fixed - rows[["nominal_y", "nominal_x"]].to_numpy() - rows[["moving_y", "moving_x"]].to_numpy())
 
 
+def to_tiles(found: Array, batch: Batch) -> Array:
+    """Affines (b, 2, 3) of the windows, a fixed px to a moving px about their centres, as affines of the tiles: a moving px to
+    a fixed px."""
+    fixed, moving = _centres(batch)
+    return affine.compose(affine.translation(fixed), affine.compose(affine.invert(found), affine.translation(-moving)))
+
+
+def to_windows(known: Array, batch: Batch) -> Array:
+    """What `to_tiles` undoes: affines (b, 2, 3) of the tiles as affines of the windows."""
+    fixed, moving = _centres(batch)
+    return affine.compose(affine.translation(-moving), affine.compose(affine.invert(known), affine.translation(fixed)))
+
+
+def _centres(batch: Batch) -> tuple[Array, Array]:
+    """The centres (b, 2) of the fixed and the moving windows, px of their tiles."""
+    middle = (np.array(batch.fixed.shape[-2:]) - 1) / 2
+    fixed, moving = (batch.rows[[f"{end}_y", f"{end}_x"]].to_numpy() + middle for end in ("fixed", "moving"))
+    return fixed, moving
+
+
+def in_batches(
+    pairs: pd.DataFrame, what: str, planes: Planes, device: torch.device, work: Callable[[Batch], pd.DataFrame]
+) -> pd.DataFrame:
+    """What `work` makes of the pairs (tables.PAIRS), called `what`, batch by batch; without gradients.
+
+    On the CPU each thread takes a batch: they wait for each other less than if they shared every operation.
+    """
+    on_cpu, threads = device.type == "cpu", torch.get_num_threads()
+    groups = _groups(pairs, BATCH if on_cpu else BATCH_GPU)
+
+    @torch.no_grad()  # which holds for the thread that says so
+    def done(rows: pd.DataFrame) -> pd.DataFrame:
+        return work(_batch(rows, planes, device))
+
+    try:
+        with ThreadPoolExecutor(threads if on_cpu else 1, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return pd.concat(progress(pool.map(done, groups), f"registering {what}", len(groups)))
+    finally:
+        torch.set_num_threads(threads)
+
+
 def batches(pairs: pd.DataFrame, planes: Planes, size: int, device: torch.device) -> Iterator[Batch]:
     """The pairs (tables.PAIRS) in batches of at most `size`, those with windows of one size and one search together."""
-    return (batch(alike, planes, device) for alike in batched(pairs, size))
+    return (_batch(rows, planes, device) for rows in _groups(pairs, size))
 
 
-def batched(pairs: pd.DataFrame, size: int) -> list[pd.DataFrame]:
+def _groups(pairs: pd.DataFrame, size: int) -> list[pd.DataFrame]:
     """The pairs (tables.PAIRS) of each batch of at most `size`, with the columns centre_y, centre_x and reach, px.
 
     What a pair's search is does not depend on the others, so that its estimate holds whatever else is registered.
@@ -69,8 +114,8 @@ def batched(pairs: pd.DataFrame, size: int) -> list[pd.DataFrame]:
     return [group.iloc[start : start + size] for _, group in groups for start in range(0, len(group), size)]
 
 
-def batch(rows: pd.DataFrame, planes: Planes, device: torch.device) -> Batch:
-    """The pairs of `batched` with their windows."""
+def _batch(rows: pd.DataFrame, planes: Planes, device: torch.device) -> Batch:
+    """The pairs of a group with their windows."""
     fixed = _stack(planes, rows[["fixed", "fixed_y", "fixed_x", "height", "width"]], device)
     moving = _stack(planes, rows[["moving", "moving_y", "moving_x", "height", "width"]], device)
     centre_y, centre_x, reach = (float(rows[name].iloc[0]) for name in ("centre_y", "centre_x", "reach"))

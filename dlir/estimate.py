@@ -6,7 +6,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-MULTIPLE = 8  # the sides of a crop in training are multiples of this
 RIGHT = 2.0  # px: a pair that errs by less is right
 FREEDOM = 4.0  # of Student's t, as which the errors of shifts are distributed
 SHIFT = [2, 5]  # of the entries yy, yx, y0, xy, xx, x0 of an affine

@@ -32,13 +32,21 @@ def gradients(features: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def refine(
-    fixed: Tensor, moving: Tensor, affine: Tensor, stride: int, steps: int, prior: Tensor, linear: float = math.inf
+    fixed: Tensor,
+    moving: Tensor,
+    affine: Tensor,
+    stride: int,
+    steps: int,
+    prior: Tensor,
+    linear: float = math.inf,
+    weight: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor]]:
     """Refine affines (b, 2, 3), fixed px to moving px about the centres, on maps (b, c, h, w) of one cell every `stride` px.
 
     `prior` (2,) is the logarithm of the prior's weight, at unit variance of the features' difference, and how it grows with
     that of the variance: neighbouring cells are alike, so the information in them is less than it seems. `linear` is the
-    deviation of the linear entries from the identity, where more is known of it than of any tiles.
+    deviation of the linear entries from the identity, where more is known of it than of any tiles; `weight` (b, 1, h, w) is how
+    much each cell of the fixed map counts, if not all alike.
 
     Returns:
         the affines, the information (b, 6, 6) on their entries (yy, yx, y0, xy, xx, x0), which is the inverse of their
@@ -62,14 +70,14 @@ def refine(
         seen_y, seen_x = gradients(seen)
         down, right = gradient_y + seen_y, gradient_x + seen_x  # four times the mean slope of the two
         difference = (seen - fixed)[..., 1:-1, 1:-1]
-        inside = mask[..., 1:-1, 1:-1].flatten(2)
+        covered = (mask if weight is None else mask * weight)[..., 1:-1, 1:-1].flatten(2)
         if normal is None:  # it hardly changes from step to step
             squares = torch.stack([(a * b).sum(1) for a, b in ((down, down), (down, right), (right, right))], 1)
-            yy, yx, xx = (squares.flatten(2) * inside @ products / 16).view(-1, 3, 3, 3).unbind(1)
+            yy, yx, xx = (squares.flatten(2) * covered @ products / 16).view(-1, 3, 3, 3).unbind(1)
             normal = torch.cat([torch.cat([yy, yx], 2), torch.cat([yx, xx], 2)], 1)
         slopes = torch.stack([(down * difference).sum(1), (right * difference).sum(1)], 1)
-        slope = (slopes.flatten(2) * inside @ design / 4).flatten(1)
-        variance = ((difference**2).mean(1).flatten(1) * inside[:, 0]).sum(1) / inside.sum((1, 2)).clamp(min=1)
+        slope = (slopes.flatten(2) * covered @ design / 4).flatten(1)
+        variance = ((difference**2).mean(1).flatten(1) * covered[:, 0]).sum(1) / covered.sum((1, 2)).clamp(min=1)
         variance = variance.clamp(min=1e-6).view(-1, 1, 1)
         strength = (prior[0] + prior[1] * variance.log()).exp() * precision
         information = normal / variance + strength
@@ -78,7 +86,7 @@ def refine(
         step = torch.linalg.solve(information + 1e-3 * torch.eye(6).to(cells), right_side).view(-1, 2, 3)
         step = torch.cat([step[:, :, :2] / half, step[:, :, 2:]], -1)
         step = step * (LONGEST_STEP / step[:, :, 2].norm(dim=1).clamp(min=LONGEST_STEP)).view(-1, 1, 1)
-        enough = (inside.mean((1, 2)) > LEAST_OVERLAP).view(-1, 1, 1)
+        enough = (mask.mean((1, 2, 3)) > LEAST_OVERLAP).view(-1, 1, 1)
         cells = torch.where(enough, _without(cells, step), cells)
     pixels = torch.cat([cells[:, :, :2], cells[:, :, 2:] * stride], -1)
     return pixels, information / (scale[:, None] * scale), (fixed, seen, mask)

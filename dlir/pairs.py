@@ -17,7 +17,6 @@ from dlir.settings import Pairs
 
 log = logging.getLogger(__name__)
 MULTIPLE = 8  # sides of a window, px: what the network halves three times
-SMALL = 80  # px: shorter sides are cut to even numbers, so that hardly anything is lost
 LEAST_SEARCH = 8.0  # px
 WINDOW = ["fixed_y", "fixed_x", "moving_y", "moving_x", "height", "width"]
 
@@ -82,10 +81,7 @@ def with_overlaps(rows: pd.DataFrame, size: np.ndarray) -> pd.DataFrame:
     """
     offset = rows[["nominal_y", "nominal_x"]].to_numpy(int)
     common = size - np.abs(offset)
-    multiple = np.where(common < SMALL, 2, MULTIPLE)
-    extent = common // multiple * multiple
-    spare = (common - extent) // 2
-    windows = np.concatenate([offset.clip(min=0) + spare, (-offset).clip(min=0) + spare, extent], axis=1)
+    windows = np.concatenate([offset.clip(min=0), (-offset).clip(min=0), common], axis=1)
     return rows.assign(**dict(zip(WINDOW, windows.T, strict=True)))
 
 

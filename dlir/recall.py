@@ -1,7 +1,7 @@
 """The estimates of pairs, kept from run to run, so that a pair is registered again only where something of it has changed.
 
 An estimate follows from the content of both tiles, their windows, the light, the model and the code, and not from the other
-pairs (`crops.batched`), but for what is said of them all as the basis of a look: how far the tiles are turned. The hash of all
+pairs (`crops.batches`), but for what is said of them all as the basis of a look: how far the tiles are turned. The hash of all
 these is the key under which it is kept, so that nothing that is found there can be out of date. Only estimates are kept, no
 verdicts: those follow from all pairs together.
 """
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dlir import digest
+from dlir import affine, digest
 from dlir.crops import displacement
 from dlir.files import whole
 from dlir.pairs import WINDOW
@@ -40,7 +40,8 @@ class Recall:
     def complete(
         self, pairs: pd.DataFrame, what: str, *basis: object, estimate: Callable[[pd.DataFrame, str], pd.DataFrame]
     ) -> pd.DataFrame:
-        """The pairs (tables.PAIRS), called `what`, with what `estimate` says of them: it is asked of those that are new.
+        """The pairs (tables.PAIRS, with affines where these are known about), called `what`, with what `estimate` says of them:
+        it is asked of those that are new.
 
         `basis` is what these estimates follow from and others do not."""
         keys = self._keys(pairs, basis)
@@ -67,7 +68,8 @@ class Recall:
         content = pd.DataFrame({end: self.content.reindex(pairs[end]).to_numpy() for end in ("fixed", "moving")})
         windows = pairs[["side"]].reset_index(drop=True).join(pairs[WINDOW].astype(int).reset_index(drop=True))
         searched = pd.DataFrame(np.c_[displacement(pairs), pairs["search"].to_numpy(float)]).round(EXACT) + 0.0  # no -0
-        table = pd.concat([content, windows, searched], axis=1)
+        start = pairs[[name for name in affine.COLUMNS if name in pairs]].round(EXACT).reset_index(drop=True) + 0.0
+        table = pd.concat([content, windows, searched, start], axis=1)
         return [digest.of(self.basis, *basis, *row) for row in table.itertuples(index=False)]
 
 

@@ -3,14 +3,13 @@
 Every pair is registered at its nominal offset, within its search window. Whether the answer is right is judged by the NCC
 of the two crops after it and by the method's own word, against what chance and the camera's pattern reach: pairs of tiles
 that are no neighbours, and so cannot match, are registered in the same windows (`confidence.py`). A pair is accepted when
-it shows the same place with a probability of at least `accept`. Its affine is then that of one look more, in windows that hold
-nothing but the overlap: how sure it is, the first look has told.
+it shows the same place with a probability of at least `accept`. Its affine is then that of an exact look at the overlap
+(`overlaps.py`): how sure it is, the first look has told.
 """
 
 import logging
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -22,13 +21,13 @@ from numpy.typing import NDArray
 from dlir import affine, digest, tables
 from dlir.confidence import judge, linear_spread
 from dlir.correlation_network import CorrelationNetwork
-from dlir.crops import Planes, batch, batched, displacement
+from dlir.crops import Batch, Planes, displacement, in_batches, to_tiles
 from dlir.estimate import LINEAR, SHIFT, Method, about, surest
 from dlir.models import calibrated, choose
 from dlir.network import ModelError, choose_device, load
-from dlir.pairs import LEAST_SEARCH, with_overlaps, with_windows
+from dlir.overlaps import in_overlaps
+from dlir.pairs import LEAST_SEARCH, with_windows
 from dlir.phase import phase
-from dlir.progress import progress
 from dlir.recall import NAMES, Recall
 from dlir.settings import Register
 from dlir.solve import Measured, Solution, components, measured, residuals, solve, starting
@@ -37,17 +36,13 @@ from dlir.strangers import strangers
 
 log = logging.getLogger(__name__)
 Look = Callable[[pd.DataFrame], pd.DataFrame]  # pairs to judged affines
-BATCH, BATCH_GPU = 8, 128  # pairs at a time
 WIDEST = 0.15  # of a tile: windows that search further are not widened
 ROOM = 0.7  # of the search, that nine of ten pairs should need at most
 LOOKS = 3  # at most, at pairs that disagree with the others
 DISAGREES = 1.5  # px
 REACH = 3.0  # deviations of the stage
-NEAR = 4  # px, that a pair is searched around where it was found
-LEAST_SIDE = 8  # px, of a window that shows enough
 LEAST_LINEAR = 1e-3  # deviation of the linear parts of pairs: so exactly they are alike in no grid
 LOOSE = 3.0  # times the deviation that the pairs show, so that tiles that are turned are not held
-MOVED = 1.0  # px, that it should not lie from there
 UNBELIEVED = 0.07  # weight of a pair in the placement, five deviations off
 
 
@@ -80,29 +75,33 @@ def register(
         tables.write(pd.DataFrame(columns=list(tables.AFFINES.columns)), tables.AFFINES, output)
         log.warning("there is no pair to register")
         return
-    known = [digest.of_file(path) if path else None for path in (illumination, model)]
-    recall = Recall(cache / "affines.npz" if cache else None, table, settings.method, *known)
+    lit, learnt = (digest.of_file(path) if path else None for path in (illumination, model))
+    recall = Recall(cache / "affines.npz" if cache else None, table, settings.method, lit, learnt)
+    exact = Recall(cache / "overlaps.npz" if cache else None, table, lit)
 
     def estimate(pairs: pd.DataFrame, what: str, linear: float) -> pd.DataFrame:
         if isinstance(network, CorrelationNetwork):
             method: Method = partial(network, linear=linear)
         else:
             method = network or phase
-        return recall.complete(pairs, what, linear, estimate=partial(_register, planes=planes, method=method, device=place))
+        return recall.complete(
+            pairs, what, linear, estimate=partial(in_batches, planes=planes, device=place, work=partial(_rows, method=method))
+        )
 
     look = partial(_look, tiles=table, estimate=estimate, settings=settings)
     found = look(rows)
     while (wider := _widened(rows, found, table)) is not None:
         log.info("the stage is off by more than the windows allow: searching up to %.0f px", wider["search"].max())
         rows, found = wider, look(wider)
-    exact = isinstance(network, CorrelationNetwork)  # the other methods take no note of what is known of all pairs
-    linear = _linear(found) if exact else math.inf
+    whole = isinstance(network, CorrelationNetwork)  # the other methods are as their authors describe them
+    linear = _linear(found) if whole else math.inf
     found = _look_again(rows, found, table, partial(look, linear=linear), settings.accept)
-    if exact and found["accepted"].any():
-        _in_overlaps(found, table, partial(estimate, linear=linear))
+    if whole and found["accepted"].any():
+        in_overlaps(found, table, exact, linear=linear, planes=planes, device=place)
     found = _agreed(found, table, settings.accept)
     tables.write(found, tables.AFFINES, output)
     recall.write()
+    exact.write()
     log.info("%d of %d pairs accepted", int(found["accepted"].sum()), len(found))
 
 
@@ -169,28 +168,6 @@ def _look_again(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame, l
     return found
 
 
-def _in_overlaps(found: pd.DataFrame, tiles: pd.DataFrame, estimate: Callable[[pd.DataFrame, str], pd.DataFrame]) -> None:
-    """Register accepted pairs once more, in windows that hold nothing but the overlap that was found, and keep the affine.
-
-    Near the edge of a tile a filter sees the specimen on one side only, while in the other tile it goes on. The two differ
-    there, always in the direction that makes the overlap smaller: by little, but all along a row of tiles. In windows that
-    end at the same place of the specimen they do not. A pair that is found elsewhere stays as it was.
-    """
-    right = found[found["accepted"]]
-    size = tiles[["height", "width"]].iloc[0].to_numpy(int)
-    offset = _offset(right)
-    middle = (-offset).clip(min=0) + (size - np.abs(offset) - 1) / 2
-    offset = _offset(right, middle).round()
-    near = right[NAMES].assign(nominal_y=offset[:, 0], nominal_x=offset[:, 1], search=float(NEAR))
-    windows = with_overlaps(near, size)
-    windows = windows[(windows[["height", "width"]] >= LEAST_SIDE).all(axis=1)]
-    exact = estimate(windows, "overlaps")
-    here = np.isin(right.index, exact.index)
-    moved = np.linalg.norm(_offset(exact, middle[here]) - _offset(right[here], middle[here]), axis=1)
-    kept = exact.index[moved < MOVED]
-    found.loc[kept, affine.COLUMNS] = exact.loc[kept, affine.COLUMNS]
-
-
 def _agreed(found: pd.DataFrame, tiles: pd.DataFrame, accept: float) -> pd.DataFrame:
     """The pairs, of which those that a placement by all does not believe are just accepted: they may be wrong, or right in
     tiles that are distorted."""
@@ -217,53 +194,26 @@ def _solved(found: pd.DataFrame, tiles: pd.DataFrame) -> tuple[Measured, Solutio
     return known, solve(known, starting(tiles, known), choose(known, len(tiles)).spread)
 
 
-def _offset(found: pd.DataFrame, at: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-    """How far (n, 2), px, the moving tile lies from the fixed one, at px (n, 2) of it or else where the pair is surest."""
-    at = found[["centre_y", "centre_x"]].to_numpy() if at is None else at
+def _offset(found: pd.DataFrame) -> NDArray[np.float64]:
+    """How far (n, 2), px, the moving tile lies from the fixed one, where the pair is surest."""
+    at = found[["centre_y", "centre_x"]].to_numpy()
     return np.asarray(affine.apply(affine.from_table(found), at[:, None])[:, 0] - at)
 
 
-def _register(pairs: pd.DataFrame, what: str, planes: Planes, method: Method, device: torch.device) -> pd.DataFrame:
-    """The pairs with affine, covariance, scores and confidence, in their own order.
-
-    On the CPU each thread takes a batch: they wait for each other less than if they shared every operation.
-    """
-    on_cpu = device.type == "cpu"
-    threads = torch.get_num_threads()
-    work = batched(pairs, BATCH if on_cpu else BATCH_GPU)
-    rows = partial(_rows, planes=planes, method=method, device=device)
-    try:
-        with ThreadPoolExecutor(threads if on_cpu else 1, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            return pd.concat(progress(pool.map(rows, work), f"registering {what}", len(work)))
-    finally:
-        torch.set_num_threads(threads)
-
-
-@torch.no_grad()
-def _rows(pairs: pd.DataFrame, planes: Planes, method: Method, device: torch.device) -> pd.DataFrame:
-    """The rows of tables.AFFINES for the pairs of one batch, all but the verdict.
-
-    The estimate takes a fixed px to a moving px of the crops, about their centres; the table's affine takes a moving px of
-    the tile to a fixed px of the tile.
-    """
-    windows = batch(pairs, planes, device)
-    estimate = method(windows.fixed, windows.moving, windows.search, windows.centre)
-    middle = (np.array(windows.fixed.shape[-2:]) - 1) / 2
-    in_fixed = pairs[["fixed_y", "fixed_x"]].to_numpy() + middle
-    in_moving = pairs[["moving_y", "moving_x"]].to_numpy() + middle
+def _rows(batch: Batch, method: Method) -> pd.DataFrame:
+    """The rows of tables.AFFINES for one batch, all but the verdict."""
+    estimate = method(batch.fixed, batch.moving, batch.search, batch.centre)
     found = estimate.affine.double().cpu().numpy()
-    to_fixed = affine.compose(
-        affine.translation(in_fixed), affine.compose(affine.invert(found), affine.translation(-in_moving))
-    )
+    middle = (np.array(batch.fixed.shape[-2:]) - 1) / 2
     shift, full = found[:, :, 2], estimate.covariance.double().cpu()
     where = surest(full, torch.from_numpy(shift), torch.from_numpy(middle))
     covariance, point = about(full, where)[:, SHIFT][:, :, SHIFT].numpy(), where.numpy()
-    centre = affine.apply(found, point[:, None])[:, 0] + in_moving
-    nominal = affine.translation(displacement(pairs))
-    clear = estimate.clear or above_noise(windows.fixed, windows.moving)
+    centre = affine.apply(found, point[:, None])[:, 0] + batch.rows[["moving_y", "moving_x"]].to_numpy() + middle
+    nominal = affine.translation(displacement(batch.rows))
+    clear = estimate.clear or above_noise(batch.fixed, batch.moving)
     before, after = alignment_ncc(*clear, torch.from_numpy(nominal).to(clear[0]), estimate.affine)
-    return pairs[["pair", "fixed", "moving", "side"]].assign(
-        **affine.to_columns(to_fixed),
+    return batch.rows[NAMES].assign(
+        **affine.to_columns(to_tiles(found, batch)),
         centre_y=centre[:, 0],
         centre_x=centre[:, 1],
         var_y=covariance[:, 0, 0],
@@ -273,5 +223,5 @@ def _rows(pairs: pd.DataFrame, planes: Planes, method: Method, device: torch.dev
         score_after=after.cpu().numpy(),
         confidence=estimate.confidence.cpu().numpy(),
         **dict(zip(tables.LINEAR_COVARIANCE, full[:, LINEAR][:, :, LINEAR].reshape(-1, 16).T.numpy(), strict=True)),
-        inside=np.abs(shift - displacement(pairs)).max(axis=1) <= pairs["search"] + 1,
+        inside=np.abs(shift - displacement(batch.rows)).max(axis=1) <= batch.rows["search"] + 1,
     )

@@ -18,8 +18,8 @@ from scipy.optimize import nnls
 from torch import Tensor
 
 from dlir.crops import displacement
-from dlir.estimate import MULTIPLE
 from dlir.images import Plane
+from dlir.pairs import MULTIPLE
 from dlir.similarity import DEGREE, blur, grid, sample, standardise, transform
 
 ROTATION, SCALE, ASPECT, SHEAR = 1.0 * DEGREE, 0.01, 0.0025, 0.0025  # largest of a known warp, uniform

@@ -1,0 +1,85 @@
+"""The exact look at pairs that are found: at nothing but their overlap, and where there is something to see.
+
+Near the edge of a tile a filter sees the specimen on one side only, while in the other tile it goes on. The two differ there,
+always in the direction that makes the overlap smaller: by little, but all along a row of tiles. In windows that end at the
+same place of the specimen they do not.
+
+What is compared is both crops as far as they rise above their noise (`spectrum.py`), which is as much as a filter can do that
+is the same everywhere. Where the specimen is empty, noise alone is left: so a pixel counts as much as a Wiener filter passes,
+
+    w = S / (S + N)
+
+S + N being the power of both crops around it, and N that of what differs between them.
+"""
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dlir import affine
+from dlir.crops import Batch, Planes, in_batches, to_tiles, to_windows
+from dlir.lucas_kanade import refine
+from dlir.pairs import with_overlaps
+from dlir.recall import NAMES, Recall
+from dlir.similarity import blur, warp
+from dlir.spectrum import above_noise
+
+LEAST_SIDE = 8  # px, of a window that shows enough
+MOVED = 1.0  # px, that a pair should not lie from where it was found
+SIGMA = 0.5  # px, of the blur that lets a linear interpolation follow the crops
+AROUND = 8.0  # px, of the Gaussian under which power is local
+STEPS = 4
+PRIOR = 1.2  # logarithm of the weight of what is known of linear parts: neighbouring pixels are alike
+
+
+def in_overlaps(
+    found: pd.DataFrame, tiles: pd.DataFrame, recall: Recall, *, linear: float, planes: Planes, device: torch.device
+) -> None:
+    """Replace the affines of the accepted pairs in `found` (tables.AFFINES) by exact ones.
+
+    A pair that is found elsewhere, or whose overlap is too narrow, stays as it was.
+
+    Args:
+        linear: the deviation of their linear parts from the identity.
+    """
+    right = found[found["accepted"]]
+    size = tiles[["height", "width"]].iloc[0].to_numpy(int)
+    nominal = affine.from_table(right)[:, :, 2]
+    middle = (-nominal).clip(min=0) + (size - np.abs(nominal) - 1) / 2
+    offset = _offset(right, middle).round()
+    near = right[NAMES + affine.COLUMNS].assign(nominal_y=offset[:, 0], nominal_x=offset[:, 1], search=0.0)
+    windows = with_overlaps(near, size)
+    windows = windows[(windows[["height", "width"]] >= LEAST_SIDE).all(axis=1)]
+    if windows.empty:
+        return
+    work = partial(in_batches, planes=planes, device=device, work=partial(_rows, linear=linear))
+    exact = recall.complete(windows, "overlaps", linear, estimate=work)
+    here = np.isin(right.index, exact.index)
+    moved = np.linalg.norm(_offset(exact, middle[here]) - _offset(right[here], middle[here]), axis=1)
+    kept = exact.index[moved < MOVED]
+    found.loc[kept, affine.COLUMNS] = exact.loc[kept, affine.COLUMNS]
+
+
+def _rows(batch: Batch, linear: float) -> pd.DataFrame:
+    """The pairs of a batch with their affines, which are about there."""
+    first, second = (blur(crop, SIGMA) for crop in above_noise(batch.fixed, batch.moving))
+    start = torch.from_numpy(to_windows(affine.from_table(batch.rows), batch)).to(first)
+    weight = _weight(first, *warp(second, start))
+    found, _, _ = refine(first, second, start, 1, STEPS, first.new_tensor([PRIOR, 0.0]), linear, weight)
+    return batch.rows[NAMES].assign(**affine.to_columns(to_tiles(found.double().cpu().numpy(), batch)))
+
+
+def _weight(fixed: Tensor, moving: Tensor, mask: Tensor) -> Tensor:
+    """How much each pixel (b, 1, h, w) counts, of crops that are aligned, in the mask of what they share."""
+    noise = ((fixed - moving) ** 2 * mask).sum((2, 3), keepdim=True) / (2 * mask.sum((2, 3), keepdim=True)).clamp(min=1)
+    power = blur((fixed**2 + moving**2) / 2, AROUND)
+    return ((power - noise) / power.clamp(min=1e-6)).clamp(min=0)
+
+
+def _offset(found: pd.DataFrame, at: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How far (n, 2), px, the moving tile lies from the fixed one, at px (n, 2) of it."""
+    return np.asarray(affine.apply(affine.from_table(found), at[:, None])[:, 0] - at)
