@@ -52,6 +52,17 @@ def test_linear_parts_that_are_known_are_kept() -> None:
     assert (found[1e-6] < 1e-4).all() and (found[math.inf] > 1e-3).all()
 
 
+def test_cells_that_do_not_count_change_nothing() -> None:
+    fixed, moving = crops(TRUE, 48, 160)
+    true = torch.tensor(TRUE, dtype=torch.float32).expand(4, 2, 3)
+    moving[..., 80:] = 5 * moving[..., :80]
+    weight = (torch.arange(160) < 70).to(fixed).expand(4, 1, 48, 160)
+    start, prior = torch.eye(2, 3).expand(4, 2, 3), torch.tensor([-4.6, 0.0])
+    affine, *_ = refine(fixed, moving, start, stride=1, steps=8, prior=prior, weight=weight)
+    left = (affine - true) @ torch.tensor([0.0, -40.0, 1.0])  # the error in the middle of those that do
+    assert (left.norm(dim=1) < 0.1).all()
+
+
 def test_flat_maps_keep_the_affine() -> None:
     flat = torch.zeros(1, 1, 16, 32)
     start = torch.tensor([[[1.0, 0, 2.0], [0, 1, -3.0]]])
