@@ -14,8 +14,10 @@ from torch import Tensor
 
 from dlir import affine, images, light
 from dlir.affine import Array
+from dlir.estimate import LINEAR, SHIFT, about, surest
 from dlir.progress import progress
 from dlir.stacks import Stacks
+from dlir.tables import LINEAR_COVARIANCE
 
 BATCH, BATCH_GPU = 8, 128  # pairs at a time
 CACHED = 256  # tiles kept in memory: more than two rows of most grids
@@ -56,17 +58,31 @@ def displacement(rows: pd.DataFrame) -> NDArray[np.float64]:
     return np.asarray(fixed - rows[["nominal_y", "nominal_x"]].to_numpy() - rows[["moving_y", "moving_x"]].to_numpy())
 
 
-def to_tiles(found: Array, batch: Batch) -> Array:
-    """Affines (b, 2, 3) of the windows, a fixed px to a moving px about their centres, as affines of the tiles: a moving px to
-    a fixed px."""
-    fixed, moving = _centres(batch)
-    return affine.compose(affine.translation(fixed), affine.compose(affine.invert(found), affine.translation(-moving)))
-
-
 def to_windows(known: Array, batch: Batch) -> Array:
-    """What `to_tiles` undoes: affines (b, 2, 3) of the tiles as affines of the windows."""
+    """Affines (b, 2, 3) of the tiles, a moving px to a fixed px, as affines of the windows: a fixed px to a moving px about
+    their centres."""
     fixed, moving = _centres(batch)
     return affine.compose(affine.translation(-moving), affine.compose(affine.invert(known), affine.translation(fixed)))
+
+
+def to_columns(found: Tensor, covariance: Tensor, batch: Batch) -> dict[str, Array]:
+    """The columns of tables.AFFINES that tell affines (b, 2, 3) of the windows, and their covariance (b, 6, 6): in the tiles,
+    about the point where the shift is surest."""
+    fixed, moving = _centres(batch)
+    told, full = found.double().cpu(), covariance.double().cpu()
+    middle = torch.tensor([(side - 1) / 2 for side in batch.fixed.shape[-2:]], dtype=torch.float64)
+    point = surest(full, told[:, :, 2], middle)
+    shift = about(full, point)[:, SHIFT][:, :, SHIFT].numpy()
+    windows = told.numpy()
+    tiles = affine.compose(affine.translation(fixed), affine.compose(affine.invert(windows), affine.translation(-moving)))
+    centre = affine.apply(windows, point.numpy()[:, None])[:, 0] + moving
+    linear = full[:, LINEAR][:, :, LINEAR].reshape(-1, len(LINEAR_COVARIANCE)).T.numpy()
+    return {
+        **affine.to_columns(tiles),
+        **dict(zip(("centre_y", "centre_x"), centre.T, strict=True)),
+        **dict(zip(("var_y", "cov_yx", "var_x"), (shift[:, 0, 0], shift[:, 0, 1], shift[:, 1, 1]), strict=True)),
+        **dict(zip(LINEAR_COVARIANCE, linear, strict=True)),
+    }
 
 
 def _centres(batch: Batch) -> tuple[Array, Array]:

@@ -10,6 +10,14 @@ is the same everywhere. Where the specimen is empty, noise alone is left: so a p
     w = S / (S + N)
 
 S + N being the power of both crops around it, and N that of what differs between them.
+
+How sure the shift is, the residuals tell themselves. Least squares takes them as independent from pixel to pixel, and the
+slopes J as free of noise. What differs between the crops, r, has the spectrum R instead, and its own slopes are in J; so the
+variance is
+
+    ( sum |F(w J)|^2 R / (n sum w J^2 var r) ) ( sum w J^2 / sum w (J^2 - (dr)^2 / 4) )^2
+
+times as large (a sandwich; Huber 1967), and so much the more count the linear parts that are known.
 """
 
 from functools import partial
@@ -21,25 +29,26 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dlir import affine
-from dlir.crops import Batch, Planes, in_batches, to_tiles, to_windows
-from dlir.lucas_kanade import refine
+from dlir.crops import Batch, Planes, in_batches, to_columns, to_windows
+from dlir.lucas_kanade import gradients, refine
 from dlir.pairs import with_overlaps
 from dlir.recall import NAMES, Recall
-from dlir.similarity import blur, warp
+from dlir.similarity import EPSILON, blur, warp
 from dlir.spectrum import above_noise
 
 LEAST_SIDE = 8  # px, of a window that shows enough
 MOVED = 1.0  # px, that a pair should not lie from where it was found
 SIGMA = 0.5  # px, of the blur that lets a linear interpolation follow the crops
 AROUND = 8.0  # px, of the Gaussian under which power is local
-STEPS = 4
-PRIOR = 1.2  # logarithm of the weight of what is known of linear parts: neighbouring pixels are alike
+STEPS = 3  # of either round
+PRIOR = 2.3  # logarithm of that factor, before it is known
+LEAST_SLOPE = 0.05  # of the slopes' power, that is not noise
 
 
 def in_overlaps(
     found: pd.DataFrame, tiles: pd.DataFrame, recall: Recall, *, linear: float, planes: Planes, device: torch.device
 ) -> None:
-    """Replace the affines of the accepted pairs in `found` (tables.AFFINES) by exact ones.
+    """Replace the affines of the accepted pairs in `found` (tables.AFFINES), and their covariances, by exact ones.
 
     A pair that is found elsewhere, or whose overlap is too narrow, stays as it was.
 
@@ -60,8 +69,8 @@ def in_overlaps(
     exact = recall.complete(windows, "overlaps", linear, estimate=work)
     here = np.isin(right.index, exact.index)
     moved = np.linalg.norm(_offset(exact, middle[here]) - _offset(right[here], middle[here]), axis=1)
-    kept = exact.index[moved < MOVED]
-    found.loc[kept, affine.COLUMNS] = exact.loc[kept, affine.COLUMNS]
+    kept, columns = exact.index[moved < MOVED], exact.columns.difference(NAMES)
+    found.loc[kept, columns] = exact.loc[kept, columns]
 
 
 def _rows(batch: Batch, linear: float) -> pd.DataFrame:
@@ -69,8 +78,12 @@ def _rows(batch: Batch, linear: float) -> pd.DataFrame:
     first, second = (blur(crop, SIGMA) for crop in above_noise(batch.fixed, batch.moving))
     start = torch.from_numpy(to_windows(affine.from_table(batch.rows), batch)).to(first)
     weight = _weight(first, *warp(second, start))
-    found, _, _ = refine(first, second, start, 1, STEPS, first.new_tensor([PRIOR, 0.0]), linear, weight)
-    return batch.rows[NAMES].assign(**affine.to_columns(to_tiles(found.double().cpu().numpy(), batch)))
+    found, _, shared = refine(first, second, start, 1, STEPS, first.new_tensor([PRIOR, 0.0]), linear, weight)
+    excess = _excess(*shared, weight)
+    prior = torch.stack([excess.log(), torch.zeros_like(excess)]).view(2, -1, 1, 1)
+    found, information, _ = refine(first, second, found, 1, STEPS, prior, linear, weight)
+    covariance = excess.view(-1, 1, 1) * torch.linalg.inv(information.double() + 1e-9 * torch.eye(6).to(information))
+    return batch.rows[NAMES].assign(**to_columns(found, covariance, batch))
 
 
 def _weight(fixed: Tensor, moving: Tensor, mask: Tensor) -> Tensor:
@@ -78,6 +91,23 @@ def _weight(fixed: Tensor, moving: Tensor, mask: Tensor) -> Tensor:
     noise = ((fixed - moving) ** 2 * mask).sum((2, 3), keepdim=True) / (2 * mask.sum((2, 3), keepdim=True)).clamp(min=1)
     power = blur((fixed**2 + moving**2) / 2, AROUND)
     return ((power - noise) / power.clamp(min=1e-6)).clamp(min=0)
+
+
+def _excess(fixed: Tensor, moving: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
+    """How many times (b,), at least one, the variance of least squares is that of independent residuals and exact slopes."""
+    covered, counts = mask[..., 1:-1, 1:-1], (mask * weight)[..., 1:-1, 1:-1]
+    differs = (moving - fixed)[..., 1:-1, 1:-1] * covered
+    residuals = torch.fft.fft2(differs).abs() ** 2 / covered.sum((2, 3), keepdim=True).clamp(min=1)
+    variance = (differs**2 * counts).sum((1, 2, 3)) / counts.sum((1, 2, 3)).clamp(min=1)
+    seen, slopes, noise = (torch.zeros_like(variance) for _ in range(3))
+    for first, second in zip(gradients(fixed), gradients(moving), strict=True):
+        both = first + second
+        seen = seen + (torch.fft.fft2(both * counts).abs() ** 2 * residuals).mean((1, 2, 3))
+        slopes = slopes + (both**2 * counts).sum((1, 2, 3))
+        noise = noise + ((first - second) ** 2 * counts).sum((1, 2, 3))
+    alike = seen / (variance * slopes).clamp(min=EPSILON)
+    exact = slopes / (slopes - noise).clamp(min=LEAST_SLOPE * slopes).clamp(min=EPSILON)
+    return (alike * exact**2).clamp(min=1)
 
 
 def _offset(found: pd.DataFrame, at: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from dlir import affine, digest, tables
 from dlir.confidence import judge, linear_spread
 from dlir.correlation_network import CorrelationNetwork
-from dlir.crops import Batch, Planes, displacement, in_batches, to_tiles
-from dlir.estimate import LINEAR, SHIFT, Method, about, surest
+from dlir.crops import Batch, Planes, displacement, in_batches, to_columns
+from dlir.estimate import Method
 from dlir.models import calibrated, choose
 from dlir.network import ModelError, choose_device, load
 from dlir.overlaps import in_overlaps
@@ -202,25 +202,14 @@ def _offset(found: pd.DataFrame) -> NDArray[np.float64]:
 def _rows(batch: Batch, method: Method) -> pd.DataFrame:
     """The rows of tables.AFFINES for one batch, all but the verdict."""
     estimate = method(batch.fixed, batch.moving, batch.search, batch.centre)
-    found = estimate.affine.double().cpu().numpy()
-    middle = (np.array(batch.fixed.shape[-2:]) - 1) / 2
-    shift, full = found[:, :, 2], estimate.covariance.double().cpu()
-    where = surest(full, torch.from_numpy(shift), torch.from_numpy(middle))
-    covariance, point = about(full, where)[:, SHIFT][:, :, SHIFT].numpy(), where.numpy()
-    centre = affine.apply(found, point[:, None])[:, 0] + batch.rows[["moving_y", "moving_x"]].to_numpy() + middle
-    nominal = affine.translation(displacement(batch.rows))
+    nominal = torch.from_numpy(affine.translation(displacement(batch.rows)))
     clear = estimate.clear or above_noise(batch.fixed, batch.moving)
-    before, after = alignment_ncc(*clear, torch.from_numpy(nominal).to(clear[0]), estimate.affine)
+    before, after = alignment_ncc(*clear, nominal.to(clear[0]), estimate.affine)
+    moved = estimate.affine[:, :, 2].double().cpu().numpy() - displacement(batch.rows)
     return batch.rows[NAMES].assign(
-        **affine.to_columns(to_tiles(found, batch)),
-        centre_y=centre[:, 0],
-        centre_x=centre[:, 1],
-        var_y=covariance[:, 0, 0],
-        cov_yx=covariance[:, 0, 1],
-        var_x=covariance[:, 1, 1],
+        **to_columns(estimate.affine, estimate.covariance, batch),
         score_before=before.cpu().numpy(),
         score_after=after.cpu().numpy(),
         confidence=estimate.confidence.cpu().numpy(),
-        **dict(zip(tables.LINEAR_COVARIANCE, full[:, LINEAR][:, :, LINEAR].reshape(-1, 16).T.numpy(), strict=True)),
-        inside=np.abs(shift - displacement(batch.rows)).max(axis=1) <= batch.rows["search"] + 1,
+        inside=np.abs(moved).max(axis=1) <= batch.rows["search"] + 1,
     )

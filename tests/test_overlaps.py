@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
-from conftest import Grid
+from conftest import Grid, make_grid
 from specimens import crops
 
 from dlir import affine, tables
@@ -20,8 +21,11 @@ def nearly(grid: Grid, off: float) -> pd.DataFrame:
     fixed, moving = (grid.truth[pairs[end]] for end in ("fixed", "moving"))
     true = affine.compose(affine.translation([off, -off]), affine.compose(affine.invert(fixed), moving))
     centre = pairs[["moving_y", "moving_x"]].to_numpy() + pairs[["height", "width"]].to_numpy() / 2
-    middle = {"centre_y": centre[:, 0], "centre_x": centre[:, 1]}
-    return pairs[["pair", "fixed", "moving", "side"]].assign(**affine.to_columns(true), **middle, accepted=True)
+    told = {"centre_y": centre[:, 0], "centre_x": centre[:, 1], **dict.fromkeys([*SHIFT, *tables.LINEAR_COVARIANCE], 1.0)}
+    return pairs[["pair", "fixed", "moving", "side"]].assign(**affine.to_columns(true), **told, accepted=True)
+
+
+SHIFT = ["var_y", "cov_yx", "var_x"]
 
 
 def look(grid: Grid, found: pd.DataFrame, kept: Path | None = None) -> pd.DataFrame:
@@ -36,6 +40,14 @@ def test_pairs_become_exact(grid: Grid) -> None:
     found = nearly(grid, 0.4)
     assert grid.errors(found).min() > 0.5
     assert grid.errors(look(grid, found)).max() < 0.05
+
+
+@pytest.mark.parametrize("noise", [3.0, 100.0, 200.0])
+def test_the_variance_is_that_of_the_errors(tmp_path: Path, noise: float) -> None:
+    grid = make_grid(tmp_path, 4, 4, noise)
+    found = look(grid, nearly(grid, 0.1))
+    ratio = grid.errors(found) ** 2 / (found["var_y"] + found["var_x"])
+    assert 0.3 < np.median(ratio) / np.log(2) < 2  # which is the median of an exponential distribution
 
 
 def test_pairs_that_are_rejected_or_found_elsewhere_stay(grid: Grid) -> None:
