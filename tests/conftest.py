@@ -93,7 +93,7 @@ def make_grid(folder: Path, rows: int, cols: int, noise: float, blank: tuple[int
     for tile in range(rows * cols):
         stage = np.array(divmod(tile, cols)) * 0.8 * side
         truth.append(np.c_[camera, stage + rng.uniform(-4, 4, 2)])
-        shown = 1000 + (0 if tile in blank else 30) * specimen.tile(truth[-1], side, side)
+        shown = 4000 + (0 if tile in blank else 30) * specimen.tile(truth[-1], side, side)
         pixels = np.rint(shown + noise * rng.standard_normal(shown.shape)).astype(np.uint16)
         tifffile.imwrite(folder / f"{tile}.tif", pixels)
         listed.append({"tile": tile, "path": str(folder / f"{tile}.tif"), "row": tile // cols, "col": tile % cols,

@@ -42,7 +42,7 @@ def test_pairs_become_exact(grid: Grid) -> None:
     assert grid.errors(look(grid, found)).max() < 0.05
 
 
-@pytest.mark.parametrize("noise", [3.0, 100.0, 200.0])
+@pytest.mark.parametrize("noise", [3.0, 200.0, 400.0])
 def test_the_variance_is_that_of_the_errors(tmp_path: Path, noise: float) -> None:
     grid = make_grid(tmp_path, 4, 4, noise)
     found = look(grid, nearly(grid, 0.1))
