@@ -44,9 +44,9 @@ def refine(
     """Refine affines (b, 2, 3), fixed px to moving px about the centres, on maps (b, c, h, w) of one cell every `stride` px.
 
     `prior` (2,) is the logarithm of the prior's weight, at unit variance of the features' difference, and how it grows with
-    that of the variance: neighbouring cells are alike, so the information in them is less than it seems. `linear` is the
-    deviation of the linear entries from the identity, where more is known of it than of any tiles; `weight` (b, 1, h, w) is how
-    much each cell of the fixed map counts, if not all alike.
+    that of the variance: neighbouring cells are alike, so the information in them is less than it seems. Of shape (2, b, 1, 1)
+    it differs from pair to pair. `linear` is the deviation of the linear entries from the identity, where more is known of it
+    than of any tiles; `weight` (b, 1, h, w) is how much each cell of the fixed map counts, if not all alike.
 
     Returns:
         the affines, the information (b, 6, 6) on their entries (yy, yx, y0, xy, xx, x0), which is the inverse of their
