@@ -41,7 +41,8 @@ ROOM = 0.7  # of the search, that nine of ten pairs should need at most
 LOOKS = 3  # at most, at pairs that disagree with the others
 DISAGREES = 1.5  # px
 REACH = 3.0  # deviations of the stage
-LEAST_LINEAR = 5e-4  # deviation of the linear parts of pairs: more exactly they are alike in no grid
+LEAST_LINEAR = 1e-3  # deviation of the linear parts of pairs: so exactly they are alike in no grid
+LOOSE = 3.0  # times the deviation that the pairs show: what holds a pair here would count once more in the placement
 UNBELIEVED = 0.07  # weight of a pair in the placement, five deviations off
 
 
@@ -119,7 +120,7 @@ def _look(
 
 def _linear(found: pd.DataFrame) -> float:
     """How far the linear parts of pairs may lie from the identity, as those show that are right: a deviation."""
-    return max(LEAST_LINEAR, linear_spread(found, found["accepted"].to_numpy(bool)))
+    return max(LEAST_LINEAR, LOOSE * linear_spread(found, found["accepted"].to_numpy(bool)))
 
 
 def _widened(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame) -> pd.DataFrame | None:
