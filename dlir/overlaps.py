@@ -25,7 +25,6 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from dlir import affine
@@ -59,7 +58,7 @@ def in_overlaps(
     size = tiles[["height", "width"]].iloc[0].to_numpy(int)
     nominal = affine.from_table(right)[:, :, 2]
     middle = (-nominal).clip(min=0) + (size - np.abs(nominal) - 1) / 2
-    offset = _offset(right, middle).round()
+    offset = affine.offsets(right, middle).round()
     near = right[NAMES + affine.COLUMNS].assign(nominal_y=offset[:, 0], nominal_x=offset[:, 1], search=0.0)
     windows = with_overlaps(near, size)
     windows = windows[(windows[["height", "width"]] >= LEAST_SIDE).all(axis=1)]
@@ -68,7 +67,7 @@ def in_overlaps(
     work = partial(in_batches, planes=planes, device=device, work=partial(_rows, linear=linear))
     exact = recall.complete(windows, "overlaps", linear, estimate=work)
     here = np.isin(right.index, exact.index)
-    moved = np.linalg.norm(_offset(exact, middle[here]) - _offset(right[here], middle[here]), axis=1)
+    moved = np.linalg.norm(affine.offsets(exact, middle[here]) - affine.offsets(right[here], middle[here]), axis=1)
     kept, columns = exact.index[moved < MOVED], exact.columns.difference(NAMES)
     found.loc[kept, columns] = exact.loc[kept, columns]
 
@@ -108,8 +107,3 @@ def _excess(fixed: Tensor, moving: Tensor, mask: Tensor, weight: Tensor) -> Tens
     alike = seen / (variance * slopes).clamp(min=EPSILON)
     exact = slopes / (slopes - noise).clamp(min=LEAST_SLOPE * slopes).clamp(min=EPSILON)
     return (alike * exact**2).clamp(min=1)
-
-
-def _offset(found: pd.DataFrame, at: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How far (n, 2), px, the moving tile lies from the fixed one, at px (n, 2) of it."""
-    return np.asarray(affine.apply(affine.from_table(found), at[:, None])[:, 0] - at)

@@ -3,8 +3,8 @@
 Every pair is registered at its nominal offset, within its search window. Whether the answer is right is judged by the NCC
 of the two crops after it and by the method's own word, against what chance and the camera's pattern reach: pairs of tiles
 that are no neighbours, and so cannot match, are registered in the same windows (`confidence.py`). A pair is accepted when
-it shows the same place with a probability of at least `accept`. Its affine is then that of an exact look at the overlap
-(`overlaps.py`): how sure it is, the first look has told.
+it shows the same place with a probability of at least `accept`. Its affine and its covariance are then those of an
+exact look at the overlap (`overlaps.py`).
 """
 
 import logging
@@ -69,6 +69,7 @@ def register(
     if settings.method == "network" and model is None:
         raise ModelError("register.method is network, which needs a model: give --model, or choose method phase")
     network = load(model, place) if settings.method == "network" and model else None
+    own = network if isinstance(network, CorrelationNetwork) else None  # the others are as their authors describe them
     table, rows = tables.read(tiles, tables.TILES), tables.read(pairs, tables.PAIRS)
     planes = Planes(table, illumination)
     if rows.empty:
@@ -80,10 +81,7 @@ def register(
     exact = Recall(cache / "overlaps.npz" if cache else None, table, lit)
 
     def estimate(pairs: pd.DataFrame, what: str, linear: float) -> pd.DataFrame:
-        if isinstance(network, CorrelationNetwork):
-            method: Method = partial(network, linear=linear)
-        else:
-            method = network or phase
+        method: Method = partial(own, linear=linear) if own else network or phase
         return recall.complete(
             pairs, what, linear, estimate=partial(in_batches, planes=planes, device=place, work=partial(_rows, method=method))
         )
@@ -93,10 +91,9 @@ def register(
     while (wider := _widened(rows, found, table)) is not None:
         log.info("the stage is off by more than the windows allow: searching up to %.0f px", wider["search"].max())
         rows, found = wider, look(wider)
-    whole = isinstance(network, CorrelationNetwork)  # the other methods are as their authors describe them
-    linear = _linear(found) if whole else math.inf
+    linear = _linear(found) if own else math.inf
     found = _look_again(rows, found, table, partial(look, linear=linear), settings.accept)
-    if whole and found["accepted"].any():
+    if own and found["accepted"].any():
         in_overlaps(found, table, exact, linear=linear, planes=planes, device=place)
     found = _agreed(found, table, settings.accept)
     tables.write(found, tables.AFFINES, output)
@@ -196,8 +193,7 @@ def _solved(found: pd.DataFrame, tiles: pd.DataFrame) -> tuple[Measured, Solutio
 
 def _offset(found: pd.DataFrame) -> NDArray[np.float64]:
     """How far (n, 2), px, the moving tile lies from the fixed one, where the pair is surest."""
-    at = found[["centre_y", "centre_x"]].to_numpy()
-    return np.asarray(affine.apply(affine.from_table(found), at[:, None])[:, 0] - at)
+    return affine.offsets(found, found[["centre_y", "centre_x"]].to_numpy())
 
 
 def _rows(batch: Batch, method: Method) -> pd.DataFrame:

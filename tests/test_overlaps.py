@@ -14,6 +14,8 @@ from dlir.crops import Planes
 from dlir.overlaps import _weight, in_overlaps
 from dlir.recall import Recall
 
+SHIFT = ["var_y", "cov_yx", "var_x"]
+
 
 def nearly(grid: Grid, off: float) -> pd.DataFrame:
     """The pairs with their true affines, but for shifts of `off` px, as accepted."""
@@ -23,9 +25,6 @@ def nearly(grid: Grid, off: float) -> pd.DataFrame:
     centre = pairs[["moving_y", "moving_x"]].to_numpy() + pairs[["height", "width"]].to_numpy() / 2
     told = {"centre_y": centre[:, 0], "centre_x": centre[:, 1], **dict.fromkeys([*SHIFT, *tables.LINEAR_COVARIANCE], 1.0)}
     return pairs[["pair", "fixed", "moving", "side"]].assign(**affine.to_columns(true), **told, accepted=True)
-
-
-SHIFT = ["var_y", "cov_yx", "var_x"]
 
 
 def look(grid: Grid, found: pd.DataFrame, kept: Path | None = None) -> pd.DataFrame:
