@@ -36,6 +36,14 @@ rule all:
         expand("results/{dataset}/accuracy.csv", dataset=WITH_TRUTH),
 
 
+onstart:
+    # With a limit to the jobs a second, which Snakemake has unasked, each look at those that are ready leads to another look a
+    # second later: after a thousand jobs it does nothing else
+    pace = workflow.scheduling_settings.max_jobs_per_timespan
+    if (pace.max_jobs, pace.timespan) == (100, 1):
+        workflow.scheduler.job_rate_limiter = None
+
+
 onsuccess:
     if BUCKET:
         print(f"the results are in {BUCKET.rstrip('/')}/results")
