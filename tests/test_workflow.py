@@ -62,6 +62,7 @@ class Workflow:
 
     def __init__(self, repository: Path, folder: Path, config: dict[str, Any]) -> None:
         self.repository, self.folder, self.config = repository, folder, config
+        self.log = ""  # what Snakemake said of the last run to the end
 
     def __call__(self, *options: str, cwd: Path | None = None, **changes: Any) -> subprocess.CompletedProcess[str]:
         """Run snakemake; `changes` are sections, whose keys are added to the user's."""
@@ -76,10 +77,11 @@ class Workflow:
         command += ["-d", folder, "--profile", profile, "--configfile", str(mine), "--cores", "2", *options]
         return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd or self.folder)
 
-    def finish(self) -> str:
+    def finish(self, *options: str) -> str:
         """Run to the end; what was printed for people."""
-        result = self()
+        result = self(*options)
         assert result.returncode == 0, result.stdout + result.stderr
+        self.log = result.stderr
         return result.stdout
 
     def planned(self, *options: str, cwd: Path | None = None, **changes: Any) -> dict[str, int]:
@@ -163,7 +165,7 @@ def two(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Workflow:
     folder = tmp_path_factory.mktemp("two")
     write_tiles(folder)
     workflow = Workflow(repository, folder, TWO)
-    workflow.finish()
+    workflow.finish("--verbose")
     return workflow
 
 
@@ -195,6 +197,12 @@ def test_two_datasets_replace_the_demo(two: Workflow) -> None:
         assert (results / "mosaic.ome.zarr" / "zarr.json").is_file()
         assert not (results / "accuracy.csv").exists()
         assert set(pd.read_csv(results / "selfcheck.csv")["method"]) == ({"phase", "none"} if name == "grid" else set())
+
+
+def test_snakemake_looks_for_jobs_only_when_one_has_ended(two: Workflow) -> None:
+    ended = two.log.count("Finished jobid: ")
+    assert ended > 20
+    assert two.log.count("Ready jobs: ") <= ended + 1
 
 
 def test_grid_is_placed_where_it_was_cut(two: Workflow) -> None:
