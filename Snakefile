@@ -40,7 +40,7 @@ onstart:
     # With a limit to the jobs a second, which Snakemake has unasked, each look at those that are ready leads to another look a
     # second later: after a thousand jobs it does nothing else
     pace = workflow.scheduling_settings.max_jobs_per_timespan
-    if (pace.max_jobs, pace.timespan) == (100, 1):
+    if pace and (pace.max_jobs, pace.timespan) == (100, 1):
         workflow.scheduler.job_rate_limiter = None
 
 
