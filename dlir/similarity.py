@@ -15,6 +15,7 @@ from torch import Tensor
 
 Similarity = Callable[[Tensor, Tensor, Tensor], Tensor]  # fixed, moving, mask to a score (b,)
 EPSILON = 1e-8
+ROUNDING = 3e-6  # of a crop's level, in 32 bit
 FLAT = 1e-6  # of the square of a crop's variance: a window with less is flat
 WINDOW = 9  # px, of the local NCC
 LEAST = 0.1  # of a crop has to be covered by the other
@@ -54,8 +55,10 @@ def standardise(image: Tensor) -> Tensor:
 
 
 def high_pass(image: Tensor, sigma: float = 10.0) -> Tensor:
-    """The image (b, 1, h, w) less its background, standardised."""
-    return standardise(image - blur(image, sigma))
+    """The image (b, 1, h, w) less its background, standardised; zero where only errors of rounding are left of it."""
+    sharp = image - blur(image, sigma)
+    seen = (sharp * sharp).mean((2, 3), keepdim=True) > (ROUNDING * image.mean((2, 3), keepdim=True)) ** 2
+    return standardise(sharp) * seen
 
 
 def grid(height: int, width: int, device: torch.device | None = None) -> Tensor:

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dlir.similarity import LEAST, blur, masked_ncc, standardise, warp
+from dlir.similarity import LEAST, blur, high_pass, masked_ncc, standardise, warp
 
 KNOTS = (0.0, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.11, 0.15, 0.2, 0.26, 0.33, 0.41, 0.5, 0.72)  # cycles per px
 FINEST = 0.33  # cycles per px, from where on the noise is looked for
@@ -30,8 +30,7 @@ SIGMA = 1.5  # px, of the blur before the NCC of an alignment
 def above_noise(fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
     """Two crops (b, 1, h, w), each less its background and filtered by the spectrum of the pair, standardised."""
     count, (height, width) = len(fixed), fixed.shape[-2:]
-    crops = torch.cat([fixed, moving])
-    crops = standardise(crops - blur(crops, BACKGROUND))
+    crops = high_pass(torch.cat([fixed, moving]), BACKGROUND)
     margin = min(MARGIN, height - 1, width - 1)
     padded = F.pad(crops, (margin,) * 4, mode="reflect")
     spectrum = torch.fft.rfft2(padded[:, 0])
