@@ -26,6 +26,17 @@ ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """The table of the faults that were tried (test_faults.py), also where other processes ran the tests."""
+    passed = [test.user_properties for test in terminalreporter.stats.get("passed", [])]
+    rows = [row for properties in passed for name, row in properties if name == "fault"]
+    if rows:
+        terminalreporter.section("faults survived")
+        terminalreporter.line(f"{'fault':<55} {'next run ends the same':<25} results lost")
+        for row in rows:
+            terminalreporter.line(row)
+
+
 @pytest.fixture
 def shared_data() -> Path:
     """The folder of real tiles; the test is skipped where there is none."""

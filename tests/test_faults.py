@@ -36,7 +36,7 @@ def _pause(path, target, replace=__import__("pathlib").Path.replace):
     return replace(path, target)
 __import__("pathlib").Path.replace = _pause
 """
-Table = list[tuple[str, str, int]]
+Survived = Callable[[str, str, int], None]  # takes a row of the table
 
 
 @pytest.fixture(scope="module")
@@ -56,15 +56,10 @@ def undisturbed(code: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run.folder
 
 
-@pytest.fixture(scope="module")
-def table(request: pytest.FixtureRequest) -> Iterator[Table]:
-    """A row a fault that was survived; shown at the end."""
-    rows: Table = []
-    yield rows
-    writer = request.config.get_terminal_writer()
-    writer.line("\n\nfault                                                   next run ends the same    results lost")
-    for fault, same, lost in rows:
-        writer.line(f"{fault:<55} {same:<25} {lost}")
+@pytest.fixture
+def survived(record_property: Callable[[str, object], None]) -> Survived:
+    """Takes a fault that was survived, whether the next run ends the same, and how many results were lost; shown at the end."""
+    return lambda fault, same, lost: record_property("fault", f"{fault:<55} {same:<25} {lost}")
 
 
 @pytest.fixture
@@ -153,7 +148,7 @@ def recovered(run: Run, undisturbed: Path, before: dict[str, bytes], *options: s
     return "yes", lost
 
 
-def test_kills_at_every_stage(run: Run, undisturbed: Path, table: Table) -> None:
+def test_kills_at_every_stage(run: Run, undisturbed: Path, survived: Survived) -> None:
     losses = {"snakemake": 0, "job": 0}
     for stage in STAGES:
         for victim in ("snakemake", "job"):
@@ -171,10 +166,11 @@ def test_kills_at_every_stage(run: Run, undisturbed: Path, table: Table) -> None
     (run.folder / "pause").unlink()
     same, lost = recovered(run, undisturbed, contents(run.results))
     assert lost == 0 and losses == {"snakemake": 0, "job": 0}
-    table.extend((f"SIGKILL of {victim}, at {len(STAGES)} stages", same, lost) for victim, lost in losses.items())
+    for victim, lost in losses.items():
+        survived(f"SIGKILL of {victim}, at {len(STAGES)} stages", same, lost)
 
 
-def test_a_job_that_outlives_its_snakemake(run: Run, undisturbed: Path, table: Table) -> None:
+def test_a_job_that_outlives_its_snakemake(run: Run, undisturbed: Path, survived: Survived) -> None:
     started = run.start("pairs", "--until", "pairs")
     before = contents(run.results)
     started.kill(snakemake=True)
@@ -184,11 +180,11 @@ def test_a_job_that_outlives_its_snakemake(run: Run, undisturbed: Path, table: T
     assert "pairs.csv" in second.stdout and "is being written by another process" in second.stdout
     os.kill(started.job, signal.SIGKILL)
     (run.folder / "pause").unlink()
-    table.append(("SIGKILL of snakemake, its job lives on", *recovered(run, undisturbed, before, "--until", "pairs")))
+    survived("SIGKILL of snakemake, its job lives on", *recovered(run, undisturbed, before, "--until", "pairs"))
 
 
 @pytest.mark.parametrize("fault", ["deleted", "truncated"])
-def test_a_tile_is_lost_in_the_middle(run: Run, undisturbed: Path, table: Table, fault: str) -> None:
+def test_a_tile_is_lost_in_the_middle(run: Run, undisturbed: Path, survived: Survived, fault: str) -> None:
     started = run.start("illumination", "--until", "register")
     path = run.folder / "in" / "grid" / "1_0.tif"
     content = path.read_bytes()
@@ -198,12 +194,12 @@ def test_a_tile_is_lost_in_the_middle(run: Run, undisturbed: Path, table: Table,
     assert "Traceback" not in started.said()
     before = contents(run.results)
     path.write_bytes(content)
-    table.append((f"a tile is {fault} in the middle", *recovered(run, undisturbed, before, "--until", "register")))
+    survived(f"a tile is {fault} in the middle", *recovered(run, undisturbed, before, "--until", "register"))
 
 
 @root_only
 def test_two_runs_at_once_on_a_read_only_input_folder(
-    run: Run, undisturbed: Path, table: Table, mount: Callable[..., None]
+    run: Run, undisturbed: Path, survived: Survived, mount: Callable[..., None]
 ) -> None:
     tiles = str(run.folder / "in")
     mount("--bind", tiles, tiles)
@@ -214,12 +210,12 @@ def test_two_runs_at_once_on_a_read_only_input_folder(
     assert second.returncode == 1 and "unlock" in second.stdout + second.stderr
     assert started.go_on() == 0, started.said()
     outcome = recovered(run, undisturbed, before, "--until", "register")
-    table.append(("two runs at once", *outcome))
-    table.append(("a read-only input folder", *outcome))
+    survived("two runs at once", *outcome)
+    survived("a read-only input folder", *outcome)
 
 
 @root_only
-def test_the_disk_is_full(run: Run, undisturbed: Path, table: Table, mount: Callable[..., None]) -> None:
+def test_the_disk_is_full(run: Run, undisturbed: Path, survived: Survived, mount: Callable[..., None]) -> None:
     shutil.copytree(undisturbed, run.folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("mosaic*", "report*", "prov*"))
     parked, results = run.folder / "parked", run.folder / "results"
     results.rename(parked)
@@ -233,13 +229,13 @@ def test_the_disk_is_full(run: Run, undisturbed: Path, table: Table, mount: Call
     assert full.returncode == 1
     assert "No space left on device" in full.stdout + full.stderr
     mount("-o", "remount,size=64m", str(results))
-    table.append(("the disk is full", *recovered(run, undisturbed, before)))
+    survived("the disk is full", *recovered(run, undisturbed, before))
 
 
 @root_only
 @pytest.mark.parametrize("fault", ["read-only", "a file in the way"])
 def test_the_output_folder_cannot_be_written(
-    run: Run, undisturbed: Path, table: Table, mount: Callable[..., None], fault: str
+    run: Run, undisturbed: Path, survived: Survived, mount: Callable[..., None], fault: str
 ) -> None:
     results = run.folder / "results"
     if fault == "read-only":
@@ -255,10 +251,10 @@ def test_the_output_folder_cannot_be_written(
         mount("-o", "remount,rw", str(results))
     else:
         results.unlink()
-    table.append((f"the output folder cannot be written: {fault}", *recovered(run, undisturbed, {}, "--until", "pairs")))
+    survived(f"the output folder cannot be written: {fault}", *recovered(run, undisturbed, {}, "--until", "pairs"))
 
 
-def test_a_model_is_cut_short(code: Path, run: Run, table: Table) -> None:
+def test_a_model_is_cut_short(code: Path, run: Run, survived: Survived) -> None:
     run = Run(code, run.folder, register={"method": "network"}, train={"steps": 0})
     assert run("--until", "register").returncode == 0
     expected = contents(run.results)
@@ -272,4 +268,4 @@ def test_a_model_is_cut_short(code: Path, run: Run, table: Table) -> None:
     model.unlink()
     assert run("--until", "register").returncode == 0
     assert contents(run.results) == expected
-    table.append(("a model file is cut short", "yes", 0))
+    survived("a model file is cut short", "yes", 0)
