@@ -2,7 +2,8 @@
 
 The pairs are known warps with independent noise from hardly any to six times the signal, gain, shading, and dirt that lies
 at the same place of both crops, as on a camera, and so says nothing of their offset. At the end the network learns what its
-own answers are worth, on pairs that may show as little as those of a user.
+own answers are worth, on pairs that may show as little as those of a user. The weights in the package went on from earlier ones
+several times: their file says from which, and how each was made (`network.settings_of`).
 """
 
 import hashlib
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dlir import network
 from dlir.correlation_network import CorrelationNetwork
@@ -27,13 +29,14 @@ log = logging.getLogger(__name__)
 SPECIMENS = 48
 SHAPES = [Shape(h, w, 16.0, c) for h, w, c in ((64, 256, (0.0, 0.0)), (64, 320, (-8.0, 0.0)), (96, 224, (0.0, 0.0)))]
 JUDGED, JUDGING_RATE = 16, 0.02  # pairs a step and learning rate of what covariance and confidence learn
-AUGMENT = Augment(noise=(0.12, 6.0), zoom=(0.3, 1.15), dirt=0.5)
+DECAY = 0.9997  # a step, of the running mean of the weights
+AUGMENT = Augment(noise=(0.12, 6.0), zoom=(0.3, 1.15), dirt=0.5, tries=2)
 
 
 def pretrain(
     output: Path,
     *,
-    start: Path | None = None,
+    start: list[Path] | None = None,
     steps: int = 11000,
     judging: int = 500,
     batch: int = 8,
@@ -43,8 +46,11 @@ def pretrain(
 ) -> None:
     """Train the generic weights and write them to `output`; the same arguments on the same machine give the same weights.
 
+    What is written is a running mean of the weights over the last steps (Polyak and Juditsky 1992), which errs less than the
+    last of them.
+
     Args:
-        start: weights to go on from; random ones without.
+        start: weights to go on from, the mean of them where there are several; random ones without.
         judging: steps at the end, for covariance and confidence.
 
     Raises:
@@ -56,13 +62,16 @@ def pretrain(
     planes = list(sources(SPECIMENS, seed))
     tiles = torch.stack([torch.from_numpy((plane - plane.mean()) / plane.std()) for plane in planes])[:, None].to(place)
     source = Source(Specimen(tiles, torch.zeros_like(tiles)), SHAPES, [])
-    model = network.load(start, place) if start else CorrelationNetwork().to(place)
+    model = _mean([network.load(path, place) for path in start]) if start else CorrelationNetwork().to(place)
     loop = Loop(model, [source], generator, steps=steps, batch=batch, learning_rate=learning_rate, augment=AUGMENT)
+    mean = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(DECAY))  # type: ignore[no-untyped-call]
     losses: deque[float] = deque(maxlen=100)
     for _ in progress(range(steps), "training"):
         losses.append(loop.step())
+        mean.update_parameters(model)
         if loop.done % 500 == 0:
             log.info("step %d: mean loss of the last 100 %.3f", loop.done, np.mean(losses))
+    model.load_state_dict(mean.module.state_dict())
     if isinstance(model, CorrelationNetwork):
         _judge(model, source, generator, judging)
     settings: dict[str, Any] = {
@@ -74,8 +83,15 @@ def pretrain(
     }
     settings["sources_sha256"] = fingerprint(planes)
     if start:
-        settings["start"] = network.settings_of(start)
+        settings["start"] = [network.settings_of(path) for path in start]
     network.save(model, settings, output)
+
+
+def _mean(models: list[network.Network]) -> network.Network:
+    """The first of the models with the mean of the weights of all."""
+    weights = [model.state_dict() for model in models]
+    models[0].load_state_dict({name: torch.stack([each[name] for each in weights]).mean(0) for name in weights[0]})
+    return models[0]
 
 
 def _judge(model: CorrelationNetwork, source: Source, generator: torch.Generator, steps: int) -> None:

@@ -59,3 +59,15 @@ def test_pretraining_is_repeatable(tmp_path: Path) -> None:
     first, second = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("first", "second"))
     assert first["settings"] == second["settings"]
     assert all(torch.equal(first["weights"][name], second["weights"][name]) for name in first["weights"])
+
+
+def test_going_on_starts_from_the_mean(tmp_path: Path) -> None:
+    made = [tmp_path / f"{seed}.pt" for seed in (1, 2)]
+    for seed, path in enumerate(made, 1):
+        pretrain(path, steps=0, judging=0, seed=seed, device="cpu")
+    pretrain(tmp_path / "both.pt", start=made, steps=0, judging=0, device="cpu")
+    first, second, both = (torch.load(path, weights_only=True) for path in (*made, tmp_path / "both.pt"))
+    assert both["settings"]["start"] == [first["settings"], second["settings"]]
+    name = "encoder.stem.weight"
+    assert not torch.equal(first["weights"][name], second["weights"][name])
+    torch.testing.assert_close(both["weights"][name], (first["weights"][name] + second["weights"][name]) / 2)
