@@ -37,7 +37,8 @@ def above_noise(fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
     hats = _hats(padded.shape[-2], padded.shape[-1]).to(crops)
     squares = (spectrum.real**2 + spectrum.imag**2).flatten(1)
     power = (squares[:count] + squares[count:]) @ hats / hats.sum(0).clamp(min=1e-6)
-    noise = power[:, [knot >= FINEST for knot in KNOTS]].amin(1, keepdim=True)
+    finest = hats.sum(0) * torch.tensor([knot >= FINEST for knot in KNOTS]).to(hats)
+    noise = power @ finest[:, None] / finest.sum()
     signal = power - noise
     gain = (signal.clamp(min=0) / (2 * signal.abs() + noise).clamp(min=1e-6)).sqrt() + FAINTEST
     shaped = spectrum * (gain @ hats.T).view(count, *spectrum.shape[1:]).repeat(2, 1, 1)
