@@ -2,14 +2,14 @@
 
 Near the edge of a tile a filter sees the specimen on one side only, while in the other tile it goes on. The two differ there,
 always in the direction that makes the overlap smaller: by little, but all along a row of tiles. In windows that end at the
-same place of the specimen they do not.
+same place of the specimen they do not. Where that is, all pairs together tell better than each alone: from there each sets out.
 
 What is compared is both crops as far as they rise above their noise (`spectrum.py`), which is as much as a filter can do that
 is the same everywhere. Where the specimen is empty, noise alone is left: so a pixel counts as much as a Wiener filter passes,
 
     w = S / (S + N)
 
-S + N being the power of both crops around it, and N that of what differs between them.
+S being what the two crops share around it, the mean of their product, and N the power of what differs between them.
 
 How sure the shift is, the residuals tell themselves. Least squares takes them as independent from pixel to pixel, and the
 slopes J as free of noise. What differs between the crops, r, has the spectrum R instead, and its own slopes are in J; so the
@@ -25,6 +25,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dlir import affine
@@ -38,23 +39,34 @@ from dlir.spectrum import above_noise
 LEAST_SIDE = 8  # px, of a window that shows enough
 MOVED = 1.0  # px, that a pair should not lie from where it was found
 SIGMA = 0.5  # px, of the blur that lets a linear interpolation follow the crops
-AROUND = 8.0  # px, of the Gaussian under which power is local
+AROUND = 8.0  # px, of the Gaussian under which signal is local
 STEPS = 3  # of either round
 PRIOR = 2.3  # logarithm of that factor, before it is known
 LEAST_SLOPE = 0.05  # of the slopes' power, that is not noise
 
 
 def in_overlaps(
-    found: pd.DataFrame, tiles: pd.DataFrame, recall: Recall, *, linear: float, planes: Planes, device: torch.device
+    found: pd.DataFrame,
+    told: NDArray[np.float64],
+    tiles: pd.DataFrame,
+    recall: Recall,
+    *,
+    linear: float,
+    planes: Planes,
+    device: torch.device,
 ) -> None:
     """Replace the affines of the accepted pairs in `found` (tables.AFFINES), and their covariances, by exact ones.
 
     A pair that is found elsewhere, or whose overlap is too narrow, stays as it was.
 
     Args:
+        told: the offset (n, 2), px, of each pair by all of them, at the point where it is surest: there it is looked for.
         linear: the deviation of their linear parts from the identity.
     """
-    right = found[found["accepted"]]
+    whole = told.round()  # so that a pair is the same as before where the tiles have hardly moved
+    shift = whole - affine.offsets(found, found[["centre_y", "centre_x"]].to_numpy())
+    accepted = found["accepted"].to_numpy(bool)
+    right, off = found.assign(y0=found["y0"] + shift[:, 0], x0=found["x0"] + shift[:, 1])[accepted], (told - whole)[accepted]
     size = tiles[["height", "width"]].iloc[0].to_numpy(int)
     nominal = affine.from_table(right)[:, :, 2]
     middle = (-nominal).clip(min=0) + (size - np.abs(nominal) - 1) / 2
@@ -67,8 +79,8 @@ def in_overlaps(
     work = partial(in_batches, planes=planes, device=device, work=partial(_rows, linear=linear))
     exact = recall.complete(windows, "overlaps", linear, estimate=work)
     here = np.isin(right.index, exact.index)
-    moved = np.linalg.norm(affine.offsets(exact, middle[here]) - affine.offsets(right[here], middle[here]), axis=1)
-    kept, columns = exact.index[moved < MOVED], exact.columns.difference(NAMES)
+    moved = affine.offsets(exact, middle[here]) - affine.offsets(right[here], middle[here]) - off[here]
+    kept, columns = exact.index[np.linalg.norm(moved, axis=1) < MOVED], exact.columns.difference(NAMES)
     found.loc[kept, columns] = exact.loc[kept, columns]
 
 
@@ -88,8 +100,8 @@ def _rows(batch: Batch, linear: float) -> pd.DataFrame:
 def _weight(fixed: Tensor, moving: Tensor, mask: Tensor) -> Tensor:
     """How much each pixel (b, 1, h, w) counts, of crops that are aligned, in the mask of what they share."""
     noise = ((fixed - moving) ** 2 * mask).sum((2, 3), keepdim=True) / (2 * mask.sum((2, 3), keepdim=True)).clamp(min=1)
-    power = blur((fixed**2 + moving**2) / 2, AROUND)
-    return ((power - noise) / power.clamp(min=1e-6)).clamp(min=0)
+    signal = blur(fixed * moving, AROUND).clamp(min=0)
+    return signal / (signal + noise + EPSILON)
 
 
 def _excess(fixed: Tensor, moving: Tensor, mask: Tensor, weight: Tensor) -> Tensor:

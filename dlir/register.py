@@ -94,7 +94,8 @@ def register(
     linear = _linear(found) if own else math.inf
     found = _look_again(rows, found, table, partial(look, linear=linear), settings.accept)
     if own and found["accepted"].any():
-        in_overlaps(found, table, exact, linear=linear, planes=planes, device=place)
+        told, _, _ = _told(found, table)
+        in_overlaps(found, told, table, exact, linear=linear, planes=planes, device=place)
     found = _agreed(found, table, settings.accept)
     tables.write(found, tables.AFFINES, output)
     recall.write()

@@ -27,10 +27,13 @@ def nearly(grid: Grid, off: float) -> pd.DataFrame:
     return pairs[["pair", "fixed", "moving", "side"]].assign(**affine.to_columns(true), **told, accepted=True)
 
 
-def look(grid: Grid, found: pd.DataFrame, kept: Path | None = None) -> pd.DataFrame:
+def look(grid: Grid, found: pd.DataFrame, kept: Path | None = None, told: pd.DataFrame | None = None) -> pd.DataFrame:
+    """The exact look at what was found, where that itself or `told` says."""
     table, found = tables.read(grid.tiles, tables.TILES), found.copy()
-    recall = Recall(kept, table)
-    in_overlaps(found, table, recall, linear=0.01, planes=Planes(table, grid.illumination), device=torch.device("cpu"))
+    there = found if told is None else told
+    offset = affine.offsets(there, there[["centre_y", "centre_x"]].to_numpy())
+    recall, planes = Recall(kept, table), Planes(table, grid.illumination)
+    in_overlaps(found, offset, table, recall, linear=0.01, planes=planes, device=torch.device("cpu"))
     recall.write()
     return found
 
@@ -52,6 +55,11 @@ def test_the_variance_is_that_of_the_errors(tmp_path: Path, noise: float) -> Non
 def test_pairs_that_are_rejected_or_found_elsewhere_stay(grid: Grid) -> None:
     found = nearly(grid, 1.0).assign(accepted=lambda table: table["pair"] > 0)
     pd.testing.assert_frame_equal(look(grid, found), found)
+
+
+def test_a_pair_is_looked_for_where_the_others_put_it(grid: Grid) -> None:
+    found = look(grid, nearly(grid, 3.0), told=nearly(grid, 0.4))
+    assert grid.errors(found).max() < 0.05
 
 
 def test_what_was_known_before_tells_pairs_apart(grid: Grid, tmp_path: Path) -> None:
