@@ -1,7 +1,7 @@
 """How far a tile may be turned, scaled and sheared against the others: translation, rigid, similarity or affine.
 
-The pairs decide: their linear parts are predicted from those of the other pairs, an eighth of the pairs at a time. A part
-counts as real where that is much better than saying nothing.
+The pairs decide: their linear parts are predicted from those of the other pairs, a few of the pairs at a time. A part counts
+as real where that is much better than saying nothing.
 """
 
 from typing import NamedTuple
@@ -17,12 +17,13 @@ from dlir.solve import FREE, Measured, components
 from dlir.spread import SPREADS, geman_mcclure, spread
 from dlir.tables import LINEAR_PARTS
 
-FOLDS = 8
-REAL = 0.3  # of the square of a linear part, at least, has to be foretold by other pairs
+FOLDS = 24  # the fewer pairs are held out at a time, the more of their neighbours are there to tell
+ENOUGH = 100  # pairs that are foretold
+REAL = 0.35  # of the square of a linear part, at least, has to be foretold by other pairs
 LEAST_SPARE = 0.2  # of the pairs: so many more than hold the tiles together tell how sure they are
 SUREST = 0.1  # of what a method says of its deviation: translations all have the same linear part
 TAIL = 0.9  # of the pairs, by which that is judged: some are far less sure than the most
-ROUNDS = 6  # in which pairs are found that say little of the tiles
+ROUNDS, COOLING = 6, 0.7  # in which pairs are found that say little of the tiles: how much more is forgiven than in the next
 HELD = 9.0  # square deviations, beyond which a pair counts no more
 
 
@@ -74,14 +75,14 @@ def _part(pairs: Measured, count: int, k: int) -> tuple[float, float]:
     """How far the tiles differ in one linear part, and which share of it in a pair the other pairs foretell."""
     difference, variance = pairs.linear[:, k], pairs.linear_covariance[:, k, k]
     apart = spread(lambda deviation: difference**2 / (variance + 2 * deviation**2), 1)
-    fold = np.random.default_rng(0).permutation(len(difference)) % FOLDS
-    told = np.zeros(len(difference))
-    for held in range(FOLDS):
+    fold, told = np.random.default_rng(0).permutation(len(difference)) % FOLDS, np.zeros(len(difference))
+    folds = min(FOLDS, -(-FOLDS * ENOUGH // len(difference)))
+    for held in range(folds):
         rest = fold != held
         value = _linear_part(pairs.i[rest], pairs.j[rest], difference[rest], variance[rest], apart, count)
         told[~rest] = (value[pairs.j] - value[pairs.i])[~rest]
-    scale = variance + 2 * apart**2
-    without, with_others = (np.minimum(left**2 / scale, HELD).sum() for left in (difference, difference - told))
+    left = (np.stack([difference, difference - told]) / np.sqrt(variance + 2 * apart**2))[:, fold < folds]
+    without, with_others = np.minimum(left**2, HELD).sum(axis=1)
     return apart, 1 - float(with_others / without) if without else 0.0
 
 
@@ -93,10 +94,13 @@ def _linear_part(
         (np.repeat([-1.0, 1.0], len(i)), (np.tile(np.arange(len(i)), 2), np.concatenate([i, j]))), shape=(len(i), count)
     ).tocsc()
     weight, value = 1 / (variance + 2 * spread**2), np.zeros(count)
+    tolerance = float(np.median(np.abs(difference)))
     for _ in range(ROUNDS):
         normal = ends.T @ sparse.diags(weight) @ ends + sparse.identity(count) / spread**2
         value = np.asarray(spsolve(sparse.csc_matrix(normal), ends.T @ (weight * difference)))
-        square = (difference - ends @ value) ** 2 / variance
+        tolerance *= COOLING
+        wider = variance + tolerance**2
+        square = (difference - ends @ value) ** 2 / wider
         scale = max(1.0, float(np.median(square)) / chdtri(1, 0.5))
-        weight = geman_mcclure(square / scale) / variance
+        weight = geman_mcclure(square / scale) / wider
     return value

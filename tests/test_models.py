@@ -1,5 +1,6 @@
 """The model that the pairs call for."""
 
+import numpy as np
 import pytest
 from pair_graphs import make_graph
 
@@ -34,3 +35,14 @@ def test_covariances_that_are_too_wide_hide_no_turned_tiles(claimed: float) -> N
     found = calibrated(known, len(graph.tiles)).linear_covariance[0].diagonal() / known.linear_covariance[0].diagonal()
     assert claimed**2 * found == pytest.approx([min(1.0, claimed) ** 2] * 4, rel=0.6)
     assert len(choose(calibrated(known, len(graph.tiles)), len(graph.tiles)).spread) == 2 or claimed < 1
+
+
+@pytest.mark.parametrize("seed", range(8, 12))
+def test_pairs_that_are_sure_and_wrong_hide_no_scaled_tiles(seed: int) -> None:
+    """A few pairs misjudge the scale across their overlap by five times what the tiles differ in."""
+    graph = make_graph(5, 6, linear=(0.005, 0.003, 0, 0), seed=seed)
+    wrong = np.random.default_rng(seed).permutation(len(graph.pairs))[:3]
+    graph.pairs.loc[wrong, "xx"] += 0.03
+    graph.pairs.loc[wrong, "x0"] -= 0.03 * graph.pairs.loc[wrong, "centre_x"]
+    graph.pairs.loc[wrong, LINEAR_COVARIANCE] *= 10
+    assert choose(calibrated(measured(graph.tiles, graph.pairs), len(graph.tiles)), len(graph.tiles)).name == "similarity"
