@@ -37,10 +37,11 @@ from dlir.similarity import EPSILON, blur, warp
 from dlir.spectrum import above_noise
 
 LEAST_SIDE = 8  # px, of a window that shows enough
+STEP = 0.25  # px, to which the place is rounded where a look begins
 MOVED = 1.0  # px, that a pair should not lie from where it was found
 SIGMA = 0.5  # px, of the blur that lets a linear interpolation follow the crops
 AROUND = 8.0  # px, of the Gaussian under which signal is local
-STEPS = 3  # of either round
+ITERATIONS = 3  # of either round
 PRIOR = 2.3  # logarithm of that factor, before it is known
 LEAST_SLOPE = 0.05  # of the slopes' power, that is not noise
 
@@ -63,10 +64,10 @@ def in_overlaps(
         told: the offset (n, 2), px, of each pair by all of them, at the point where it is surest: there it is looked for.
         linear: the deviation of their linear parts from the identity.
     """
-    whole = told.round()  # so that a pair is the same as before where the tiles have hardly moved
-    shift = whole - affine.offsets(found, found[["centre_y", "centre_x"]].to_numpy())
+    start = (told / STEP).round() * STEP  # so that a pair is the same as before where the tiles have hardly moved
+    shift = start - affine.offsets(found, found[["centre_y", "centre_x"]].to_numpy())
     accepted = found["accepted"].to_numpy(bool)
-    right, off = found.assign(y0=found["y0"] + shift[:, 0], x0=found["x0"] + shift[:, 1])[accepted], (told - whole)[accepted]
+    right, off = found.assign(y0=found["y0"] + shift[:, 0], x0=found["x0"] + shift[:, 1])[accepted], (told - start)[accepted]
     size = tiles[["height", "width"]].iloc[0].to_numpy(int)
     nominal = affine.from_table(right)[:, :, 2]
     middle = (-nominal).clip(min=0) + (size - np.abs(nominal) - 1) / 2
@@ -89,10 +90,10 @@ def _rows(batch: Batch, linear: float) -> pd.DataFrame:
     first, second = (blur(crop, SIGMA) for crop in above_noise(batch.fixed, batch.moving))
     start = torch.from_numpy(to_windows(affine.from_table(batch.rows), batch)).to(first)
     weight = _weight(first, *warp(second, start))
-    found, _, shared = refine(first, second, start, 1, STEPS, first.new_tensor([PRIOR, 0.0]), linear, weight)
+    found, _, shared = refine(first, second, start, 1, ITERATIONS, first.new_tensor([PRIOR, 0.0]), linear, weight)
     excess = _excess(*shared, weight)
     prior = torch.stack([excess.log(), torch.zeros_like(excess)]).view(2, -1, 1, 1)
-    found, information, _ = refine(first, second, found, 1, STEPS, prior, linear, weight)
+    found, information, _ = refine(first, second, found, 1, ITERATIONS, prior, linear, weight)
     covariance = excess.view(-1, 1, 1) * torch.linalg.inv(information.double() + 1e-9 * torch.eye(6).to(information))
     return batch.rows[NAMES].assign(**to_columns(found, covariance, batch))
 
