@@ -75,13 +75,14 @@ def _part(pairs: Measured, count: int, k: int) -> tuple[float, float]:
     """How far the tiles differ in one linear part, and which share of it in a pair the other pairs foretell."""
     difference, variance = pairs.linear[:, k], pairs.linear_covariance[:, k, k]
     apart = spread(lambda deviation: difference**2 / (variance + 2 * deviation**2), 1)
-    fold, told = np.random.default_rng(0).permutation(len(difference)) % FOLDS, np.zeros(len(difference))
+    fold = np.random.default_rng(0).permutation(len(difference)) % FOLDS
     folds = min(FOLDS, -(-FOLDS * ENOUGH // len(difference)))
-    for held in range(folds):
-        rest = fold != held
-        value = _linear_part(pairs.i[rest], pairs.j[rest], difference[rest], variance[rest], apart, count)
-        told[~rest] = (value[pairs.j] - value[pairs.i])[~rest]
-    left = (np.stack([difference, difference - told]) / np.sqrt(variance + 2 * apart**2))[:, fold < folds]
+    copy, rest = np.nonzero(fold != np.arange(folds)[:, None])  # of the tiles for each fold, so that all are solved at once
+    i, j = pairs.i[rest] + copy * count, pairs.j[rest] + copy * count
+    value = _linear_part(i, j, difference[rest], variance[rest], apart, folds * count).reshape(folds, count)
+    held = fold < folds
+    told = value[fold[held], pairs.j[held]] - value[fold[held], pairs.i[held]]
+    left = np.stack([difference[held], difference[held] - told]) / np.sqrt(variance[held] + 2 * apart**2)
     without, with_others = np.minimum(left**2, HELD).sum(axis=1)
     return apart, 1 - float(with_others / without) if without else 0.0
 
