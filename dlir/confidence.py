@@ -7,17 +7,12 @@ chance and the same camera. With the density f0 of the cues x of wrong pairs and
 
 the share of right pairs, a and b are found by expectation and maximisation: given who is right, a logistic regression gives
 a and b; given those, Bayes' rule gives the probability that each pair is right.
-
-Where a pair is found is a cue of another kind: wrong ones lie anywhere in the window of the search, right ones about its
-middle, as the stage errs. Their density over an even one is taken as exp(-c off^2) / Z, where off is in units of the search and
-c gives the right pairs, as far as they are right, the mean of off^2 that they have. It speaks against any pair, but for one
-only if that is also better than most strangers: where nothing can be seen, some are found near their place by chance.
 """
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import chdtrc, erf, logit
+from scipy.special import chdtrc, logit
 
 from dlir.affine import Array
 from dlir.estimate import FREEDOM, RIGHT
@@ -25,18 +20,14 @@ from dlir.spread import SPREADS, spread
 from dlir.tables import LINEAR, LINEAR_COVARIANCE
 
 ORDINARY = 0.7  # of the strangers: a pair that is no better than so many is wrong (Efron's zero assumption)
-UNUSUAL = 0.9  # of the strangers: where a pair is found speaks for it only if it is better than so many
 RIDGE = 0.3  # keeps the regression finite where right and wrong do not overlap
 ROUNDS, STEPS = 60, 8
 RARE = 0.01  # part of the right pairs, by their covariances, that is turned, scaled or sheared more than this
-TILTS = np.geomspace(1e-3, 12.5, 100)  # c, from even to a deviation of a fifth of the search; what is nearer is no surer
-EVEN = 2 / 3  # mean of off^2 of wrong pairs
 ODD = 0.6  # of the pairs beyond that, about so many are right where they are surest, on real tiles
 
 
-def probability(pairs: Array, strangers: Array, off: Array) -> Array:
-    """P(right), (n,), of pairs with the cues (n, k), of which more is better, given those of strangers (m, k), and of how far
-    off the middle of the window the pairs were found (n,), in units of the search."""
+def probability(pairs: Array, strangers: Array) -> Array:
+    """P(right), (n,), of pairs with the cues (n, k), of which more is better, given those of strangers (m, k)."""
     if not len(pairs) or not len(strangers):
         return np.full(len(pairs), 0.5)
     middle = np.median(strangers, axis=0)
@@ -50,21 +41,9 @@ def probability(pairs: Array, strangers: Array, off: Array) -> Array:
         wrong_pairs = max(float((1 - right[: len(pairs)]).sum()), 0.5)
         # the regression sees the strangers among the wrong; among the pairs alone right ones are that much more likely
         odds = cues @ weights + np.log((wrong_pairs + len(strangers)) / wrong_pairs)
-        mine, others = np.split(odds, [len(pairs)])
-        place = _expected(off, right[: len(pairs)])
-        place = np.where(mine > np.quantile(others, UNUSUAL), place, place.clip(max=0))
-        told = 1 / (1 + np.exp(-(mine + place).clip(-30, 30)))
-        right[: len(pairs)] = np.where(mine > np.quantile(others, ORDINARY), told, 0.0)
+        told = 1 / (1 + np.exp(-odds.clip(-30, 30)))
+        right[: len(pairs)] = np.where(odds > np.quantile(odds[len(pairs) :], ORDINARY), told, 0.0)[: len(pairs)]
     return np.asarray(right[: len(pairs)])
-
-
-def _expected(off: Array, right: Array) -> Array:
-    """The log density (n,) of right pairs over that of wrong ones where they were found, by the shares `right` (n,)."""
-    roots = np.sqrt(np.pi * TILTS) * erf(np.sqrt(TILTS))
-    means = 1 / TILTS - 2 * np.exp(-TILTS) / roots  # of off^2 in the square of the window
-    seen = (right @ off**2 + EVEN) / (right.sum() + 1)  # and one more pair, that may lie anywhere
-    tilt = np.interp(-seen, -means, TILTS)
-    return np.asarray(-tilt * off**2 - 2 * np.log(np.interp(tilt, TILTS, roots / (2 * TILTS))))
 
 
 def _newton(cues: Array, right: Array, weights: Array) -> Array:
@@ -85,7 +64,7 @@ def judge(found: pd.DataFrame, strangers: pd.DataFrame, accept: float) -> pd.Dat
     its covariance is widened, and it is less likely to be right. A pair that shows the same thing, but faintly, may be more
     than RIGHT off: it is accepted all the same, for what its covariance says.
     """
-    alike = probability(_cues(found), _cues(strangers), found["off"].to_numpy(float))
+    alike = probability(_cues(found), _cues(strangers))
     square = _unlike(found, linear_spread(found, alike >= accept))
     wider = {name: found[name] * np.maximum(1, square / len(LINEAR)) for name in ("var_y", "cov_yx", "var_x")}
     exact = 1 - (1 + RIGHT**2 / FREEDOM / ((wider["var_y"] + wider["var_x"]) / 2)) ** (-FREEDOM / 2)  # of Student's t in 2-D
@@ -93,7 +72,7 @@ def judge(found: pd.DataFrame, strangers: pd.DataFrame, accept: float) -> pd.Dat
     unsure, outside = same < accept, ~found["inside"].to_numpy(bool)
     words = "likely wrong: tiles that are no neighbours match as well"
     reason = np.select([outside, unsure], ["outside the search window", words], default="")
-    found = found.drop(columns=["inside", "off"]).assign(**wider)
+    found = found.drop(columns="inside").assign(**wider)
     return found.assign(confidence=(same * exact).round(4), accepted=~(unsure | outside), reason=reason)
 
 

@@ -1,9 +1,8 @@
 """The affine of each pair, how sure it is, and whether it is accepted.
 
 Every pair is registered at its nominal offset, within its search window. Whether the answer is right is judged by the NCC
-of the two crops after it, by the method's own word, and by how near to its place it was found, against what chance and the
-camera's pattern reach: pairs of tiles that are no neighbours, and so cannot match, are registered in the same windows
-(`confidence.py`). A pair is accepted when
+of the two crops after it and by the method's own word, against what chance and the camera's pattern reach: pairs of tiles
+that are no neighbours, and so cannot match, are registered in the same windows (`confidence.py`). A pair is accepted when
 it shows the same place with a probability of at least `accept`. Its affine and its covariance are then those of an
 exact look at the overlap (`overlaps.py`).
 """
@@ -211,5 +210,4 @@ def _rows(batch: Batch, method: Method) -> pd.DataFrame:
         score_after=after.cpu().numpy(),
         confidence=estimate.confidence.cpu().numpy(),
         inside=np.abs(moved).max(axis=1) <= batch.rows["search"] + 1,
-        off=np.linalg.norm(moved, axis=1) / batch.rows["search"],
     )
