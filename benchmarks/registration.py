@@ -145,16 +145,18 @@ def measure(name: str, method: Method, common: Any, truth: Truth, took: tuple[fl
 
 
 def time_methods(methods: dict[str, Method], common: Any) -> dict[str, tuple[float, float]]:
-    """Wall and CPU ms a pair: the medians of rounds in which the methods take turns, after one to warm up."""
+    """Wall and CPU ms a pair: the medians of rounds in which the methods take turns, each after a call that is not counted:
+    threads of the method before may still wait for work, and take time from the next."""
     generator = torch.Generator().manual_seed(0)
     pairs = common.gen_pairs(common.load_sources(), ["gravel"], *SPEED, generator, tmax=SEARCH, snr=1.0)
     took: dict[str, list[tuple[float, float]]] = {name: [] for name in methods}
-    for _ in range(ROUNDS + 1):
+    for _ in range(ROUNDS):
         for name, method in methods.items():
+            method(pairs["F"], pairs["M"])
             wall, cpu = time.perf_counter(), time.process_time()
             method(pairs["F"], pairs["M"])
             took[name].append((time.perf_counter() - wall, time.process_time() - cpu))
-    medians = {name: np.median(rounds[1:], axis=0) * 1000 / SPEED[0] for name, rounds in took.items()}
+    medians = {name: np.median(rounds, axis=0) * 1000 / SPEED[0] for name, rounds in took.items()}
     return {name: (float(wall), float(cpu)) for name, (wall, cpu) in medians.items()}
 
 

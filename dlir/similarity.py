@@ -20,6 +20,7 @@ FLAT = 1e-6  # of the square of a crop's variance: a window with less is flat
 WINDOW = 9  # px, of the local NCC
 LEAST = 0.1  # of a crop has to be covered by the other
 BANDS = ((1.5, 10.0), (4.0, 20.0), (8.0, 20.0))  # px: blur, and width of the background that is taken out
+EDGE = 1 + 1e-6  # half of an image, and errors of rounding
 DEGREE = math.pi / 180
 
 
@@ -74,29 +75,29 @@ def transform(affine: Tensor, points: Tensor) -> Tensor:
     return flat.reshape(len(affine), *points.shape)
 
 
-def lattice(affine: Tensor, height: int, width: int) -> Tensor:
-    """The points (b, h, w, 2) that affines (b, 2, 3) take the pixels of a crop to, about the centres."""
-    y = torch.arange(height, dtype=affine.dtype, device=affine.device) - (height - 1) / 2
-    x = torch.arange(width, dtype=affine.dtype, device=affine.device) - (width - 1) / 2
-    down = affine[:, :, :1] * y + affine[:, :, 2:]  # (b, 2, h); sums of vectors are faster than a product for each pixel
-    along = affine[:, :, 1:2] * x
-    return torch.stack([down[:, i, :, None] + along[:, i, None] for i in (0, 1)], -1)
-
-
 def sample(image: Tensor, points: Tensor, mode: str = "bilinear") -> tuple[Tensor, Tensor]:
     """The image (b, c, h, w) at points (b, p, q, 2), (y, x) about its centre, and a mask (b, 1, p, q) of those inside."""
     height, width = image.shape[-2:]
     unit = torch.stack([points[..., 1] * (2 / (width - 1)), points[..., 0] * (2 / (height - 1))], -1)
-    # NaN coordinates crash grid_sample on the CPU, so they never reach it
-    unit = torch.nan_to_num(unit, nan=2.0).clamp(-4, 4)
+    return _at(image, torch.nan_to_num(unit, nan=2.0).clamp(-4, 4), mode)
+
+
+def warp(moving: Tensor, affine: Tensor, every: int = 1) -> tuple[Tensor, Tensor]:
+    """`moving` (b, c, h, w) seen in the frame of the fixed crop, at each `every`-th pixel, and the mask of what it covers."""
+    height, width = moving.shape[-2:]
+    x, y = (torch.arange(0, n, every, dtype=affine.dtype, device=affine.device) - (n - 1) / 2 for n in (width, height))
+    unit = affine.flip(1) / affine.new_tensor([[(width - 1) / 2], [(height - 1) / 2]])
+    known = unit.isfinite().flatten(1).all(1).view(-1, 1, 1)
+    unit = torch.where(known, unit, unit.new_tensor([0.0, 0.0, 2.0])).mT[:, :, None]  # (b, 3, 1, 2); 2 is outside
+    down, along = unit[:, 0] * y[:, None] + unit[:, 2], unit[:, 1] * x[:, None]
+    return _at(moving, down[:, :, None] + along[:, None], "bilinear")  # sums of vectors: faster than a product for each pixel
+
+
+def _at(image: Tensor, unit: Tensor, mode: str) -> tuple[Tensor, Tensor]:
+    """The image at points (b, p, q, 2), (x, y) in units of half of it, none of them NaN, which crash grid_sample on the CPU."""
     values = F.grid_sample(image, unit, mode=mode, padding_mode="border", align_corners=True)
-    inside = (unit[..., 0].abs() <= 1) & (unit[..., 1].abs() <= 1)
+    inside = (unit[..., 0].abs() <= EDGE) & (unit[..., 1].abs() <= EDGE)
     return values, inside[:, None].to(image.dtype)
-
-
-def warp(moving: Tensor, affine: Tensor) -> tuple[Tensor, Tensor]:
-    """`moving` (b, c, h, w) seen in the frame of the fixed crop, and the mask of what it covers."""
-    return sample(moving, lattice(affine, *moving.shape[-2:]))
 
 
 def masked_ncc(fixed: Tensor, moving: Tensor, mask: Tensor) -> Tensor:
