@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import fft
 
 from dlir import images, light, shading, tables
 from dlir.light import Light
@@ -101,10 +101,9 @@ def _fine(tiles: NDArray[Any], flat: images.Plane, dark: images.Plane) -> images
     if len(tiles) < FEWEST:
         return np.ones_like(flat)
     parts = (np.s_[:], np.s_[::2], np.s_[1::2])
-    whole, *halves = (_bands(_log_median(tiles[part], level[part], flat, dark)) for part in parts)
-    bands = zip(whole, *halves, strict=True)
-    shared = sum(_shared(first, second, sigma) * band for (sigma, band), (_, first), (_, second) in bands)
-    return np.exp(np.asarray(shared, np.float32))
+    whole, first, second = (fft.dctn(_log_median(tiles[part], level[part], flat, dark), norm="ortho") for part in parts)
+    gain = sum(_shared(band * first, band * second, sigma) * band for sigma, band in _bands(flat.shape))
+    return np.exp(fft.idctn(gain * whole, norm="ortho"))
 
 
 def _log_median(tiles: NDArray[Any], level: NDArray[np.float32], flat: images.Plane, dark: images.Plane) -> NDArray[np.float32]:
@@ -114,22 +113,27 @@ def _log_median(tiles: NDArray[Any], level: NDArray[np.float32], flat: images.Pl
     return np.asarray(shading.without(np.log(np.maximum(np.concatenate(medians), 1e-3))), np.float32)
 
 
-def _bands(image: NDArray[np.float32]) -> list[tuple[float, NDArray[np.float32]]]:
-    """The image less its mean as a sum of bands, each with the deviation, px, of its wider Gaussian."""
-    bands, sigma, rest = [], 1.0, image - image.mean()
-    while sigma <= min(image.shape) / WIDEST:
-        smooth = ndimage.gaussian_filter(rest, sigma, mode="nearest")
-        bands.append((sigma, rest - smooth))
-        rest, sigma = smooth, sigma * 2
-    return [*bands, (sigma, rest)]
+def _bands(shape: tuple[int, ...]) -> list[tuple[float, NDArray[np.float32]]]:
+    """How much of each frequency of the cosine transform (y, x) belongs to the bands between Gaussians that follow each other,
+    each as wide as those before and twice as much, and the deviation, px, of a band's wider Gaussian; the mean is in none."""
+    along = (np.pi * np.arange(length) / length for length in shape)
+    squared = np.add.outer(*(frequency**2 for frequency in along))
+    bands, sigma, left, wide = [], 1.0, np.ones(shape, np.float32), 0.0
+    left[0, 0] = 0
+    while sigma <= min(shape) / WIDEST:
+        wide += sigma**2
+        smooth = np.exp(-wide * squared / 2).astype(np.float32) * (squared > 0)
+        bands.append((sigma, left - smooth))
+        left, sigma = smooth, sigma * 2
+    return [*bands, (sigma, left)]
 
 
 def _shared(first: NDArray[np.float32], second: NDArray[np.float32], sigma: float) -> float:
-    """The gain, 0 to 1, on a band of the whole: the part that both halves share beyond chance."""
-    power = (float(first.var()) + float(second.var())) / 2
+    """The gain, 0 to 1, on a band of the whole: the part that the halves, as cosine transforms, share beyond chance."""
+    power = (float(np.vdot(first, first)) + float(np.vdot(second, second))) / 2
     if power == 0:
         return 0.0
-    share = float(np.mean((first - first.mean()) * (second - second.mean()))) / power
+    share = float(np.vdot(first, second)) / power
     chance = min(0.7, float(np.sqrt(4 * np.pi * sigma**2 / first.size)))  # correlation of bands with as few independent places
     share = max(0.0, (share - chance) / (1 - chance))
     return 2 * share / (1 + share)
