@@ -17,10 +17,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage, sparse
-from scipy.sparse import linalg
 
 from dlir import affine, images, light, tables
 from dlir.affine import Array
+from dlir.graph import differences, factorised
 from dlir.light import Light
 from dlir.progress import progress
 from dlir.settings import Exposure
@@ -58,15 +58,13 @@ def gains(ends: NDArray[np.int64], ratios: Array, deviations: Array, count: int)
     """The gains (count,), mean 1, of tiles of which pairs `ends` (p, 2) show log ratios (p,); nan does not count."""
     known = np.isfinite(ratios)
     ends, ratios, deviations = ends[known], ratios[known], deviations[known]
-    rows = np.arange(len(ends))
-    signs = sparse.csr_array((np.ones(len(ends)), (rows, ends[:, 1])), (len(ends), count))
-    signs = signs - sparse.csr_array((np.ones(len(ends)), (rows, ends[:, 0])), (len(ends), count))
+    apart = differences(ends[:, 0], ends[:, 1], count)
     found, doubt = np.zeros(count), np.ones(len(ends))
     for _ in range(ROUNDS):
         weight = doubt / deviations**2
-        normal = signs.T @ (weight[:, None] * signs) + sparse.eye_array(count) / PRIOR**2
-        found = np.asarray(linalg.spsolve(normal.tocsc(), signs.T @ (weight * ratios)))
-        doubt = 1 / (1 + ((ratios - signs @ found) / (3 * deviations)) ** 2)
+        normal = apart.T @ sparse.diags(weight) @ apart + sparse.identity(count) / PRIOR**2
+        found = factorised(normal).solve(apart.T @ (weight * ratios))
+        doubt = 1 / (1 + ((ratios - apart @ found) / (3 * deviations)) ** 2)
     gain = np.exp(found)
     return np.asarray(gain / gain.mean())
 

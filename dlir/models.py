@@ -9,11 +9,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.sparse.linalg import spsolve
 from scipy.special import chdtri
 
 from dlir.affine import BASIS, Array
-from dlir.solve import FREE, Measured, components
+from dlir.graph import differences, factorised, joined
+from dlir.solve import FREE, Measured
 from dlir.spread import SPREADS, geman_mcclure, spread
 from dlir.tables import LINEAR_PARTS
 
@@ -58,7 +58,7 @@ def calibrated(pairs: Measured, count: int) -> Measured:
     A method may be surer of turns and scales than it says: what tiles that are free to be turned and scaled leave of the
     pairs' linear parts tells how sure.
     """
-    spare = (len(pairs.i) - count + components(pairs, count).max() + 1) / max(len(pairs.i), 1)
+    spare = (len(pairs.i) - count + joined(pairs.i, pairs.j, count).max() + 1) / max(len(pairs.i), 1)
     if spare < LEAST_SPARE:
         return pairs
     factor = np.ones(len(BASIS))
@@ -91,17 +91,15 @@ def _linear_part(
     i: NDArray[np.int64], j: NDArray[np.int64], difference: Array, variance: Array, spread: float, count: int
 ) -> Array:
     """One linear part (count,) of all tiles, from its differences (n,) between them, robustly."""
-    ends = sparse.coo_matrix(
-        (np.repeat([-1.0, 1.0], len(i)), (np.tile(np.arange(len(i)), 2), np.concatenate([i, j]))), shape=(len(i), count)
-    ).tocsc()
+    apart = differences(i, j, count)
     weight, value = 1 / (variance + 2 * spread**2), np.zeros(count)
     tolerance = float(np.median(np.abs(difference)))
     for _ in range(ROUNDS):
-        normal = ends.T @ sparse.diags(weight) @ ends + sparse.identity(count) / spread**2
-        value = np.asarray(spsolve(sparse.csc_matrix(normal), ends.T @ (weight * difference)))
+        normal = apart.T @ sparse.diags(weight) @ apart + sparse.identity(count) / spread**2
+        value = factorised(normal).solve(apart.T @ (weight * difference))
         tolerance *= COOLING
         wider = variance + tolerance**2
-        square = (difference - ends @ value) ** 2 / wider
+        square = (difference - apart @ value) ** 2 / wider
         scale = max(1.0, float(np.median(square)) / chdtri(1, 0.5))
         weight = geman_mcclure(square / scale) / wider
     return value

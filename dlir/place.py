@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from dlir import affine, tables
 from dlir.affine import BASIS, Array
+from dlir.graph import joined
 from dlir.models import Model, calibrated, choose
 from dlir.overrides import Overrides, read_overrides
 from dlir.settings import Place
-from dlir.solve import Measured, Solution, components, measured, solve, starting
+from dlir.solve import Measured, Solution, measured, solve, starting
 from dlir.stage import Stage
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ def _table(
     ends = pd.DataFrame({"tile": np.concatenate([known.i, known.j]), "square": np.tile(square, 2)})
     by_tile = ends.groupby("tile")["square"].agg(["size", "mean"]).reindex(range(len(tiles)))
     count = by_tile["size"].fillna(0).astype(int).to_numpy()
-    group = components(known, len(tiles))
+    group = joined(known.i, known.j, len(tiles))
     _warn(tiles, group, count)
     affines = np.concatenate([linear, (corner - corner.min(axis=0))[:, :, None]], 2)
     placed_by = np.where(count > 0, "pairs", "stage")

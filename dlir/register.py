@@ -23,6 +23,7 @@ from dlir.confidence import judge, linear_spread
 from dlir.correlation_network import CorrelationNetwork
 from dlir.crops import Batch, Planes, displacement, in_batches, to_columns
 from dlir.estimate import Method
+from dlir.graph import joined
 from dlir.models import calibrated, choose
 from dlir.network import ModelError, choose_device, load
 from dlir.overlaps import in_overlaps
@@ -30,7 +31,7 @@ from dlir.pairs import LEAST_SEARCH, with_windows
 from dlir.phase import phase
 from dlir.recall import NAMES, Recall
 from dlir.settings import Register
-from dlir.solve import Measured, Solution, components, measured, residuals, solve, starting
+from dlir.solve import Measured, Solution, measured, residuals, solve, starting
 from dlir.spectrum import above_noise, alignment_ncc
 from dlir.strangers import strangers
 
@@ -180,7 +181,7 @@ def _told(found: pd.DataFrame, tiles: pd.DataFrame) -> tuple[NDArray[np.float64]
     """The offset (n, 2), px, of each pair by a placement from all accepted ones; which of their tiles those join, so that it
     is exact; and how far, px, the others may be from it, since the stage tells them."""
     every, (known, solution) = measured(tiles, found), _solved(found, tiles)
-    group = components(known, len(tiles))
+    group = joined(known.i, known.j, len(tiles))
     told = every.offset + residuals(every, solution.places, solution.linear)
     reach = REACH * np.sqrt(2) * float(solution.stage.error.max())
     return np.asarray(told), np.asarray(group[every.i] == group[every.j]), reach

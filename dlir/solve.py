@@ -24,12 +24,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.sparse.csgraph import connected_components
-from scipy.sparse.linalg import SuperLU, splu
+from scipy.sparse.linalg import SuperLU
 from scipy.special import chdtri, logit
 
 from dlir import affine
 from dlir.affine import BASIS, Array
+from dlir.graph import factorised, joined
 from dlir.settings import Camera
 from dlir.spread import INLIER, geman_mcclure
 from dlir.stage import FLOOR, Stage, stage_map
@@ -107,12 +107,6 @@ def starting(tiles: pd.DataFrame, pairs: Measured, camera: Camera | None = None)
     return stage_map(pairs.i, pairs.j, pairs.offset, tiles[["y", "x"]].to_numpy(), lines, given)
 
 
-def components(pairs: Measured, count: int) -> NDArray[np.int64]:
-    """The number (count,) of the group of tiles that pairs join, for each tile."""
-    joined = sparse.coo_matrix((np.ones(len(pairs.i)), (pairs.i, pairs.j)), shape=(count, count))
-    return np.asarray(connected_components(joined, directed=False)[1], np.int64)
-
-
 def solve(pairs: Measured, stage: Stage, spread: Array, stage_weight: float = 1.0) -> Solution:
     """Place the tiles.
 
@@ -127,7 +121,7 @@ def solve(pairs: Measured, stage: Stage, spread: Array, stage_weight: float = 1.
     places, linear = stage.prior, np.zeros((count, 4))
     tolerance = INLIER * np.sqrt(2) * float(np.mean(stage.error))
     # residuals are smaller than errors, by as much as the places follow the pairs
-    group = components(pairs, count)
+    group = joined(pairs.i, pairs.j, count)
     spare = max(1 - (count - 1 - group.max()) / max(len(pairs.i), 1), LEAST_SPARE)
     lever = float(np.median(np.linalg.norm(pairs.at_i, axis=1))) if len(pairs.i) else 1.0
     residual, weight = residuals(pairs, places, linear), np.ones(len(pairs.i))
@@ -192,7 +186,7 @@ def _least_squares(
     np.add.at(side, pairs.j, np.einsum("nkb,nb->nk", second, pairs.offset) + told)
     np.subtract.at(side, pairs.i, np.einsum("nkb,nb->nk", first, pairs.offset) + told)
     matrix = sparse.csc_matrix((values.ravel(), (y.ravel(), x.ravel())), shape=(side.size, side.size))
-    factor = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    factor = factorised(matrix)
     return np.asarray(factor.solve(side.ravel())).reshape(side.shape), factor
 
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from dlir.affine import BASIS, Array
+from dlir.spread import geman_mcclure
 
 FLOOR = 0.03  # px: nothing is known better than this
-INLIER = 3.0  # deviations
 ROUNDS = 20
 LIKELY = np.array([0.05] * 4 + [50.0] * 4)  # deviations of the parts of M along BASIS and of the parts of b, px
 SIMILARITY, ORDER = (0, 1), (0, 1, 4, 5, 6, 7, 2, 3)  # of the parts: what stages do most often comes first
@@ -79,7 +79,7 @@ def stage_map(
         # an offset has the errors of two tiles
         error = (np.median(np.abs(left), axis=0) / NORMAL / np.sqrt(2)).clip(min=FLOOR)
         error = error.clip(min=LEAST_RATIO * error.max())
-        weight = 1 / (1 + ((left / (np.sqrt(2) * INLIER * error)) ** 2).sum(axis=1)) ** 2
+        weight = geman_mcclure(((left / error) ** 2).sum(axis=1) / 2)
         fit = _fit(source, between, offset, weight, given, np.sqrt(2) * error)
     prior = nominal @ fit.to_camera.T + lines @ fit.backlash
     return Stage(nominal, lines, error=error, prior=prior, given=given, certain=np.zeros(len(nominal), bool), **fit._asdict())
