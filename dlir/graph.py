@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse.csgraph import breadth_first_order, connected_components
 from scipy.sparse.linalg import SuperLU, splu
 
 Tiles = NDArray[np.int64]  # (n,) one end of the pairs
@@ -17,8 +17,19 @@ def differences(i: Tiles, j: Tiles, count: int) -> sparse.csr_matrix:
 
 def joined(i: Tiles, j: Tiles, count: int) -> NDArray[np.int64]:
     """The number (count,) of the group of tiles that pairs join, for each tile."""
-    edges = sparse.coo_matrix((np.ones(len(i)), (i, j)), shape=(count, count))
-    return np.asarray(connected_components(edges, directed=False)[1], np.int64)
+    return np.asarray(connected_components(_edges(i, j, count), directed=False)[1], np.int64)
+
+
+def around(i: Tiles, j: Tiles, count: int, most: int) -> NDArray[np.int64]:
+    """At most so many tiles that lie around one of them, of the largest group that pairs join; in order."""
+    group = joined(i, j, count)
+    largest = np.flatnonzero(group == np.bincount(group).argmax())
+    found = breadth_first_order(_edges(i, j, count), largest[len(largest) // 2], directed=False, return_predecessors=False)
+    return np.sort(found[:most]).astype(np.int64)
+
+
+def _edges(i: Tiles, j: Tiles, count: int) -> sparse.csr_matrix:
+    return sparse.csr_matrix((np.ones(len(i)), (i, j)), shape=(count, count))
 
 
 def factorised(normal: sparse.spmatrix) -> SuperLU:

@@ -12,11 +12,12 @@ from scipy import sparse
 from scipy.special import chdtri
 
 from dlir.affine import BASIS, Array
-from dlir.graph import differences, factorised, joined
+from dlir.graph import around, differences, factorised, joined
 from dlir.solve import FREE, Measured
 from dlir.spread import SPREADS, geman_mcclure, spread
 from dlir.tables import LINEAR_PARTS
 
+MANY = 5000  # tiles
 FOLDS = 24  # the fewer pairs are held out at a time, the more of their neighbours are there to tell
 ENOUGH = 100  # pairs that are foretold
 REAL = 0.35  # of the square of a linear part, at least, has to be foretold by other pairs
@@ -42,6 +43,7 @@ class Model(NamedTuple):
 
 def choose(pairs: Measured, count: int, name: str = "auto") -> Model:
     """The model of that name for so many tiles; with `auto` the simplest that has all parts that are real."""
+    pairs, count = _some(pairs, count)
     spreads, foretold = np.full(len(BASIS), SPREADS[0]), np.zeros(len(BASIS))
     for k in range(len(BASIS)) if len(pairs.i) else ():
         spreads[k], foretold[k] = _part(pairs, count, k)
@@ -58,17 +60,30 @@ def calibrated(pairs: Measured, count: int) -> Measured:
     A method may be surer of turns and scales than it says: what tiles that are free to be turned and scaled leave of the
     pairs' linear parts tells how sure.
     """
-    spare = (len(pairs.i) - count + joined(pairs.i, pairs.j, count).max() + 1) / max(len(pairs.i), 1)
+    some, number = _some(pairs, count)
+    spare = (len(some.i) - number + joined(some.i, some.j, number).max() + 1) / max(len(some.i), 1)
     if spare < LEAST_SPARE:
         return pairs
     factor = np.ones(len(BASIS))
     for k in range(len(BASIS)):
-        difference, variance = pairs.linear[:, k], pairs.linear_covariance[:, k, k]
-        value = _linear_part(pairs.i, pairs.j, difference, variance, SPREADS[-1], count)
-        square = (difference - value[pairs.j] + value[pairs.i]) ** 2 / variance
+        difference, variance = some.linear[:, k], some.linear_covariance[:, k, k]
+        value = _linear_part(some.i, some.j, difference, variance, SPREADS[-1], number)
+        square = (difference - value[some.j] + value[some.i]) ** 2 / variance
         seen = np.sqrt(np.quantile(square, TAIL) / chdtri(1, 1 - TAIL) / spare)
         factor[k] = np.clip(seen, SUREST, 1.0)
     return pairs._replace(linear_covariance=pairs.linear_covariance * np.outer(factor, factor))
+
+
+def _some(pairs: Measured, count: int) -> tuple[Measured, int]:
+    """The pairs of MANY tiles that lie together, which tell as much as all, and how many tiles that are."""
+    if count <= MANY:
+        return pairs, count
+    tiles = around(pairs.i, pairs.j, count, MANY)
+    number = np.full(count, -1)
+    number[tiles] = np.arange(len(tiles))
+    kept = (number[pairs.i] >= 0) & (number[pairs.j] >= 0)
+    some = pairs.only(kept)
+    return some._replace(i=number[some.i], j=number[some.j]), len(tiles)
 
 
 def _part(pairs: Measured, count: int, k: int) -> tuple[float, float]:

@@ -18,7 +18,7 @@ that of a wrong one: a pair that is sure and exact is overruled by several that 
 camera's.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -64,6 +64,10 @@ class Measured(NamedTuple):
     def offset(self) -> Array:
         """How far (n, 2), px, tile j lies from tile i where neither is turned."""
         return self.at_i - self.at_j
+
+    def only(self, kept: NDArray[np.bool_]) -> Self:
+        """Those pairs."""
+        return self._replace(**{name: values[kept] for name, values in self._asdict().items()})
 
 
 class Solution(NamedTuple):

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import sparse
 
-from dlir.graph import differences, factorised, joined
+from dlir.graph import around, differences, factorised, joined
 
 
 def test_differences_point_from_i_to_j() -> None:
@@ -25,3 +25,11 @@ def test_values_follow_from_their_differences_where_one_is_held() -> None:
     held = sparse.diags(np.eye(300)[0])
     found = factorised(apart.T @ apart + held).solve(apart.T @ (values[j] - values[i]))
     np.testing.assert_allclose(found, values - values[0], atol=1e-9)
+
+
+def test_the_tiles_around_one_hang_together_and_are_of_the_largest_group() -> None:
+    row = np.arange(99)
+    i, j = np.concatenate([row, [110]]), np.concatenate([row + 1, [111]])
+    found = around(i, j, 120, 21)
+    assert found.tolist() == list(range(40, 61))
+    assert len(around(i, j, 120, 1000)) == 100

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from pair_graphs import make_graph
 
+from dlir import models
 from dlir.models import calibrated, choose
 from dlir.solve import measured
 from dlir.tables import LINEAR_COVARIANCE
@@ -46,3 +47,12 @@ def test_pairs_that_are_sure_and_wrong_hide_no_scaled_tiles(seed: int) -> None:
     graph.pairs.loc[wrong, "x0"] -= 0.03 * graph.pairs.loc[wrong, "centre_x"]
     graph.pairs.loc[wrong, LINEAR_COVARIANCE] *= 10
     assert choose(calibrated(measured(graph.tiles, graph.pairs), len(graph.tiles)), len(graph.tiles)).name == "similarity"
+
+
+def test_a_part_of_very_many_tiles_tells_as_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = make_graph(20, 20, linear=(0.004, 0.003, 0, 0))
+    wide = graph.pairs.assign(**{name: 9 * graph.pairs[name] for name in LINEAR_COVARIANCE})
+    monkeypatch.setattr(models, "MANY", 200)
+    known = calibrated(measured(graph.tiles, wide), 400)
+    assert known.linear_covariance[0].diagonal() == pytest.approx(graph.pairs[LINEAR_COVARIANCE[0]][0] / 2, rel=0.6)
+    assert choose(known, 400).spread == pytest.approx((0.004, 0.003), rel=0.3)
