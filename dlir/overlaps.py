@@ -36,7 +36,7 @@ from dlir.recall import NAMES, Recall
 from dlir.similarity import EPSILON, blur, warp
 from dlir.spectrum import above_noise
 
-LONG, SHORT = 16, 2  # px, of which the sides of a window are multiples, so that many are alike, and make one batch
+MULTIPLE = 8  # px, of which the longer side of a window is one, so that many are alike, and make a batch
 LEAST_SIDE = 8  # px, of a window that shows enough
 STEP = 0.25  # px, to which the place is rounded where a look begins
 MOVED = 1.0  # px, that a pair should not lie from where it was found
@@ -76,7 +76,7 @@ def in_overlaps(
     near = right[NAMES + affine.COLUMNS].assign(nominal_y=offset[:, 0], nominal_x=offset[:, 1], search=0.0)
     windows = with_overlaps(near, size)
     sides = windows[["height", "width"]].to_numpy()
-    windows[["height", "width"]] = sides - sides % np.where(sides > sides.min(axis=1, keepdims=True), LONG, SHORT)
+    windows[["height", "width"]] = sides - sides % np.where(sides > sides.min(axis=1, keepdims=True), MULTIPLE, 1)
     windows = windows[(windows[["height", "width"]] >= LEAST_SIDE).all(axis=1)]
     if windows.empty:
         return
