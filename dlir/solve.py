@@ -36,8 +36,9 @@ from dlir.stage import FLOOR, Stage, stage_map
 from dlir.tables import LINEAR_COVARIANCE
 
 FREE = {"translation": 0, "rigid": 1, "similarity": 2, "affine": 4}  # of BASIS, in each model
-ROUNDS = 18
+ROUNDS = 30  # at most
 COOLING = 0.65  # of the tolerance, each round
+STILL = 1e-3  # px, by which no place moves any more
 RAYLEIGH = np.sqrt(2 * np.log(4))  # three quarters of the lengths of a normal vector in the plane, in deviations
 WEAK = 3.0  # of the stage's error: so far a place may lie from the stage's before that costs as much
 LEAST_SPARE = 0.5
@@ -134,11 +135,14 @@ def solve(pairs: Measured, stage: Stage, spread: Array, stage_weight: float = 1.
         turned = pairs.linear[:, :free] - (linear[pairs.j] - linear[pairs.i])[:, :free]
         _, turn = _believed(turned, pairs.linear_covariance[:, :free, :free], tolerance / lever, spare, pairs)
         found, _ = _least_squares(pairs, precision, turn, stage, spread, stage_weight)
+        moved = np.abs(found[:, :2] - places).max()
         places, linear[:, :free] = found[:, :2], found[:, 2:]
         residual = residuals(pairs, places, linear)
         stage = stage.fitted(places, group) if len(pairs.i) else stage
         misfit = float(np.quantile(np.linalg.norm(residual, axis=1), 0.75)) / RAYLEIGH if len(residual) else 0.0
         tolerance = max(COOLING * tolerance, misfit)  # tiles that are distorted never fit better than that
+        if moved < STILL:
+            break
     # how sure a place is, is told by the stage's error itself
     _, factor = _least_squares(pairs, precision, turn, stage, spread, WEAK**2 * stage_weight)
     return Solution(places, linear, _deviation(factor, count, 2 + free), residual, weight, stage)

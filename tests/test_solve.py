@@ -39,6 +39,15 @@ def test_a_fifth_of_wrong_pairs_moves_only_tiles_that_hang_on_them(seed: int) ->
     assert np.median(weight[wrong]) < 0.05 < 0.5 < np.median(weight[right.index])
 
 
+def test_more_rounds_would_move_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, rng = make_graph(8, 10, stage_error=25.0), np.random.default_rng(0)
+    graph.pairs.loc[::9, ["y0", "x0"]] += rng.uniform(-60, 60, (len(graph.pairs.loc[::9]), 2))
+    places = solved(graph).places
+    monkeypatch.setattr("dlir.solve.ROUNDS", 200)
+    monkeypatch.setattr("dlir.solve.STILL", 0.0)
+    np.testing.assert_allclose(places, solved(graph).places, atol=0.01)
+
+
 def test_a_sure_pair_outvotes_two_that_are_not() -> None:
     """A row of tiles hangs on one exact pair, and on two doubtful ones that agree on another place."""
     graph = make_graph(3, 4)
