@@ -12,6 +12,7 @@ less what chance alone would give, so that structure of the specimen, which the 
 """
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -113,19 +114,19 @@ def _log_median(tiles: NDArray[Any], level: NDArray[np.float32], flat: images.Pl
     return np.asarray(shading.without(np.log(np.maximum(np.concatenate(medians), 1e-3))), np.float32)
 
 
-def _bands(shape: tuple[int, ...]) -> list[tuple[float, NDArray[np.float32]]]:
+def _bands(shape: tuple[int, ...]) -> Iterator[tuple[float, NDArray[np.float32]]]:
     """How much of each frequency of the cosine transform (y, x) belongs to the bands between Gaussians that follow each other,
     each as wide as those before and twice as much, and the deviation, px, of a band's wider Gaussian; the mean is in none."""
     along = (np.pi * np.arange(length) / length for length in shape)
-    squared = np.add.outer(*(frequency**2 for frequency in along))
-    bands, sigma, left, wide = [], 1.0, np.ones(shape, np.float32), 0.0
+    squared = np.add.outer(*(frequency.astype(np.float32) ** 2 for frequency in along))
+    sigma, left, wide = 1.0, np.ones(shape, np.float32), 0.0
     left[0, 0] = 0
     while sigma <= min(shape) / WIDEST:
         wide += sigma**2
         smooth = np.exp(-wide * squared / 2).astype(np.float32) * (squared > 0)
-        bands.append((sigma, left - smooth))
+        yield sigma, left - smooth
         left, sigma = smooth, sigma * 2
-    return [*bands, (sigma, left)]
+    yield sigma, left
 
 
 def _shared(first: NDArray[np.float32], second: NDArray[np.float32], sigma: float) -> float:
