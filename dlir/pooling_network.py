@@ -20,7 +20,6 @@ from dlir.similarity import DEGREE, blur, high_pass, masked_ncc
 CHANNELS = (16, 32, 32, 64, 64)
 DENSE = 128
 LIMITS = (1.2 * DEGREE, 0.01, 0.01, 0.005)  # of rotation, scale along y and along x, shear
-PACE = 0.3  # of the outputs: how fast the affine moves when the last layer learns
 
 
 class PoolingNetwork(nn.Module):
@@ -66,7 +65,7 @@ class PoolingNetwork(nn.Module):
 def _affine(out: Tensor, search: float, expected: Tensor) -> Tensor:
     """Affines (b, 2, 3) about the crops' centres from the outputs (b, 6), which move the overlap by at most `search` px."""
     bounds = out.new_tensor((search, search, *LIMITS))
-    y, x, turn, tall, wide, shear = (torch.tanh(PACE * out) * bounds).unbind(1)
+    y, x, turn, tall, wide, shear = (torch.tanh(out) * bounds).unbind(1)
     linear = torch.stack([torch.stack([1 + tall, turn + shear], 1), torch.stack([shear - turn, 1 + wide], 1)], 1)
     lead = expected / 2  # the strips' centres lie that far before and behind those of the crops
     shift = torch.stack([y, x], 1) + linear @ lead + lead
