@@ -16,6 +16,7 @@ from dlir.affine import BASIS, Array
 from dlir.spread import geman_mcclure
 
 FLOOR = 0.03  # px: nothing is known better than this
+FORGIVEN = 8.0  # times the variance of a place: errors of a stage are rather even than normal
 ROUNDS = 20
 LIKELY = np.array([0.05] * 4 + [50.0] * 4)  # deviations of the parts of M along BASIS and of the parts of b, px
 SIMILARITY, ORDER = (0, 1), (0, 1, 4, 5, 6, 7, 2, 3)  # of the parts: what stages do most often comes first
@@ -48,11 +49,14 @@ class Stage(NamedTuple):
     def fitted(self, places: Array, group: NDArray[np.int64]) -> Self:
         """The map that takes the stage's places to these (n, 2), of which pairs join those with the same number in `group`.
 
-        Each group counts about its own middle, since where one lies to another is what the stage says itself. The error stays
-        that of the pairs: places that follow the stage would seem to prove it right.
+        Each group counts about its own middle, since where one lies to another is what the stage says itself. A place far
+        from where the map so far puts it counts for little. The error stays that of the pairs: places that follow the stage
+        would seem to prove it right.
         """
         nominal, lines, seen = (_about_middles(values, group) for values in (self.nominal, self.lines, places))
-        fit = _fit(nominal, lines, seen, np.ones(len(places)), self.given, self.error)
+        left = seen - nominal @ self.to_camera.T - lines @ self.backlash
+        weight = geman_mcclure(((left / self.error) ** 2).sum(axis=1) / FORGIVEN)
+        fit = _fit(nominal, lines, seen, weight, self.given, self.error)
         prior = self.nominal @ fit.to_camera.T + self.lines @ fit.backlash
         return self._replace(**fit._asdict(), prior=prior + (places - prior).mean(axis=0))
 

@@ -36,6 +36,18 @@ def test_the_interval_holds_the_truth_as_often_as_it_says(kept: float) -> None:
     assert (np.abs(off) > 0.3 * np.array([s.interval for s in stages])).mean() > 0.3  # nor is it wide for safety
 
 
+def test_a_few_tiles_where_the_stage_slips_do_not_turn_its_map() -> None:
+    inside = []
+    for seed in range(20):
+        graph, random = make_graph(6, 8, stage_error=3.0, turn=0.5, seed=seed), np.random.default_rng(seed)
+        slipped = random.permutation(len(graph.tiles))[:8]
+        graph.tiles.loc[slipped, ["y", "x"]] += random.normal(0, 60, (8, 2))
+        known = measured(graph.tiles, graph.pairs)
+        stage = solve(known, starting(graph.tiles, known), np.empty(0)).stage
+        inside.append(np.abs([stage.rotation - np.radians(0.5), stage.scale - 1]) < stage.interval)
+    assert np.mean(inside) > 0.85
+
+
 def test_backlash_is_told_from_the_error() -> None:
     stage = stage_of(stage_error=1.0, backlash=12.0)
     assert stage.backlash[0] == pytest.approx([0, 12], abs=1.2)
