@@ -141,7 +141,7 @@ def solve(pairs: Measured, stage: Stage, spread: Array, stage_weight: float = 1.
         stage = stage.fitted(places, group) if len(pairs.i) else stage
         misfit = float(np.quantile(np.linalg.norm(residual, axis=1), 0.75)) / RAYLEIGH if len(residual) else 0.0
         tolerance = max(COOLING * tolerance, misfit)  # tiles that are distorted never fit better than that
-        if moved < STILL:
+        if moved < STILL and tolerance == misfit:
             break
     # how sure a place is, is told by the stage's error itself
     _, factor = _least_squares(pairs, precision, turn, stage, spread, WEAK**2 * stage_weight)
