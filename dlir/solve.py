@@ -143,6 +143,7 @@ def solve(pairs: Measured, stage: Stage, spread: Array, stage_weight: float = 1.
         tolerance = max(COOLING * tolerance, misfit)  # tiles that are distorted never fit better than that
         if moved < STILL and tolerance == misfit:
             break
+    stage = stage.judged(places, group) if len(pairs.i) else stage
     # how sure a place is, is told by the stage's error itself
     _, factor = _least_squares(pairs, precision, turn, stage, spread, WEAK**2 * stage_weight)
     return Solution(places, linear, _deviation(factor, count, 2 + free), residual, weight, stage)

@@ -9,6 +9,7 @@ counts for nothing, since it would carry tiles that no pair joins away from wher
 from typing import NamedTuple, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
@@ -16,7 +17,8 @@ from dlir.affine import BASIS, Array
 from dlir.spread import geman_mcclure
 
 FLOOR = 0.03  # px: nothing is known better than this
-FORGIVEN = 8.0  # times the variance of a place: errors of a stage are rather even than normal
+FORGIVEN = 4.0  # times the variance of a place: errors of a stage are rather even than normal
+KEPT = 0.91  # of the variance of normal errors, where they are weighted so
 ROUNDS = 20
 LIKELY = np.array([0.05] * 4 + [50.0] * 4)  # deviations of the parts of M along BASIS and of the parts of b, px
 SIMILARITY, ORDER = (0, 1), (0, 1, 4, 5, 6, 7, 2, 3)  # of the parts: what stages do most often comes first
@@ -50,15 +52,36 @@ class Stage(NamedTuple):
         """The map that takes the stage's places to these (n, 2), of which pairs join those with the same number in `group`.
 
         Each group counts about its own middle, since where one lies to another is what the stage says itself. A place far
-        from where the map so far puts it counts for little. The error stays that of the pairs: places that follow the stage
-        would seem to prove it right.
+        from where the map so far puts it counts for little.
         """
-        nominal, lines, seen = (_about_middles(values, group) for values in (self.nominal, self.lines, places))
-        left = seen - nominal @ self.to_camera.T - lines @ self.backlash
-        weight = geman_mcclure(((left / self.error) ** 2).sum(axis=1) / FORGIVEN)
+        weight = self._believed(places, group)
+        nominal, lines, seen = (_about_middles(values, group, weight) for values in (self.nominal, self.lines, places))
         fit = _fit(nominal, lines, seen, weight, self.given, self.error)
         prior = self.nominal @ fit.to_camera.T + self.lines @ fit.backlash
         return self._replace(**fit._asdict(), prior=prior + (places - prior).mean(axis=0))
+
+    def judged(self, places: Array, group: NDArray[np.int64]) -> Self:
+        """The stage with the error that the places (n, 2) show, where pairs join enough of them, and the map fitted with it.
+
+        It is for the end: in between, places that follow the stage would seem to prove it right.
+        """
+        among = np.bincount(group)[group] > 1
+        freedom = (among.sum() - len(np.unique(group[among])) - 1) / max(among.sum(), 1)  # less the groups' middles and the map
+        if freedom <= 0:
+            return self
+        left = self._left(places, group)[among]
+        rough = self._replace(error=_at_least(np.median(np.abs(left), axis=0) / NORMAL / np.sqrt(freedom)))
+        weight = rough._believed(places, group)[among]
+        return self._replace(error=_at_least(np.sqrt(weight @ left**2 / weight.sum() / freedom / KEPT))).fitted(places, group)
+
+    def _left(self, places: Array, group: NDArray[np.int64]) -> Array:
+        """How far (n, 2) the places lie from where the map puts them, about the median of their group."""
+        left = places - self.nominal @ self.to_camera.T - self.lines @ self.backlash
+        return np.asarray(left - pd.DataFrame(left).groupby(group).transform("median").to_numpy())
+
+    def _believed(self, places: Array, group: NDArray[np.int64]) -> Array:
+        """How far (n,) each place is believed when the map is fitted."""
+        return geman_mcclure(((self._left(places, group) / self.error) ** 2).sum(axis=1) / FORGIVEN)
 
 
 class Fit(NamedTuple):
@@ -81,8 +104,7 @@ def stage_map(
     for _ in range(ROUNDS if len(i) else 0):
         left = offset - source @ fit.to_camera.T - between @ fit.backlash
         # an offset has the errors of two tiles
-        error = (np.median(np.abs(left), axis=0) / NORMAL / np.sqrt(2)).clip(min=FLOOR)
-        error = error.clip(min=LEAST_RATIO * error.max())
+        error = _at_least(np.median(np.abs(left), axis=0) / NORMAL / np.sqrt(2))
         weight = geman_mcclure(((left / error) ** 2).sum(axis=1) / 2)
         fit = _fit(source, between, offset, weight, given, np.sqrt(2) * error)
     prior = nominal @ fit.to_camera.T + lines @ fit.backlash
@@ -120,11 +142,17 @@ def _fit(source: Array, lines: Array, target: Array, weight: Array, given: Array
     )
 
 
-def _about_middles(values: Array, group: NDArray[np.int64]) -> Array:
-    """Values (n, 2) less the mean of those of the same group."""
-    count = np.bincount(group)[:, None]
-    sums = np.stack([np.bincount(group, column) for column in values.T], 1)
-    return np.asarray(values - (sums / np.maximum(count, 1))[group])
+def _at_least(error: Array) -> Array:
+    """The error (2,), px, where it is not too small to be more than chance."""
+    error = error.clip(min=FLOOR)
+    return np.asarray(error.clip(min=LEAST_RATIO * error.max()))
+
+
+def _about_middles(values: Array, group: NDArray[np.int64], weight: Array) -> Array:
+    """Values (n, 2) less the weighted mean of those of the same group."""
+    total = np.bincount(group, weight)[:, None]
+    sums = np.stack([np.bincount(group, weight * column) for column in values.T], 1)
+    return np.asarray(values - (sums / total)[group])
 
 
 def _solved(normal: Array, side: Array, free: NDArray[np.bool_]) -> tuple[Array, Array]:

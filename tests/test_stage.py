@@ -36,8 +36,8 @@ def test_the_interval_holds_the_truth_as_often_as_it_says(kept: float) -> None:
     assert (np.abs(off) > 0.3 * np.array([s.interval for s in stages])).mean() > 0.3  # nor is it wide for safety
 
 
-def test_a_few_tiles_where_the_stage_slips_do_not_turn_its_map() -> None:
-    inside = []
+def test_a_few_tiles_where_the_stage_slips_tell_nothing_of_its_map_and_error() -> None:
+    inside, errors = [], []
     for seed in range(20):
         graph, random = make_graph(6, 8, stage_error=3.0, turn=0.5, seed=seed), np.random.default_rng(seed)
         slipped = random.permutation(len(graph.tiles))[:8]
@@ -45,7 +45,15 @@ def test_a_few_tiles_where_the_stage_slips_do_not_turn_its_map() -> None:
         known = measured(graph.tiles, graph.pairs)
         stage = solve(known, starting(graph.tiles, known), np.empty(0)).stage
         inside.append(np.abs([stage.rotation - np.radians(0.5), stage.scale - 1]) < stage.interval)
+        errors.append(stage.error)
     assert np.mean(inside) > 0.85
+    assert np.mean(errors) == pytest.approx(3.0, rel=0.15)
+
+
+def test_the_error_is_known_as_well_as_so_many_tiles_can_tell() -> None:
+    errors = np.array([stage_of(stage_error=3.0, seed=seed).error for seed in range(40)])
+    assert errors.mean() == pytest.approx(3.0, rel=0.05)
+    assert np.sqrt(np.mean((errors / 3.0 - 1) ** 2)) < 1.2 / np.sqrt(2 * 48)  # what 48 normal numbers tell of their deviation
 
 
 def test_backlash_is_told_from_the_error() -> None:
