@@ -34,15 +34,15 @@ def row(side: int) -> None:
     from pair_graphs import make_graph
 
     from dlir import affine
-    from dlir.models import calibrated, choose
+    from dlir.models import modelled
     from dlir.solve import measured, solve, starting
 
     graph, rng = make_graph(side, side, noise=0.1, stage_error=4.0), np.random.default_rng(1)
     wrong = rng.random(len(graph.pairs)) < 0.1
     graph.pairs.loc[wrong, ["y0", "x0"]] += rng.uniform(-25, 25, (wrong.sum(), 2))
     start = time.process_time()
-    known = calibrated(measured(graph.tiles, graph.pairs), side**2)
-    solution = solve(known, starting(graph.tiles, known), choose(known, side**2).spread)
+    known, model = modelled(measured(graph.tiles, graph.pairs), side**2)
+    solution = solve(known, starting(graph.tiles, known), model.spread)
     took = time.process_time() - start
     error = graph.error(affine.translation(solution.places))
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

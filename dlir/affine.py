@@ -51,9 +51,9 @@ def from_table(table: pd.DataFrame) -> Array:
     return table[COLUMNS].to_numpy(float).reshape(-1, 2, 3)
 
 
-def offsets(table: pd.DataFrame, at: Array) -> Array:
-    """How far (n, 2) the affines in a table's columns move a point (n, 2) each."""
-    return apply(from_table(table), at[:, None])[:, 0] - at
+def offsets(affines: Array, at: Array) -> Array:
+    """How far (n, 2) affines (n, 2, 3) move a point (n, 2) each."""
+    return apply(affines, at[:, None])[:, 0] - at
 
 
 def to_columns(affines: Array) -> dict[str, Array]:

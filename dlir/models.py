@@ -41,6 +41,17 @@ class Model(NamedTuple):
         )
 
 
+def modelled(pairs: Measured, count: int, name: str = "auto") -> tuple[Measured, Model]:
+    """The pairs as the model of that name for so many tiles takes them, and the model; with `auto` the simplest that has all
+    parts that are real.
+
+    Where a part is not real, what the pairs say of it is an error, and so tells of the errors of the other parts.
+    """
+    chosen = choose(calibrated(pairs, count), count, name)
+    free = len(chosen.spread)
+    return calibrated(pairs.given(free), count, free), chosen
+
+
 def choose(pairs: Measured, count: int, name: str = "auto") -> Model:
     """The model of that name for so many tiles; with `auto` the simplest that has all parts that are real."""
     pairs, count = _some(pairs, count)
@@ -54,8 +65,8 @@ def choose(pairs: Measured, count: int, name: str = "auto") -> Model:
     return Model(name, spreads[: FREE[name]], foretold)
 
 
-def calibrated(pairs: Measured, count: int) -> Measured:
-    """The pairs with the covariances of their linear parts no larger than they contradict each other around loops.
+def calibrated(pairs: Measured, count: int, free: int = len(BASIS)) -> Measured:
+    """The pairs with the covariances of the first `free` linear parts no larger than they contradict each other around loops.
 
     A method may be surer of turns and scales than it says: what tiles that are free to be turned and scaled leave of the
     pairs' linear parts tells how sure.
@@ -65,7 +76,7 @@ def calibrated(pairs: Measured, count: int) -> Measured:
     if spare < LEAST_SPARE:
         return pairs
     factor = np.ones(len(BASIS))
-    for k in range(len(BASIS)):
+    for k in range(free):
         difference, variance = some.linear[:, k], some.linear_covariance[:, k, k]
         value = _linear_part(some.i, some.j, difference, variance, SPREADS[-1], number)
         square = (difference - value[some.j] + value[some.i]) ** 2 / variance

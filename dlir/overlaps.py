@@ -25,10 +25,10 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from dlir import affine
+from dlir.affine import Array
 from dlir.crops import Batch, Planes, in_batches, to_columns, to_windows
 from dlir.lucas_kanade import gradients, refine
 from dlir.pairs import with_overlaps
@@ -39,6 +39,7 @@ from dlir.spectrum import above_noise
 MULTIPLE = 8  # px, of which the longer side of a window is one, so that many are alike, and make a batch
 LEAST_SIDE = 8  # px, of a window that shows enough
 STEP = 0.25  # px, to which the place is rounded where a look begins
+TURN = STEP / 256  # of linear parts, in that way
 MOVED = 1.0  # px, that a pair should not lie from where it was found
 SIGMA = 0.5  # px, of the blur that lets a linear interpolation follow the crops
 AROUND = 8.0  # px, of the Gaussian under which signal is local
@@ -49,7 +50,7 @@ LEAST_SLOPE = 0.05  # of the slopes' power, that is not noise
 
 def in_overlaps(
     found: pd.DataFrame,
-    told: NDArray[np.float64],
+    told: Array,
     tiles: pd.DataFrame,
     recall: Recall,
     *,
@@ -62,18 +63,16 @@ def in_overlaps(
     A pair that is found elsewhere, or whose overlap is too narrow, stays as it was.
 
     Args:
-        told: the offset (n, 2), px, of each pair by all of them, at the point where it is surest: there it is looked for.
+        told: the affine (n, 2, 3) of each pair, a moving px to a fixed px, by all of them: there it is looked for.
         linear: the deviation of their linear parts from the identity.
     """
-    start = (told / STEP).round() * STEP  # so that a pair is the same as before where the tiles have hardly moved
-    shift = start - affine.offsets(found, found[["centre_y", "centre_x"]].to_numpy())
     accepted = found["accepted"].to_numpy(bool)
-    right, off = found.assign(y0=found["y0"] + shift[:, 0], x0=found["x0"] + shift[:, 1])[accepted], (told - start)[accepted]
+    right, told = found[accepted], told[accepted]
+    at = right[["centre_y", "centre_x"]].to_numpy()
+    offset = affine.offsets(told, at)
     size = tiles[["height", "width"]].iloc[0].to_numpy(int)
-    nominal = affine.from_table(right)[:, :, 2]
-    middle = (-nominal).clip(min=0) + (size - np.abs(nominal) - 1) / 2
-    offset = affine.offsets(right, middle).round()
-    near = right[NAMES + affine.COLUMNS].assign(nominal_y=offset[:, 0], nominal_x=offset[:, 1], search=0.0)
+    start = affine.to_columns(_rounded(told, at, offset))
+    near = right[NAMES].assign(**start, nominal_y=offset[:, 0].round(), nominal_x=offset[:, 1].round(), search=0.0)
     windows = with_overlaps(near, size)
     sides = windows[["height", "width"]].to_numpy()
     windows[["height", "width"]] = sides - sides % np.where(sides > sides.min(axis=1, keepdims=True), MULTIPLE, 1)
@@ -83,9 +82,16 @@ def in_overlaps(
     work = partial(in_batches, planes=planes, device=device, work=partial(_rows, linear=linear))
     exact = recall.complete(windows, "overlaps", linear, estimate=work)
     here = np.isin(right.index, exact.index)
-    moved = affine.offsets(exact, middle[here]) - affine.offsets(right[here], middle[here]) - off[here]
+    moved = affine.offsets(affine.from_table(exact), at[here]) - offset[here]
     kept, columns = exact.index[np.linalg.norm(moved, axis=1) < MOVED], exact.columns.difference(NAMES)
     found.loc[kept, columns] = exact.loc[kept, columns]
+
+
+def _rounded(told: Array, at: Array, offset: Array) -> Array:
+    """The affines (n, 2, 3) to about STEP, so that a pair is the same as before where the tiles have hardly moved."""
+    linear = (told[:, :, :2] / TURN).round() * TURN
+    shift = (offset / STEP).round() * STEP + at - np.einsum("nab,nb->na", linear, at)
+    return np.concatenate([linear, shift[:, :, None]], 2)
 
 
 def _rows(batch: Batch, linear: float) -> pd.DataFrame:

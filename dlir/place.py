@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dlir import affine, tables
 from dlir.affine import BASIS, Array
 from dlir.graph import joined
-from dlir.models import Model, calibrated, choose
+from dlir.models import Model, modelled
 from dlir.overrides import Overrides, read_overrides
 from dlir.settings import Place
 from dlir.solve import Measured, Solution, measured, solve, starting
@@ -34,10 +34,9 @@ def place(tiles: Path, affines: Path, output: Path, *, stage: Path, settings: Pl
     user = read_overrides(overrides, table) if overrides else None
     pairs = found[found["accepted"]]
     pairs = user.of_pairs(pairs) if user else pairs
-    known = calibrated(measured(table, pairs), len(table))
+    known, chosen = modelled(measured(table, pairs), len(table), settings.model)
     start = starting(table, known, settings.camera)
     start = user.of_tiles(start) if user else start
-    chosen = choose(known, len(table), settings.model)
     log.info("model: %s; other pairs foretell, of what a pair shows, %s", chosen.name, chosen.words())
     solution = solve(known, start, chosen.spread, settings.stage_weight)
     _describe(solution, known)

@@ -24,7 +24,7 @@ from dlir.correlation_network import CorrelationNetwork
 from dlir.crops import Batch, Planes, displacement, in_batches, to_columns
 from dlir.estimate import Method
 from dlir.graph import joined
-from dlir.models import calibrated, choose
+from dlir.models import modelled
 from dlir.network import ModelError, choose_device, load
 from dlir.overlaps import in_overlaps
 from dlir.pairs import LEAST_SEARCH, with_windows
@@ -95,8 +95,7 @@ def register(
     linear = _linear(found) if own else math.inf
     found = _look_again(rows, found, table, partial(look, linear=linear), settings.accept)
     if own and found["accepted"].any():
-        told, _, _ = _told(found, table)
-        in_overlaps(found, told, table, exact, linear=linear, planes=planes, device=place)
+        in_overlaps(found, _affines(found, table), table, exact, linear=linear, planes=planes, device=place)
     found = _agreed(found, table, settings.accept)
     tables.write(found, tables.AFFINES, output)
     recall.write()
@@ -187,15 +186,24 @@ def _told(found: pd.DataFrame, tiles: pd.DataFrame) -> tuple[NDArray[np.float64]
     return np.asarray(told), np.asarray(group[every.i] == group[every.j]), reach
 
 
+def _affines(found: pd.DataFrame, tiles: pd.DataFrame) -> affine.Array:
+    """The affine (n, 2, 3) of each pair by a placement from all accepted ones."""
+    every, (_, solution) = measured(tiles, found), _solved(found, tiles)
+    linear = np.eye(2) + np.einsum("nk,kab->nab", solution.linear[every.j] - solution.linear[every.i], affine.BASIS)
+    offset = every.offset + residuals(every, solution.places, solution.linear)
+    at = found[["centre_y", "centre_x"]].to_numpy()
+    return np.concatenate([linear, (offset + at - np.einsum("nab,nb->na", linear, at))[:, :, None]], 2)
+
+
 def _solved(found: pd.DataFrame, tiles: pd.DataFrame) -> tuple[Measured, Solution]:
     """What the accepted pairs measured, and the placement by them."""
-    known = calibrated(measured(tiles, found[found["accepted"]]), len(tiles))
-    return known, solve(known, starting(tiles, known), choose(known, len(tiles)).spread)
+    known, model = modelled(measured(tiles, found[found["accepted"]]), len(tiles))
+    return known, solve(known, starting(tiles, known), model.spread)
 
 
 def _offset(found: pd.DataFrame) -> NDArray[np.float64]:
     """How far (n, 2), px, the moving tile lies from the fixed one, where the pair is surest."""
-    return affine.offsets(found, found[["centre_y", "centre_x"]].to_numpy())
+    return affine.offsets(affine.from_table(found), found[["centre_y", "centre_x"]].to_numpy())
 
 
 def _rows(batch: Batch, method: Method) -> pd.DataFrame:

@@ -70,6 +70,18 @@ class Measured(NamedTuple):
         """Those pairs."""
         return self._replace(**{name: values[kept] for name, values in self._asdict().items()})
 
+    def given(self, free: int) -> Self:
+        """The pairs as they are where all linear parts but the first `free` are known to be nothing.
+
+        A narrow overlap tells a turn from a shear only by what is likely of either; where there is no shear, it tells the turn.
+        """
+        linear, covariance = self.linear.copy(), self.linear_covariance.copy()
+        both = self.linear_covariance[:, :free, free:]
+        follows = np.linalg.solve(self.linear_covariance[:, free:, free:], both.mT).mT
+        linear[:, :free] -= np.einsum("nab,nb->na", follows, self.linear[:, free:])
+        covariance[:, :free, :free] -= follows @ both.mT
+        return self._replace(linear=linear, linear_covariance=covariance)
+
 
 class Solution(NamedTuple):
     """Where the tiles lie."""

@@ -5,8 +5,9 @@ import pytest
 from pair_graphs import make_graph
 
 from dlir import models
-from dlir.models import calibrated, choose
-from dlir.solve import measured
+from dlir.affine import BASIS
+from dlir.models import calibrated, choose, modelled
+from dlir.solve import measured, solve, starting
 from dlir.tables import LINEAR_COVARIANCE
 
 
@@ -47,6 +48,25 @@ def test_pairs_that_are_sure_and_wrong_hide_no_scaled_tiles(seed: int) -> None:
     graph.pairs.loc[wrong, "x0"] -= 0.03 * graph.pairs.loc[wrong, "centre_x"]
     graph.pairs.loc[wrong, LINEAR_COVARIANCE] *= 10
     assert choose(calibrated(measured(graph.tiles, graph.pairs), len(graph.tiles)), len(graph.tiles)).name == "similarity"
+
+
+def test_a_turn_is_told_from_a_shear_where_there_is_none() -> None:
+    """Narrow overlaps: how much of the slant along them is a turn and how much a shear, the pairs do not know."""
+    graph = make_graph(5, 6, noise=0.02, linear=(0.004, 0.003, 0, 0))
+    unknown = np.random.default_rng(0).normal(0, 0.003, len(graph.pairs))
+    across = np.where(graph.pairs["side"] == "right", "yx", "xy")  # a turn and a shear that cancel along the overlap
+    at = graph.pairs[["centre_x", "centre_y"]].to_numpy()[np.arange(len(across)), (across == "xy").astype(int)]
+    for name, shift in (("yx", "y0"), ("xy", "x0")):
+        here = across == name
+        graph.pairs.loc[here, name] += unknown[here]
+        graph.pairs.loc[here, shift] -= unknown[here] * at[here]
+        graph.pairs.loc[here, f"cov_{name}_{name}"] += 0.003**2
+    known, model = modelled(measured(graph.tiles, graph.pairs), len(graph.tiles))
+    assert model.name == "similarity"
+    solution = solve(known, starting(graph.tiles, known), model.spread)
+    turned = np.einsum("kab,nab->nk", BASIS, graph.truth[:, :, :2]) / 2
+    apart = (solution.linear - turned)[:, 0]
+    assert np.std(apart) < 1e-4
 
 
 def test_a_part_of_very_many_tiles_tells_as_much(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,10 +30,9 @@ def nearly(grid: Grid, off: float) -> pd.DataFrame:
 def look(grid: Grid, found: pd.DataFrame, kept: Path | None = None, told: pd.DataFrame | None = None) -> pd.DataFrame:
     """The exact look at what was found, where that itself or `told` says."""
     table, found = tables.read(grid.tiles, tables.TILES), found.copy()
-    there = found if told is None else told
-    offset = affine.offsets(there, there[["centre_y", "centre_x"]].to_numpy())
+    there = affine.from_table(found if told is None else told)
     recall, planes = Recall(kept, table), Planes(table, grid.illumination)
-    in_overlaps(found, offset, table, recall, linear=0.01, planes=planes, device=torch.device("cpu"))
+    in_overlaps(found, there, table, recall, linear=0.01, planes=planes, device=torch.device("cpu"))
     recall.write()
     return found
 
