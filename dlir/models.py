@@ -45,7 +45,7 @@ def modelled(pairs: Measured, count: int, name: str = "auto") -> tuple[Measured,
     """The pairs as the model of that name for so many tiles takes them, and the model; with `auto` the simplest that has all
     parts that are real.
 
-    Where a part is not real, what the pairs say of it is an error, and so tells of the errors of the other parts.
+    Where a part is not real, what a pair says of it is an error, and by their covariance tells of the errors of the others.
     """
     chosen = choose(calibrated(pairs, count), count, name)
     free = len(chosen.spread)

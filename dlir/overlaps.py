@@ -2,7 +2,8 @@
 
 Near the edge of a tile a filter sees the specimen on one side only, while in the other tile it goes on. The two differ there,
 always in the direction that makes the overlap smaller: by little, but all along a row of tiles. In windows that end at the
-same place of the specimen they do not. Where that is, all pairs together tell better than each alone: from there each sets out.
+same place of the specimen they do not. Where that is, and how tiles are turned and scaled, all pairs together tell better than
+each alone: from there each sets out, and its windows end alike at the point that shows most.
 
 What is compared is both crops as far as they rise above their noise (`spectrum.py`), which is as much as a filter can do that
 is the same everywhere. Where the specimen is empty, noise alone is left: so a pixel counts as much as a Wiener filter passes,

@@ -95,7 +95,8 @@ def register(
     linear = _linear(found) if own else math.inf
     found = _look_again(rows, found, table, partial(look, linear=linear), settings.accept)
     if own and found["accepted"].any():
-        in_overlaps(found, _affines(found, table), table, exact, linear=linear, planes=planes, device=place)
+        told, _, _ = _told(found, table)
+        in_overlaps(found, told, table, exact, linear=linear, planes=planes, device=place)
     found = _agreed(found, table, settings.accept)
     tables.write(found, tables.AFFINES, output)
     recall.write()
@@ -146,7 +147,8 @@ def _look_again(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame, l
     pairs = pairs.set_index("pair").loc[found["pair"]].reset_index()
     tried: set[int] = set()
     for _ in range(LOOKS):
-        told, joined, reach = _told(found, tiles)
+        affines, joined, reach = _told(found, tiles)
+        told = affine.offsets(affines, found[["centre_y", "centre_x"]].to_numpy())
         search = np.where(joined, LEAST_SEARCH, np.clip(pairs["search"], LEAST_SEARCH, max(reach, LEAST_SEARCH)))
         apart = np.linalg.norm(_offset(found) - told, axis=1)
         seen = (size - np.abs(told) >= LEAST_SEARCH).all(axis=1) & ~found["pair"].isin(tried).to_numpy()
@@ -176,23 +178,17 @@ def _agreed(found: pd.DataFrame, tiles: pd.DataFrame, accept: float) -> pd.DataF
     return found
 
 
-def _told(found: pd.DataFrame, tiles: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.bool_], float]:
-    """The offset (n, 2), px, of each pair by a placement from all accepted ones; which of their tiles those join, so that it
-    is exact; and how far, px, the others may be from it, since the stage tells them."""
+def _told(found: pd.DataFrame, tiles: pd.DataFrame) -> tuple[affine.Array, NDArray[np.bool_], float]:
+    """The affine (n, 2, 3) of each pair by a placement from all accepted ones; which of their tiles those join, so that it is
+    exact; and how far, px, the others may be from it, since the stage tells them."""
     every, (known, solution) = measured(tiles, found), _solved(found, tiles)
     group = joined(known.i, known.j, len(tiles))
-    told = every.offset + residuals(every, solution.places, solution.linear)
-    reach = REACH * np.sqrt(2) * float(solution.stage.error.max())
-    return np.asarray(told), np.asarray(group[every.i] == group[every.j]), reach
-
-
-def _affines(found: pd.DataFrame, tiles: pd.DataFrame) -> affine.Array:
-    """The affine (n, 2, 3) of each pair by a placement from all accepted ones."""
-    every, (_, solution) = measured(tiles, found), _solved(found, tiles)
     linear = np.eye(2) + np.einsum("nk,kab->nab", solution.linear[every.j] - solution.linear[every.i], affine.BASIS)
     offset = every.offset + residuals(every, solution.places, solution.linear)
     at = found[["centre_y", "centre_x"]].to_numpy()
-    return np.concatenate([linear, (offset + at - np.einsum("nab,nb->na", linear, at))[:, :, None]], 2)
+    told = np.concatenate([linear, (offset + at - np.einsum("nab,nb->na", linear, at))[:, :, None]], 2)
+    reach = REACH * np.sqrt(2) * float(solution.stage.error.max())
+    return told, np.asarray(group[every.i] == group[every.j]), reach
 
 
 def _solved(found: pd.DataFrame, tiles: pd.DataFrame) -> tuple[Measured, Solution]:
