@@ -23,7 +23,8 @@ class Truth(NamedTuple):
     batches: list[dict[str, Any]]
     group: NDArray[np.str_]
     snr: Values
-    bound: Values  # px
+    bound: Values  # px, of a specimen that is known
+    unknown: Values  # px, of one that is not
 
 
 class Result(NamedTuple):
@@ -104,12 +105,15 @@ def accuracy_rows(name: str, mask: Mask, control: Result, bars: tuple[float | No
 def bound_rows(truth: Truth) -> list[Row]:
     """Errors over the bound by the ratio of signal to noise."""
 
-    def over(mask: Mask, result: Result) -> float:
-        return quantile(result.error[mask] / truth.bound[mask], 0.5)
+    def over(limit: Values, mask: Mask, result: Result) -> float:
+        return quantile(result.error[mask] / limit[mask], 0.5)
 
     parts = [("SNR 4", truth.snr == 4, 1.6), ("SNR <= 1", truth.snr <= 1, 1.4)]
     parts += [(f"SNR {snr:g}", truth.snr == snr, 1.4) for snr in (1.0, 0.5, 0.25)]
-    return [Row(f"error over the bound, {name}: median", partial(over, mask), bar) for name, mask, bar in parts]
+    return [
+        *(Row(f"error over the bound, {name}: median", partial(over, truth.bound, mask), bar) for name, mask, bar in parts),
+        *(Row(f"over that of an unknown specimen, {name}", partial(over, truth.unknown, mask)) for name, mask, _ in parts),
+    ]
 
 
 def table_rows(truth: Truth, control: Result) -> list[Row]:

@@ -8,7 +8,13 @@ distance of the four corners, px, and its bound the Bayesian Cramer-Rao bound on
     sigma_bound^2 = mean over corners c of  J(c) (sum_p g_p g_p^T / (2 s^2) + P)^-1 J(c)^T
 
 with g_p what the affine does to the clean fixed strip at pixel p, s the noise of either strip and P the precision of the
-affines that are drawn. Affines here are in the prototype's order, (x, y), fixed to moving, about the strips' centres.
+affines that are drawn. That is for somebody who knows the specimen and doubts only where it lies. Who does not, and knows of
+it only how much it shows of each spatial frequency, its power S beside the noise's N = s^2, has of each
+
+    S^2 / (2 S N + N^2)  in place of  S / (2 N)        (Knapp and Carter 1976)
+
+which is the second bound: the same of the clean strip filtered by sqrt(S / (S + N / 2)). Affines here are in the prototype's
+order, (x, y), fixed to moving, about the strips' centres.
 """
 
 import contextlib
@@ -35,6 +41,7 @@ from dlir import network
 from dlir.correlation_network import CorrelationNetwork
 from dlir.progress import progress
 from dlir.similarity import corner_variance, grid
+from dlir.spectrum import hats
 
 SEARCH = 16.0  # px; the test shifts are as large
 DRAWN = (math.pi / 180, 0.01, 0.0025, 0.005, 16.0, 16.0)  # half widths of rotation, scale, aspect, shear, y and x
@@ -81,13 +88,24 @@ def bound(clean: Tensor, noise: Tensor) -> Tensor:
     return corner_variance(torch.linalg.inv(information + torch.linalg.inv(drawn)), height, width).sqrt()
 
 
+def bounds(clean: Tensor, noise: Tensor) -> Tensor:
+    """Both bounds (b, 2), px, of clean strips (b, 1, h, w) under noise (b,): of a specimen that is known, and of one that is
+    not."""
+    size = clean.shape[-2:]
+    waves, rings = torch.fft.rfft2(clean[:, 0].double()), hats(*size).double()
+    power = (waves.abs() ** 2 / math.prod(size)).flatten(1) @ rings / rings.sum(0).clamp(min=1e-6) @ rings.T
+    gain = (power / (power + noise.double().view(-1, 1) ** 2 / 2)).sqrt().view_as(waves.real)
+    unknown = torch.fft.irfft2(waves * gain, s=size)[:, None].to(clean)
+    return torch.stack([bound(clean, noise), bound(unknown, noise)], 1)
+
+
 def make_truth(common: Any, scratch: Path, seed: int, every: int) -> Truth:
-    """The prototype's test pairs, each `every`-th batch of them, with our bound in place of the one without prior."""
-    common.crlb = bound
+    """The prototype's test pairs, each `every`-th batch of them, with our bounds in place of the one without prior."""
+    common.crlb = bounds
     batches = common.make_test(scratch / "pairs.pt", SEARCH, seed=seed)[::every]
     group = np.concatenate([[batch["group"]] * len(batch["A"]) for batch in batches])
-    snr, limit = (torch.cat([batch[key] for batch in batches]).double().numpy() for key in ("snr", "crlb"))
-    return Truth(batches, group, snr, limit)
+    snr, limits = (torch.cat([batch[key] for batch in batches]).double().numpy() for key in ("snr", "crlb"))
+    return Truth(batches, group, snr, *limits.T)
 
 
 def ours(model: network.Network, fixed: Tensor, moving: Tensor) -> Answer:

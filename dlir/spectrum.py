@@ -34,14 +34,14 @@ def above_noise(fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
     margin = min(MARGIN, height - 1, width - 1)
     padded = F.pad(crops, (margin,) * 4, mode="reflect")
     spectrum = torch.fft.rfft2(padded[:, 0])
-    hats = _hats(padded.shape[-2], padded.shape[-1]).to(crops)
+    rings = hats(padded.shape[-2], padded.shape[-1]).to(crops)
     squares = (spectrum.real**2 + spectrum.imag**2).flatten(1)
-    power = (squares[:count] + squares[count:]) @ hats / hats.sum(0).clamp(min=1e-6)
-    finest = hats.sum(0) * torch.tensor([knot >= FINEST for knot in KNOTS]).to(hats)
+    power = (squares[:count] + squares[count:]) @ rings / rings.sum(0).clamp(min=1e-6)
+    finest = rings.sum(0) * torch.tensor([knot >= FINEST for knot in KNOTS]).to(rings)
     noise = power @ finest[:, None] / finest.sum()
     signal = power - noise
     gain = (signal.clamp(min=0) / (2 * signal.abs() + noise).clamp(min=1e-6)).sqrt() + FAINTEST
-    shaped = spectrum * (gain @ hats.T).view(count, *spectrum.shape[1:]).repeat(2, 1, 1)
+    shaped = spectrum * (gain @ rings.T).view(count, *spectrum.shape[1:]).repeat(2, 1, 1)
     filtered = torch.as_tensor(torch.fft.irfft2(shaped, s=padded.shape[-2:]))[:, None]
     inner = filtered[..., margin : margin + height, margin : margin + width]
     first, second = standardise(inner - inner.mean(dim=(2, 3), keepdim=True)).chunk(2)
@@ -57,12 +57,12 @@ def alignment_ncc(fixed: Tensor, moving: Tensor, *affines: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-def _hats(height: int, width: int) -> Tensor:
+def hats(height: int, width: int) -> Tensor:
     """How much (frequencies, knots) each frequency of `rfft2` belongs to the KNOTS beside it: linear between them."""
     frequency = torch.hypot(torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)).flatten()
     knots = torch.tensor(KNOTS)
     above = torch.searchsorted(knots, frequency, right=True)
     part = (frequency - knots[above - 1]) / (knots[above] - knots[above - 1])
-    rows, hats = torch.arange(len(frequency)), torch.zeros(len(frequency), len(KNOTS))
-    hats[rows, above - 1], hats[rows, above] = 1 - part, part
-    return hats
+    rows, shares = torch.arange(len(frequency)), torch.zeros(len(frequency), len(KNOTS))
+    shares[rows, above - 1], shares[rows, above] = 1 - part, part
+    return shares
