@@ -23,6 +23,17 @@ def translation(offset: ArrayLike) -> Array:
     return np.concatenate([np.broadcast_to(np.eye(2), (*offset.shape[:-1], 2, 2)), offset[..., None]], -1)
 
 
+def linear(parts: Array) -> Array:
+    """The linear parts (n, 2, 2) that lie `parts` (n, 4) along BASIS from the identity."""
+    return np.asarray(np.eye(2) + np.einsum("nk,kab->nab", parts, BASIS))
+
+
+def moving(at: Array, offset: Array, linear: Array) -> Array:
+    """The affines (n, 2, 3) with the linear parts (n, 2, 2) that move a point (n, 2) by `offset` (n, 2)."""
+    shift = offset + at - np.einsum("nab,nb->na", linear, at)
+    return np.concatenate([linear, shift[:, :, None]], 2)
+
+
 def compose(second: Array, first: Array) -> Array:
     """The affine that applies `first`, then `second`."""
     linear = second[..., :2] @ first[..., :2]

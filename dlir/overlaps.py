@@ -72,8 +72,11 @@ def in_overlaps(
     at = right[["centre_y", "centre_x"]].to_numpy()
     offset = affine.offsets(told, at)
     size = tiles[["height", "width"]].iloc[0].to_numpy(int)
-    start = affine.to_columns(_rounded(told, at, offset))
-    near = right[NAMES].assign(**start, nominal_y=offset[:, 0].round(), nominal_x=offset[:, 1].round(), search=0.0)
+    # in steps, so that a pair is the same as before where the tiles have hardly moved
+    start = affine.moving(at, (offset / STEP).round() * STEP, (told[:, :, :2] / TURN).round() * TURN)
+    near = right[NAMES].assign(
+        **affine.to_columns(start), nominal_y=offset[:, 0].round(), nominal_x=offset[:, 1].round(), search=0.0
+    )
     windows = with_overlaps(near, size)
     sides = windows[["height", "width"]].to_numpy()
     windows[["height", "width"]] = sides - sides % np.where(sides > sides.min(axis=1, keepdims=True), MULTIPLE, 1)
@@ -86,13 +89,6 @@ def in_overlaps(
     moved = affine.offsets(affine.from_table(exact), at[here]) - offset[here]
     kept, columns = exact.index[np.linalg.norm(moved, axis=1) < MOVED], exact.columns.difference(NAMES)
     found.loc[kept, columns] = exact.loc[kept, columns]
-
-
-def _rounded(told: Array, at: Array, offset: Array) -> Array:
-    """The affines (n, 2, 3) to about STEP, so that a pair is the same as before where the tiles have hardly moved."""
-    linear = (told[:, :, :2] / TURN).round() * TURN
-    shift = (offset / STEP).round() * STEP + at - np.einsum("nab,nb->na", linear, at)
-    return np.concatenate([linear, shift[:, :, None]], 2)
 
 
 def _rows(batch: Batch, linear: float) -> pd.DataFrame:

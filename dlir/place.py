@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dlir import affine, tables
-from dlir.affine import BASIS, Array
+from dlir.affine import Array
 from dlir.graph import joined
 from dlir.models import Model, modelled
 from dlir.overrides import Overrides, read_overrides
@@ -48,16 +48,15 @@ def _table(
     tiles: pd.DataFrame, pairs: pd.DataFrame, known: Measured, solution: Solution, user: Overrides | None
 ) -> pd.DataFrame:
     """The rows of tables.PLACEMENT."""
-    linear = np.eye(2) + np.einsum("nk,kab->nab", solution.linear, BASIS)
     middle = (tiles[["height", "width"]].to_numpy(float) - 1) / 2
-    corner = solution.places + middle - np.einsum("nab,nb->na", linear, middle)
+    affines = affine.moving(middle, solution.places, affine.linear(solution.linear))
+    affines[:, :, 2] -= affines[:, :, 2].min(axis=0)
     square = (solution.residual**2).sum(axis=1)
     ends = pd.DataFrame({"tile": np.concatenate([known.i, known.j]), "square": np.tile(square, 2)})
     by_tile = ends.groupby("tile")["square"].agg(["size", "mean"]).reindex(range(len(tiles)))
     count = by_tile["size"].fillna(0).astype(int).to_numpy()
     group = joined(known.i, known.j, len(tiles))
     _warn(tiles, group, count)
-    affines = np.concatenate([linear, (corner - corner.min(axis=0))[:, :, None]], 2)
     placed_by = np.where(count > 0, "pairs", "stage")
     if user:
         placed_by[user.placed(tiles)] = "user"

@@ -183,10 +183,9 @@ def _told(found: pd.DataFrame, tiles: pd.DataFrame) -> tuple[affine.Array, NDArr
     exact; and how far, px, the others may be from it, since the stage tells them."""
     every, (known, solution) = measured(tiles, found), _solved(found, tiles)
     group = joined(known.i, known.j, len(tiles))
-    linear = np.eye(2) + np.einsum("nk,kab->nab", solution.linear[every.j] - solution.linear[every.i], affine.BASIS)
+    linear = affine.linear(solution.linear[every.j] - solution.linear[every.i])
     offset = every.offset + residuals(every, solution.places, solution.linear)
-    at = found[["centre_y", "centre_x"]].to_numpy()
-    told = np.concatenate([linear, (offset + at - np.einsum("nab,nb->na", linear, at))[:, :, None]], 2)
+    told = affine.moving(found[["centre_y", "centre_x"]].to_numpy(), offset, linear)
     reach = REACH * np.sqrt(2) * float(solution.stage.error.max())
     return told, np.asarray(group[every.i] == group[every.j]), reach
 

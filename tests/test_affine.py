@@ -42,3 +42,13 @@ def test_translation_and_corners_of_a_stack() -> None:
     moved = affine.apply(affine.translation([[1, 2], [3, 4]]), affine.corners(5, 7))
     assert moved.shape == (2, 4, 2)
     assert moved[1].tolist() == [[3, 4], [3, 10], [7, 4], [7, 10]]
+
+
+def test_an_affine_moves_its_point_and_has_its_linear_part() -> None:
+    parts = np.array([[0.01, 0.02, 0.0, 0.0], [0.0, 0.0, 0.03, 0.04]])
+    linear = affine.linear(parts)
+    np.testing.assert_allclose(linear, [[[1.02, 0.01], [-0.01, 1.02]], [[1.03, 0.04], [0.04, 0.97]]])
+    at, offset = np.array([[100.0, 50.0], [3.0, 7.0]]), np.array([[1.0, -2.0], [5.0, 0.5]])
+    moving = affine.moving(at, offset, linear)
+    np.testing.assert_allclose(affine.offsets(moving, at), offset)
+    np.testing.assert_array_equal(moving[:, :, :2], linear)

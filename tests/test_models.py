@@ -54,12 +54,10 @@ def test_a_turn_is_told_from_a_shear_where_there_is_none() -> None:
     """Narrow overlaps: how much of the slant along them is a turn and how much a shear, the pairs do not know."""
     graph = make_graph(5, 6, noise=0.02, linear=(0.004, 0.003, 0, 0))
     unknown = np.random.default_rng(0).normal(0, 0.003, len(graph.pairs))
-    across = np.where(graph.pairs["side"] == "right", "yx", "xy")  # a turn and a shear that cancel along the overlap
-    at = graph.pairs[["centre_x", "centre_y"]].to_numpy()[np.arange(len(across)), (across == "xy").astype(int)]
-    for name, shift in (("yx", "y0"), ("xy", "x0")):
-        here = across == name
-        graph.pairs.loc[here, name] += unknown[here]
-        graph.pairs.loc[here, shift] -= unknown[here] * at[here]
+    for side, name, shift, at in (("right", "yx", "y0", "centre_x"), ("down", "xy", "x0", "centre_y")):
+        here = graph.pairs["side"] == side
+        graph.pairs.loc[here, name] += unknown[here]  # a turn and a shear that cancel along the overlap
+        graph.pairs.loc[here, shift] -= unknown[here] * graph.pairs.loc[here, at]
         graph.pairs.loc[here, f"cov_{name}_{name}"] += 0.003**2
     known, model = modelled(measured(graph.tiles, graph.pairs), len(graph.tiles))
     assert model.name == "similarity"
