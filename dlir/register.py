@@ -36,11 +36,12 @@ from dlir.spectrum import above_noise, alignment_ncc
 from dlir.strangers import strangers
 
 log = logging.getLogger(__name__)
-Look = Callable[[pd.DataFrame], pd.DataFrame]  # pairs to judged affines
+Look = Callable[..., pd.DataFrame]  # pairs to judged affines, see _look
 WIDEST = 0.15  # of a tile: windows that search further are not widened
 ROOM = 0.7  # of the search, that nine of ten pairs should need at most
 LOOKS = 3  # at most, at pairs that disagree with the others
 DISAGREES = 1.5  # px
+LEAST_ERROR = 1.0  # px, of the stage
 REACH = 3.0  # deviations of the stage
 LEAST_LINEAR = 1e-3  # deviation of the linear parts of pairs: so exactly they are alike in no grid
 LOOSE = 3.0  # times the deviation that the pairs show: what holds a pair here would count once more in the placement
@@ -92,6 +93,7 @@ def register(
     while (wider := _widened(rows, found, table)) is not None:
         log.info("the stage is off by more than the windows allow: searching up to %.0f px", wider["search"].max())
         rows, found = wider, look(wider)
+    found = look(rows, expected=_error(found, rows))
     linear = _linear(found) if own else math.inf
     found = _look_again(rows, found, table, partial(look, linear=linear), settings.accept)
     if own and found["accepted"].any():
@@ -110,16 +112,41 @@ def _look(
     estimate: Callable[[pd.DataFrame, str, float], pd.DataFrame],
     settings: Register,
     linear: float = math.inf,
+    expected: float | NDArray[np.float64] = math.inf,
 ) -> pd.DataFrame:
-    """The pairs registered, with what is known of their linear parts, and judged against pairs that cannot match."""
+    """The pairs registered, with what is known of their linear parts, and judged against pairs that cannot match, and by where
+    they were found, if they should be off by no more than a deviation (n,), px."""
     apart = strangers(pairs, tiles, settings.seed)
     found, wrong = estimate(pairs, "pairs", linear), estimate(apart, "pairs that cannot match", linear)
-    return judge(found, wrong, settings.accept).assign(method=settings.method)
+    found = _located(found, pairs).assign(expected=expected)
+    return judge(found, _located(wrong, apart), settings.accept).assign(method=settings.method)
+
+
+def _located(found: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
+    """Registered pairs with what their offsets say: how far they are from the nominal ones, px, how far these were searched,
+    px, and how much of their windows overlaps."""
+    given, offset = pairs.loc[found.index], _offset(found)
+    size = given[["height", "width"]].to_numpy()
+    shift = offset - given[["fixed_y", "fixed_x"]].to_numpy() + given[["moving_y", "moving_x"]].to_numpy()
+    away = offset - given[["nominal_y", "nominal_x"]].to_numpy()
+    return found.assign(
+        away=np.linalg.norm(away, axis=1),
+        searched=given["search"],
+        inside=np.abs(away).max(axis=1) <= given["search"] + 1,
+        overlap=(1 - np.abs(shift) / size).clip(min=0).prod(axis=1),
+    )
 
 
 def _linear(found: pd.DataFrame) -> float:
     """How far the linear parts of pairs may lie from the identity, as those show that are right: a deviation."""
     return max(LEAST_LINEAR, LOOSE * linear_spread(found, found["accepted"].to_numpy(bool)))
+
+
+def _error(found: pd.DataFrame, pairs: pd.DataFrame) -> float:
+    """How far accepted pairs lie from the nominal offset: a deviation on either axis, px; without any, infinite."""
+    right = found[found["accepted"]]
+    off = _offset(right) - pairs.set_index("pair").loc[right["pair"], ["nominal_y", "nominal_x"]].to_numpy()
+    return max(LEAST_ERROR, float(np.sqrt((off**2).mean()))) if len(right) else math.inf
 
 
 def _widened(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame) -> pd.DataFrame | None:
@@ -158,7 +185,8 @@ def _look_again(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame, l
         tried |= set(found.loc[again, "pair"])
         # in whole px, so that these are pairs that were registered before where the tiles have hardly moved
         near = pairs.assign(nominal_y=told[:, 0].round(), nominal_x=told[:, 1].round(), search=np.ceil(search))[again]
-        better = look(with_windows(near, size))
+        error = np.where(joined, DISAGREES, max(reach / REACH, LEAST_ERROR))
+        better = look(with_windows(near, size), expected=error[again])
         better = better[better["accepted"] & (joined[again] | (better["confidence"] >= accept))]
         if better.empty:
             break
@@ -207,11 +235,9 @@ def _rows(batch: Batch, method: Method) -> pd.DataFrame:
     nominal = torch.from_numpy(affine.translation(displacement(batch.rows)))
     clear = estimate.clear or above_noise(batch.fixed, batch.moving)
     before, after = alignment_ncc(*clear, nominal.to(clear[0]), estimate.affine)
-    moved = estimate.affine[:, :, 2].double().cpu().numpy() - displacement(batch.rows)
     return batch.rows[NAMES].assign(
         **to_columns(estimate.affine, estimate.covariance, batch),
         score_before=before.cpu().numpy(),
         score_after=after.cpu().numpy(),
         confidence=estimate.confidence.cpu().numpy(),
-        inside=np.abs(moved).max(axis=1) <= batch.rows["search"] + 1,
     )

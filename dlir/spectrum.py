@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dlir.similarity import LEAST, blur, high_pass, masked_ncc, standardise, warp
+from dlir.similarity import blur, high_pass, masked_ncc, standardise, warp
 
 KNOTS = (0.0, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.11, 0.15, 0.2, 0.26, 0.33, 0.41, 0.5, 0.72)  # cycles per px
 FINEST = 0.33  # cycles per px, from where on the noise is looked for
@@ -25,6 +25,7 @@ BACKGROUND = 32.0  # px
 MARGIN = 24  # px, mirrored around the crops, so that their far edges are no neighbours
 FAINTEST = 0.001  # gain: what seems to be all noise passes evenly
 SIGMA = 1.5  # px, of the blur before the NCC of an alignment
+FEWEST = 64  # px, that show how alike two crops are
 
 
 def above_noise(fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
@@ -49,11 +50,11 @@ def above_noise(fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def alignment_ncc(fixed: Tensor, moving: Tensor, *affines: Tensor) -> Tensor:
-    """NCC (k, b) of two crops (b, 1, h, w) of `above_noise` after each of k affines (b, 2, 3); 0 where less than LEAST of them
-    overlaps."""
+    """NCC (k, b) of two crops (b, 1, h, w) of `above_noise` after each of k affines (b, 2, 3); 0 where fewer than FEWEST of
+    their px overlap."""
     fixed, moving = (blur(crop, SIGMA) for crop in (fixed, moving))
     warped = [warp(moving, affine) for affine in affines]
-    return torch.stack([masked_ncc(fixed, seen, mask) * (mask.mean((1, 2, 3)) > LEAST) for seen, mask in warped])
+    return torch.stack([masked_ncc(fixed, seen, mask) * (mask.sum((1, 2, 3)) > FEWEST) for seen, mask in warped])
 
 
 @lru_cache(maxsize=64)

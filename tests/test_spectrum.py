@@ -71,6 +71,13 @@ def test_the_true_affine_scores_best() -> None:
     assert (there < here - 0.02).all()
 
 
+def test_a_small_part_that_both_show_is_compared() -> None:
+    right, wrong = np.array([[1, 0, 0], [0, 1, 120.0]]), np.eye(2, 3)
+    fixed, moving = crops(right, 64, 128)
+    here, there = alignment_ncc(*above_noise(fixed, moving), *affines(right, wrong))
+    assert (here > 0.9).all() and (there < 0.5).all()
+
+
 @pytest.mark.parametrize("level", [0.1, 5.0, 43210.7])
 def test_flat_crops_score_zero(level: float) -> None:
     """Whose errors of rounding are alike."""
