@@ -53,8 +53,10 @@ log = logging.getLogger(__name__)
 
 def main() -> None:
     """Run one stage; a mistake of the user ends in one message and exit code 1 (2 for a wrong command line)."""
-    # before torch starts: threads that wait for each other burn the cores of whatever else runs, and wait the longer for it
+    # before torch and NumPy start: threads that wait for each other burn the cores of whatever else runs, and wait the longer
+    # for it, and NumPy's have little to share
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     stage = next((word for word in sys.argv[1:] if word in STAGES), "dlir")
     logging.basicConfig(level=logging.INFO, format=f"%(asctime)s {stage}: %(message)s", datefmt="%H:%M:%S")
     try:

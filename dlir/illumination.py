@@ -110,7 +110,8 @@ def _fine(tiles: NDArray[Any], flat: images.Plane, dark: images.Plane) -> images
 def _log_median(tiles: NDArray[Any], level: NDArray[np.float32], flat: images.Plane, dark: images.Plane) -> NDArray[np.float32]:
     """The logarithm of the median over tiles (n, y, x) in even light, each in units of its level (n,), less what is smooth."""
     rows = [np.s_[y : y + ROWS] for y in range(0, tiles.shape[1], ROWS)]
-    medians = [np.median((tiles[:, part] - dark[part]) / (flat[part] * level[:, None, None]), axis=0) for part in rows]
+    even = ((tiles[:, part] - dark[part]) / (flat[part] * level[:, None, None]) for part in rows)
+    medians = [shading.median(np.moveaxis(part, 0, -1)) for part in even]
     return np.asarray(shading.without(np.log(np.maximum(np.concatenate(medians), 1e-3))), np.float32)
 
 
