@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dlir import digest
 from dlir.affine import Array
 
-COUNT = 64  # enough for a threshold, fewer than most data sets have pairs
+COUNT = 40  # of both sides together: enough for a threshold, fewer than most data sets have pairs
 GOLDEN = (np.sqrt(5) - 1) / 2  # whose multiples are spread evenly between whole numbers
 
 
@@ -33,8 +33,8 @@ def strangers(pairs: pd.DataFrame, tiles: pd.DataFrame, seed: int) -> pd.DataFra
     between = place.loc[table["moving"]].to_numpy() - place.loc[table["fixed"]].to_numpy()
     between += table[["moving_y", "moving_x"]].to_numpy() - table[["fixed_y", "fixed_x"]].to_numpy()
     apart = (np.abs(between) - table[["search"]].to_numpy() > table[["height", "width"]].to_numpy()).any(axis=1)
-    chosen: pd.DataFrame = table[apart].sort_values("lot", kind="stable", ignore_index=True)
-    return chosen.drop(columns="lot").head(COUNT)
+    chosen: pd.DataFrame = table[apart].sort_values("lot", kind="stable")
+    return chosen.groupby("side").head(COUNT // len(drawn)).drop(columns="lot").reset_index(drop=True)
 
 
 def _lot(name: str) -> float:
