@@ -26,6 +26,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import torch
+from scipy.fft import next_fast_len
 from torch import Tensor
 
 from dlir import affine
@@ -115,14 +116,19 @@ def _excess(fixed: Tensor, moving: Tensor, mask: Tensor, weight: Tensor) -> Tens
     """How many times (b,), at least one, the variance of least squares is that of independent residuals and exact slopes."""
     covered, counts = mask[..., 1:-1, 1:-1], (mask * weight)[..., 1:-1, 1:-1]
     differs = (moving - fixed)[..., 1:-1, 1:-1] * covered
-    residuals = torch.fft.fft2(differs).abs() ** 2 / covered.sum((2, 3), keepdim=True).clamp(min=1)
+    residuals = _power(differs) / covered.sum((2, 3), keepdim=True).clamp(min=1)
     variance = (differs**2 * counts).sum((1, 2, 3)) / counts.sum((1, 2, 3)).clamp(min=1)
     seen, slopes, noise = (torch.zeros_like(variance) for _ in range(3))
     for first, second in zip(gradients(fixed), gradients(moving), strict=True):
         both = first + second
-        seen = seen + (torch.fft.fft2(both * counts).abs() ** 2 * residuals).mean((1, 2, 3))
+        seen = seen + (_power(both * counts) * residuals).mean((1, 2, 3))
         slopes = slopes + (both**2 * counts).sum((1, 2, 3))
         noise = noise + ((first - second) ** 2 * counts).sum((1, 2, 3))
     alike = seen / (variance * slopes).clamp(min=EPSILON)
     exact = slopes / (slopes - noise).clamp(min=LEAST_SLOPE * slopes).clamp(min=EPSILON)
     return (alike * exact**2).clamp(min=1)
+
+
+def _power(image: Tensor) -> Tensor:
+    """The power spectrum (b, 1, p, q) of images (b, 1, h, w), continued by zeros to a size that is fast."""
+    return torch.as_tensor(torch.fft.fft2(image, s=[next_fast_len(n) for n in image.shape[-2:]])).abs() ** 2

@@ -15,6 +15,7 @@ from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
+from scipy.fft import next_fast_len
 from torch import Tensor
 
 from dlir.similarity import blur, high_pass, masked_ncc, standardise, warp
@@ -22,7 +23,7 @@ from dlir.similarity import blur, high_pass, masked_ncc, standardise, warp
 KNOTS = (0.0, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.11, 0.15, 0.2, 0.26, 0.33, 0.41, 0.5, 0.72)  # cycles per px
 FINEST = 0.33  # cycles per px, from where on the noise is looked for
 BACKGROUND = 32.0  # px
-MARGIN = 24  # px, mirrored around the crops, so that their far edges are no neighbours
+MARGIN = 24  # px, at least, mirrored around the crops, so that their far edges are no neighbours
 FAINTEST = 0.001  # gain: what seems to be all noise passes evenly
 SIGMA = 1.5  # px, of the blur before the NCC of an alignment
 FEWEST = 64  # px, that show how alike two crops are
@@ -33,7 +34,8 @@ def above_noise(fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
     count, (height, width) = len(fixed), fixed.shape[-2:]
     crops = high_pass(torch.cat([fixed, moving]), BACKGROUND)
     margin = min(MARGIN, height - 1, width - 1)
-    padded = F.pad(crops, (margin,) * 4, mode="reflect")
+    far = [min(next_fast_len(n + 2 * margin) - n - margin, n - 1) for n in (width, height)]  # lengths with small factors alone
+    padded = F.pad(crops, (margin, far[0], margin, far[1]), mode="reflect")
     spectrum = torch.fft.rfft2(padded[:, 0])
     rings = hats(padded.shape[-2], padded.shape[-1]).to(crops)
     squares = (spectrum.real**2 + spectrum.imag**2).flatten(1)
