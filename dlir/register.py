@@ -45,6 +45,7 @@ LEAST_ERROR = 1.0  # px, of the stage
 REACH = 3.0  # deviations of the stage
 LEAST_LINEAR = 1e-3  # deviation of the linear parts of pairs: so exactly they are alike in no grid
 LOOSE = 3.0  # times the deviation that the pairs show: what holds a pair here would count once more in the placement
+FAINT = "too faint, and nothing surer holds either tile"
 UNBELIEVED = 0.07  # weight of a pair in the placement, five deviations off
 
 
@@ -93,7 +94,7 @@ def register(
     while (wider := _widened(rows, found, table)) is not None:
         log.info("the stage is off by more than the windows allow: searching up to %.0f px", wider["search"].max())
         rows, found = wider, look(wider)
-    found = look(rows, expected=_error(found, rows))
+    found = _held(look(rows, expected=_error(found, rows)), settings.accept)
     linear = _linear(found) if own else math.inf
     found = _look_again(rows, found, table, partial(look, linear=linear), settings.accept)
     if own and found["accepted"].any():
@@ -194,6 +195,15 @@ def _look_again(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame, l
         better = better.set_index("pair").assign(score_before=found.set_index("pair")["score_before"]).reset_index()
         found = pd.concat([found[~found["pair"].isin(better["pair"])], better]).sort_values("pair", ignore_index=True)
     return found
+
+
+def _held(found: pd.DataFrame, accept: float) -> pd.DataFrame:
+    """The pairs, of which those that may well be more than RIGHT off are rejected where neither tile has one that is surer: of
+    such tiles the stage says more."""
+    accepted, sure = found["accepted"].to_numpy(bool), (found["confidence"] >= accept).to_numpy()
+    ends = found[["fixed", "moving"]]
+    faint = accepted & ~sure & ~ends.isin(ends[accepted & sure].to_numpy().ravel()).any(axis=1).to_numpy()
+    return found.assign(accepted=accepted & ~faint, reason=found["reason"].mask(faint, FAINT))
 
 
 def _agreed(found: pd.DataFrame, tiles: pd.DataFrame, accept: float) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from conftest import Grid, make_grid
 from pair_graphs import make_graph
 
 from dlir import affine, network, tables
-from dlir.register import _agreed, register
+from dlir.register import FAINT, _agreed, _held, register
 from dlir.settings import Register
 
 
@@ -60,7 +60,7 @@ def test_tiles_without_content_are_rejected_and_say_why(blank_grid: Grid, tmp_pa
     found = run(blank_grid, tmp_path)
     blank = found["fixed"].isin(blank_grid.blank) | found["moving"].isin(blank_grid.blank)
     assert not found.loc[blank, "accepted"].any()
-    assert found.loc[blank, "reason"].str.contains("likely wrong|outside").all()
+    assert found.loc[blank, "reason"].str.contains("likely wrong|outside|too faint").all()
     assert found.loc[~blank, "accepted"].mean() > 0.5
 
 
@@ -116,3 +116,12 @@ def test_a_pair_that_all_others_contradict_is_doubted() -> None:
     judged = _agreed(pairs, graph.tiles, 0.5)
     assert judged.index[judged["confidence"] < 0.9].tolist() == [5]
     assert judged["accepted"].all()
+
+
+def test_faint_pairs_are_kept_only_where_surer_ones_hold_a_tile() -> None:
+    """Of tiles in a row, the third and fourth hang on faint pairs alone, and a pair of the last two was rejected before."""
+    pairs = make_graph(1, 6).pairs.assign(confidence=[0.9, 0.3, 0.3, 0.3, 0.8], reason="")
+    pairs.loc[4, ["accepted", "reason"]] = False, "likely wrong"
+    judged = _held(pairs, 0.5)
+    assert judged["accepted"].tolist() == [True, True, False, False, False]
+    assert judged["reason"].tolist() == ["", "", FAINT, FAINT, "likely wrong"]
