@@ -36,7 +36,8 @@ from dlir.spectrum import above_noise, alignment_ncc
 from dlir.strangers import strangers
 
 log = logging.getLogger(__name__)
-Look = Callable[..., pd.DataFrame]  # pairs to judged affines, see _look
+Seen = tuple[pd.DataFrame, pd.DataFrame]  # registered: pairs, and pairs that cannot match
+Look = Callable[[pd.DataFrame], Seen]
 WIDEST = 0.15  # of a tile: windows that search further are not widened
 ROOM = 0.7  # of the search, that nine of ten pairs should need at most
 LOOKS = 3  # at most, at pairs that disagree with the others
@@ -89,14 +90,14 @@ def register(
             pairs, what, linear, estimate=partial(in_batches, planes=planes, device=place, work=partial(_rows, method=method))
         )
 
-    look = partial(_look, tiles=table, estimate=estimate, settings=settings)
-    found = look(rows)
-    while (wider := _widened(rows, found, table)) is not None:
+    look = partial(_look, tiles=table, estimate=estimate, seed=settings.seed)
+    seen = look(rows)
+    while (wider := _widened(rows, found := _judged(seen, settings), table)) is not None:
         log.info("the stage is off by more than the windows allow: searching up to %.0f px", wider["search"].max())
-        rows, found = wider, look(wider)
-    found = _held(look(rows, expected=_error(found, rows)), settings.accept)
+        rows, seen = wider, look(wider)
+    found = _held(_judged(seen, settings, _error(found, rows)), settings.accept)
     linear = _linear(found) if own else math.inf
-    found = _look_again(rows, found, table, partial(look, linear=linear), settings.accept)
+    found = _look_again(rows, found, table, partial(look, linear=linear), settings)
     if own and found["accepted"].any():
         told, _, _ = _told(found, table)
         in_overlaps(found, told, table, exact, linear=linear, planes=planes, device=place)
@@ -111,25 +112,28 @@ def _look(
     pairs: pd.DataFrame,
     tiles: pd.DataFrame,
     estimate: Callable[[pd.DataFrame, str, float], pd.DataFrame],
-    settings: Register,
+    seed: int,
     linear: float = math.inf,
-    expected: float | NDArray[np.float64] = math.inf,
-) -> pd.DataFrame:
-    """The pairs registered, with what is known of their linear parts, and judged against pairs that cannot match, and by where
-    they were found, if they should be off by no more than a deviation (n,), px."""
-    apart = strangers(pairs, tiles, settings.seed)
+) -> Seen:
+    """The pairs registered, with what is known of their linear parts, and beside them pairs that cannot match."""
+    apart = strangers(pairs, tiles, seed)
     found, wrong = estimate(pairs, "pairs", linear), estimate(apart, "pairs that cannot match", linear)
-    found = _located(found, pairs).assign(expected=expected)
-    return judge(found, _located(wrong, apart), settings.accept).assign(method=settings.method)
+    return _located(found, pairs), _located(wrong, apart)
+
+
+def _judged(seen: Seen, settings: Register, expected: float | NDArray[np.float64] = math.inf) -> pd.DataFrame:
+    """Registered pairs judged against those that cannot match, and by where they were found, if right ones should be off by no
+    more than a deviation (n,), px."""
+    found, wrong = seen
+    return judge(found.assign(expected=expected), wrong, settings.accept).assign(method=settings.method)
 
 
 def _located(found: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
     """Registered pairs with what their offsets say: how far they are from the nominal ones, px, how far these were searched,
     px, and how much of their windows overlaps."""
-    given, offset = pairs.loc[found.index], _offset(found)
+    given, away = pairs.loc[found.index], _away(found, pairs)
     size = given[["height", "width"]].to_numpy()
-    shift = offset - given[["fixed_y", "fixed_x"]].to_numpy() + given[["moving_y", "moving_x"]].to_numpy()
-    away = offset - given[["nominal_y", "nominal_x"]].to_numpy()
+    shift = _offset(found) - given[["fixed_y", "fixed_x"]].to_numpy() + given[["moving_y", "moving_x"]].to_numpy()
     return found.assign(
         away=np.linalg.norm(away, axis=1),
         searched=given["search"],
@@ -145,39 +149,36 @@ def _linear(found: pd.DataFrame) -> float:
 
 def _error(found: pd.DataFrame, pairs: pd.DataFrame) -> float:
     """How far accepted pairs lie from the nominal offset: a deviation on either axis, px; without any, infinite."""
-    right = found[found["accepted"]]
-    off = _offset(right) - pairs.set_index("pair").loc[right["pair"], ["nominal_y", "nominal_x"]].to_numpy()
-    return max(LEAST_ERROR, float(np.sqrt((off**2).mean()))) if len(right) else math.inf
+    away = _away(found[found["accepted"]], pairs)
+    return max(LEAST_ERROR, float(np.sqrt((away**2).mean()))) if len(away) else math.inf
 
 
 def _widened(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame) -> pd.DataFrame | None:
     """The pairs with windows that search twice as far, where the stage's error hardly fits into those that they have."""
     size = tiles[["height", "width"]].iloc[0].to_numpy(int)
-    right = found.loc[found["accepted"]].set_index("pair")
+    right = found[found["accepted"]]
     if right.empty or pairs["search"].max() > WIDEST * size.min():
         return None
-    given = pairs.set_index("pair").loc[right.index]
-    off = _offset(right) - given[["nominal_y", "nominal_x"]].to_numpy()
-    part = np.abs(off).max(axis=1) / given["search"].to_numpy()
+    part = np.abs(_away(right, pairs)).max(axis=1) / pairs.loc[right.index, "search"].to_numpy()
     if np.quantile(part, 0.9) < ROOM:
         return None
     return with_windows(pairs.assign(search=2 * pairs["search"]), size)
 
 
-def _look_again(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame, look: Look, accept: float) -> pd.DataFrame:
+def _look_again(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame, look: Look, settings: Register) -> pd.DataFrame:
     """Register pairs that disagree with the others once more, near where those put them, until none is found.
 
     How far the tiles are turned and scaled against each other is known by now, which holds pairs that show little.
     A pair whose tiles no others join is searched as far as the stage errs, where that is less than before, and has to be right
-    with a probability of at least `accept`: where it shows little, the stage says more.
+    with a probability of at least `settings.accept`: where it shows little, the stage says more.
     """
     size = tiles[["height", "width"]].iloc[0].to_numpy(int)
     pairs = pairs.set_index("pair").loc[found["pair"]].reset_index()
     tried: set[int] = set()
     for _ in range(LOOKS):
-        affines, joined, reach = _told(found, tiles)
+        affines, joined, error = _told(found, tiles)
         told = affine.offsets(affines, found[["centre_y", "centre_x"]].to_numpy())
-        search = np.where(joined, LEAST_SEARCH, np.clip(pairs["search"], LEAST_SEARCH, max(reach, LEAST_SEARCH)))
+        search = np.where(joined, LEAST_SEARCH, np.clip(pairs["search"], LEAST_SEARCH, max(REACH * error, LEAST_SEARCH)))
         apart = np.linalg.norm(_offset(found) - told, axis=1)
         seen = (size - np.abs(told) >= LEAST_SEARCH).all(axis=1) & ~found["pair"].isin(tried).to_numpy()
         again = seen & (~found["accepted"].to_numpy(bool) | (joined & (apart > DISAGREES)))
@@ -186,9 +187,9 @@ def _look_again(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame, l
         tried |= set(found.loc[again, "pair"])
         # in whole px, so that these are pairs that were registered before where the tiles have hardly moved
         near = pairs.assign(nominal_y=told[:, 0].round(), nominal_x=told[:, 1].round(), search=np.ceil(search))[again]
-        error = np.where(joined, DISAGREES, max(reach / REACH, LEAST_ERROR))
-        better = look(with_windows(near, size), expected=error[again])
-        better = better[better["accepted"] & (joined[again] | (better["confidence"] >= accept))]
+        expected = np.where(joined, DISAGREES, max(error, LEAST_ERROR))
+        better = _judged(look(with_windows(near, size)), settings, expected[again])
+        better = better[better["accepted"] & (joined[again] | (better["confidence"] >= settings.accept))]
         if better.empty:
             break
         log.info("%d of %d pairs that disagreed found where the others or the stage put them", len(better), again.sum())
@@ -218,20 +219,25 @@ def _agreed(found: pd.DataFrame, tiles: pd.DataFrame, accept: float) -> pd.DataF
 
 def _told(found: pd.DataFrame, tiles: pd.DataFrame) -> tuple[affine.Array, NDArray[np.bool_], float]:
     """The affine (n, 2, 3) of each pair by a placement from all accepted ones; which of their tiles those join, so that it is
-    exact; and how far, px, the others may be from it, since the stage tells them."""
+    exact; and how far, px, the others are from it, since the stage tells them: a deviation."""
     every, (known, solution) = measured(tiles, found), _solved(found, tiles)
     group = joined(known.i, known.j, len(tiles))
     linear = affine.linear(solution.linear[every.j] - solution.linear[every.i])
     offset = every.offset + residuals(every, solution.places, solution.linear)
     told = affine.moving(found[["centre_y", "centre_x"]].to_numpy(), offset, linear)
-    reach = REACH * np.sqrt(2) * float(solution.stage.error.max())
-    return told, np.asarray(group[every.i] == group[every.j]), reach
+    error = np.sqrt(2) * float(solution.stage.error.max())
+    return told, np.asarray(group[every.i] == group[every.j]), error
 
 
 def _solved(found: pd.DataFrame, tiles: pd.DataFrame) -> tuple[Measured, Solution]:
     """What the accepted pairs measured, and the placement by them."""
     known, model = modelled(measured(tiles, found[found["accepted"]]), len(tiles))
     return known, solve(known, starting(tiles, known), model.spread)
+
+
+def _away(found: pd.DataFrame, pairs: pd.DataFrame) -> NDArray[np.float64]:
+    """How far (n, 2), px, registered pairs lie from the nominal offsets in `pairs`, which have the same index."""
+    return np.asarray(_offset(found) - pairs.loc[found.index, ["nominal_y", "nominal_x"]].to_numpy())
 
 
 def _offset(found: pd.DataFrame) -> NDArray[np.float64]:

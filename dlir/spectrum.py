@@ -52,7 +52,7 @@ def above_noise(fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def alignment_ncc(fixed: Tensor, moving: Tensor, *affines: Tensor) -> Tensor:
-    """NCC (k, b) of two crops (b, 1, h, w) of `above_noise` after each of k affines (b, 2, 3); 0 where fewer than FEWEST of
+    """NCC (k, b) of two crops (b, 1, h, w) of `above_noise` after each of k affines (b, 2, 3); 0 where no more than FEWEST of
     their px overlap."""
     fixed, moving = (blur(crop, SIGMA) for crop in (fixed, moving))
     warped = [warp(moving, affine) for affine in affines]

@@ -50,7 +50,7 @@ PAIRS = DataFrameSchema(
 # One row a pair: the affine takes a pixel of the moving tile to a pixel of the fixed tile. centre: the point of the overlap,
 # in the moving tile, where it does so most surely; var, cov: the covariance there, and that of the linear part (of a fixed px
 # to a moving px). Scores: NCC at the nominal offset and after; confidence is the probability that the
-# pair is right, within 2 px; accepted are those that show the same place, however faintly.
+# pair is right, within 2 px; accepted are those that show the same place, faintly too where a surer one holds a tile.
 LINEAR_COVARIANCE = [f"cov_{first}_{second}" for first in LINEAR for second in LINEAR]
 AFFINES = DataFrameSchema(
     {"pair": ID, "fixed": ID, "moving": ID, "side": Column("str"), **AFFINE, "centre_y": PIXELS, "centre_x": PIXELS,
