@@ -6,7 +6,8 @@ r"""Placement against its bars, on tiles with exact truth and with the default s
 
 `table` makes grids of 5 x 6 tiles of 512 px with `make_tiles.py` (kept in the scratch folder), runs the stages from `tiles` to
 `place` on each, and prints for every scenario and specimen the errors of the worst seed: median / 95 % px / % of the tiles
-more than 2 px off, as `score.py` counts them, and beside them the bar. On `affine` it is the disagreement at the seams, median
+more than 2 px off, as `score.py` counts them, and beside them the bar, and what the best of all estimators would score on
+average (`bound.py`; not where tiles are distorted). On `affine` it is the disagreement at the seams, median
 / 95 % px, and the median error of the places; on `camera` it also says how far the map of the stage is off. With --trained the
 network is trained on the tiles first, as the workflow does; else the generic weights are used as they are.
 
@@ -20,6 +21,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import bound
 import cyclopts
 import grids
 import numpy as np
@@ -65,13 +67,15 @@ def table(
         seeds: of the grids.
     """
     sys.path.insert(0, str(bench.resolve()))
-    score = import_module("score").score
+    make_tiles, scoring = import_module("make_tiles"), import_module("score")
+    score = scoring.score
     others = list(grids.PEERS) if peers else []
     heads = [
         "scenario",
         "specimen",
         "each seed",
         "bar for the worst",
+        "best possible",
         "met",
         "loose, px",
         "camera, off by (bars 0.02 deg, 0.0002)",
@@ -80,18 +84,19 @@ def table(
     for scenario in scenarios:
         for specimen in specimens:
             bar = BARS[scenario][SPECIMENS.index(specimen)]
-            found, loose, maps = [], 0.0, []
+            found, best, loose, maps = [], [], 0.0, []
             for seed in seeds:
                 grid = grids.make(bench, scratch, scenario, specimen, seed, cuts=cuts, **size(scenario, specimen))
                 *_, placement, stage = grids.to_placement(*grids.of_grid(grid), grid / "out", trained=trained)
                 result = score(grid, placement)
                 found.append(numbers(scenario, result))
+                best += [] if scenario == "affine" else [bound.expected(grid, make_tiles, scoring)]
                 loose = max(loose, result.get("loose", 0.0)) if scenario in ("blank", "dirt") else loose
                 maps += [camera(stage)] if scenario == "camera" else []
             # a bar is given to two digits
             met = (np.array(found) <= np.array(bar) + 0.005).all() and loose <= LOOSE
-            *ours, limit = ("/".join(f"{value:.3g}" for value in one) for one in (*found, bar))
-            cells = (" · ".join(ours), limit, "yes" if met else "**no**", f"{loose:.1f}")
+            ours, possible, limit = (" · ".join(map(joined, each)) for each in (found, best, [bar]))
+            cells = (ours, limit, possible, "yes" if met else "**no**", f"{loose:.1f}")
             first = grids.make(bench, scratch, scenario, specimen, seeds[0], cuts=cuts, **size(scenario, specimen))
             theirs = [by_peer(peer, peers, first, scenario, score) for peer in others if peers]
             print("|", " | ".join((scenario, specimen, *cells, " · ".join(maps), *theirs)), "|", flush=True)
@@ -118,7 +123,11 @@ def numbers(scenario: str, result: dict[str, Any]) -> tuple[float, float, float]
 
 
 def words(scenario: str, result: dict[str, Any]) -> str:
-    return "/".join(f"{value:.3g}" for value in numbers(scenario, result))
+    return joined(numbers(scenario, result))
+
+
+def joined(values: tuple[float, ...]) -> str:
+    return "/".join(f"{value:.3g}" for value in values)
 
 
 def camera(stage: Path) -> str:
