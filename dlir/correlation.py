@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
+from scipy.fft import next_fast_len
 from torch import Tensor
 
 from dlir.similarity import DEGREE, similarity_affine
@@ -44,7 +45,7 @@ def _segments(fixed: Tensor, moving: Tensor, length: int, reach: int, centre: tu
     height, width = fixed.shape[-2:]
     rest = -width % length
     around = (reach - centre[1], reach + centre[1] + rest, reach - centre[0], reach + centre[0])
-    size = (height + 2 * reach, length + 2 * reach)
+    size = tuple(next_fast_len(n + 2 * reach, real=True) for n in (height, length))
     ones = fixed.new_ones(1, 1, height, width)
 
     def spectrum(image: Tensor, span: int) -> Tensor:
