@@ -38,10 +38,10 @@ def expected(grid: Path, make_tiles: Any, score: Any) -> tuple[float, float, flo
                 told = np.kron([[1, -1], [-1, 1]], of_pair(clean[i], noise[i], places[j] - places[i]))
                 information[np.ix_(ends, ends)] += told
     joined = score.largest_group(truth, meta["cols"])
-    root = np.linalg.cholesky(np.linalg.inv(information))
+    root = np.linalg.cholesky(information).T
     rng, drawn = np.random.default_rng(0), []
     for _ in range(DRAWS):
-        found = (places + (root @ rng.standard_normal(len(root))).reshape(-1, 2))[joined]
+        found = (places + np.linalg.solve(root, rng.standard_normal(len(root))).reshape(-1, 2))[joined]
         fixed = score.apply(score.gauge(found, places[joined], meta["cam_rotation"] != 0), found)
         error = np.linalg.norm(fixed - places[joined], axis=1)
         drawn.append((np.median(error), np.percentile(np.repeat(error, 4), 95), 100 * np.mean(error > OVER)))
