@@ -26,6 +26,7 @@ COARSEST = 8  # px, of the shorter side of the coarsest band, at least
 HALVINGS = 3  # of a band, to cells over which the variance of a tile is taken,
 AROUND = 3  # which is that of so many of them along either axis
 LEAST_VARIANCE = 1e-9
+QUIET, UNKNOWN = 0.1, np.float32(1e-6)  # part of px that differ, at which a cell says nothing, and its weight then
 FEWEST = 1.5  # tiles in effect; of fewer the scatter is taken as that of so many
 DARKEST = 0.05  # of a tile's level: what is darker is noise
 SIGMA = 1.5  # px of a band, of the Gaussian under which P^2 is local
@@ -39,7 +40,7 @@ def fixed_pattern(tiles: NDArray[Any], level: NDArray[np.float32], flat: Band, d
     sums: list[list[Band]] = []
     for tile, one in zip(tiles, level, strict=True):
         even = np.maximum((tile - dark) / (flat * one), np.float32(DARKEST))
-        seen = [_weighed(band) for band in _bands(np.log(even))]
+        seen = [_weighed(band, alive) for band, alive in zip(_bands(np.log(even)), _noisy(tile), strict=False)]
         sums = [[a + b for a, b in zip(*both, strict=True)] for both in zip(sums, seen, strict=True)] if sums else seen
     *finer, pattern = (_believed(*band) for band in sums)
     for band in finer[::-1]:
@@ -56,13 +57,24 @@ def _bands(image: Band) -> Iterator[Band]:
     yield image - image.mean()
 
 
-def _weighed(band: Band) -> list[Band]:
+def _noisy(tile: NDArray[Any]) -> Iterator[Band]:
+    """The part of the px in each cell of each band that differ from their neighbours: none where the camera was saturated, or
+    where too few grey values hide its noise, which says nothing of the pattern, however even it is."""
+    part: Band = (tile != np.roll(tile, 1, axis=1)).astype(np.float32)
+    for _ in range(HALVINGS):
+        part = _halved(part)
+    while True:
+        yield part
+        part = _halved(part)
+
+
+def _weighed(band: Band, noisy: Band) -> list[Band]:
     """What is summed over the tiles: weight and squared weight of each cell, band (y, x) times weight, and its square."""
     variance: Band = band * band
     for _ in range(HALVINGS):
         variance = _halved(variance)
     around = ndimage.uniform_filter(variance, AROUND, mode="nearest")
-    weight = 1 / np.maximum(around, LEAST_VARIANCE, dtype=np.float32)
+    weight = np.where(noisy > QUIET, 1 / np.maximum(around, LEAST_VARIANCE, dtype=np.float32), UNKNOWN)
     weighed = _of_cells(weight, band) * band
     return [weight, weight * weight, weighed, weighed * weighed]
 

@@ -65,6 +65,15 @@ def test_a_specimen_alone_has_no_pattern(count: int) -> None:
     assert found(tissue(count)).std() < 0.002
 
 
+def test_saturated_places_say_nothing() -> None:
+    specimen = tissue(30, contrast=0.05) + dust()
+    saturated = specimen.copy()
+    saturated[:10, :, :120] = np.log(2.0)  # no dust shows there, nor any noise
+    there = np.s_[:, :100]
+    alone = found(specimen[10:])[there] - dust()[there]
+    assert (found(saturated)[there] - dust()[there]).std() < 1.3 * alone.std()
+
+
 def test_a_tile_without_a_pixel_of_light_says_nothing() -> None:
     specimen = tissue(30) + dust()
     dark = np.append(specimen, np.full((1, *SHAPE), -50.0), axis=0)
