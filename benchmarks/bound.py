@@ -29,8 +29,9 @@ def expected(grid: Path, make_tiles: Any, score: Any) -> tuple[float, float, flo
     with (grid / "truth.csv").open() as file:
         truth = list(csv.DictReader(file))
     information = np.eye(2 * len(truth)) * 3 / meta["jitter"] ** 2
-    clean, noise = specimen(meta, truth, make_tiles)
-    places = np.array([score.affine(row)[:, 2] for row in truth])
+    affines = np.array([score.affine(row) for row in truth])
+    clean, noise = specimen(meta, affines, make_tiles)
+    places = affines[:, :, 2]
     for i, row in enumerate(truth):
         for flag, j in (("right", i + 1), ("down", i + meta["cols"])):
             if row[flag] == "1":
@@ -49,7 +50,7 @@ def expected(grid: Path, make_tiles: Any, score: Any) -> tuple[float, float, flo
     return float(median), float(most), float(off)
 
 
-def specimen(meta: dict[str, Any], truth: list[dict[str, str]], make_tiles: Any) -> tuple[np.ndarray, np.ndarray]:
+def specimen(meta: dict[str, Any], affines: np.ndarray, make_tiles: Any) -> tuple[np.ndarray, np.ndarray]:
     """What the tiles show (n, y, x) without noise and in even light, and the variance of their noise there, in electrons."""
     size, jitter = meta["tile"], meta["jitter"]
     margin = jitter + 8 + 0.02 * size + 1.1 * np.deg2rad(abs(meta["cam_rotation"])) * max(meta["rows"], meta["cols"]) * size
@@ -57,12 +58,8 @@ def specimen(meta: dict[str, Any], truth: list[dict[str, str]], make_tiles: Any)
     need = tuple(int(np.ceil(step * (n - 1) + size + 2 * margin)) + 2 for n in (meta["rows"], meta["cols"]))
     source = make_tiles.specimen(meta["source"], need, 1000 + meta["seed"])[: need[0], : need[1]]
     flat = make_tiles.camera_pattern(np.random.default_rng(meta["seed"]), size, meta["vignette"], meta["dirt"])
-    tiles = []
-    for row in truth:
-        matrix = np.array([[float(row["yy"]), float(row["yx"])], [float(row["xy"]), float(row["xx"])]])
-        offset = [float(row["y0"]), float(row["x0"])]
-        tiles.append(ndimage.affine_transform(source, matrix, offset, (size, size), order=3, mode="mirror").clip(0))
-    clean = meta["peak"] * np.array(tiles)
+    tiles = [ndimage.affine_transform(source, a[:, :2], a[:, 2], (size, size), order=3, mode="mirror") for a in affines]
+    clean = meta["peak"] * np.array(tiles).clip(0)
     return clean, ((clean + meta["background"]) * flat + meta["read"] ** 2) / flat**2
 
 

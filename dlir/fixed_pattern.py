@@ -60,9 +60,7 @@ def _bands(image: Band) -> Iterator[Band]:
 def _noisy(tile: NDArray[Any]) -> Iterator[Band]:
     """The part of the px in each cell of each band that differ from their neighbours: none where the camera was saturated, or
     where too few grey values hide its noise, which says nothing of the pattern, however even it is."""
-    part: Band = (tile != np.roll(tile, 1, axis=1)).astype(np.float32)
-    for _ in range(HALVINGS):
-        part = _halved(part)
+    part = _in_cells((tile != np.roll(tile, 1, axis=1)).astype(np.float32))
     while True:
         yield part
         part = _halved(part)
@@ -70,10 +68,7 @@ def _noisy(tile: NDArray[Any]) -> Iterator[Band]:
 
 def _weighed(band: Band, noisy: Band) -> list[Band]:
     """What is summed over the tiles: weight and squared weight of each cell, band (y, x) times weight, and its square."""
-    variance: Band = band * band
-    for _ in range(HALVINGS):
-        variance = _halved(variance)
-    around = ndimage.uniform_filter(variance, AROUND, mode="nearest")
+    around = ndimage.uniform_filter(_in_cells(band * band), AROUND, mode="nearest")
     weight = np.where(noisy > QUIET, 1 / np.maximum(around, LEAST_VARIANCE, dtype=np.float32), UNKNOWN)
     weighed = _of_cells(weight, band) * band
     return [weight, weight * weight, weighed, weighed * weighed]
@@ -91,6 +86,13 @@ def _believed(weight: Band, squared_weight: Band, weighed: Band, squares: Band) 
     near, expected = (ndimage.gaussian_filter(each, SIGMA, mode="nearest") for each in (power, noise))
     chance = (CAUTION if clear else MORE_CAUTION) * expected / np.maximum(near, LEAST_VARIANCE)
     return np.asarray(pattern * np.clip(1 - chance, 0, 1))
+
+
+def _in_cells(band: Band) -> Band:
+    """The means of a band over its cells."""
+    for _ in range(HALVINGS):
+        band = _halved(band)
+    return band
 
 
 def _of_cells(cells: Band, band: Band) -> Band:
