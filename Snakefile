@@ -1,14 +1,37 @@
 """Stitches the tiles of every dataset into a mosaic and reports on it: snakemake --cores N [--configfile mine.yaml]."""
 
 import csv
+import os
+import shlex
+import sys
+from math import ceil
+from pathlib import Path
 from statistics import median
+from types import SimpleNamespace
 
 from snakemake.utils import min_version
 
 min_version("9.27")
 
 
-configfile: f"{workflow.basedir}/config.yaml"
+include: "workflow/rules/snakemake_internals.smk"
+
+
+HERE = folder_of_snakefile()
+
+
+configfile: f"{HERE}/config.yaml"
+
+
+if (HERE / "dlir").is_dir():  # in a checkout, the package beside this file; else the one that brought it along
+    sys.path.insert(0, str(HERE))
+
+import dlir
+from dlir import steps
+from dlir.config import Settings
+from dlir.core import hashing
+from dlir.demo.settings import DEMO_TRUTH
+from dlir.reading import grid_layout
 
 
 report: "workflow/report/workflow.rst"
@@ -17,9 +40,12 @@ report: "workflow/report/workflow.rst"
 include: "workflow/rules/storage.smk"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/resources.smk"
-include: "workflow/rules/register.smk"
-include: "workflow/rules/stitch.smk"
-include: "workflow/rules/quality.smk"
+include: "workflow/rules/reading.smk"
+include: "workflow/rules/illumination.smk"
+include: "workflow/rules/registration.smk"
+include: "workflow/rules/placement.smk"
+include: "workflow/rules/fusion.smk"
+include: "workflow/rules/reporting.smk"
 
 
 WITH_TRUTH = [name for name, dataset in DATASETS.items() if dataset.truth]
@@ -37,11 +63,7 @@ rule all:
 
 
 onstart:
-    # With a limit to the jobs a second, which Snakemake has unasked, each look at those that are ready leads to another look a
-    # second later: after a thousand jobs it does nothing else
-    pace = workflow.scheduling_settings.max_jobs_per_timespan
-    if pace and (pace.max_jobs, pace.timespan) == (100, 1):
-        workflow.scheduler.job_rate_limiter = None
+    without_pauses()
 
 
 onsuccess:

@@ -7,7 +7,7 @@ The overlap of two tiles tells their offset with the information (Cramer-Rao; su
 g being the slope of the specimen without noise, s^2 the variance of the noise of either tile. So if the specimen were known but
 for its place. Of one that is not, noise drowns finer structure in both tiles, and g is that of the specimen filtered by
 sqrt(S / (S + s^2 / 2)), S being its power spectrum, by frequency in any direction (Knapp and Carter 1976). With the stage's
-error as a prior the offsets give the covariance of all places. Light and camera are taken as known.
+error as a prior the offsets give the covariance of all places. Fields and camera are taken as known.
 """
 
 import csv

@@ -10,16 +10,17 @@ from typing import Any
 
 import yaml
 
-from dlir.illumination import illumination
-from dlir.pairs import pairs
-from dlir.place import place
-from dlir.register import register
-from dlir.settings import Dataset, Settings, load
-from dlir.tiles import tiles
-from dlir.train import train
+from dlir.config import Settings
+from dlir.illumination.estimate import illumination
+from dlir.placement.place import place
+from dlir.reading.inventory import tiles
+from dlir.reading.settings import Dataset
+from dlir.registration.inference.register import register
+from dlir.registration.pairs.neighbours import pairs
+from dlir.registration.training.train import train
 
 ROOT = Path(__file__).parents[1]
-GENERIC = ROOT / "dlir" / "weights.pt"
+GENERIC = ROOT / "dlir/registration/model/weights.pt"
 PEERS = {
     "ashlar": ["ashlar==1.20.0"],
     "multiview-stitcher": ["multiview-stitcher==0.1.62"],
@@ -46,7 +47,7 @@ def make(
 def configured(name: str = "grid", **dataset: Any) -> tuple[Settings, Dataset]:
     """The settings of config.yaml for one dataset with these keys."""
     tree = yaml.safe_load((ROOT / "config.yaml").read_text())
-    settings = load({**tree, "datasets": {name: dataset}})
+    settings = Settings.checked({**tree, "datasets": {name: dataset}})
     return settings, settings.datasets[name]
 
 

@@ -26,9 +26,13 @@ import numpy as np
 import pandas as pd
 import tifffile
 
-from dlir import affine, images, settings, tables
-from dlir.illumination import illumination
-from dlir.tiles import tiles
+from dlir.config import Settings
+from dlir.core import affine, tables
+from dlir.fusion.settings import Mosaic
+from dlir.illumination.estimate import illumination
+from dlir.reading import image_files
+from dlir.reading.inventory import tiles
+from dlir.reading.settings import Dataset
 
 SIDE, STEP = 512, 460.8  # px, of a tile and of the stage
 FUSE = ("ashlar", "multiview-stitcher")  # of the peers; m2stitch only places
@@ -115,7 +119,7 @@ def placed_truly(grid: Path) -> Path:
     return folder
 
 
-def listed(dataset: settings.Dataset, configured: settings.Settings, folder: Path) -> pd.DataFrame:
+def listed(dataset: Dataset, configured: Settings, folder: Path) -> pd.DataFrame:
     """The table of the tiles, beside an illumination that corrects nothing."""
     folder.mkdir(exist_ok=True)
     tiles(folder / "tiles.csv", settings=dataset)
@@ -178,10 +182,10 @@ def ours(folder: Path, threads: int, interpolation: int = 1) -> None:
     """The stage."""
     import zarr
 
-    from dlir.mosaic import mosaic
+    from dlir.fusion.mosaic import mosaic
 
     def work() -> float:
-        options = settings.Mosaic(**{**OPTIONS, "interpolation": interpolation})
+        options = Mosaic(**{**OPTIONS, "interpolation": interpolation})
         output = folder / "mosaic.ome.zarr"
         files = (folder / name for name in ("tiles.csv", "illumination.tif", "exposure.csv", "placement.csv"))
         mosaic(*files, output, settings=options, threads=threads)
@@ -195,7 +199,7 @@ def limit(folder: Path, threads: int) -> None:
     """All tiles read, and an array as large as the mosaic written, block by block, without any pyramid."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from dlir.pyramid import Pyramid
+    from dlir.fusion.pyramid import Pyramid
 
     paths = list(tables.read(folder / "tiles.csv", tables.TILES)["path"])
     largest = affine.from_table(tables.read(folder / "placement.csv", tables.PLACEMENT))[:, :, 2].max(axis=0)
@@ -203,7 +207,7 @@ def limit(folder: Path, threads: int) -> None:
     pixels = np.random.default_rng(1).poisson(1000, (2048, 2048)).astype(np.uint16)
 
     def work() -> float:
-        store = Pyramid(folder / "limit.zarr", (1, 1, 1, height, width), "uint16", settings.Mosaic(**OPTIONS)).arrays[0]
+        store = Pyramid(folder / "limit.zarr", (1, 1, 1, height, width), "uint16", Mosaic(**OPTIONS)).arrays[0]
         blocks = [(y, x) for y in range(0, height, 2048) for x in range(0, width, 2048)]
 
         def write(at: tuple[int, int]) -> None:
@@ -211,7 +215,7 @@ def limit(folder: Path, threads: int) -> None:
             store[part] = pixels[tuple(slice(s.stop - s.start) for s in part)]
 
         with ThreadPoolExecutor(threads) as pool:
-            for _ in pool.map(images.read, paths):  # which are not kept
+            for _ in pool.map(image_files.read, paths):  # which are not kept
                 pass
             list(pool.map(write, blocks))
         return height * width / 1e6

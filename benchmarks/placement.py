@@ -26,7 +26,7 @@ import cyclopts
 import grids
 import numpy as np
 
-from dlir import tables
+from dlir.core import tables
 
 # median, 95 %, part over 2 px; for affine: median and 95 % at the seams, median of the places
 BARS = {

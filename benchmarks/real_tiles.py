@@ -15,7 +15,7 @@ import grids
 import numpy as np
 import pandas as pd
 
-from dlir import affine, tables
+from dlir.core import affine, tables
 
 BRAIN = {"columns": 9, "rows": 7, "start": "top-right", "snake": True, "overlap": 0.1015625}
 

@@ -36,12 +36,11 @@ import torch
 from bars import Result, Truth, markdown, table_rows
 from torch import Tensor
 
-import dlir
-from dlir import network
-from dlir.correlation_network import CorrelationNetwork
-from dlir.progress import progress
-from dlir.similarity import corner_variance, grid
-from dlir.spectrum import hats
+from dlir.core.progress import progress
+from dlir.registration.model import checkpoint
+from dlir.registration.model.network import CorrelationNetwork
+from dlir.registration.model.noise_filter import hats
+from dlir.registration.model.warping import corner_variance, grid
 
 SEARCH = 16.0  # px; the test shifts are as large
 DRAWN = (math.pi / 180, 0.01, 0.0025, 0.005, 16.0, 16.0)  # half widths of rotation, scale, aspect, shear, y and x
@@ -108,7 +107,7 @@ def make_truth(common: Any, scratch: Path, seed: int, every: int) -> Truth:
     return Truth(batches, group, snr, *limits.T)
 
 
-def ours(model: network.Network, fixed: Tensor, moving: Tensor) -> Answer:
+def ours(model: checkpoint.Network, fixed: Tensor, moving: Tensor) -> Answer:
     """The package's network."""
     found = model(fixed, moving, SEARCH)
     affine = found.affine.flatten(1)[:, [4, 3, 5, 1, 0, 2]].view(-1, 2, 3)  # (y, x) to (x, y)
@@ -132,10 +131,10 @@ def phase(base: Any, fixed: Tensor, moving: Tensor) -> Answer:
     return Answer(base.m_pc(fixed, moving, SEARCH))
 
 
-def load_ours(model: str) -> network.Network:
+def load_ours(model: str) -> checkpoint.Network:
     """The weights in a file; untrained ones with `none`."""
     if model != "none":
-        return network.load(Path(model), torch.device("cpu"))
+        return checkpoint.load(Path(model), torch.device("cpu"))
     torch.manual_seed(0)
     return CorrelationNetwork().eval()
 
@@ -190,7 +189,7 @@ def main(*, prototype: Path, model: str = "", every: int = 1, seed: int = 777, s
         scratch: folder that keeps the images, some seconds of work, from run to run.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    model, prototype = model or str(Path(dlir.__file__).with_name("weights.pt")), prototype.resolve()
+    model, prototype = model or str(checkpoint.GENERIC), prototype.resolve()
     net = load_ours(model)
     with tempfile.TemporaryDirectory() as temporary:
         folder = (scratch or Path(temporary)).resolve()

@@ -25,16 +25,18 @@ import torch
 from registration import load_prototype, make_truth, measure, ours
 from torch import Tensor
 
-from dlir import network, tables
-from dlir.correlation_network import CorrelationNetwork
-from dlir.crops import Batch, Planes, batches, displacement
-from dlir.loop import Loop, Source
-from dlir.pretrain import AUGMENT, SHAPES, SPECIMENS
-from dlir.settings import Train
-from dlir.similarity import corner_error
-from dlir.sources import sources
-from dlir.train import train
-from dlir.warps import Specimen, known_pairs, specimen
+from dlir.core import tables
+from dlir.illumination import fields
+from dlir.registration.model import checkpoint
+from dlir.registration.model.network import CorrelationNetwork
+from dlir.registration.model.warping import corner_error
+from dlir.registration.pairs.synthetic import Specimen, specimen, synthetic_pairs
+from dlir.registration.pairs.windows import TilePlanes, WindowBatch, batches, displacement
+from dlir.registration.settings import Train
+from dlir.registration.training.loop import Loop, Source
+from dlir.registration.training.pretrain import AUGMENT, SHAPES, SPECIMENS
+from dlir.registration.training.pretraining_images import sources
+from dlir.registration.training.train import train
 
 POOL = 240  # unlabelled pairs of each shape
 BATCH = 8
@@ -51,9 +53,9 @@ def unlabelled(seed: int) -> Source:
     clean, generator = Specimen(images, torch.zeros_like(images)), torch.Generator().manual_seed(seed)
     made = []
     for shape in SHAPES:
-        parts = [known_pairs(clean, shape, BATCH, generator, AUGMENT)[:2] for _ in range(POOL // BATCH)]
+        parts = [synthetic_pairs(clean, shape, BATCH, generator, AUGMENT)[:2] for _ in range(POOL // BATCH)]
         fixed, moving = (torch.cat(part) for part in zip(*parts, strict=True))
-        made.append(Batch(pd.DataFrame(), fixed, moving, shape.search, shape.centre))
+        made.append(WindowBatch(pd.DataFrame(), fixed, moving, shape.search, shape.centre))
     return Source(specimen(tiles, torch.device("cpu")), SHAPES, made)
 
 
@@ -125,7 +127,7 @@ def dlir(*, grid: Path, steps: int = 500, seeds: int = 10) -> None:
             start = time.process_time()
             train([files[0]], [files[1]], [files[2]], folder / "model.pt", settings=settings, device="cpu")
             minutes = (time.process_time() - start) / 60
-            model = network.load(folder / "model.pt", torch.device("cpu"))
+            model = checkpoint.load(folder / "model.pt", torch.device("cpu"))
             with torch.no_grad():
                 trained = np.concatenate([errors(b, model(b.fixed, b.moving, b.search, b.centre).affine, t) for b, t in found])
             middle, high = np.quantile(trained, (0.5, 0.95))
@@ -133,7 +135,7 @@ def dlir(*, grid: Path, steps: int = 500, seeds: int = 10) -> None:
             print("|", " | ".join(map(str, (*row, collapsed(trained, float(np.median(nominal)))))), "|", flush=True)
 
 
-def truths(grid: Path, listed: Path, flat: Path, found: Path) -> Iterable[tuple[Batch, Tensor]]:
+def truths(grid: Path, listed: Path, flat: Path, found: Path) -> Iterable[tuple[WindowBatch, Tensor]]:
     """All pairs in batches, with the true affines (b, 2, 3), fixed px to moving px about the crops' centres.
 
     The tiles of the grid are not turned, so a true affine is a shift.
@@ -141,7 +143,9 @@ def truths(grid: Path, listed: Path, flat: Path, found: Path) -> Iterable[tuple[
     table = tables.read(listed, tables.TILES)
     truth = pd.read_csv(grid / "truth.csv").assign(name=lambda t: t["path"].map(lambda p: Path(p).name)).set_index("name")
     place = truth.loc[[Path(path).name for path in table["path"]], ["y0", "x0"]].set_axis(table["tile"])
-    for batch in batches(tables.read(found, tables.PAIRS), Planes(table, flat), POOL, torch.device("cpu")):
+    for batch in batches(
+        tables.read(found, tables.PAIRS), TilePlanes(table, fields.read(flat, table)), POOL, torch.device("cpu")
+    ):
         rows = batch.rows
         fixed, moving = (
             place.loc[rows[end]].to_numpy() + rows[[f"{end}_y", f"{end}_x"]].to_numpy() for end in ("fixed", "moving")
@@ -149,7 +153,7 @@ def truths(grid: Path, listed: Path, flat: Path, found: Path) -> Iterable[tuple[
         yield batch, shifts(fixed - moving)
 
 
-def nominal_affine(batch: Batch) -> Tensor:
+def nominal_affine(batch: WindowBatch) -> Tensor:
     """What the stage says."""
     return shifts(displacement(batch.rows))
 
@@ -159,7 +163,7 @@ def shifts(offsets: np.ndarray) -> Tensor:
     return torch.cat([torch.eye(2).expand(len(offsets), 2, 2), torch.from_numpy(offsets).float()[:, :, None]], -1)
 
 
-def errors(batch: Batch, affine: Tensor, true: Tensor) -> np.ndarray:
+def errors(batch: WindowBatch, affine: Tensor, true: Tensor) -> np.ndarray:
     """The corner errors (b,), px."""
     return corner_error(affine, true, *batch.fixed.shape[-2:]).numpy()
 

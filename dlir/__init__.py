@@ -1,1 +1,3 @@
-"""dlir: registers, places and fuses the overlapping tiles of a microscope into one mosaic."""
+"""Registers, places and fuses overlapping microscope tiles into one mosaic."""
+
+__version__ = "0.1.0"

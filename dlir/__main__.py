@@ -1,36 +1,26 @@
-"""The command `dlir`: one subcommand a stage, and the function of the same name behind it.
+"""The command `dlir`: one subcommand for each step, which calls the function of the same name.
 
-A stage is imported only when it is called, so that `dlir --help` and the stages without a network start at once.
+A step is imported only when it is called, so that `dlir --help` and the steps without a network start at once. The rules of
+the workflow run this file by its path, so that the package beside the Snakefile is the one that runs, whatever is installed.
 """
 
 import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
-import cyclopts
-from cyclopts import App, CycloptsError, Parameter, Token, UnknownCommandError
+HERE = Path(__file__).resolve().parent
+if not __package__:
+    sys.path[:] = [str(HERE.parent), *(entry for entry in sys.path if Path(entry).resolve() != HERE)]
 
-STAGES = {
-    "demo": "Make the demo dataset: tiles cut from a real image, and where they lie.",
-    "tiles": "Find the tiles of a dataset, check them, and write their nominal places.",
-    "illumination": "Estimate what sits still on the camera: flat-field and dark-field.",
-    "pairs": "List the neighbours and the windows in which they overlap.",
-    "train": "Train the registration network on the tiles themselves.",
-    "register": "Find the affine of each pair of neighbours.",
-    "selfcheck": "Measure registration on crops of the tiles under known affines.",
-    "place": "Place all tiles from the affines of the pairs.",
-    "exposure": "Find how bright each tile was exposed.",
-    "export": "Write the placement as Fiji and stages read it.",
-    "band": "Fuse a part of the mosaic, one of several jobs that do so.",
-    "mosaic": "Fuse the placed tiles into one OME-Zarr image.",
-    "ome_tiff": "Write the mosaic as an OME-TIFF, too.",
-    "accuracy": "Compare a placement with one known to be right.",
-    "report": "Write the page with the pictures and the residuals.",
-    "provenance": "Write what made the results of a dataset, and what each stage took.",
-    "pretrain": "Train the generic weights that come with the package; no stage of the workflow.",
-}
+import cyclopts  # noqa: E402
+from cyclopts import App, CycloptsError, Parameter, Token, UnknownCommandError  # noqa: E402
+
+from dlir.steps import STEPS  # noqa: E402
+
+NETWORK_STEPS = ("train", "register", "selfcheck", "pretrain")
 
 
 def convert(kind: Any, tokens: Sequence[Token]) -> Any:
@@ -45,33 +35,91 @@ app = App(
     print_error=False,
     exit_on_error=False,
 )
-for stage, summary in STAGES.items():
-    app.command(f"dlir.{stage}:{stage}", name=stage, help=summary)
-
+for name, step in STEPS.items():
+    app.command(f"{step.module}:{name}", name=name, help=step.summary)
 log = logging.getLogger(__name__)
 
 
+@app.meta.default
+def launch(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    log: Path | None = None,
+    dataset: str | None = None,
+) -> None:
+    """Run one step.
+
+    Args:
+        log: a file that gets the messages, too.
+        dataset: the name of the dataset, which each message starts with.
+    """
+    step = next((word for word in tokens if word in STEPS), "")
+    _set_up_messages(" ".join(filter(None, (dataset, step or "dlir"))), log)
+    if step in NETWORK_STEPS:
+        _keep_freed_memory()
+    app(tokens)
+
+
+class Messages(logging.Formatter):
+    """Messages with the time, the dataset and the step; warnings and errors say that they are."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        record.level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+        return super().format(record)
+
+
+def _set_up_messages(source: str, file: Path | None) -> None:
+    handlers: list[logging.Handler] = [logging.StreamHandler()]
+    if file:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        first = os.getenv("RANK", "0") == "0"  # of the processes that train together
+        handlers.append(logging.FileHandler(file, mode="w" if first else "a", encoding="utf-8"))
+    root = logging.getLogger()
+    root.setLevel(logging.INFO)
+    for handler in [handler for handler in root.handlers if isinstance(handler.formatter, Messages)]:
+        root.removeHandler(handler)
+    for handler in handlers:
+        handler.setFormatter(Messages(f"%(asctime)s {source}: %(level)s%(message)s", datefmt="%H:%M:%S"))
+        root.addHandler(handler)
+    logging.captureWarnings(True)
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc keep freed memory; otherwise page faults take a third of the network's time."""
+    import ctypes
+
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):  # no glibc
+        return
+    top_pad, trim_threshold, mmap_max = -2, -1, -4  # M_TOP_PAD, M_TRIM_THRESHOLD, M_MMAP_MAX of malloc.h
+    for option, value in ((top_pad, 2**28), (trim_threshold, 2**31 - 1), (mmap_max, 0)):
+        mallopt(option, value)
+
+
 def main() -> None:
-    """Run one stage; a mistake of the user ends in one message and exit code 1 (2 for a wrong command line)."""
-    # before torch and NumPy start: threads that wait for each other burn the cores of whatever else runs, and wait the longer
-    # for it, and NumPy's have little to share
+    """Run one step; a mistake of the user ends in one message and exit code 1 (2 for a wrong command line)."""
+    # before torch and NumPy start: waiting threads would keep the cores busy, and NumPy has little to share among threads
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    stage = next((word for word in sys.argv[1:] if word in STAGES), "dlir")
-    logging.basicConfig(level=logging.INFO, format=f"%(asctime)s {stage}: %(message)s", datefmt="%H:%M:%S")
+    _set_up_messages("dlir", None)
     try:
-        app(sys.argv[1:])
+        app.meta(sys.argv[1:])
     except UnknownCommandError as error:
-        log.error("error: there is no stage %s; dlir --help lists them", (error.unused_tokens or [""])[0])
+        log.error("there is no step %s; dlir --help lists them", (error.unused_tokens or [""])[0])
         sys.exit(2)
     except CycloptsError as error:
-        log.error("error: %s (dlir %s --help lists the options)", error, "" if stage == "dlir" else stage)
+        step = next((word for word in sys.argv[1:] if word in STEPS), "")
+        log.error("%s (%s --help lists the options)", error, f"dlir {step}".strip())
         sys.exit(2)
     except (ValueError, OSError) as error:
         if isinstance(error, ValueError) and not type(error).__module__.startswith("dlir."):
-            raise  # a defect, not a mistake of the user: its traceback is needed
-        log.error("error: %s", error)
+            log.exception("dlir has a defect: please report it with this message")
+            sys.exit(3)
+        log.error("%s", error)
         sys.exit(1)
+    except Exception:
+        log.exception("dlir has a defect: please report it with this message")
+        sys.exit(3)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,23 @@
 # What a job asks of a cluster: memory, MB, and time, minutes, from the number and the size of its tiles; what it took.
-from math import ceil
-from types import SimpleNamespace
 
-STAGES = ["tiles", "illumination", "pairs", "register", "selfcheck", "place", "export", "exposure", "mosaic", "report"]
+MEASURED = [
+    "tiles",
+    "illumination",
+    "pairs",
+    "register",
+    "selfcheck",
+    "place",
+    "export",
+    "exposure",
+    "mosaic",
+    "report",
+]
 
 
 def extent(wildcards):
     """The tiles of a job: how many, in how many columns, px high, and MB each as float32; a guess before tiles.csv is there."""
     names = taught_by(wildcards)
-    tables = [Path(kept(f"results/{name}/tiles.csv")) for name in names]
+    tables = [Path(working_copy(f"results/{name}/tiles.csv")) for name in names]
     if not all(table.exists() for table in tables):
         paths = [path for name in names for path in TILES[name]]
         size = max((os.path.getsize(path) for path in paths[:1] if os.path.exists(path)), default=2**22)
@@ -44,5 +53,5 @@ def minutes(base, each):
 
 
 def measured(wildcards):
-    """The stages that run for each dataset by itself; Snakemake measures each."""
-    return ["demo"] * DEMO + STAGES + ["accuracy"] * bool(DATASETS[wildcards.dataset].truth)
+    """The steps that run for each dataset by itself; Snakemake measures each."""
+    return ["demo"] * DEMO + MEASURED + ["accuracy"] * bool(DATASETS[wildcards.dataset].truth)

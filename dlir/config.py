@@ -1,0 +1,48 @@
+"""The whole of config.yaml, put together from the settings of the wings."""
+
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+
+from dlir.core.settings import Section
+from dlir.demo.settings import DEMO_IMAGES, DEMO_TRUTH, Demo
+from dlir.fusion.settings import Exposure, Mosaic
+from dlir.illumination.settings import Illumination
+from dlir.placement.settings import Place
+from dlir.reading.settings import Dataset, Layout
+from dlir.registration.settings import Pairs, Register, Selfcheck, Train
+from dlir.reporting.settings import Report
+
+
+class Settings(Section):
+    """The whole of `config.yaml`, each dataset completed with the keys of `tiles`."""
+
+    datasets: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")], Dataset] = Field({}, validate_default=False)
+    tiles: Layout = Layout()
+    demo: Demo = Demo()
+    illumination: Illumination = Illumination()
+    pairs: Pairs = Pairs()
+    train: Train = Train()
+    register_: Register = Field(Register(), alias="register")
+    selfcheck: Selfcheck = Selfcheck()
+    place: Place = Place()
+    exposure: Exposure = Exposure()
+    mosaic: Mosaic = Mosaic()
+    report: Report = Report()
+
+    @model_validator(mode="before")
+    @classmethod
+    def complete_datasets(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """Give each dataset the layout of `tiles`; without any dataset, the demo is the one."""
+        layout, demo = data.get("tiles") or {}, data.get("demo") or {}
+        datasets = data.get("datasets") or {
+            "demo": {
+                "images": DEMO_IMAGES,
+                "truth": DEMO_TRUTH,
+                "overlap": demo.get("overlap", Demo().overlap),
+                "start": "top-left",
+            }
+        }
+        if not isinstance(datasets, dict) or not all(isinstance(own, dict) for own in datasets.values()):
+            raise ValueError("datasets: each dataset is a name with keys below it, at least images")
+        return {**data, "datasets": {name: {**layout, **own} for name, own in datasets.items()}}

@@ -1,0 +1,27 @@
+"""The settings of the demo dataset."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from dlir.core.settings import Fraction, Section
+
+DEMO_IMAGES = "results/demo/tiles/Tp26_Y{row}_X{col}_040.tif"
+DEMO_TRUTH = "results/demo/truth.csv"
+
+
+class Demo(Section):
+    """The specimen and the microscope of the demo dataset."""
+
+    rows: Annotated[int, Field(ge=1)] = 5
+    columns: Annotated[int, Field(ge=1)] = 6
+    tile: Annotated[int, Field(ge=64)] = 256
+    overlap: Fraction = 0.2
+    stage_error: Annotated[float, Field(ge=0)] = 5.0
+    seed: int = 1
+
+    @property
+    def images(self) -> list[str]:
+        """The paths of its tiles, in reading order."""
+        cells = [(row, col) for row in range(self.rows) for col in range(self.columns)]
+        return [DEMO_IMAGES.format(row=f"{row:03d}", col=f"{col:03d}") for row, col in cells]

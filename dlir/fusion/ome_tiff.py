@@ -1,0 +1,55 @@
+"""The mosaic as an OME-TIFF: tiled, with its pyramid, for programs that do not read OME-Zarr."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+import zarr
+from ome_zarr_models.v05.coordinate_transformations import VectorScale
+from ome_zarr_models.v05.image import Image as ImageModel
+
+from dlir.core.atomic import atomically
+from dlir.reading.image_files import Image
+
+log = logging.getLogger(__name__)
+TILE = 512  # px
+
+
+def ome_tiff(mosaic: Path, output: Path, *, threads: int = 1) -> None:
+    """Write the OME-Zarr store `mosaic` to the BigTIFF file `output`, a row of tiles in memory at a time.
+
+    Three channels of 8 bit become the colours of one plane; all else are planes in the order of the store.
+    """
+    group = zarr.open_group(mosaic, mode="r")
+    multiscale = ImageModel.from_zarr(group).ome_attributes.multiscales[0]
+    axes = "".join(str(axis.name) for axis in multiscale.axes)
+    levels = [zarr.open_array(mosaic / dataset.path, mode="r") for dataset in multiscale.datasets]
+    rgb = axes == "cyx" and levels[0].shape[0] == 3 and levels[0].dtype == np.uint8
+    metadata: dict[str, Any] = {"axes": "YXS" if rgb else axes.upper(), "Name": multiscale.name}
+    scale = multiscale.datasets[0].coordinateTransformations[0]
+    if multiscale.axes[-1].unit and isinstance(scale, VectorScale):
+        height, width = scale.scale[-2:]
+        metadata |= {"PhysicalSizeY": height, "PhysicalSizeX": width}
+        metadata |= {"PhysicalSizeYUnit": "µm", "PhysicalSizeXUnit": "µm"}
+    same: dict[str, Any] = {"tile": (TILE, TILE), "compression": "zlib", "predictor": levels[0].dtype.kind == "u"}
+    same |= {"photometric": "rgb" if rgb else "minisblack", "dtype": levels[0].dtype, "maxworkers": threads}
+    with atomically(output) as partial, tifffile.TiffWriter(partial, bigtiff=True, ome=True) as file:
+        for number, level in enumerate(levels):
+            shape = (*level.shape[-2:], 3) if rgb else level.shape
+            first = {"subifds": len(levels) - 1, "metadata": metadata} if number == 0 else {"subfiletype": 1, "metadata": None}
+            file.write(_tiles(level, rgb), shape=shape, **first, **same)
+    log.info("%s: %d levels, %.1f MB", output, len(levels), output.stat().st_size / 1e6)
+
+
+def _tiles(level: "zarr.Array[Any]", rgb: bool) -> Iterator[Image]:
+    """The tiles of all planes, row by row."""
+    planes = [()] if rgb else list(np.ndindex(level.shape[:-2]))
+    for plane in planes:
+        for top in range(0, level.shape[-2], TILE):
+            rows = np.asarray(level[(*plane, ..., slice(top, top + TILE), slice(None))])
+            rows = np.moveaxis(rows, 0, -1) if rgb else rows
+            for left in range(0, level.shape[-1], TILE):
+                yield np.ascontiguousarray(rows[:, left : left + TILE])

@@ -1,0 +1,3 @@
+"""Estimates flow in; the probability that each is right flows out (calibration.py). The step `selfcheck` (selfcheck.py)
+measures registration on pairs with a known affine.
+"""

@@ -1,0 +1,114 @@
+"""The step `register`: pairs.csv to affines.csv, the affine of each pair, its covariance, and whether it is accepted.
+
+Each pair is registered in its search window, and so are pairs of tiles that cannot match. `consensus.py` compares both,
+searches further where the stage needs it, and places the tiles to check each pair against all others. This module reads the
+inputs, runs the method on batches of windows, and writes the table.
+"""
+
+import logging
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from dlir.core import affine, hashing, tables
+from dlir.illumination import fields
+from dlir.illumination.fields import Fields
+from dlir.registration.inference.cache import NAMES, EstimateCache
+from dlir.registration.inference.consensus import consensus
+from dlir.registration.inference.fine import refine_overlaps
+from dlir.registration.model.checkpoint import choose_device
+from dlir.registration.model.estimate import Method
+from dlir.registration.model.methods import load_method
+from dlir.registration.model.network import CorrelationNetwork
+from dlir.registration.model.noise_filter import above_noise, alignment_ncc
+from dlir.registration.pairs.windows import TilePlanes, WindowBatch, displacement, in_batches, to_columns
+from dlir.registration.settings import Register
+
+log = logging.getLogger(__name__)
+
+
+def register(
+    tiles: Path,
+    illumination: Path,
+    pairs: Path,
+    output: Path,
+    *,
+    model: Path | None = None,
+    settings: Register = Register(),
+    device: str = "auto",
+    cache: Path | None = None,
+) -> None:
+    """Register all pairs and write their affines (tables.AFFINES) to `output`.
+
+    Args:
+        cache: a folder that keeps estimates from run to run. A pair that did not change is not registered again.
+
+    Raises:
+        ModelError: when the method is the network and no model is given, or the model cannot be read.
+        MethodError: when `settings.method` names a function that cannot be imported.
+    """
+    place = choose_device(device if settings.method != "phase" else "cpu")
+    method = load_method(settings.method, model, place)
+    table, rows = tables.read(tiles, tables.TILES), tables.read(pairs, tables.PAIRS)
+    inputs = [hashing.of_file(path) if path else None for path in (illumination, model)]
+    coarse = EstimateCache(cache / "affines.npz" if cache else None, table, settings.method, *inputs)
+    fine = EstimateCache(cache / "overlaps.npz" if cache else None, table, inputs[0])
+    patterns = fields.read(illumination, table)
+    found = register_pairs(table, rows, patterns, method, settings, device=place, coarse=coarse, fine=fine)
+    tables.write(found, tables.AFFINES, output)
+    coarse.write()
+    fine.write()
+
+
+def register_pairs(
+    tiles: pd.DataFrame,
+    pairs: pd.DataFrame,
+    patterns: Fields,
+    method: Method,
+    settings: Register = Register(),
+    *,
+    device: torch.device,
+    coarse: EstimateCache | None = None,
+    fine: EstimateCache | None = None,
+) -> pd.DataFrame:
+    """The affine, the covariance, the confidence and the verdict of each pair (tables.AFFINES).
+
+    Args:
+        tiles, pairs: tables.TILES and tables.PAIRS.
+        patterns: the flat-field and the dark-field of the tiles.
+        method: what registers the windows of a pair.
+        coarse, fine: estimates of an earlier run; without them all pairs are registered.
+    """
+    if pairs.empty:
+        log.warning("there is no pair to register")
+        return pd.DataFrame(columns=list(tables.AFFINES.columns))
+    planes = TilePlanes(tiles, patterns)
+    coarse, fine = coarse or EstimateCache(None, tiles), fine or EstimateCache(None, tiles)
+
+    def estimate(pairs: pd.DataFrame, what: str, linear: float) -> pd.DataFrame:
+        work = partial(_rows, method=method, linear=linear)
+        return coarse.complete(pairs, what, linear, estimate=partial(in_batches, planes=planes, device=device, work=work))
+
+    # only the network's affines are exact enough to start the fine registration
+    refine = (
+        partial(refine_overlaps, cache=fine, planes=planes, device=device) if isinstance(method, CorrelationNetwork) else None
+    )
+    found = consensus(pairs, tiles, estimate, settings, refine)
+    log.info("accepted %d of %d pairs", int(found["accepted"].sum()), len(found))
+    return found
+
+
+def _rows(batch: WindowBatch, method: Method, linear: float) -> pd.DataFrame:
+    """The rows of tables.AFFINES for one batch, without the verdict."""
+    estimate = method(batch.fixed, batch.moving, batch.search, batch.centre, linear)
+    nominal = torch.from_numpy(affine.translation(displacement(batch.rows)))
+    clear = estimate.clear or above_noise(batch.fixed, batch.moving)
+    before, after = alignment_ncc(*clear, nominal.to(clear[0]), estimate.affine)
+    return batch.rows[NAMES].assign(
+        **to_columns(estimate.affine, estimate.covariance, batch),
+        score_before=before.cpu().numpy(),
+        score_after=after.cpu().numpy(),
+        confidence=estimate.confidence.cpu().numpy(),
+    )

@@ -1,0 +1,3 @@
+"""All results flow in; what a person reads flows out: report.html, accuracy.csv and provenance.json. The steps have
+these names.
+"""

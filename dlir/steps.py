@@ -1,0 +1,96 @@
+"""The steps of the workflow: which function each one runs, and which code its result depends on. Imports nothing heavy.
+
+A step depends on its own module and on all modules of the package that this one imports, directly or through others. Comments,
+docstrings and the layout of the lines do not count, and neither do the modules in `WITHOUT_EFFECT`, of which no number depends.
+"""
+
+import ast
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+PACKAGE = Path(__file__).parent
+WITHOUT_EFFECT = {"dlir", "dlir.steps", "dlir.core.progress"}  # the front door, this list, and the lines of progress
+
+
+class Step(NamedTuple):
+    """A step: the module that holds the function of its name, and what it does."""
+
+    module: str
+    summary: str
+
+
+STEPS = {
+    "demo": Step("dlir.demo.make", "Make the demo dataset: tiles cut from a real image, and where they lie."),
+    "tiles": Step("dlir.reading.inventory", "Find the tiles of a dataset, check them, and write their nominal places."),
+    "illumination": Step("dlir.illumination.estimate", "Estimate the flat-field and the dark-field of the camera."),
+    "pairs": Step("dlir.registration.pairs.neighbours", "List the neighbours and the windows in which they overlap."),
+    "train": Step("dlir.registration.training.train", "Train the registration network on the tiles themselves."),
+    "register": Step("dlir.registration.inference.register", "Find the affine of each pair of neighbours."),
+    "selfcheck": Step(
+        "dlir.registration.confidence.selfcheck", "Measure registration on crops of the tiles under known affines."
+    ),
+    "place": Step("dlir.placement.place", "Place all tiles from the affines of the pairs."),
+    "exposure": Step("dlir.fusion.exposure", "Find how bright each tile was exposed."),
+    "export": Step("dlir.placement.export", "Write the placement as Fiji and stages read it."),
+    "band": Step("dlir.fusion.mosaic", "Fuse one band of the mosaic, which several jobs write side by side."),
+    "mosaic": Step("dlir.fusion.mosaic", "Fuse the placed tiles into one OME-Zarr image."),
+    "ome_tiff": Step("dlir.fusion.ome_tiff", "Write the mosaic as an OME-TIFF, too."),
+    "accuracy": Step("dlir.reporting.accuracy", "Compare a placement with one known to be right."),
+    "report": Step("dlir.reporting.report", "Write the page with the pictures and the residuals."),
+    "provenance": Step("dlir.reporting.provenance", "Write what made the results of a dataset, and what each step took."),
+    "pretrain": Step("dlir.registration.training.pretrain", "Train the generic weights that come with the package."),
+}
+
+
+def files(step: str) -> list[Path]:
+    """All files of the package that the result of a step depends on, sorted."""
+    found: set[str] = set()
+    todo = {STEPS[step].module}
+    while todo:
+        found |= todo
+        todo = set().union(*map(_imported, todo)) - found - WITHOUT_EFFECT
+    return sorted(map(_file, found))
+
+
+@cache
+def code(step: str) -> str:
+    """The SHA-256 of the code of a step: it changes where an edit of one of its `files` may change its result."""
+    text = "".join(f"{path.relative_to(PACKAGE).as_posix()}\n{_stripped(path)}\n" for path in files(step))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _file(module: str) -> Path:
+    path = PACKAGE.joinpath(*module.split(".")[1:])
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+@cache
+def _imported(module: str) -> frozenset[str]:
+    """The modules of the package that a module names in its imports, with the packages that hold them."""
+    names = set()
+    for node in ast.walk(_parsed(_file(module))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    parts = [name.split(".") for name in names if name.split(".")[0] == "dlir"]
+    held = {".".join(part[:end]) for part in parts for end in range(1, len(part) + 1)}
+    return frozenset(name for name in held if _file(name).exists())
+
+
+@cache
+def _parsed(path: Path) -> ast.Module:
+    """The program of a file without its docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return tree
+
+
+@cache
+def _stripped(path: Path) -> str:
+    """The program text of a file without comments and docstrings, in one layout."""
+    return ast.unparse(_parsed(path))

@@ -1,0 +1,35 @@
+"""Values at tiles and along pairs."""
+
+import numpy as np
+from scipy import sparse
+
+from dlir.core.tile_graph import around, differences, factorised, groups
+
+
+def test_differences_point_from_i_to_j() -> None:
+    apart = differences(np.array([0, 2]), np.array([1, 0]), 4)
+    np.testing.assert_array_equal(apart @ np.array([1.0, 10.0, 100.0, 1000.0]), [9.0, -99.0])
+
+
+def test_tiles_that_no_pair_joins_are_groups_of_their_own() -> None:
+    group = groups(np.array([0, 1, 4]), np.array([1, 3, 5]), 7)
+    assert group[0] == group[1] == group[3] != group[4] == group[5]
+    assert len({group[0], group[2], group[4], group[6]}) == 4
+
+
+def test_values_follow_from_their_differences_where_one_is_held() -> None:
+    random = np.random.default_rng(0)
+    values, more = random.normal(size=300), random.integers(0, 300, (2, 400))
+    i, j = np.concatenate([[np.arange(299), np.arange(1, 300)], more], axis=1)
+    apart = differences(i, j, 300)
+    held = sparse.diags(np.eye(300)[0])
+    found = factorised(apart.T @ apart + held).solve(apart.T @ (values[j] - values[i]))
+    np.testing.assert_allclose(found, values - values[0], atol=1e-9)
+
+
+def test_the_tiles_around_one_hang_together_and_are_of_the_largest_group() -> None:
+    row = np.arange(99)
+    i, j = np.concatenate([row, [110]]), np.concatenate([row + 1, [111]])
+    found = around(i, j, 120, 21)
+    assert found.tolist() == list(range(40, 61))
+    assert len(around(i, j, 120, 1000)) == 100

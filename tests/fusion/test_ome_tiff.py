@@ -1,0 +1,52 @@
+"""The OME-TIFF against the store that it was made of."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+
+from dlir.fusion.mosaic import describe
+from dlir.fusion.ome_tiff import ome_tiff
+from dlir.fusion.pyramid import Pyramid
+from dlir.fusion.settings import Mosaic
+
+
+def store(folder: Path, shape: tuple[int, int, int, int, int], dtype: str, pixel_size: float = np.nan) -> list[np.ndarray]:
+    """A mosaic of noise, and its levels (t, c, z, y, x)."""
+    options = Mosaic(interpolation=1, blend="linear", bands=1, chunk=64, shard=128)
+    pyramid = Pyramid(folder, shape, dtype, options)
+    pixels = np.random.default_rng(1).integers(0, 255, shape).astype(dtype)
+    for time, z in np.ndindex(shape[0], shape[2]):
+        pyramid.build(
+            pyramid.part(0, 1), 0, lambda node, t=time, z=z: pixels[t, :, z][:, *pyramid.region(node).slices], time, z, 1
+        )
+    describe(folder, pyramid, "mosaic", pixel_size)
+    group = zarr.open_group(folder, mode="r")
+    return [np.asarray(group[str(level)][...]) for level in range(len(list(group.array_keys())))]
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "axes"),
+    [((1, 1, 1, 700, 1100), "uint16", "YX"), ((1, 2, 1, 600, 530), "float32", "CYX"), ((2, 2, 3, 90, 70), "uint8", "TCZYX")],
+)
+def test_every_level_holds_the_pixels_of_the_store(tmp_path: Path, shape: tuple, dtype: str, axes: str) -> None:
+    levels = store(tmp_path / "m.ome.zarr", shape, dtype)
+    ome_tiff(tmp_path / "m.ome.zarr", tmp_path / "m.ome.tif")
+    with tifffile.TiffFile(tmp_path / "m.ome.tif") as file:
+        assert file.is_bigtiff and file.is_ome and file.pages[0].is_tiled
+        series = file.series[0]
+        assert series.axes == axes
+        assert len(series.levels) == len(levels)
+        for written, level in zip(series.levels, levels, strict=True):
+            assert np.array_equal(written.asarray(), level.squeeze())
+
+
+def test_colours_become_one_plane_and_the_pixel_size_is_kept(tmp_path: Path) -> None:
+    levels = store(tmp_path / "m.ome.zarr", (1, 3, 1, 520, 600), "uint8", pixel_size=0.25)
+    ome_tiff(tmp_path / "m.ome.zarr", tmp_path / "m.ome.tif")
+    with tifffile.TiffFile(tmp_path / "m.ome.tif") as file:
+        assert file.series[0].axes == "YXS"
+        assert np.array_equal(file.series[0].asarray(), np.moveaxis(levels[0], 0, -1))
+        assert 'PhysicalSizeX="0.25"' in str(file.ome_metadata)

@@ -1,0 +1,98 @@
+"""File names say which tile they belong to, and which channel, z plane and time point they hold; gaps are named."""
+
+from pathlib import Path
+
+import pytest
+
+from dlir.reading import filenames
+
+
+def group(images: str, *names: str) -> tuple[dict[str, list[str]], dict[str, list[str]], list[str]]:
+    """The files of each tile by its path, what the placeholders stand for, and what is wrong."""
+    tiles, values, problems = filenames.group([Path(name) for name in names], images)
+    return {str(tile.path): [str(file) for file in tile.files] for tile in tiles}, values, problems
+
+
+@pytest.mark.parametrize(
+    ("placeholder", "texts"),
+    [("channel", ["DAPI", "GFP-2", "w3"]), ("z", ["8", "9", "10"]), ("time", ["008", "009", "010"])],
+)
+@pytest.mark.parametrize("images", ["in/s{index}_%s.tif", "in/%s/s{index}.tif", "in/%s_*_{index}_%s.tif"])
+def test_each_placeholder_parts_the_files_of_a_tile(placeholder: str, texts: list[str], images: str) -> None:
+    images = images.replace("%s", "{" + placeholder + "}")
+    paths = [images.replace("{index}", index).replace("*", "some") for index in ("1", "2")]
+    files = [[path.replace("{" + placeholder + "}", text) for text in texts] for path in paths]
+    tiles, values, problems = group(images, *sorted(files[0] + files[1]))
+    assert tiles == dict(zip(paths, files, strict=True)) and not problems
+    assert values[placeholder] == texts and sum(map(bool, values.values())) == 1
+
+
+def test_the_files_of_a_tile_go_by_time_then_z_then_channel() -> None:
+    names = [f"{c}-{index}_z{z}t{t}.tif" for index in (3, 4) for c in "ab" for z in (0, 1) for t in (9, 10)]
+    tiles, values, problems = group("{channel}-{index}_z{z}t{time}.tif", *sorted(names))
+    expected = [f"{c}-3_z{z}t{t}.tif" for t in (9, 10) for z in (0, 1) for c in "ab"]
+    assert tiles["{channel}-3_z{z}t{time}.tif"] == expected and len(tiles) == 2 and not problems
+    assert filenames.files("{channel}-3_z{z}t{time}.tif", values) == expected
+
+
+@pytest.mark.parametrize(
+    ("images", "name", "found"),
+    [
+        ("C{channel}-Brain{index}.tif", "C3-Brain0012.tif", ("3", {"index": 12})),
+        ("{channel}-{index}.tif", "A-b-12.tif", ("A-b", {"index": 12})),
+        ("*{channel}_{index}.tif", "x_y_DAPI_7.tif", ("DAPI", {"index": 7})),
+        ("{channel}*.tif", "DAPI_long_7.tif", ("DAPI", {})),
+        ("r{row}c{col}-ch{channel}sk1.tif", "r01c02-ch12sk1.tif", ("12", {"row": 1, "col": 2})),
+    ],
+)
+def test_a_channel_takes_what_the_rest_leaves(images: str, name: str, found: tuple[str, dict[str, int]]) -> None:
+    (tile,), values, _ = filenames.group([Path(name)], images)
+    assert (values["channel"], tile.places) == ([found[0]], found[1])
+
+
+def test_a_channel_is_within_one_name_and_has_no_other_signs() -> None:
+    regex = filenames.as_regex("{channel}/{index}.tif")
+    assert not regex.fullmatch("a/b/1.tif") and not regex.fullmatch("a_b/1.tif") and regex.fullmatch("a-B9/1.tif")
+
+
+def test_a_placeholder_of_one_value_leaves_no_trace_in_the_path() -> None:
+    tiles, values, problems = group("s{index}_{channel}_z{z}.tif", *(f"s{i}_GFP_z{z}.tif" for i in (1, 2) for z in (0, 1)))
+    assert list(tiles) == ["s1_GFP_z{z}.tif", "s2_GFP_z{z}.tif"] and values["channel"] == ["GFP"] and not problems
+
+
+def test_a_placeholder_that_comes_twice_is_the_same() -> None:
+    regex = filenames.as_regex("{channel}/s{index}_{channel}.tif")
+    assert regex.fullmatch("GFP/s1_GFP.tif") and not regex.fullmatch("GFP/s1_DAPI.tif")
+    tiles, *_ = group("{channel}/s{index}_{channel}.tif", "DAPI/s1_DAPI.tif", "GFP/s1_GFP.tif")
+    assert tiles == {"{channel}/s1_{channel}.tif": ["DAPI/s1_DAPI.tif", "GFP/s1_GFP.tif"]}
+
+
+FOUR = [f"s{i}_{c}_z{z}.tif" for i in range(4) for c in ("a", "b") for z in (0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ([name for name in FOUR if name != "s2_b_z1.tif"], ["s2_b_z1.tif: missing, and each tile needs a file"]),
+        ([n for n in FOUR if n[1:] not in ("2_b_z1.tif", "1_b_z1.tif")], ["s1_b_z1.tif, s2_b_z1.tif: missing"]),
+        ([*FOUR, "s1_a_z2.tif", "s1_b_z2.tif"], ["s1_a_z2.tif: most tiles have no file with z 2, channel a: take it away",
+                                                 "s1_b_z2.tif: most tiles have no file with z 2, channel b"]),
+        ([name for name in FOUR if "b_z1" not in name], ["s0_b_z1.tif, s1_b_z1.tif, s2_b_z1.tif and 1 more: missing"]),
+        ([*FOUR, "s3_a_z01.tif"], ["{z} is written as 01 and as 1: rename the files"]),
+    ],
+)  # fmt: skip
+def test_what_is_missing_or_too_many_is_named(names: list[str], words: list[str]) -> None:
+    *_, problems = group("s{index}_{channel}_z{z}.tif", *sorted(names))
+    assert len(problems) == len(words)
+    assert all(problem.startswith(word) for problem, word in zip(problems, words, strict=True))
+
+
+def test_a_tile_is_meant_by_each_of_its_files_and_by_its_path() -> None:
+    row = {"path": "in/{channel}/s1_z{z}.tif", "time_names": float("nan"), "z_names": "00|01", "channel_names": "a|b"}
+    assert filenames.names_of(row) == {"s1_z00.tif", "s1_z01.tif", "s1_z{z}.tif"}
+    assert filenames.files(row["path"], filenames.values_of(row))[1] == "in/b/s1_z00.tif"
+
+
+def test_braces_that_stand_for_nothing_stay() -> None:
+    row = {"path": "in/s{z}.tif", "time_names": "", "z_names": float("nan"), "channel_names": "a|b"}
+    assert filenames.files(row["path"], filenames.values_of(row)) == ["in/s{z}.tif"]

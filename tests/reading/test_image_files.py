@@ -1,0 +1,179 @@
+"""Every kind of file that is read gives its pixels, and every kind of damage an error that says what to do."""
+
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+
+from dlir.reading import image_files
+
+FLOAT = np.random.default_rng(0).integers(0, 60000, (96, 64), dtype=np.uint16)
+BYTES = (FLOAT >> 8).astype(np.uint8)
+COLOURS = np.stack([BYTES, BYTES // 2, BYTES // 3], -1)
+ALPHA = np.concatenate([COLOURS, COLOURS[..., :1]], -1)
+
+
+@pytest.mark.parametrize("compression", [None, "zlib", "lzw", "zstd", "packbits"])
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_read_tiff(tmp_path: Path, compression: str | None, byteorder: str) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", FLOAT, compression=compression, byteorder=byteorder)
+    pixels = image_files.read(tmp_path / "a.tif")
+    np.testing.assert_array_equal(pixels, FLOAT[None])
+    assert pixels.dtype == np.dtype("uint16") and pixels.flags.c_contiguous
+
+
+@pytest.mark.parametrize(
+    ("data", "axes"),
+    [
+        (np.stack([FLOAT, FLOAT + 1, FLOAT + 2, FLOAT + 3]), "CYX"),
+        (np.stack([FLOAT.astype(np.float32), FLOAT.astype(np.float32) / 2]), "CYX"),
+    ],
+)
+def test_read_channels(tmp_path: Path, data: image_files.Image, axes: str) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", data, metadata={"axes": axes}, photometric="minisblack")
+    np.testing.assert_array_equal(image_files.read(tmp_path / "a.tif"), data)
+
+
+@pytest.mark.parametrize("planar", [False, True])
+def test_read_leaves_out_alpha(tmp_path: Path, planar: bool) -> None:
+    data = np.moveaxis(ALPHA, -1, 0) if planar else ALPHA
+    config = "separate" if planar else "contig"
+    tifffile.imwrite(tmp_path / "a.tif", data, photometric="rgb", planarconfig=config, extrasamples=["unassalpha"])
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(ALPHA))
+    for name in ("a.tif", "a.png"):
+        np.testing.assert_array_equal(image_files.read(tmp_path / name), np.moveaxis(COLOURS, -1, 0))
+
+
+def test_read_png_and_jpeg(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(FLOAT))
+    np.testing.assert_array_equal(image_files.read(tmp_path / "a.png"), FLOAT[None])
+    smooth = np.add.outer(np.arange(64), np.arange(48)).astype(np.uint8)
+    (tmp_path / "a.jpg").write_bytes(imagecodecs.jpeg_encode(smooth, level=98))
+    np.testing.assert_allclose(image_files.read(tmp_path / "a.jpg")[0], smooth.astype(float), atol=3)
+
+
+def test_the_name_does_not_tell_the_kind(tmp_path: Path) -> None:
+    (tmp_path / "a.tif").write_bytes(imagecodecs.png_encode(FLOAT))
+    np.testing.assert_array_equal(image_files.read(tmp_path / "a.tif"), FLOAT[None])
+
+
+def test_each_file_of_an_ome_set_is_its_own_tile(tmp_path: Path) -> None:
+    """Such files list each other, and a plain TiffFile takes the first one's pixels for all of them."""
+    image = (
+        '<Image ID="Image:{i}"><Pixels ID="Pixels:{i}" DimensionOrder="XYCZT" Type="uint16" SizeX="64" SizeY="96" SizeC="1" '
+        'SizeZ="1" SizeT="1"><Channel ID="Channel:{i}:0" SamplesPerPixel="1"/><TiffData IFD="0" PlaneCount="1">'
+        '<UUID FileName="p{i}.ome.tif">urn:uuid:0000000{i}-0000-0000-0000-000000000000</UUID></TiffData></Pixels></Image>'
+    )
+    both = "".join(image.format(i=i) for i in range(2))
+    for i in range(2):
+        head = f'UUID="urn:uuid:0000000{i}-0000-0000-0000-000000000000"'
+        xml = f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" {head}>{both}</OME>'
+        tifffile.imwrite(tmp_path / f"p{i}.ome.tif", FLOAT + np.uint16(i), description=xml, metadata=None)
+    for i in range(2):
+        np.testing.assert_array_equal(image_files.read(tmp_path / f"p{i}.ome.tif")[0], FLOAT + np.uint16(i))
+
+
+def encoded(kind: str, folder: Path) -> bytes:
+    """The bytes of a whole file."""
+    if kind == "png":
+        return imagecodecs.png_encode(FLOAT)
+    if kind == "jpeg":
+        return imagecodecs.jpeg_encode(BYTES)
+    tifffile.imwrite(folder / "whole", FLOAT, compression=None if kind == "raw" else kind, rowsperstrip=16)
+    return (folder / "whole").read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["raw", "zlib", "lzw", "zstd", "png", "jpeg"])
+def test_cut_short_anywhere(tmp_path: Path, kind: str) -> None:
+    whole = encoded(kind, tmp_path)
+    path = tmp_path / "tile.tif"
+    for size in (0, 1, 4, 8, 11, 60, 150, 200, 300, len(whole) // 2, len(whole) - 20, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        with pytest.raises(image_files.ImageError, match=r"tile\.tif: is damaged .*: copy it again"):
+            image_files.read(path)
+
+
+@pytest.mark.parametrize("kind", ["zlib", "zstd", "png"])
+def test_damaged_inside(tmp_path: Path, kind: str) -> None:
+    data = bytearray(encoded(kind, tmp_path))
+    middle = len(data) // 2
+    data[middle : middle + 300] = bytes(300)
+    (tmp_path / "tile.tif").write_bytes(data)
+    with pytest.raises(image_files.ImageError, match=r"tile\.tif: is damaged .*: copy it again"):
+        image_files.read(tmp_path / "tile.tif")
+
+
+def test_cut_short_pages(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "tile.tif") as writer:
+        for _ in range(3):
+            writer.write(FLOAT, metadata=None)
+    whole = (tmp_path / "tile.tif").read_bytes()
+    assert image_files.read(tmp_path / "tile.tif").shape == (3, 96, 64)
+    (tmp_path / "tile.tif").write_bytes(whole[: len(whole) * 5 // 6])
+    with pytest.raises(image_files.ImageError, match="cut short"):
+        image_files.read(tmp_path / "tile.tif")
+
+
+def test_not_an_image(tmp_path: Path) -> None:
+    (tmp_path / "notes.tif").write_text("These are the notes of the day, and no image.")
+    with pytest.raises(image_files.ImageError, match=r"notes\.tif: .* \(not a TIFF, PNG or JPEG file\)"):
+        image_files.read(tmp_path / "notes.tif")
+
+
+def test_unreadable(tmp_path: Path) -> None:
+    (tmp_path / "folder.tif").mkdir()
+    (tmp_path / "link.tif").symlink_to(tmp_path / "gone.tif")
+    for name, why in (("folder.tif", "Is a directory"), ("link.tif", "No such file")):
+        with pytest.raises(image_files.ImageError, match=rf"{name}: cannot be read \({why}.*permissions"):
+            image_files.read(tmp_path / name)
+
+
+@pytest.mark.parametrize("axes", ["PYX", "AZYX"])
+def test_axes_that_a_tile_does_not_have(tmp_path: Path, axes: str) -> None:
+    shape = (2, 3)[-len(axes) + 2 :] + FLOAT.shape
+    tifffile.imwrite(tmp_path / "stack.tif", np.broadcast_to(FLOAT, shape), metadata={"axes": axes}, photometric="minisblack")
+    with pytest.raises(image_files.ImageError, match=rf"stack\.tif: has axes {axes}.*: export it as OME-TIFF"):
+        image_files.read(tmp_path / "stack.tif")
+
+
+def test_a_stack_is_no_single_image(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "stack.tif", np.stack([FLOAT] * 3), imagej=True, metadata={"axes": "ZYX"})
+    with pytest.raises(image_files.ImageError, match=r"stack\.tif: holds 1 time points and 3 z planes.*: export each plane"):
+        image_files.read(tmp_path / "stack.tif")
+
+
+@pytest.mark.parametrize("dtype", ["float64", "int16", "uint32"])
+def test_type_that_is_not_read(tmp_path: Path, dtype: str) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", FLOAT.astype(dtype))
+    with pytest.raises(
+        image_files.ImageError, match=rf"a\.tif: has {dtype} pixels, dlir reads uint8, uint16, float32: convert"
+    ):
+        image_files.read(tmp_path / "a.tif")
+
+
+def test_plane_is_the_mean_of_the_channels() -> None:
+    pixels = np.stack([np.full((4, 5), 10), np.full((4, 5), 30)]).astype(np.uint16)
+    np.testing.assert_array_equal(image_files.plane(pixels), np.full((4, 5), 20, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("folder", "count", "shape", "dtype"),
+    [
+        ("brain", 63, (1, 512, 512), "uint16"),
+        ("lscm", 12, (3, 1024, 1024), "uint8"),
+        ("micrographs", 12, (1, 512, 512), "uint8"),
+        ("grid_filename", 6, (1, 442, 512), "uint8"),
+        ("phase", 25, (1, 183, 245), "uint16"),
+    ],
+)
+def test_real_tiles(shared_data: Path, folder: str, count: int, shape: tuple[int, ...], dtype: str) -> None:
+    tiles = [image_files.read(path) for path in (shared_data / folder).iterdir() if path.suffix != ".txt"]
+    assert len(tiles) == count
+    assert {(tile.shape, tile.dtype.name) for tile in tiles} == {(shape, dtype)}
+
+
+def test_real_sources(shared_data: Path) -> None:
+    assert image_files.read(shared_data / "cuts" / "dapi.tif").shape == (1, 4864, 3968)
+    assert image_files.read(shared_data / "cuts" / "he.svs").shape == (3, 2967, 2220)

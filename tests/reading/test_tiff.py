@@ -1,0 +1,187 @@
+"""A plane of a stack is the plane that was written there, whatever the order of the axes, and no other page is decoded."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from dlir.reading import image_files
+
+SIZES = {"T": 2, "Z": 3, "C": 4, "Y": 24, "X": 32}
+ORDERS = ["TZCYX", "TCZYX", "ZTCYX", "ZCTYX", "CTZYX", "CZTYX"]
+KINDS: dict[str, dict[str, Any]] = {"ome": {"ome": True}, "named": {}, "zlib": {"ome": True, "compression": "zlib"}}
+
+
+def stack(axes: str, dtype: str = "uint16") -> np.ndarray:
+    """Pixels with these axes, all different."""
+    shape = [SIZES.get(letter, 3) for letter in axes]
+    return (np.arange(np.prod(shape)).reshape(shape) % 60000).astype(dtype)
+
+
+def write(path: Path, data: np.ndarray, axes: str, **options: Any) -> Path:
+    names = options.pop("metadata", {})
+    photometric = "rgb" if "S" in axes else "minisblack"
+    tifffile.imwrite(path, data, photometric=photometric, metadata={"axes": axes, **names}, **options)
+    return path
+
+
+def expected(data: np.ndarray, axes: str, time: int, z: int) -> np.ndarray:
+    """The plane (channels, y, x), by numpy's own indexing."""
+    at = {"T": time, "Z": z}
+    plane = data[tuple(at.get(letter, slice(None)) for letter in axes)]
+    left = [letter for letter in axes if letter not in at]
+    order = [letter for letter in "CSIQYX" if letter in left]
+    plane = plane.transpose([left.index(letter) for letter in order])
+    return plane.reshape(-1, *plane.shape[-2:])
+
+
+def check(path: Path, data: np.ndarray, axes: str) -> None:
+    with image_files.opened(path) as found:
+        times, depth, channels, *_ = found.sizes
+        assert (times, depth) == tuple(SIZES[letter] if letter in axes else 1 for letter in "TZ")
+        for time, z in np.ndindex(times, depth):
+            wanted = expected(data, axes, time, z)
+            np.testing.assert_array_equal(found.read(time, z), wanted)
+            assert channels == len(wanted)
+            for channel in range(channels):
+                np.testing.assert_array_equal(found.read(time, z, channel), wanted[channel][None])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("axes", [*ORDERS, "ZYX", "TYX", "CYX", "TZYX", "CZYX", "YX"])
+def test_each_order_of_axes(tmp_path: Path, axes: str, kind: str) -> None:
+    check(write(tmp_path / "a.tif", data := stack(axes), axes, **KINDS[kind]), data, axes)
+
+
+@pytest.mark.parametrize("axes", ["TZCYX", "ZCYX", "TCYX", "ZYX", "CYX", "TYX", "YX"])
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_hyperstacks_of_imagej(tmp_path: Path, axes: str, byteorder: Any) -> None:
+    check(write(tmp_path / "a.tif", data := stack(axes), axes, imagej=True, byteorder=byteorder), data, axes)
+
+
+@pytest.mark.parametrize("imagej", [True, False])
+def test_a_stack_with_one_page_and_the_planes_after_it(tmp_path: Path, imagej: bool) -> None:
+    """Files beyond 4 GB are written so."""
+    options = {"imagej": True, "truncate": True} if imagej else {"truncate": True}
+    path = write(tmp_path / "a.tif", data := stack("TZCYX"), "TZCYX", **options)
+    with tifffile.TiffFile(path) as file:
+        assert len(file.pages) == 1
+    check(path, data, "TZCYX")
+
+
+@pytest.mark.parametrize(
+    ("axes", "config"), [("YXS", "contig"), ("ZYXS", "contig"), ("SYX", "separate"), ("TZSYX", "separate")]
+)
+@pytest.mark.parametrize("ome", [True, False])
+def test_samples_are_channels(tmp_path: Path, axes: str, config: Any, ome: bool) -> None:
+    check(write(tmp_path / "a.tif", data := stack(axes, "uint8"), axes, ome=ome, planarconfig=config), data, axes)
+
+
+def test_samples_of_each_channel(tmp_path: Path) -> None:
+    check(write(tmp_path / "a.tif", data := stack("ZCYXS", "uint8"), "ZCYXS"), data, "ZCYXS")
+
+
+def test_tiles_within_the_planes(tmp_path: Path) -> None:
+    check(write(tmp_path / "a.tif", data := stack("ZCYX"), "ZCYX", tile=(16, 16), compression="zlib"), data, "ZCYX")
+
+
+def test_pages_without_names_are_channels(tmp_path: Path) -> None:
+    data = stack("CYX")
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        for page in data:
+            writer.write(page, metadata=None)
+    check(tmp_path / "a.tif", data, "CYX")
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """The numbers of the pages that tifffile decodes."""
+    pages: list[int] = []
+    for kind in (tifffile.TiffPage, tifffile.TiffFrame):
+        original = kind.asarray
+
+        def counted(self: Any, *args: Any, _original: Any = original, **options: Any) -> Any:
+            pages.append(self.index)
+            return _original(self, *args, **options)
+
+        monkeypatch.setattr(kind, "asarray", counted)
+    yield pages
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_plane_is_read_without_the_others(tmp_path: Path, decoded: list[int], kind: str) -> None:
+    path = write(tmp_path / "a.tif", stack("TZCYX"), "TZCYX", **KINDS[kind])
+    with image_files.opened(path) as found:
+        found.read(1, 2)
+        assert sorted(set(decoded)) == [20, 21, 22, 23]
+        decoded.clear()
+        found.read(0, 1, 3)
+        assert set(decoded) == {7}
+
+
+def test_damage_in_another_plane_does_no_harm_and_in_this_one_is_said(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", data := stack("ZCYX"), "ZCYX", compression="zlib")
+    with tifffile.TiffFile(path) as file:
+        page = file.pages[7]
+        start, length = page.dataoffsets[0], page.databytecounts[0]
+    content = bytearray(path.read_bytes())
+    content[start + length // 2 : start + length] = bytes(length - length // 2)
+    path.write_bytes(content)
+    with image_files.opened(path) as found:
+        np.testing.assert_array_equal(found.read(0, 0), data[0])
+        np.testing.assert_array_equal(found.read(0, 1, 0), data[1, :1])
+        with pytest.raises(image_files.ImageError, match=r"a\.tif: is damaged .*: copy it again"):
+            found.read(0, 1)
+
+
+@pytest.mark.parametrize(
+    "options", [{"ome": True}, {"imagej": True}, {}, {"imagej": True, "truncate": True}, {"truncate": True}]
+)
+def test_a_stack_cut_short(tmp_path: Path, options: dict[str, Any]) -> None:
+    whole = write(tmp_path / "a.tif", stack("ZCYX"), "ZCYX", **options).read_bytes()
+    (tmp_path / "a.tif").write_bytes(whole[: len(whole) * 2 // 3])
+    with (
+        pytest.raises(image_files.ImageError, match=r"a\.tif: is damaged .*: copy it again"),
+        image_files.opened(tmp_path / "a.tif") as a,
+    ):
+        for z in range(3):
+            a.read(0, z)
+
+
+def test_names_of_the_channels(tmp_path: Path) -> None:
+    named = {"Channel": {"Name": ["DAPI", "Alexa 488", "a|b", "4"]}}
+    for name, metadata in (("named", named), ("some", {"Channel": {"Name": ["DAPI", "", "", "4"]}}), ("none", {})):
+        path = write(tmp_path / f"{name}.tif", stack("CYX"), "CYX", ome=True, metadata=metadata)
+        with image_files.opened(path) as found:
+            assert found.names == (("DAPI", "Alexa 488", "a|b", "4") if name == "named" else ())
+
+
+@pytest.mark.parametrize("axes", ["QQYX", "CQYX", "TZCRYX"])
+def test_axes_that_have_no_names_here(tmp_path: Path, axes: str) -> None:
+    path = write(tmp_path / "a.tif", stack(axes, "uint8"), axes)
+    with (
+        pytest.raises(image_files.ImageError, match=rf"a\.tif: has axes {axes}, .*: export it as OME-TIFF"),
+        image_files.opened(path),
+    ):
+        pass
+
+
+def test_a_file_of_an_ome_set_has_the_planes_that_it_holds(tmp_path: Path) -> None:
+    """A file for each channel, each with the metadata of the whole set."""
+    data = stack("CZYX")
+    planes = [
+        f'<TiffData FirstC="{c}" FirstZ="{z}" FirstT="0" IFD="{z}" PlaneCount="1">'
+        f'<UUID FileName="c{c}.ome.tif">urn:uuid:{c}</UUID></TiffData>'
+        for c, z in np.ndindex(data.shape[:2])
+    ]
+    channels = "".join(f'<Channel ID="Channel:0:{c}" SamplesPerPixel="1"/>' for c in range(len(data)))
+    pixels = '<Pixels ID="P" DimensionOrder="XYZCT" Type="uint16" SizeX="32" SizeY="24" SizeC="4" SizeZ="3" SizeT="1">'
+    body = f'<Image ID="Image:0">{pixels}{channels}{"".join(planes)}</Pixels></Image>'
+    for c, volume in enumerate(data):
+        xml = f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:{c}">{body}</OME>'
+        tifffile.imwrite(tmp_path / f"c{c}.ome.tif", volume, description=xml, metadata=None, photometric="minisblack")
+    for c, volume in enumerate(data):
+        check(tmp_path / f"c{c}.ome.tif", volume, "ZYX")

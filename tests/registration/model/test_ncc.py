@@ -1,0 +1,89 @@
+"""The NCC ignores gain and offset, and counts only what the mask shows."""
+
+import numpy as np
+import pytest
+import torch
+from support.specimens import crops
+
+from dlir.registration.model import filters, ncc
+
+IDENTITY = np.eye(2, 3)
+
+
+def test_identical_crops_score_one() -> None:
+    fixed, _ = crops(IDENTITY, 32, 64)
+    assert ncc.masked_ncc(fixed, fixed, torch.ones_like(fixed)) == pytest.approx(torch.ones(4), abs=1e-5)
+
+
+def test_gain_and_offset_change_nothing() -> None:
+    fixed, moving = crops(np.array([[1, 0, 1.5], [0, 1, -2.0]]), 32, 64)
+    mask = torch.ones_like(fixed)
+    plain = ncc.masked_ncc(fixed, moving, mask)
+    assert ncc.masked_ncc(fixed, 3 * moving - 7, mask) == pytest.approx(plain, abs=1e-5)
+    assert ncc.masked_ncc(fixed, -moving, mask) == pytest.approx(-plain, abs=1e-5)
+
+
+def test_what_the_mask_hides_does_not_count() -> None:
+    fixed, _ = crops(IDENTITY, 32, 64)
+    spoilt, mask = fixed.clone(), torch.ones_like(fixed)
+    spoilt[..., 40:] = 1000.0
+    mask[..., 40:] = 0
+    assert ncc.masked_ncc(fixed, spoilt, mask) == pytest.approx(torch.ones(4), abs=1e-5)
+
+
+def test_flat_crops_score_zero_with_a_finite_gradient() -> None:
+    flat = torch.full((1, 1, 16, 32), 5.0, requires_grad=True)
+    fixed, _ = crops(IDENTITY, 16, 32, range(1))
+    score = ncc.masked_ncc(fixed, filters.high_pass(flat), torch.ones_like(fixed))
+    score.sum().backward()
+    assert score.item() == pytest.approx(0, abs=1e-3)
+    assert flat.grad is not None and torch.isfinite(flat.grad).all()
+
+
+def test_the_gradient_is_right() -> None:
+    torch.manual_seed(0)
+    first, second = (torch.randn(2, 1, 5, 6, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    mask = (torch.rand(2, 1, 5, 6, dtype=torch.float64) > 0.3).double()
+    assert torch.autograd.gradcheck(lambda a, b: ncc.masked_ncc(a, b, mask), (first, second))
+
+
+def test_the_local_ncc_is_blind_to_shading_that_the_global_one_sees() -> None:
+    fixed, _ = crops(IDENTITY, 48, 96)
+    shaded = fixed * torch.linspace(0.2, 3.0, 96)
+    mask = torch.ones_like(fixed)
+    assert (ncc.local_ncc(fixed, shaded, mask) > 0.98).all()
+    assert (ncc.masked_ncc(fixed, shaded, mask) < 0.95).all()
+
+
+def test_the_local_ncc_is_that_of_the_windows_under_the_mask() -> None:
+    random = np.random.default_rng(1)
+    images = random.standard_normal((2, 20, 30))
+    seen = np.ones((20, 30), bool)
+    seen[:, :8] = False
+    scores = []
+    for y, x in np.argwhere(seen):
+        window = (slice(max(0, y - 4), y + 5), slice(max(0, x - 4), x + 5))
+        scores.append(np.corrcoef(*(image[window][seen[window]] for image in images))[0, 1])
+    first, second, mask = (torch.from_numpy(part.astype(float))[None, None] for part in (*images, seen))
+    assert ncc.local_ncc(first, second, mask).item() == pytest.approx(np.mean(scores), abs=1e-4)
+
+
+@pytest.mark.parametrize("score", ncc.SIMILARITIES.values())
+def test_the_gradient_of_every_similarity_is_right(score: ncc.Similarity) -> None:
+    torch.manual_seed(0)
+    first, second = (torch.randn(2, 1, 6, 11, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    mask = (torch.rand(2, 1, 6, 11, dtype=torch.float64) > 0.3).double()
+    assert torch.autograd.gradcheck(lambda a, b: score(a, b, mask), (first, second))
+    flat = torch.zeros(2, 1, 6, 11, dtype=torch.float64, requires_grad=True)
+    score(first, flat, mask).sum().backward()
+    assert flat.grad is not None and torch.isfinite(flat.grad).all()
+
+
+def test_coarse_bands_are_alike_from_further_away() -> None:
+    fixed, _ = crops(IDENTITY, 64, 160)
+    parts = ncc.bands(fixed)
+    away = torch.tensor([[[1.0, 0, 0], [0, 1, 4.0]]]).repeat(4, 1, 1)
+    alone = [ncc.multiscale(ncc.masked_ncc, [part], [part], away).mean() for part in parts]
+    assert alone[0] < alone[1] < alone[2]
+    together = ncc.multiscale(ncc.masked_ncc, parts, parts, away).mean()
+    assert together.item() == pytest.approx(float(sum(alone)) / 3, abs=1e-5)

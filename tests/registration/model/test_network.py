@@ -1,0 +1,106 @@
+"""The network that finds: geometry, invariances, covariance order."""
+
+import numpy as np
+import pytest
+import torch
+from support.specimens import crops
+
+from dlir.registration.model import checkpoint
+from dlir.registration.model.estimate import Method
+from dlir.registration.model.network import CorrelationNetwork
+from dlir.registration.model.warping import corner_error
+
+TRUE = np.array([[1.002, 0.006, 5.3], [-0.006, 1.001, -7.6]])
+
+
+@pytest.fixture(scope="module")
+def model() -> CorrelationNetwork:
+    torch.manual_seed(3)
+    return CorrelationNetwork().eval()
+
+
+@pytest.fixture(scope="module")
+def generic() -> Method:
+    """The network with the weights of the package."""
+    method: Method = checkpoint.load(checkpoint.GENERIC, torch.device("cpu"))
+    return method
+
+
+def swapped(affine: torch.Tensor) -> torch.Tensor:
+    return affine.flip(1)[:, :, [1, 0, 2]]
+
+
+@torch.no_grad()
+def test_untrained_it_registers_clean_pairs(model: CorrelationNetwork) -> None:
+    fixed, moving = crops(TRUE, 64, 256)
+    error = corner_error(model(fixed, moving, 12.0).affine, torch.tensor(TRUE).float().expand(4, 2, 3), 64, 256)
+    assert (error < 0.5).all()
+
+
+@torch.no_grad()
+def test_identity_in_identity_out(generic: Method) -> None:
+    fixed, _ = crops(TRUE, 64, 256)
+    estimate = generic(fixed, fixed, 12.0, (0.0, 0.0))
+    assert (corner_error(estimate.affine, torch.eye(2, 3).expand(4, 2, 3), 64, 256) < 0.02).all()
+    assert (estimate.confidence > 0.5).all()
+
+
+@torch.no_grad()
+def test_exchanging_fixed_and_moving_inverts(generic: Method) -> None:
+    fixed, moving = crops(TRUE, 64, 256)
+    there, back = (generic(*pair, 12.0, (0.0, 0.0)).affine for pair in ((fixed, moving), (moving, fixed)))
+    linear = back[:, :, :2] @ there[:, :, :2]
+    both = torch.cat([linear, back[:, :, :2] @ there[:, :, 2:] + back[:, :, 2:]], -1)
+    assert (corner_error(both, torch.eye(2, 3).expand(4, 2, 3), 64, 256) < 0.05).all()
+
+
+@torch.no_grad()
+def test_upright_pairs_are_turned_there_and_back(model: CorrelationNetwork) -> None:
+    fixed, moving = crops(TRUE, 64, 256)
+    lying, upright = model(fixed, moving, 12.0), model(fixed.mT, moving.mT, 12.0)
+    torch.testing.assert_close(swapped(upright.affine), lying.affine)
+    order = ["yy", "yx", "y0", "xy", "xx", "x0"]
+    exchanged = [order.index(name.translate(str.maketrans("xy", "yx"))) for name in order]
+    torch.testing.assert_close(upright.covariance[:, exchanged][:, :, exchanged], lying.covariance)
+
+
+@torch.no_grad()
+def test_gain_and_offset_change_nothing(model: CorrelationNetwork) -> None:
+    fixed, moving = crops(TRUE, 64, 256)
+    plain, changed = model(fixed, moving, 12.0), model(fixed * 3 + 5, moving * 0.5 - 2, 12.0)
+    assert (corner_error(plain.affine, changed.affine, 64, 256) < 0.01).all()
+
+
+@torch.no_grad()
+def test_an_expected_shift_moves_the_window(model: CorrelationNetwork) -> None:
+    far = TRUE + np.array([[0, 0, -24.0], [0, 0, 0]])
+    fixed, moving = crops(far, 64, 256)
+    estimate = model(fixed, moving, 8.0, (-19.0, -7.0))
+    assert (corner_error(estimate.affine, torch.tensor(far).float().expand(4, 2, 3), 64, 256) < 0.7).all()
+
+
+@torch.no_grad()
+def test_flat_crops_give_finite_answers(model: CorrelationNetwork) -> None:
+    estimate = model(torch.zeros(2, 1, 32, 64), torch.zeros(2, 1, 32, 64), 8.0)
+    assert all(torch.isfinite(part).all() for part in (estimate.affine, estimate.covariance, estimate.confidence))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU of NVIDIA")
+@torch.no_grad()
+def test_the_gpu_gives_the_answers_of_the_cpu() -> None:
+    fixed, moving = crops(TRUE, 64, 256, noise=5.0)
+    places = torch.device("cpu"), checkpoint.choose_device("cuda")
+    found = [checkpoint.load(checkpoint.GENERIC, p)(fixed.to(p), moving.to(p), 12.0).affine.cpu() for p in places]
+    assert (corner_error(*found, 64, 256) < 0.01).all()
+
+
+@torch.no_grad()
+def test_half_precision_changes_the_features_little() -> None:
+    """What is done on a GPU in training, here on the CPU."""
+    fixed, _ = crops(TRUE, 64, 256)
+    encoder = checkpoint.load(checkpoint.GENERIC, torch.device("cpu")).encoder
+    exact = encoder(fixed, fixed)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = encoder(fixed, fixed)
+    for first, second in zip(exact, rough, strict=True):
+        assert (first - second).std() < 0.03 * first.std()

@@ -1,0 +1,87 @@
+"""What rises above the noise: the filter is the one that the theory asks for, and crops match better for it."""
+
+import numpy as np
+import pytest
+import torch
+from support.specimens import crops
+
+from dlir.registration.model.ncc import masked_ncc
+from dlir.registration.model.noise_filter import above_noise, alignment_ncc
+
+TRUE = np.array([[1.002, 0.01, 2.5], [-0.01, 0.998, -3.25]])
+
+
+def affines(*each: np.ndarray) -> list[torch.Tensor]:
+    return [torch.tensor(one, dtype=torch.float32).expand(4, 2, 3) for one in each]
+
+
+def band(image: torch.Tensor, low: float, high: float) -> torch.Tensor:
+    """The power of images (b, 1, h, w) between two frequencies, cycles per px."""
+    height, width = image.shape[-2:]
+    frequency = torch.hypot(torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width))
+    return (torch.fft.rfft2(image[:, 0]).abs() ** 2)[:, (frequency >= low) & (frequency < high)].mean(1)
+
+
+def test_the_gain_is_that_of_hannan_and_thomson() -> None:
+    """Of a signal that is white up to .12 cycles per px under white noise as strong, S / N = 1, so that the gain there is
+    sqrt(1 / 3), and beyond it as good as nothing."""
+    torch.manual_seed(0)
+    height, width = 256, 512
+    inside = torch.hypot(torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)) < 0.12
+    signal = torch.fft.irfft2(torch.fft.rfft2(torch.randn(4, 1, height, width)) * inside, s=(height, width))
+    noisy = [signal + torch.randn_like(signal) for _ in range(2)]
+    shaped = above_noise(noisy[0], noisy[1])
+    there, beyond = (band(shaped[0], *part) / band(noisy[0], *part) for part in ((0.05, 0.09), (0.2, 0.5)))
+    assert (beyond < 0.03 * there).all()
+    strong = [signal + 0.01 * noise for noise in torch.randn(2, 4, 1, height, width)]  # whose gain is sqrt(1 / 2)
+    full = above_noise(strong[0], strong[1])[0]
+    clear = band(full, 0.05, 0.09) / band(full, 0.05, 0.12)
+    assert clear == pytest.approx(torch.ones(4), abs=0.1)
+
+
+def test_gain_and_offset_change_nothing() -> None:
+    fixed, moving = crops(TRUE, 64, 128, noise=3.0)
+    plain, changed = above_noise(fixed, moving), above_noise(300 * fixed + 1000, 0.5 * moving - 7)
+    for first, second in zip(plain, changed, strict=True):
+        torch.testing.assert_close(first, second, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(8, 16), (24, 40), (64, 128)])
+def test_flat_crops_stay_finite(shape: tuple[int, int]) -> None:
+    assert all(torch.isfinite(crop).all() for crop in above_noise(torch.zeros(2, 1, *shape), torch.ones(2, 1, *shape)))
+
+
+def test_noisy_crops_are_more_alike_for_it() -> None:
+    fixed, moving = crops(np.eye(2, 3), 64, 256, noise=12.0)
+    everywhere = torch.ones_like(fixed)
+    plain, shaped = masked_ncc(fixed, moving, everywhere), masked_ncc(*above_noise(fixed, moving), everywhere)
+    assert (shaped > 1.5 * plain).all()
+
+
+def test_noise_alone_does_not_match() -> None:
+    torch.manual_seed(0)
+    fixed, moving = torch.randn(2, 32, 1, 48, 128)
+    assert alignment_ncc(*above_noise(fixed, moving), torch.eye(2, 3).expand(32, 2, 3)).mean().abs() < 0.05
+
+
+def test_the_true_affine_scores_best() -> None:
+    fixed, moving = crops(TRUE, 64, 128)
+    here, there = alignment_ncc(*above_noise(fixed, moving), *affines(TRUE, TRUE + np.array([[0, 0, 1.0], [0, 0, 0.5]])))
+    assert (here > 0.98).all()
+    assert (there < here - 0.02).all()
+
+
+def test_a_small_part_that_both_show_is_compared() -> None:
+    right, wrong = np.array([[1, 0, 0], [0, 1, 120.0]]), np.eye(2, 3)
+    fixed, moving = crops(right, 64, 128)
+    here, there = alignment_ncc(*above_noise(fixed, moving), *affines(right, wrong))
+    assert (here > 0.9).all() and (there < 0.5).all()
+
+
+@pytest.mark.parametrize("level", [0.1, 5.0, 43210.7])
+def test_flat_crops_score_zero(level: float) -> None:
+    """Whose errors of rounding are alike."""
+    fixed, _ = crops(np.eye(2, 3), 16, 32, range(1))
+    flat = torch.full_like(fixed, level)
+    for first in (fixed, flat):
+        assert alignment_ncc(*above_noise(first, flat), torch.eye(2, 3)[None]).item() == 0

@@ -1,0 +1,70 @@
+"""Neighbours and their windows: who is one, and what the windows hold."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dlir.registration.pairs.neighbours import WINDOW, neighbours, with_overlaps
+from dlir.registration.settings import Pairs
+
+SETTINGS = Pairs(search=0.5, min_overlap=8)
+
+
+def grid(rows: int, cols: int, step: tuple[float, float], size: tuple[int, int] = (128, 160)) -> pd.DataFrame:
+    places = [(r, c, r * step[0], c * step[1]) for r in range(rows) for c in range(cols)]
+    table = pd.DataFrame(places, columns=["row", "col", "y", "x"])
+    return table.assign(tile=range(len(table)), height=size[0], width=size[1])
+
+
+def test_a_grid_has_its_neighbours_and_no_diagonal_ones() -> None:
+    table = neighbours(grid(3, 4, (100, 130)), SETTINGS)
+    found = set(zip(table["fixed"], table["moving"], table["side"], strict=True))
+    right = {(4 * r + c, 4 * r + c + 1, "right") for r in range(3) for c in range(3)}
+    down = {(4 * r + c, 4 * r + c + 4, "down") for r in range(2) for c in range(4)}
+    assert found == right | down
+    assert table["pair"].tolist() == list(range(len(table)))
+
+
+def test_missing_tiles_and_gaps_leave_no_pair() -> None:
+    tiles = grid(2, 3, (100, 130)).drop(index=[1]).reset_index(drop=True)
+    found = {tuple(pair) for pair in neighbours(tiles, SETTINGS)[["fixed", "moving"]].to_numpy().tolist()}
+    assert found == {(0, 3), (2, 5), (3, 4), (4, 5)}
+    assert neighbours(grid(2, 2, (125, 158)), SETTINGS).empty
+
+
+@pytest.mark.parametrize("jitter", [0.0, 6.0])
+def test_windows_hold_the_overlap_wherever_the_stage_may_be_wrong(jitter: float) -> None:
+    tiles = grid(3, 3, (100.3, 129.7))
+    tiles[["y", "x"]] += np.random.default_rng(0).uniform(-jitter, jitter, (9, 2))
+    table = neighbours(tiles, SETTINGS)
+    places = tiles.set_index("tile")[["y", "x"]]
+    for pair in table.itertuples():
+        offset = (places.loc[pair.moving] - places.loc[pair.fixed]).to_numpy()
+        assert (pair.nominal_y, pair.nominal_x) == pytest.approx(tuple(offset))
+        assert pair.height % 8 == 0 and pair.width % 8 == 0
+        for start in ((pair.fixed_y, pair.fixed_x), (pair.moving_y, pair.moving_x)):
+            assert min(start) >= 0 and start[0] + pair.height <= 128 and start[1] + pair.width <= 160
+        if pair.side == "right":  # an overlap wider by the search distance still lies in both windows
+            assert pair.fixed_x <= offset[1] - min(pair.search, offset[1]) + 1
+            assert pair.width >= min(160 - offset[1] + pair.search, 152)
+
+
+@pytest.mark.parametrize("offset", [(3, 120), (-5, 100), (97, -11), (0, 131), (60, 0)])
+def test_windows_of_the_overlap_show_the_same_in_both_tiles(offset: tuple[int, int]) -> None:
+    size = np.array([128, 160])
+    pair = with_overlaps(pd.DataFrame([offset], columns=["nominal_y", "nominal_x"]), size).iloc[0]
+    fixed, moving, extent = (pair[list(names)].to_numpy() for names in (WINDOW[:2], WINDOW[2:4], WINDOW[4:]))
+    assert (fixed - moving == offset).all()
+    for start in (fixed, moving):
+        assert (start >= 0).all() and (start + extent <= size).all()
+    assert (extent == size - np.abs(offset)).all()
+
+
+def test_the_pair_is_the_same_whichever_tile_comes_first() -> None:
+    tiles = grid(1, 2, (100, 130))
+    swapped = tiles.iloc[::-1].reset_index(drop=True)
+    pd.testing.assert_frame_equal(neighbours(tiles, SETTINGS), neighbours(swapped, SETTINGS))
+
+
+def test_one_tile_has_no_pair() -> None:
+    assert neighbours(grid(1, 1, (100, 130)), SETTINGS).empty

@@ -1,0 +1,50 @@
+"""Pairs that cannot match: they lie apart, and a tile more leaves most of them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from support.specimens import PLAIN
+
+from dlir.registration.pairs.neighbours import neighbours
+from dlir.registration.pairs.unrelated import COUNT, unrelated_pairs
+from dlir.registration.settings import Pairs
+
+NAMES = ["fixed_path", "moving_path", "side", "fixed_y", "fixed_x", "moving_y", "moving_x", "height", "width"]
+
+
+def drawn(rows: int, columns: int, left_out: int = 0, seed: int = 1) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Strangers of a grid whose last tiles are missing, with the names of their tiles, and the tiles."""
+    cells = np.array(list(np.ndindex(rows, columns)))[: rows * columns - left_out]
+    tiles = pd.DataFrame({"tile": range(len(cells)), "path": [f"{row}_{col}.tif" for row, col in cells]})
+    tiles = tiles.assign(y=cells[:, 0] * 400.0, x=cells[:, 1] * 400.0, height=512, width=512, **PLAIN)
+    found = unrelated_pairs(neighbours(tiles, Pairs(search=0.5, min_overlap=8)), tiles, seed)
+    path = tiles.set_index("tile")["path"]
+    return found.assign(fixed_path=path.loc[found["fixed"]].to_numpy(), moving_path=path.loc[found["moving"]].to_numpy()), tiles
+
+
+def test_their_windows_show_different_places() -> None:
+    found, tiles = drawn(5, 6)
+    place = tiles.set_index("tile")[["y", "x"]]
+    corners = [place.loc[found[end]].to_numpy() + found[[f"{end}_y", f"{end}_x"]].to_numpy() for end in ("fixed", "moving")]
+    assert (np.abs(corners[0] - corners[1]) > found[["height", "width"]].to_numpy() + 50).any(axis=1).all()
+    assert len(found) == COUNT
+    assert not found.duplicated(["fixed", "moving", "side"]).any()
+    assert found["side"].value_counts().tolist() == [COUNT / 2, COUNT / 2]
+    assert found["fixed"].nunique() > 15 and found["moving"].nunique() > 15
+
+
+def test_small_grids_have_some_too() -> None:
+    assert len(drawn(2, 2)[0]) >= 16
+    assert len(drawn(1, 2)[0]) >= 2
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(4, 5), (6, 8), (20, 30)])
+def test_a_tile_more_leaves_most_of_them(rows: int, columns: int) -> None:
+    before, after = (set(drawn(rows, columns, left_out)[0][NAMES].itertuples(index=False)) for left_out in (1, 0))
+    assert len(before & after) > 0.75 * COUNT
+
+
+def test_the_seed_draws_others() -> None:
+    first, second = (drawn(5, 6, seed=seed)[0] for seed in (1, 2))
+    assert not first[["fixed", "moving"]].equals(second[["fixed", "moving"]])
+    pd.testing.assert_frame_equal(first, drawn(5, 6)[0])

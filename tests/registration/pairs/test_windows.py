@@ -1,0 +1,69 @@
+"""Windows cut from tiles, corrected, in batches of one size, with the shift that the stage expects."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+import torch
+from support.specimens import PLAIN
+
+from dlir.illumination import fields
+from dlir.registration.pairs.windows import TilePlanes, batches
+
+FLAT = np.linspace(0.5, 1.5, 40)[None, None] * np.ones((1, 32, 40), np.float32)
+
+
+@pytest.fixture
+def planes(tmp_path: Path) -> TilePlanes:
+    """Two tiles that are a slope in x and in y before the camera's patterns are applied."""
+    y, x = np.mgrid[:32, :40].astype(np.float32)
+    for name, tile in (("a", 100 + x), ("b", 100 + y)):
+        tifffile.imwrite(tmp_path / f"{name}.tif", (tile * FLAT[0] + 7).astype(np.float32))
+    fields.write(fields.Fields(FLAT.astype(np.float32), np.full_like(FLAT, 7, np.float32)), tmp_path / "light.tif")
+    table = pd.DataFrame({"tile": [3, 9], "path": [str(tmp_path / "a.tif"), str(tmp_path / "b.tif")]})
+    table = table.assign(height=32, width=40, channels=1, **PLAIN)
+    return TilePlanes(table, fields.read(tmp_path / "light.tif", table))
+
+
+def row(pair: int, width: int, nominal: tuple[float, float]) -> dict[str, object]:
+    return {"pair": pair, "fixed": 3, "moving": 9, "side": "right", "fixed_y": 0, "fixed_x": 40 - width, "moving_y": 0,
+            "moving_x": 0,
+            "height": 32, "width": width, "nominal_y": nominal[0], "nominal_x": nominal[1], "search": 6.0}  # fmt: skip
+
+
+def test_windows_are_cut_where_the_table_says_without_the_pattern(planes: TilePlanes) -> None:
+    (batch,) = batches(pd.DataFrame([row(0, 16, (0, 30))]), planes, 4, torch.device("cpu"))
+    slope = np.arange(16) - 7.5
+    assert batch.fixed[0, 0, 5].numpy() == pytest.approx(slope / slope.std(), abs=1e-3)
+    assert np.ptp(batch.moving[0, 0].numpy(), axis=1).max() < 1e-3
+
+
+def test_the_expected_shift_is_that_of_the_stage(planes: TilePlanes) -> None:
+    (batch,) = batches(pd.DataFrame([row(0, 16, (3.0, 32.0))]), planes, 4, torch.device("cpu"))
+    assert batch.centre == (-4.0, -8.0)  # fixed px (y, 24 + x) lies at moving px (y - 3, x - 8), in cells of 4 px
+    assert batch.search == 8.0
+
+
+@pytest.mark.parametrize(("nominal", "search"), [((0, 24), 6.0), ((5, 28), 6.0), ((0, 28), 12.0)])
+def test_a_pair_is_searched_alike_whatever_lies_beside_it(
+    planes: TilePlanes, nominal: tuple[float, float], search: float
+) -> None:
+    other = {**row(1, 16, nominal), "search": search}
+    found = list(batches(pd.DataFrame([row(0, 16, (0, 28)), other]), planes, 4, torch.device("cpu")))
+    assert [(batch.centre, batch.search) for batch in found if 0 in batch.rows["pair"].tolist()] == [((0.0, -4.0), 8.0)]
+    assert len(found) == 2
+
+
+def test_rounding_errors_of_the_stage_part_no_batch(planes: TilePlanes) -> None:
+    rows = pd.DataFrame([row(i, 16, (0, 30 + (i - 1) * 1e-12)) for i in range(3)])  # -6 px lies between two cells
+    assert len(list(batches(rows, planes, 4, torch.device("cpu")))) == 1
+
+
+def test_batches_hold_one_size_and_no_more_than_asked(planes: TilePlanes) -> None:
+    rows = pd.DataFrame([row(i, 16 if i % 2 else 24, (0, 30)) for i in range(10)])
+    found = list(batches(rows, planes, 3, torch.device("cpu")))
+    assert [len(batch.rows) for batch in found] == [3, 2, 3, 2]
+    assert all(batch.fixed.shape[2:] == (32, batch.rows["width"].iloc[0]) for batch in found)
+    assert sorted(pair for batch in found for pair in batch.rows["pair"]) == list(range(10))

@@ -1,0 +1,64 @@
+"""The losses: least at the truth, with gradients that lead there."""
+
+import numpy as np
+import pytest
+import torch
+from support.specimens import crops
+
+from dlir.registration.model.estimate import Estimate
+from dlir.registration.model.ncc import SIMILARITIES, Similarity, masked_ncc
+from dlir.registration.pairs.synthetic import Shape, SyntheticPairs
+from dlir.registration.training.losses import _target, known_loss, real_loss
+
+SHAPE = Shape(32, 64, 8.0, (0.0, 0.0))
+TRUE = torch.tensor([[[1.0, 0, 2.0], [0, 1, -4.0]]])
+
+
+def estimate(affine: torch.Tensor, logits: torch.Tensor, confidence: float = 0.5, variance: float = 1.0) -> Estimate:
+    count = len(affine)
+    covariance = variance * torch.eye(6).expand(count, 6, 6) * torch.tensor([1e-4, 1e-4, 1, 1e-4, 1e-4, 1])
+    return Estimate(affine, covariance, torch.full((count,), confidence), (affine,) * 4, logits)
+
+
+def test_the_known_loss_grows_with_the_error() -> None:
+    known, logits = SyntheticPairs(torch.zeros(1), torch.zeros(1), TRUE), _target(TRUE, 5, SHAPE.centre).clamp(min=1e-9).log()
+    away = torch.tensor([[0, 0, 1.0], [0, 0, 0]])
+    losses = [float(known_loss(estimate(TRUE + a * away, logits), known, SHAPE)) for a in (0.0, 0.5, 2.0, 20.0)]
+    assert losses == sorted(losses)
+    assert float(known_loss(estimate(TRUE, torch.zeros_like(logits)), known, SHAPE)) > losses[0]
+
+
+def test_the_loss_wants_honest_judgement() -> None:
+    known, logits = SyntheticPairs(torch.zeros(1), torch.zeros(1), TRUE), _target(TRUE, 5, SHAPE.centre).clamp(min=1e-9).log()
+
+    def loss(apart: float, **judgement: float) -> float:
+        return float(
+            known_loss(estimate(TRUE + apart * torch.tensor([[0.01, 0, 1], [0, -0.01, 0]]), logits, **judgement), known, SHAPE)
+        )
+
+    assert loss(0.1, confidence=0.9) < loss(0.1, confidence=0.1)
+    assert loss(9.0, confidence=0.1) < loss(9.0, confidence=0.9)
+    assert loss(0.2, variance=0.02) < min(loss(0.2, variance=0.0005), loss(0.2, variance=0.8))
+
+
+@pytest.mark.parametrize("score", SIMILARITIES.values())
+def test_the_real_loss_leads_to_the_truth(score: Similarity) -> None:
+    true = np.array([[1, 0, 1.5], [0, 1, -2.0]])
+    fixed, moving = crops(true, 64, 128)
+    affine = torch.eye(2, 3).repeat(4, 1, 1).requires_grad_()
+    loss = real_loss(estimate(affine, torch.zeros(1)), fixed, moving, torch.ones(4), score)
+    loss.backward()
+    assert affine.grad is not None
+    way = -affine.grad[:, :, 2]
+    home = torch.tensor(true[:, 2]).float()
+    assert (torch.nn.functional.cosine_similarity(way, home.expand(4, 2)) > 0.5).all()
+    there = estimate(torch.tensor(true).float().repeat(4, 1, 1), torch.zeros(1))
+    assert float(real_loss(there, fixed, moving, torch.ones(4), score)) < float(loss.detach())
+
+
+def test_pairs_held_for_wrong_count_for_little() -> None:
+    fixed, moving = crops(np.eye(2, 3), 32, 64)
+    affine = torch.eye(2, 3).repeat(4, 1, 1)
+    found = estimate(affine, torch.zeros(1))
+    sure, unsure = (real_loss(found, fixed, moving, torch.full((4,), c), masked_ncc) for c in (1.0, 0.1))
+    torch.testing.assert_close(unsure, 0.1 * sure)

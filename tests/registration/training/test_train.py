@@ -1,0 +1,120 @@
+"""Training: it lowers the error on tiles that it has not seen, never harms, is repeatable, and survives a kill."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from support.grids import Grid
+from support.training import SETTINGS, same
+
+from dlir.core import tables
+from dlir.registration.inference.register import register
+from dlir.registration.model import checkpoint
+from dlir.registration.model.warping import corner_error
+from dlir.registration.pairs.synthetic import synthetic_pairs
+from dlir.registration.settings import Register
+from dlir.registration.training import train
+from dlir.registration.training.loop import Loop
+
+
+def run(grid: Grid, output: Path, **change: object) -> checkpoint.Network:
+    settings = SETTINGS.model_copy(update=change)
+    train.train([grid.tiles], [grid.illumination], [grid.pairs], output, settings=settings, device="cpu")
+    return checkpoint.load(output, torch.device("cpu"))
+
+
+def unseen_error(model: checkpoint.Network, grid: Grid) -> float:
+    _, held = train._sources(
+        grid.tiles, grid.illumination, grid.pairs, torch.device("cpu"), SETTINGS.model_copy(update={"seed": 5})
+    )
+    errors = []
+    for shape in held.shapes:
+        known = synthetic_pairs(held.tiles, shape, 48, torch.Generator().manual_seed(9))
+        with torch.no_grad():
+            found = model(known.fixed, known.moving, shape.search, shape.centre)
+        errors.append(corner_error(found.affine, known.affine, shape.height, shape.width))
+    return float(torch.cat(errors).clamp(max=3).mean())
+
+
+@pytest.mark.slow
+def test_training_from_random_weights_lowers_the_error(noisy_grid: Grid, tmp_path: Path) -> None:
+    before = unseen_error(run(noisy_grid, tmp_path / "none.pt", steps=0), noisy_grid)
+    after = unseen_error(run(noisy_grid, tmp_path / "model.pt", steps=100), noisy_grid)
+    assert after < 0.9 * before
+    history = tables.read(tmp_path / "model.csv", tables.HISTORY)
+    assert history["step"].tolist() == [0, 50, 100]
+    assert history["mean"].iloc[-1] < history["mean"].iloc[0]
+
+
+def test_no_steps_give_the_generic_weights(grid: Grid, tmp_path: Path) -> None:
+    model = run(grid, tmp_path / "model.pt", start="generic", steps=0)
+    assert same(model, checkpoint.load(checkpoint.GENERIC, torch.device("cpu")))
+
+
+def test_the_same_seed_gives_the_same_weights(noisy_grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    better = itertools.count(0, -1)  # each check finds a smaller error, so the last weights are kept
+    monkeypatch.setattr(train, "_errors", lambda *_: torch.full((4,), float(next(better))))
+    first, second, other = (run(noisy_grid, tmp_path / f"{i}.pt", steps=2, batch=2, seed=s) for i, s in enumerate((1, 1, 2)))
+    assert same(first, second) and not same(first, other)
+
+
+def test_training_that_does_harm_is_undone(grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def spoil(loop: Loop) -> float:
+        loop.done += 1
+        for parameter in loop.model.parameters():
+            torch.nn.init.normal_(parameter, std=3.0)
+        return 0.0
+
+    monkeypatch.setattr(Loop, "step", spoil)
+    assert same(run(grid, tmp_path / "model.pt", steps=2), run(grid, tmp_path / "none.pt", steps=0))
+
+
+@pytest.mark.parametrize("kind", ["killed", "damaged"])
+def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(
+    kind: str, noisy_grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "CHECK_EVERY", 2)
+    monkeypatch.setattr(train, "_clearly_better", lambda *_: True)
+    whole = run(noisy_grid, tmp_path / "whole.pt", steps=5, batch=2)
+    step, taken = Loop.step, []
+
+    def fails(loop: Loop) -> float:
+        if loop.done == 3:
+            raise KeyboardInterrupt
+        return step(loop)
+
+    def counts(loop: Loop) -> float:
+        taken.append(loop.done)
+        return step(loop)
+
+    monkeypatch.setattr(Loop, "step", fails)
+    with pytest.raises(KeyboardInterrupt):
+        run(noisy_grid, tmp_path / "model.pt", steps=5, batch=2)
+    assert not (tmp_path / "model.pt").exists()
+    state = tmp_path / "model.state"
+    if kind == "damaged":
+        state.write_bytes(state.read_bytes()[:1000])
+    monkeypatch.setattr(Loop, "step", counts)
+    assert same(run(noisy_grid, tmp_path / "model.pt", steps=5, batch=2), whole)
+    assert taken == ([2, 3, 4] if kind == "killed" else [0, 1, 2, 3, 4])
+    assert not state.exists()
+
+
+def test_one_tile_has_nothing_to_learn_from(one_tile: Grid, tmp_path: Path) -> None:
+    assert same(run(one_tile, tmp_path / "model.pt"), run(one_tile, tmp_path / "none.pt", steps=0))
+    assert all(np.isfinite(value.numpy()).all() for value in run(one_tile, tmp_path / "m.pt").state_dict().values())
+
+
+@pytest.mark.slow
+def test_the_architecture_of_the_paper_learns_the_pairs_it_is_given(grid: Grid, tmp_path: Path) -> None:
+    model = run(grid, tmp_path / "model.pt", architecture="dlir", start="generic", steps=200, batch=8)
+    assert isinstance(model, checkpoint.PaperNetwork)
+    history = tables.read(tmp_path / "model.csv", tables.HISTORY)
+    assert set(history["measure"]) == {"1 - NCC"}
+    assert history["median"].iloc[-1] < 0.5 * history["median"].iloc[0]
+    settings = Register(method="network", accept=0.5, seed=1)
+    affines, given = tmp_path / "affines.csv", (grid.tiles, grid.illumination, grid.pairs)
+    register(*given, affines, model=tmp_path / "model.pt", settings=settings, device="cpu")
+    assert np.median(grid.errors(tables.read(affines, tables.AFFINES))) < 1.0

@@ -1,0 +1,48 @@
+"""The provenance: it names what is installed, holds the hashes of what was read, and its settings make the run again."""
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import yaml
+from support.grids import Grid
+
+from dlir import steps
+from dlir.config import Settings
+from dlir.illumination import fields
+from dlir.registration.model import checkpoint
+from dlir.reporting.provenance import provenance
+
+ROOT = Path(__file__).parents[2]
+BENCHMARK = "s\th:m:s\tmax_rss\tcpu_time\n"
+
+
+def test_it_says_what_made_the_result(grid: Grid, tmp_path: Path) -> None:
+    model, flat = tmp_path / "model.pt", tmp_path / "illumination.tif"
+    checkpoint.save(checkpoint.ARCHITECTURES["dlir"](), {"tiles": ["a5", "0c"]}, model)
+    fields.write(fields.none((1, 8, 8)), flat, ["0c"])
+    (tmp_path / "register.tsv").write_text(BENCHMARK + "12.5\t0:00:12\t480.25\t20.1\n")
+    (tmp_path / "pairs.tsv").write_text(BENCHMARK + "0.1\t0:00:00\tNA\t-\n")
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    settings = Settings.checked({**config, "register": {**config["register"], "accept": 0.75}})
+    stages = [tmp_path / "register.tsv", tmp_path / "pairs.tsv"]
+    output = tmp_path / "provenance.json"
+    provenance(grid.tiles, [model, flat], stages, output, settings=settings)
+    found = json.loads(output.read_text())
+    about = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = [re.split(r"[^\w.-]", pin)[0] for pin in about["dependencies"]]
+    freeze = subprocess.run([sys.executable, "-m", "pip", "list", "--format", "json"], capture_output=True, check=True).stdout
+    installed = {entry["name"].lower().replace("_", "-"): entry["version"] for entry in json.loads(freeze)}
+    assert {name: found["versions"].get(name) for name in names} == {name: installed[name] for name in names}
+    assert found["versions"]["python"] == sys.version.split()[0]
+    assert Settings.parse(json.dumps(found["settings"])) == settings
+    assert len(found["tiles"]) == 9
+    assert found["results"]["model.pt"] == hashlib.sha256(model.read_bytes()).hexdigest()
+    assert found["learnt_from"] == {"model.pt": ["a5", "0c"], "illumination.tif": ["0c"]}
+    assert found["code"] == {step: steps.code(step) for step in steps.STEPS}
+    assert found["stages"]["register"] == {"seconds": 12.5, "cpu_seconds": 20.1, "peak_memory_mb": 480.25}
+    assert found["stages"]["pairs"] == {"seconds": 0.1, "cpu_seconds": None, "peak_memory_mb": None}

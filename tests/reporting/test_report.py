@@ -1,0 +1,231 @@
+"""The page: what it says of known tables, and what its pictures show."""
+
+import base64
+import re
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+import zarr
+from PIL import Image as Picture
+from support.specimens import PLAIN
+
+from dlir.core import affine, tables
+from dlir.fusion.mosaic import mosaic
+from dlir.fusion.settings import Mosaic
+from dlir.illumination import fields
+from dlir.reading.tile_reader import TileReader
+from dlir.reporting.figures import at_reference, display
+from dlir.reporting.report import report, residuals
+from dlir.reporting.settings import Report
+
+SIDE, STEP = 128, 100
+KNOWN = [
+    ("down", "network", 48, 0.123, 1.5, 1 / 48),
+    ("down", "phase", 48, 0.9, 77.25, 0.25),
+    ("down", "none", 48, 12.5, 20.0, 1.0),
+]
+
+STAGE = {
+    **dict.fromkeys(tables.STAGE.columns, 0.0), "model": "similarity", "foretold_rotation": 0.72, "foretold_scale": 0.31,
+    "foretold_aspect": -0.1, "rotation": 1.25, "rotation_interval": 0.031, "scale": 1.0021, "scale_interval": 0.0004,
+    "error_y": 5.5, "error_x": 2.25, "backlash_row_x": -7.5,
+}  # fmt: skip
+
+
+class Run:
+    """The inputs of the report for a grid of tiles cut from one image, each moved from where the stage says."""
+
+    def __init__(self, folder: Path, rows: int, columns: int, channels: int = 1, turn: float = 0.0) -> None:
+        self.folder = folder
+        rng = np.random.default_rng(2)
+        source = rng.normal(1000, 100, (channels, 40 + rows * STEP + SIDE, 40 + columns * STEP + SIDE))
+        nominal = np.array([[STEP * r, STEP * c] for r in range(rows) for c in range(columns)], float)
+        places = nominal + 10 + rng.integers(-6, 7, nominal.shape)
+        paths = [str(folder / f"tile{i}.tif") for i in range(len(places))]
+        for path, (y, x) in zip(paths, places.astype(int), strict=True):
+            tile = source[:, y : y + SIDE, x : x + SIDE].astype(np.uint16)
+            tifffile.imwrite(path, tile, photometric="minisblack", metadata={"axes": "CYX"})
+        fields.write(fields.none((channels, SIDE, SIDE)), folder / "light.tif")
+        tile, channel = np.indices((len(places), channels)).reshape(2, -1)
+        self.exposed = pd.DataFrame({"tile": tile, "channel": channel, "gain": 1.0})
+        tables.write(self.exposed, tables.EXPOSURE, folder / "exposure.csv")
+        same = {"tile": range(len(places)), "path": paths}
+        table = pd.DataFrame({**same, "y": nominal[:, 0], "x": nominal[:, 1], "row": 0, "col": range(len(places))})
+        table = table.assign(height=SIDE, width=SIDE, channels=channels, dtype="uint16", pixel_size=np.nan, sha256="-", **PLAIN)
+        tables.write(table, tables.TILES, folder / "tiles.csv")
+        self.affines = self.pairs(places, rows, columns)
+        tables.write(self.affines, tables.AFFINES, folder / "affines.csv")
+        turned = affine.compose(
+            np.array([[np.cos(turn), -np.sin(turn), 60 * turn], [np.sin(turn), np.cos(turn), 0]]),
+            affine.translation(places - places.min(0) + [0, SIDE * rows * turn]),
+        )
+        self.placed = pd.DataFrame({**same, **affine.to_columns(turned), "pairs": 2, "placed_by": "pairs", "deviation": 0.1})
+        self.placed["residual"] = np.where(self.placed["tile"] == 0, np.nan, 0.1 * self.placed["tile"])
+        self.placed.loc[0, "pairs"] = 0
+        self.placed["loop"] = np.where(self.placed["tile"] == 0, 0.7, np.nan)
+        tables.write(self.placed, tables.PLACEMENT, folder / "placement.csv")
+        tables.write(pd.DataFrame([STAGE]), tables.STAGE, folder / "stage.csv")
+        known = pd.DataFrame(KNOWN if len(self.affines) else [], columns=list(tables.SELFCHECK.columns))
+        tables.write(known, tables.SELFCHECK, folder / "selfcheck.csv")
+
+    def pairs(self, places: np.ndarray, rows: int, columns: int) -> pd.DataFrame:
+        """The true affines of all neighbours; the last is rejected, and wrong by (30, 40) px."""
+        ends = [(i, i + 1, "right") for i in range(rows * columns) if (i + 1) % columns]
+        ends += [(i, i + columns, "down") for i in range((rows - 1) * columns)]
+        offsets = np.array([places[moving] - places[fixed] for fixed, moving, _ in ends]).reshape(-1, 2)
+        offsets[-1:] += [30, 40]
+        table = pd.DataFrame(ends, columns=["fixed", "moving", "side"])
+        table = table.assign(**affine.to_columns(affine.translation(offsets)), pair=range(len(ends)), cov_yx=0, method="phase")
+        table["centre_y"] = np.where(table["side"] == "right", SIDE / 2, (SIDE - STEP) / 2)
+        table["centre_x"] = np.where(table["side"] == "down", SIDE / 2, (SIDE - STEP) / 2)
+        table = table.assign(var_y=0.01, var_x=0.01, score_before=0.1, score_after=0.9, confidence=1.0)
+        table = table.assign(**dict.fromkeys(tables.LINEAR_COVARIANCE, 0.0))
+        accepted = table["pair"] < len(ends) - 1
+        return table.assign(accepted=accepted, reason=np.where(accepted, None, "score <too low>"))
+
+    def page(self, accuracy: Path | None = None) -> str:
+        names = ["tiles.csv", "light.tif", "affines.csv", "placement.csv", "stage.csv", "exposure.csv", "mosaic.ome.zarr"]
+        inputs = [self.folder / name for name in (*names, "selfcheck.csv")]
+        options = Mosaic(interpolation=1, blend="linear", bands=1, chunk=64, shard=256)
+        mosaic(inputs[0], inputs[1], inputs[5], inputs[3], inputs[6], settings=options)
+        report(*inputs, self.folder / "report.html", settings=Report(overview=400), accuracy=accuracy)
+        return (self.folder / "report.html").read_text()
+
+
+def pictures(page: str, folder: Path) -> dict[str, np.ndarray]:
+    """The pictures of a page (y, x, 4), by what they show."""
+    found = {}
+    for text, data in re.findall(r'alt="([^"]+)" src="data:image/png;base64,([^"]+)"', page):
+        (folder / "picture.png").write_bytes(base64.b64decode(data))
+        found[text] = np.asarray(Picture.open(folder / "picture.png").convert("RGBA"))
+    return found
+
+
+def test_page_tells_the_numbers(tmp_path: Path) -> None:
+    run = Run(tmp_path, 2, 3)
+    errors = run.placed[["tile", "path"]].assign(error=[0.1, 0.2, 0.3, 0.4, 0.5, 4.5])
+    tables.write(errors, tables.ACCURACY, tmp_path / "accuracy.csv")
+    page = run.page(tmp_path / "accuracy.csv")
+    for value, name in [
+        ("6", "tiles"), ("1", "of them placed by the stage alone"), ("7", "pairs of neighbours"), ("6", "of them accepted"),
+        ("0.00 · 0.00 · 0.00", "residual of the accepted: median · 95 % · largest, px"),
+        ("0.10 · 0.10 · 0.10", "deviation of a tile's place: median · 95 % · largest, px"),
+        ("0.70 · 0.70 · 0.70", "loops of 2 x 2 tiles miss by: median · 95 % · largest, px"),
+        ("0.35 · 3.50 · 4.50", "error against the truth: median · 95 % · largest, px"),
+    ]:  # fmt: skip
+        assert f"<li><b>{value}</b>{name}</li>" in page
+    assert f"<h1>{tmp_path.name}</h1>" in page
+    assert "score &lt;too low&gt;" in page
+    assert page.index("Rejected pairs") < page.index("50.000")  # the residual of the wrong pair, (30, 40) px
+    assert set(pictures(page, tmp_path)) == {"Mosaic", "The seam before and after", "Illumination"}
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_page_tells_of_stage_and_camera(tmp_path: Path) -> None:
+    run = Run(tmp_path, 2, 2)
+    page = run.page()
+    assert "turned by 1.250° against the stage and scaled by 1.00210: 95 % sure to within 0.031° and 0.040 %" in page
+    assert "5.50 px along y and 2.25 px along x" in page
+    assert "model of a tile is similarity" in page and "72% of rotation, 31% of scale, 0% of aspect, 0% of shear" in page
+    assert "Every second row lies off by +0.00 px along y and -7.50 px along x" in page and "Every second column" not in page
+    tables.write(pd.DataFrame([{**STAGE, "rotation_interval": 0.0}]), tables.STAGE, tmp_path / "stage.csv")
+    assert "1.00210: as the settings say" in run.page()
+
+
+def test_self_check_is_told_by_side_and_method(tmp_path: Path) -> None:
+    section = Run(tmp_path, 2, 2).page().split("<h2>Self-check</h2>")[1].split("<h2>")[0]
+    rows = [re.findall(r"<t[hd]>(.*?)</t[hd]>", row) for row in re.findall(r"<tr.*?</tr>", section, re.DOTALL)]
+    assert rows == [
+        ["side", "method", "pairs", "median, px", "95 %, px", "over 2 px"],
+        ["down", "network", "48", "0.12", "1.50", "2%"],
+        ["down", "phase correlation", "48", "0.90", "77.25", "25%"],
+        ["down", "no registration", "48", "12.50", "20.00", "100%"],
+    ]
+
+
+def test_seam_is_that_of_the_tile_that_the_stage_placed_worst(tmp_path: Path) -> None:
+    run = Run(tmp_path, 2, 3)
+    page = run.page()
+    listed = tables.read(tmp_path / "tiles.csv", tables.TILES).set_index("tile")
+    pairs = run.affines[run.affines["accepted"]]
+    nominal = listed.loc[pairs["moving"], ["y", "x"]].to_numpy() - listed.loc[pairs["fixed"], ["y", "x"]].to_numpy()
+    moved = pairs[["y0", "x0"]].to_numpy() - nominal
+    worst = np.hypot(*moved.T).argmax()
+    assert f"Tiles {pairs['fixed'].iloc[worst]} and {pairs['moving'].iloc[worst]}, " in page
+    assert f"{moved[worst][0]:+.1f} px in y and {moved[worst][1]:+.1f} px in x" in page
+    both = pictures(page, tmp_path)["The seam before and after"][..., 0].astype(float)
+    before, after = (both[240:280, column : column + 40] for column in (both.shape[1] // 4 - 20, 3 * both.shape[1] // 4 - 20))
+    assert after.std() > 1.2 * before.std()  # where the tiles agree, blending does not flatten the noise of the specimen
+
+
+def test_residual_is_the_distance_in_the_mosaic(tmp_path: Path) -> None:
+    run = Run(tmp_path, 2, 2, turn=0.05)
+    found = residuals(run.affines, run.placed)
+    assert found[:-1] == pytest.approx(0, abs=1e-9)
+    assert found[-1] == pytest.approx(50)
+
+
+def test_outlines_follow_turned_tiles(tmp_path: Path) -> None:
+    run = Run(tmp_path, 2, 2, turn=0.1)
+    picture = pictures(run.page(), tmp_path)["Mosaic"].astype(int)
+    size = zarr.open_array(tmp_path / "mosaic.ome.zarr" / "0").shape
+    corners = affine.apply(affine.from_table(run.placed)[3], affine.corners(SIDE, SIDE)[[0, 1, 3, 2]])
+    colour = 255 * np.array(matplotlib.colormaps["cool"](0.3 / 0.5)[:3])  # its residual is 0.3 px, the bar ends at 0.5
+    for y, x in (corners + np.roll(corners, 1, 0)) / 2:
+        row, column = np.array([y + 0.5, x + 0.5]) * 900 / max(size)  # the longest side is drawn 900 px long
+        around = picture[int(row) - 2 : int(row) + 3, int(column) - 2 : int(column) + 3, :3]
+        assert np.abs(around - colour).max(-1).min() < 60
+
+
+def test_one_tile_has_a_page(tmp_path: Path) -> None:
+    page = Run(tmp_path, 1, 1).page()
+    assert "<li><b>0</b>pairs of neighbours</li>" in page
+    assert "<li><b>none</b>residual" in page
+    assert "No pair was accepted" in page
+    assert "<h2>Self-check</h2><p>Nothing was measured" in page
+    assert "nan" not in re.sub(r"base64,[^\"]+", "", page).lower()
+
+
+def test_long_tables_are_cut_with_a_note(tmp_path: Path) -> None:
+    page = Run(tmp_path, 6, 6).page()
+    assert "<p>50 of 59; all are in affines.csv.</p>" in page
+
+
+def test_three_channels_are_shown_as_colours(tmp_path: Path) -> None:
+    pixels = np.stack([np.full((4, 5), value, np.uint8) for value in (200, 100, 0)])
+    assert display(pixels, (0, 200))[2, 3].tolist() == [1, 0.5, 0]
+    assert display(pixels[:1], (0, 200)).shape == (4, 5)
+    page = Run(tmp_path, 2, 2, channels=3).page()
+    picture = pictures(page, tmp_path)["Mosaic"].astype(int)
+    assert np.ptp(picture[..., :3], axis=-1).mean() > 10
+
+
+@pytest.mark.parametrize("axes", ["tczyx", "zyx", "tyx", "czyx", "cyx", "yx"])
+def test_the_reference_of_a_stack_is_shown(tmp_path: Path, axes: str) -> None:
+    sizes = {"t": 2, "c": 3, "z": 4, "y": 5, "x": 6}
+    level = np.random.default_rng(0).integers(0, 255, [sizes[axis] for axis in axes], np.uint8)
+    whole = level.reshape([sizes[axis] if axis in axes else 1 for axis in sizes])
+    Run(tmp_path, 1, 2)
+    table = tables.read(tmp_path / "tiles.csv", tables.TILES).assign(reference_time=1 if "t" in axes else 0)
+    np.testing.assert_array_equal(at_reference(level, axes, TileReader(table)), whole[-1].max(axis=1))
+    last = table.assign(reference_z=3 if "z" in axes else 0)
+    np.testing.assert_array_equal(at_reference(level, axes, TileReader(last)), whole[-1][:, -1])
+
+
+def test_page_shows_dark_and_gains_where_there_are_any(tmp_path: Path) -> None:
+    run = Run(tmp_path, 1, 2)
+    plain = run.page()
+    assert "there is no dark-field" in plain and "The tiles keep their brightness." in plain
+    found = fields.none((1, SIDE, SIDE))
+    fields.write(found._replace(dark=found.dark + np.linspace(90, 120, SIDE, dtype=np.float32)), tmp_path / "light.tif")
+    tables.write(run.exposed.assign(gain=[0.875, 1.125]), tables.EXPOSURE, tmp_path / "exposure.csv")
+    page = run.page()
+    assert "the dark-field 90 to 120 grey values" in page
+    assert "channel 0: 0.875 (tile 0) to 1.125 (tile 1)" in page
+    before, after = (pictures(text, tmp_path)["Illumination"] for text in (plain, page))
+    assert after.shape[0] > 1.8 * before.shape[0]  # the dark-field lies below the flat-field

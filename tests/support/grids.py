@@ -1,0 +1,60 @@
+"""Small grids of synthetic tiles on disk, with exact truth."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tifffile
+from numpy.typing import NDArray
+
+from dlir.core import affine, tables
+from dlir.illumination import fields
+from dlir.registration.pairs.neighbours import pairs
+from dlir.registration.settings import Pairs
+from support.specimens import PLAIN, Specimen
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The tables of a small grid of tiles, and the truth about it."""
+
+    tiles: Path
+    illumination: Path
+    pairs: Path
+    truth: NDArray[np.float64]  # (n, 2, 3) tile px to specimen px
+    size: tuple[int, int]
+    blank: tuple[int, ...] = ()
+
+    def errors(self, found: pd.DataFrame) -> NDArray[np.float64]:
+        """The distance (n,), px, of the true from the found place of each overlap's centre in the fixed tile."""
+        return np.asarray(np.linalg.norm(self.offsets(found), axis=1))
+
+    def offsets(self, found: pd.DataFrame) -> NDArray[np.float64]:
+        """How far (n, 2), px, the found place lies from the true one."""
+        centre = found[["centre_y", "centre_x"]].to_numpy()[:, None]
+        fixed, moving = (self.truth[found[column]] for column in ("fixed", "moving"))
+        true = affine.apply(affine.compose(affine.invert(fixed), moving), centre)
+        return np.asarray((affine.apply(affine.from_table(found), centre) - true)[:, 0])
+
+
+def make_grid(folder: Path, rows: int, cols: int, noise: float, blank: tuple[int, ...] = (), side: int = 160) -> Grid:
+    """Tiles of 160 px with 20 % overlap, a stage error of 4 px and a camera turned by half a degree."""
+    specimen, rng = Specimen(1, waves=200, shortest=5.0), np.random.default_rng(2)
+    angle = np.deg2rad(0.5)
+    camera = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    listed, truth = [], []
+    for tile in range(rows * cols):
+        stage = np.array(divmod(tile, cols)) * 0.8 * side
+        truth.append(np.c_[camera, stage + rng.uniform(-4, 4, 2)])
+        shown = 4000 + (0 if tile in blank else 30) * specimen.tile(truth[-1], side, side)
+        pixels = np.rint(shown + noise * rng.standard_normal(shown.shape)).astype(np.uint16)
+        tifffile.imwrite(folder / f"{tile}.tif", pixels)
+        listed.append({"tile": tile, "path": str(folder / f"{tile}.tif"), "row": tile // cols, "col": tile % cols,
+                       "y": stage[0], "x": stage[1], "height": side, "width": side, "channels": 1, "dtype": "uint16",
+                       "pixel_size": None, "sha256": hashlib.sha256(pixels).hexdigest(), **PLAIN})  # fmt: skip
+    tables.write(pd.DataFrame(listed), tables.TILES, folder / "tiles.csv")
+    pairs(folder / "tiles.csv", folder / "pairs.csv", settings=Pairs(search=0.5, min_overlap=8))
+    fields.write(fields.none((1, side, side)), folder / "light.tif")
+    return Grid(folder / "tiles.csv", folder / "light.tif", folder / "pairs.csv", np.array(truth), (side, side), blank)

@@ -1,0 +1,88 @@
+"""Small mosaics of tiles cut from a known image."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tifffile
+import zarr
+
+from dlir.core import affine, tables
+from dlir.fusion.mosaic import band, mosaic
+from dlir.fusion.settings import Mosaic
+from dlir.illumination import fields
+from support.specimens import PLAIN
+
+SIDE = 96  # px of a tile
+
+
+def specimen(points: np.ndarray) -> np.ndarray:
+    """Grey values at points (..., 2): smooth, so that interpolation is nearly exact, between 400 and 1600."""
+    y, x = points[..., 0], points[..., 1]
+    return 1000 + 300 * np.sin(2 * np.pi * y / 60) + 300 * np.cos(2 * np.pi * (x + 0.5 * y) / 70)
+
+
+def take(matrix: np.ndarray, height: int = SIDE, width: int = SIDE) -> np.ndarray:
+    """The tile (1, y, x) whose pixels lie in the specimen where the affine says."""
+    grid = np.stack(np.meshgrid(np.arange(height), np.arange(width), indexing="ij"), -1).reshape(-1, 2)
+    return specimen(affine.apply(matrix, grid)).reshape(1, height, width).astype(np.float32)
+
+
+def grid(fraction: float, rows: int = 3, columns: int = 4, step: int = 80) -> np.ndarray:
+    """The affines of a grid of tiles, shifted by different fractions of a pixel up to `fraction`; the first at (0, 0)."""
+    places = np.array([[row * step, column * step] for row in range(rows) for column in range(columns)], float)
+    shifts = np.random.default_rng(1).uniform(0, fraction, places.shape)
+    shifts[0] = 0
+    return affine.translation(places + shifts)
+
+
+class Stage:
+    """The inputs of the stage in a folder, and its output."""
+
+    def __init__(self, folder: Path, tiles: list, affines: np.ndarray, flat=None, pixel_size: float = np.nan) -> None:
+        self.folder = folder
+        channels, height, width = tiles[0].shape
+        self.paths = [str(folder / f"tile{i}.tif") for i in range(len(tiles))]
+        for path, tile in zip(self.paths, tiles, strict=True):
+            tifffile.imwrite(path, tile, photometric="minisblack", metadata={"axes": "CYX"})
+        flat = np.ones(tiles[0].shape, np.float32) if flat is None else flat
+        fields.write(fields.Fields(flat, np.zeros_like(flat)), folder / "light.tif")
+        self.expose(np.ones((len(tiles), channels)))
+        same = {"tile": range(len(tiles)), "path": self.paths}
+        content = [hashlib.sha256(tile.tobytes()).hexdigest() for tile in tiles]
+        table = pd.DataFrame({**same, "y": affines[:, 0, 2], "x": affines[:, 1, 2], "sha256": content, **PLAIN})
+        table = table.assign(row=0, col=table["tile"], height=height, width=width, channels=channels)
+        table = table.assign(dtype=str(tiles[0].dtype), pixel_size=pixel_size)
+        tables.write(table, tables.TILES, folder / "tiles.csv")
+        placed = pd.DataFrame({**same, **affine.to_columns(affines), "pairs": 1, "residual": 0.1, "deviation": 0.1,
+                              "loop": np.nan, "placed_by": "pairs"})  # fmt: skip
+        tables.write(placed, tables.PLACEMENT, folder / "placement.csv")
+
+    def expose(self, gains: np.ndarray) -> None:
+        """Say how bright each tile and channel (n, channels) was exposed."""
+        tile, channel = np.indices(gains.shape).reshape(2, -1)
+        table = pd.DataFrame({"tile": tile, "channel": channel, "gain": gains.ravel()})
+        tables.write(table, tables.EXPOSURE, self.folder / "exposure.csv")
+
+    def run(
+        self,
+        name: str = "mosaic.ome.zarr",
+        order: int = 1,
+        threads: int = 1,
+        blend: str = "linear",
+        bands: int = 1,
+        cache: Path | None = None,
+    ) -> zarr.Group:
+        chosen = Mosaic(interpolation=order, blend=blend, bands=bands, chunk=32, shard=64)
+        files = [self.folder / name for name in ("tiles.csv", "light.tif", "exposure.csv", "placement.csv")]
+        parts = [self.folder / f"{name}.bands" / str(number) for number in range(bands if bands > 1 else 0)]
+        for number, part in reversed(list(enumerate(parts))):
+            band(*files, part, number=number, settings=chosen, threads=threads, cache=cache)
+        mosaic(*files, self.folder / name, settings=chosen, bands=parts, threads=threads, cache=cache)
+        return zarr.open_group(self.folder / name, mode="r")
+
+    def digests(self, name: str) -> dict[str, str]:
+        """The hash of each file of a store."""
+        files = [path for path in (self.folder / name).rglob("*") if path.is_file()]
+        return {str(path.relative_to(self.folder / name)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

@@ -1,0 +1,20 @@
+"""Placements by the step place."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dlir.core import tables
+from dlir.placement.place import place
+from support.pair_graphs import Graph
+
+
+def placed(graph: Graph, folder: Path, overrides: Path | None = None) -> pd.DataFrame:
+    tiles = graph.tiles.assign(channels=1, dtype="uint16", pixel_size=np.nan, sha256="0")
+    pairs = graph.pairs.assign(score_before=0.0, score_after=0.9, reason="")
+    tables.write(tiles, tables.TILES, folder / "tiles.csv")
+    tables.write(pairs, tables.AFFINES, folder / "affines.csv")
+    given = folder / "tiles.csv", folder / "affines.csv", folder / "placement.csv"
+    place(*given, stage=folder / "stage.csv", overrides=overrides)
+    return tables.read(folder / "placement.csv", tables.PLACEMENT)

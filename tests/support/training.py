@@ -1,0 +1,22 @@
+"""Settings of a short training, and comparing two models."""
+
+import torch
+
+from dlir.registration.settings import Train
+
+SETTINGS = Train(
+    model=None,
+    share=False,
+    architecture="correlation",
+    start="random",
+    similarity="global",
+    steps=30,
+    batch=4,
+    learning_rate=0.002,
+    processes=1,
+    seed=1,
+)
+
+
+def same(first: torch.nn.Module, second: torch.nn.Module) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True))

@@ -1,0 +1,117 @@
+"""The workflow on small datasets, run from a copy of the repository."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+import yaml
+
+FLOW = {  # the stages, and those whose output each reads
+    "demo": [],
+    "tiles": ["demo"],
+    "illumination": ["tiles"],
+    "pairs": ["tiles"],
+    "train": ["tiles", "illumination", "pairs"],
+    "register": ["pairs", "train"],
+    "selfcheck": ["tiles", "illumination", "pairs", "train"],
+    "place": ["register"],
+    "export": ["place"],
+    "exposure": ["place"],
+    "mosaic": ["exposure"],
+    "accuracy": ["place"],
+    "report": ["mosaic", "selfcheck", "accuracy"],
+    "provenance": ["report", "export"],
+}
+SMALL = {
+    "demo": {"rows": 2, "columns": 3, "tile": 128, "stage_error": 3.0},
+    "train": {"steps": 2, "batch": 2},
+    "selfcheck": {"count": 2},
+}
+PHASE = {"register": {"method": "phase"}}
+GRID, SINGLE = {"images": "in/grid/{row}_{col}.tif", "overlap": 0.25}, {"images": "in/single/{row}_{col}.tif"}
+TWO = {"datasets": {"grid": GRID, "single": SINGLE}, **PHASE}
+
+
+def since(*stages: str) -> dict[str, int]:
+    """The jobs when these stages run, once each, and so those after them."""
+    run = set(stages)
+    for stage, reads in FLOW.items():
+        if run.intersection(reads):
+            run.add(stage)
+    return dict.fromkeys(run, 1)
+
+
+class Workflow:
+    """A copy of the repository and a working directory, with the settings of the user in a file."""
+
+    def __init__(self, repository: Path, folder: Path, config: dict[str, Any]) -> None:
+        self.repository, self.folder, self.config = repository, folder, config
+        self.log = ""  # what Snakemake said of the last run to the end
+
+    def __call__(self, *options: str, cwd: Path | None = None, **changes: Any) -> subprocess.CompletedProcess[str]:
+        """Run snakemake; `changes` are sections, whose keys are added to the user's."""
+        config = dict(self.config)
+        for section, keys in changes.items():
+            config[section] = {**config.get(section, {}), **keys}
+        mine = self.folder / "mine.yaml"
+        mine.write_text(yaml.safe_dump(config))
+        command = [sys.executable, "-m", "snakemake", "-s", str(self.repository / "Snakefile")]
+        folder = os.path.relpath(self.folder, cwd) if cwd else str(self.folder)
+        profile = str(self.repository / "workflow" / "profiles" / "local")
+        command += ["-d", folder, "--profile", profile, "--configfile", str(mine), "--cores", "2", *options]
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd or self.folder)
+
+    def finish(self, *options: str) -> str:
+        """Run to the end; what was printed for people."""
+        result = self(*options)
+        assert result.returncode == 0, result.stdout + result.stderr
+        self.log = result.stderr
+        return result.stdout
+
+    def planned(self, *options: str, cwd: Path | None = None, **changes: Any) -> dict[str, int]:
+        """The jobs of each stage that a dry run would start."""
+        result = self("--dry-run", *options, cwd=cwd, **changes)
+        assert result.returncode == 0, result.stdout + result.stderr
+        if "Nothing to be done" in result.stdout + result.stderr:
+            return {}
+        rows = re.findall(r"^(\w+) +(\d+)$", result.stdout, re.MULTILINE)
+        return {stage: int(count) for stage, count in rows if stage not in ("all", "total")}
+
+    def copy(self, folder: Path) -> "Workflow":
+        """The same in another working directory, with all times kept."""
+        shutil.copytree(self.folder, folder)
+        return Workflow(self.repository, folder, self.config)
+
+
+def contents(results: Path) -> dict[str, bytes]:
+    """Every result by its path below a dataset's folder, without logs, times, what is not finished and what is only kept."""
+    found = {}
+    for path in sorted(path for path in results.rglob("*") if path.is_file()):
+        name = str(path.relative_to(results))
+        content = path.read_bytes()
+        if name == "provenance.json":
+            content = json.dumps({**json.loads(content), "stages": None}).encode()
+        if not name.startswith(("logs", "benchmarks", "cache")) and ".part/" not in name:
+            found[name] = content
+    return found
+
+
+def write_tiles(folder: Path) -> None:
+    """A specimen of smooth noise under a grid of 2 x 2 tiles that overlap by a quarter, and a dataset of one large tile."""
+    specimen = np.random.default_rng(1).normal(size=(112, 112))
+    for axis in (0, 1):
+        specimen = specimen + np.roll(specimen, 1, axis) + np.roll(specimen, -1, axis)
+    pixels = (2000 + 300 * specimen).clip(0, 65535).astype(np.uint16)
+    for name in ["grid", "single"]:
+        (folder / "in" / name).mkdir(parents=True)
+    for row, col in np.ndindex(2, 2):
+        tile = pixels[row * 48 : row * 48 + 64, col * 48 : col * 48 + 64]
+        tifffile.imwrite(folder / "in" / "grid" / f"{row}_{col}.tif", tile)
+    tifffile.imwrite(folder / "in" / "single" / "0_0.tif", np.tile(pixels, (7, 7)))  # over 1 MB, Snakemake's limit

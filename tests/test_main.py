@@ -1,0 +1,144 @@
+"""The command `dlir`: what it offers, what it imports, and how it says what went wrong."""
+
+import inspect
+import json
+import re
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from dlir import __main__ as cli
+from dlir import steps
+
+FILES = ["--tiles", "no.csv", "--output", "out.csv"]
+
+
+def dlir(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "dlir", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def dataset(images: Path | str) -> str:
+    return json.dumps({"images": str(images)})
+
+
+def test_help_lists_every_step() -> None:
+    result = dlir("--help")
+    assert result.returncode == 0
+    assert [step for step in steps.STEPS if f"│ {step} " not in result.stdout] == []
+
+
+@pytest.mark.parametrize("step", steps.STEPS)
+def test_behind_each_step_is_the_function_of_its_name(step: str) -> None:
+    function = getattr(import_module(steps.STEPS[step].module), step)
+    assert "output" in inspect.signature(function).parameters
+    assert cli.app[step].default_command is function
+
+
+@pytest.mark.parametrize(
+    ("arguments", "heavy"),
+    [
+        (["--help"], ["torch", "numpy", "pandas", "pydantic", "dlir.core.settings"]),
+        (["tiles", "--help"], ["torch"]),
+        (["pairs", "--help"], ["torch"]),
+        (["place", "--help"], ["torch"]),
+        (["exposure", "--help"], ["torch"]),
+        (["mosaic", "--help"], ["torch"]),
+        (["report", "--help"], ["torch"]),
+    ],
+)
+def test_a_step_imports_only_what_it_needs(arguments: list[str], heavy: list[str]) -> None:
+    code = f"""
+import sys
+from dlir import __main__ as cli
+try:
+    cli.app({arguments})
+finally:
+    print([name for name in {heavy} if name in sys.modules])
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+def test_own_errors_are_one_message(tmp_path: Path) -> None:
+    result = dlir("tiles", "--output", tmp_path / "tiles.csv", "--settings", dataset(tmp_path / "{row}_{col}.tif"))
+    assert result.returncode == 1
+    assert re.fullmatch(r"\d\d:\d\d:\d\d tiles: error: no tile found: .*\n", result.stderr)
+    assert str(tmp_path) in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["pairs", *FILES, "--settings", '{"search": 0.5, "min_overlap": 8}'], 1, "no.csv"),
+        (["tiles", "--output", "out.csv", "--settings", '{"overlap": 0.5}'], 2, "images: is missing"),
+        (["pairs", *FILES, "--settings", '{"search": 0.5, "min_overlap": 8, "serch": 1}'], 2, "serch: unknown key"),
+        (["pairs", *FILES, "--settings", '{"search": 5, "min_overlap": 8}'], 2, "search: Input should be less than 1"),
+        (["pairs", *FILES, "--settings", "no json"], 2, "Invalid JSON"),
+        (["pairs", *FILES[:2]], 2, "--output"),
+        (
+            ["selfcheck", *FILES, "--illumination", "i.tif", "--pairs", "p.csv", "--settings", '{"count": 0, "seed": 1}'],
+            2,
+            "count: Input should be greater than",
+        ),
+        (["pairs", "--tile", "x"], 2, "--tile"),
+        (["stich"], 2, "there is no step stich"),
+    ],
+)
+def test_mistakes_are_one_message(
+    arguments: list[str], code: int, message: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["dlir", *arguments])
+    with pytest.raises(SystemExit) as exit:
+        cli.main()
+    assert exit.value.code == code
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    assert message in record.getMessage()
+    assert record.exc_info is None
+
+
+def test_defects_keep_their_traceback(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def broken(_: object) -> None:
+        raise ValueError("a defect")
+
+    monkeypatch.setattr(cli, "app", SimpleNamespace(meta=broken))
+    with pytest.raises(SystemExit) as exit:
+        cli.main()
+    assert exit.value.code == 3
+    assert "ValueError: a defect" in caplog.text
+
+
+def test_lists_of_files_and_unions_arrive_whole() -> None:
+    steps = {
+        "model": None,
+        "share": True,
+        "architecture": "dlir",
+        "similarity": "local",
+        "start": "random",
+        "steps": 1,
+        "batch": 1,
+        "learning_rate": 0.1,
+        "processes": 1,
+        "seed": 1,
+    }
+    lists = ["--tiles", "a", "b", "--illumination", "c", "d", "--pairs", "e", "f"]
+    _, train, _ = cli.app.parse_args(["train", *lists, "--output", "m.pt", "--settings", json.dumps(steps)])
+    assert train.arguments["tiles"] == [Path("a"), Path("b")]
+    assert train.arguments["pairs"] == [Path("e"), Path("f")]
+    assert train.arguments["output"] == Path("m.pt")
+    assert train.arguments["settings"].model_dump() == steps
+
+    files = ["--tiles", "a", "--illumination", "c", "--pairs", "e", "--model", "m.pt", "--output", "s.csv"]
+    _, known, _ = cli.app.parse_args(["selfcheck", *files, "--settings", '{"count": 4, "seed": 1}', "--device", "cpu"])
+    assert known.arguments["model"] == Path("m.pt")
+    assert known.arguments["settings"].count == 4
+
+    own = json.loads(dataset("a b/{row}_{col}.tif")) | {"overlap": [0.1, 0.2], "positions": "p q.csv"}
+    _, tiles, _ = cli.app.parse_args(["tiles", "--output", "t.csv", "--settings", json.dumps(own)])
+    assert tiles.arguments["settings"].overlap == (0.1, 0.2)
+    assert tiles.arguments["settings"].positions == Path("p q.csv")

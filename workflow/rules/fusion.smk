@@ -1,0 +1,111 @@
+# placement.csv -> exposure.csv -> mosaic.ome.zarr -> mosaic.ome.tif, where it is asked for.
+
+BANDS = SETTINGS.mosaic.bands
+
+
+rule exposure:
+    input:
+        raw=lambda wildcards: TILES[wildcards.dataset],
+        tiles="results/{dataset}/tiles.csv",
+        illumination="results/{dataset}/illumination.tif",
+        pairs="results/{dataset}/pairs.csv",
+        placement="results/{dataset}/placement.csv",
+    output:
+        "results/{dataset}/exposure.csv",
+    log:
+        "results/{dataset}/logs/exposure.log",
+    benchmark:
+        "results/{dataset}/benchmarks/exposure.tsv"
+    conda:
+        "../../envs/dlir.yaml"
+    resources:
+        mem_mb=memory(1000, lambda tiles: 70),
+        runtime=minutes(10, 0.05),
+    params:
+        code=steps.code("exposure"),
+        settings=SETTINGS.exposure.model_dump_json(),
+    shell:
+        "{DLIR} exposure --tiles {input.tiles} --illumination {input.illumination} --pairs {input.pairs}"
+        " --placement {input.placement} --output {output} --settings {params.settings:q}"
+        " --log {log} --dataset {wildcards.dataset}"
+
+
+rule band:
+    input:
+        raw=lambda wildcards: TILES[wildcards.dataset],
+        tiles="results/{dataset}/tiles.csv",
+        illumination="results/{dataset}/illumination.tif",
+        exposure="results/{dataset}/exposure.csv",
+        placement="results/{dataset}/placement.csv",
+    output:
+        temp(directory("results/{dataset}/bands/{number}")),
+    log:
+        "results/{dataset}/logs/band-{number}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/band-{number}.tsv"
+    conda:
+        "../../envs/dlir.yaml"
+    threads: 8
+    resources:
+        mem_mb=memory(1000, blocks),
+        runtime=minutes(20, 0.2),
+    params:
+        code=steps.code("band"),
+        settings=SETTINGS.mosaic.model_dump_json(),
+        cache="" if BUCKET else "--cache results/{dataset}/cache",
+    shell:
+        "{DLIR} band --tiles {input.tiles} --illumination {input.illumination} --exposure {input.exposure}"
+        " --placement {input.placement} --output {output} --number {wildcards.number} --settings {params.settings:q}"
+        " --threads {threads} {params.cache} --log {log} --dataset {wildcards.dataset}"
+
+
+rule mosaic:
+    input:
+        raw=lambda wildcards: TILES[wildcards.dataset],
+        tiles="results/{dataset}/tiles.csv",
+        illumination="results/{dataset}/illumination.tif",
+        exposure="results/{dataset}/exposure.csv",
+        placement="results/{dataset}/placement.csv",
+        bands=[f"results/{{dataset}}/bands/{number}" for number in range(BANDS if BANDS > 1 else 0)],
+    output:
+        directory("results/{dataset}/mosaic.ome.zarr"),
+    log:
+        "results/{dataset}/logs/mosaic.log",
+    benchmark:
+        "results/{dataset}/benchmarks/mosaic.tsv"
+    conda:
+        "../../envs/dlir.yaml"
+    threads: 8
+    resources:
+        mem_mb=memory(1000, blocks),
+        runtime=minutes(20, 0.2),
+    params:
+        code=steps.code("mosaic"),
+        settings=SETTINGS.mosaic.model_dump_json(),
+        bands=lambda wildcards, input: f"--bands {input.bands}" if input.bands else "",
+        cache="" if BUCKET else "--cache results/{dataset}/cache",
+    shell:
+        "{DLIR} mosaic --tiles {input.tiles} --illumination {input.illumination} --exposure {input.exposure}"
+        " --placement {input.placement} {params.bands} --output {output} --settings {params.settings:q}"
+        " --threads {threads} {params.cache} --log {log} --dataset {wildcards.dataset}"
+
+
+rule ome_tiff:  # only where it is asked for: snakemake --cores N results/NAME/mosaic.ome.tif
+    input:
+        mosaic="results/{dataset}/mosaic.ome.zarr",
+    output:
+        "results/{dataset}/mosaic.ome.tif",
+    log:
+        "results/{dataset}/logs/ome_tiff.log",
+    benchmark:
+        "results/{dataset}/benchmarks/ome_tiff.tsv"
+    conda:
+        "../../envs/dlir.yaml"
+    threads: 8
+    resources:
+        mem_mb=memory(1000, lambda tiles: 4 * tiles.columns),
+        runtime=minutes(20, 0.2),
+    params:
+        code=steps.code("ome_tiff"),
+    shell:
+        "{DLIR} ome_tiff --mosaic {input.mosaic} --output {output} --threads {threads} --log {log} --dataset {wildcards.dataset}"

@@ -1,0 +1,51 @@
+# affines.csv -> placement.csv -> positions.csv, TileConfiguration.registered.txt.
+
+
+rule place:
+    input:
+        tiles="results/{dataset}/tiles.csv",
+        affines="results/{dataset}/affines.csv",
+        overrides=lambda wildcards: DATASETS[wildcards.dataset].overrides or [],
+    output:
+        placement="results/{dataset}/placement.csv",
+        stage="results/{dataset}/stage.csv",
+    log:
+        "results/{dataset}/logs/place.log",
+    benchmark:
+        "results/{dataset}/benchmarks/place.tsv"
+    conda:
+        "../../envs/dlir.yaml"
+    resources:
+        mem_mb=memory(2000, lambda tiles: 0),
+        runtime=minutes(10, 0.01),
+    params:
+        code=steps.code("place"),
+        settings=SETTINGS.place.model_dump_json(),
+        overrides=lambda wildcards, input: f"--overrides {shlex.quote(str(input.overrides))}" if input.overrides else "",
+    shell:
+        "{DLIR} place --tiles {input.tiles} --affines {input.affines} {params.overrides} --output {output.placement}"
+        " --stage {output.stage} --settings {params.settings:q}"
+        " --log {log} --dataset {wildcards.dataset}"
+
+
+rule export:
+    input:
+        tiles="results/{dataset}/tiles.csv",
+        placement="results/{dataset}/placement.csv",
+    output:
+        fiji="results/{dataset}/TileConfiguration.registered.txt",
+        positions="results/{dataset}/positions.csv",
+    log:
+        "results/{dataset}/logs/export.log",
+    benchmark:
+        "results/{dataset}/benchmarks/export.tsv"
+    conda:
+        "../../envs/dlir.yaml"
+    resources:
+        mem_mb=memory(1000, lambda tiles: 0),
+        runtime=minutes(10, 0),
+    params:
+        code=steps.code("export"),
+    shell:
+        "{DLIR} export --tiles {input.tiles} --placement {input.placement} --output {output.positions}"
+        " --fiji {output.fiji} --log {log} --dataset {wildcards.dataset}"
