@@ -23,6 +23,7 @@ lint: $(ENVIRONMENT)
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 clean: # what the targets above made; results of other datasets stay
 	rm -rf .venv results/demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

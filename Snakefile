@@ -39,6 +39,7 @@ report: "workflow/report/workflow.rst"
 
 include: "workflow/rules/storage.smk"
 include: "workflow/rules/common.smk"
+include: "workflow/rules/learning.smk"
 include: "workflow/rules/resources.smk"
 include: "workflow/rules/reading.smk"
 include: "workflow/rules/illumination.smk"

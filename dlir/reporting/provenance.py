@@ -14,7 +14,6 @@ from typing import Any
 
 import dlir
 from dlir import steps
-from dlir.config import Settings
 from dlir.core import hashing, tables
 from dlir.core.atomic import atomically
 from dlir.illumination import fields
@@ -26,11 +25,12 @@ DEPENDENCIES = (
 MEASURED = {"seconds": "s", "cpu_seconds": "cpu_time", "peak_memory_mb": "max_rss"}  # as Snakemake names them
 
 
-def provenance(tiles: Path, results: list[Path], benchmarks: list[Path], output: Path, *, settings: Settings) -> None:
+def provenance(tiles: Path, results: list[Path], benchmarks: list[Path], output: Path, *, settings: str) -> None:
     """Write the provenance of one dataset as JSON.
 
     Args:
         results: the files of which the hash is kept.
+        settings: all settings of the run, as JSON.
         benchmarks: Snakemake's measurements, a table for each stage, which is named by its file.
     """
     table = tables.read(tiles, tables.TILES)
@@ -41,7 +41,7 @@ def provenance(tiles: Path, results: list[Path], benchmarks: list[Path], output:
             "dlir": dlir.__version__,
             **{name: version(name) for name in DEPENDENCIES},
         },
-        "settings": settings.model_dump(mode="json", by_alias=True),
+        "settings": json.loads(settings),
         "tiles": dict(zip(table["path"], table["sha256"], strict=True)),
         "code": {step: steps.code(step) for step in steps.STEPS},
         "results": {path.name: hashing.of_file(path) for path in results},

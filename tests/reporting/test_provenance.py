@@ -31,7 +31,7 @@ def test_it_says_what_made_the_result(grid: Grid, tmp_path: Path) -> None:
     settings = Settings.checked({**config, "register": {**config["register"], "accept": 0.75}})
     stages = [tmp_path / "register.tsv", tmp_path / "pairs.tsv"]
     output = tmp_path / "provenance.json"
-    provenance(grid.tiles, [model, flat], stages, output, settings=settings)
+    provenance(grid.tiles, [model, flat], stages, output, settings=settings.model_dump_json(by_alias=True))
     found = json.loads(output.read_text())
     about = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = [re.split(r"[^\w.-]", pin)[0] for pin in about["dependencies"]]

@@ -22,10 +22,11 @@ rule exposure:
         mem_mb=memory(1000, lambda tiles: 70),
         runtime=minutes(10, 0.05),
     params:
+        dlir=dlir_command,
         code=steps.code("exposure"),
         settings=SETTINGS.exposure.model_dump_json(),
     shell:
-        "{DLIR} exposure --tiles {input.tiles} --illumination {input.illumination} --pairs {input.pairs}"
+        "{params.dlir} exposure --tiles {input.tiles} --illumination {input.illumination} --pairs {input.pairs}"
         " --placement {input.placement} --output {output} --settings {params.settings:q}"
         " --log {log} --dataset {wildcards.dataset}"
 
@@ -50,11 +51,12 @@ rule band:
         mem_mb=memory(1000, blocks),
         runtime=minutes(20, 0.2),
     params:
+        dlir=dlir_command,
         code=steps.code("band"),
         settings=SETTINGS.mosaic.model_dump_json(),
         cache="" if BUCKET else "--cache results/{dataset}/cache",
     shell:
-        "{DLIR} band --tiles {input.tiles} --illumination {input.illumination} --exposure {input.exposure}"
+        "{params.dlir} band --tiles {input.tiles} --illumination {input.illumination} --exposure {input.exposure}"
         " --placement {input.placement} --output {output} --number {wildcards.number} --settings {params.settings:q}"
         " --threads {threads} {params.cache} --log {log} --dataset {wildcards.dataset}"
 
@@ -80,12 +82,13 @@ rule mosaic:
         mem_mb=memory(1000, blocks),
         runtime=minutes(20, 0.2),
     params:
+        dlir=dlir_command,
         code=steps.code("mosaic"),
         settings=SETTINGS.mosaic.model_dump_json(),
         bands=lambda wildcards, input: f"--bands {input.bands}" if input.bands else "",
         cache="" if BUCKET else "--cache results/{dataset}/cache",
     shell:
-        "{DLIR} mosaic --tiles {input.tiles} --illumination {input.illumination} --exposure {input.exposure}"
+        "{params.dlir} mosaic --tiles {input.tiles} --illumination {input.illumination} --exposure {input.exposure}"
         " --placement {input.placement} {params.bands} --output {output} --settings {params.settings:q}"
         " --threads {threads} {params.cache} --log {log} --dataset {wildcards.dataset}"
 
@@ -106,6 +109,7 @@ rule ome_tiff:  # only where it is asked for: snakemake --cores N results/NAME/m
         mem_mb=memory(1000, lambda tiles: 4 * tiles.columns),
         runtime=minutes(20, 0.2),
     params:
+        dlir=dlir_command,
         code=steps.code("ome_tiff"),
     shell:
-        "{DLIR} ome_tiff --mosaic {input.mosaic} --output {output} --threads {threads} --log {log} --dataset {wildcards.dataset}"
+        "{params.dlir} ome_tiff --mosaic {input.mosaic} --output {output} --threads {threads} --log {log} --dataset {wildcards.dataset}"

@@ -1,12 +1,6 @@
 # tiles.csv -> illumination.tif.
 
 
-def lit(wildcards):
-    """What illumination learns with, besides the tiles."""
-    dataset = DATASETS[wildcards.dataset]
-    return taught("illumination", SETTINGS.illumination.model_dump_json(), [dataset.flat, dataset.dark])
-
-
 rule illumination:
     input:
         raw=lambda wildcards: fetched([wildcards.dataset]),
@@ -31,6 +25,7 @@ rule illumination:
         mem_mb=memory(1000, lambda tiles: 3 * min(tiles.count, 128) + 32),
         runtime=minutes(10, 0.1),
     params:
+        dlir=dlir_command,
         code=steps.code("illumination"),
         settings=SETTINGS.illumination.model_dump_json(),
         key=lit,
@@ -38,5 +33,5 @@ rule illumination:
             f"--{kind} {shlex.quote(str(input[kind]))}" for kind in ("flat", "dark") if input[kind]
         ),
     shell:
-        "{DLIR} illumination --tiles {input.tiles} {params.given} --output {output.light} --settings {params.settings:q}"
+        "{params.dlir} illumination --tiles {input.tiles} {params.given} --output {output.light} --settings {params.settings:q}"
         " --key {params.key} --log {log} --dataset {wildcards.dataset}"

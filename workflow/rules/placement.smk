@@ -19,11 +19,12 @@ rule place:
         mem_mb=memory(2000, lambda tiles: 0),
         runtime=minutes(10, 0.01),
     params:
+        dlir=dlir_command,
         code=steps.code("place"),
         settings=SETTINGS.place.model_dump_json(),
         overrides=lambda wildcards, input: f"--overrides {shlex.quote(str(input.overrides))}" if input.overrides else "",
     shell:
-        "{DLIR} place --tiles {input.tiles} --affines {input.affines} {params.overrides} --output {output.placement}"
+        "{params.dlir} place --tiles {input.tiles} --affines {input.affines} {params.overrides} --output {output.placement}"
         " --stage {output.stage} --settings {params.settings:q}"
         " --log {log} --dataset {wildcards.dataset}"
 
@@ -45,7 +46,8 @@ rule export:
         mem_mb=memory(1000, lambda tiles: 0),
         runtime=minutes(10, 0),
     params:
+        dlir=dlir_command,
         code=steps.code("export"),
     shell:
-        "{DLIR} export --tiles {input.tiles} --placement {input.placement} --output {output.positions}"
+        "{params.dlir} export --tiles {input.tiles} --placement {input.placement} --output {output.positions}"
         " --fiji {output.fiji} --log {log} --dataset {wildcards.dataset}"

@@ -16,11 +16,12 @@ if DEMO:
             mem_mb=4000,
             runtime=30,
         params:
+            dlir=dlir_command,
             code=steps.code("demo"),
             folder=lambda wildcards, output: Path(output.truth).parent,
             settings=SETTINGS.demo.model_dump_json(),
         shell:
-            "{DLIR} demo --output {params.folder} --settings {params.settings:q} --log {log} --dataset demo"
+            "{params.dlir} demo --output {params.folder} --settings {params.settings:q} --log {log} --dataset demo"
 
 
 rule tiles:
@@ -39,9 +40,11 @@ rule tiles:
         mem_mb=memory(1000, lambda tiles: 12),
         runtime=minutes(10, 0.05),
     params:
+        dlir=dlir_command,
         code=steps.code("tiles"),
         settings=lambda wildcards: kept_files(DATASETS[wildcards.dataset]).model_dump_json(
             exclude={"truth", "flat", "dark"}
         ),
     shell:
-        "{DLIR} tiles --output {output} --settings {params.settings:q}" " --log {log} --dataset {wildcards.dataset}"
+        "{params.dlir} tiles --output {output} --settings {params.settings:q}"
+        " --log {log} --dataset {wildcards.dataset}"

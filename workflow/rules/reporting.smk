@@ -18,9 +18,10 @@ rule accuracy:
         mem_mb=memory(1000, lambda tiles: 0),
         runtime=minutes(10, 0),
     params:
+        dlir=dlir_command,
         code=steps.code("accuracy"),
     shell:
-        "{DLIR} accuracy --tiles {input.tiles} --placement {input.placement} --truth {input.truth:q} --output {output}"
+        "{params.dlir} accuracy --tiles {input.tiles} --placement {input.placement} --truth {input.truth:q} --output {output}"
         " --log {log} --dataset {wildcards.dataset}"
 
 
@@ -48,11 +49,12 @@ rule report:
         mem_mb=memory(2000, lambda tiles: 16),
         runtime=minutes(20, 0.1),
     params:
+        dlir=dlir_command,
         code=steps.code("report"),
         settings=SETTINGS.report.model_dump_json(),
         accuracy=lambda wildcards, input: f"--accuracy {input.accuracy}" if input.accuracy else "",
     shell:
-        "{DLIR} report --tiles {input.tiles} --illumination {input.illumination} --affines {input.affines}"
+        "{params.dlir} report --tiles {input.tiles} --illumination {input.illumination} --affines {input.affines}"
         " --placement {input.placement} --stage {input.stage} --exposure {input.exposure} --mosaic {input.mosaic}"
         " --selfcheck {input.selfcheck} {params.accuracy} --output {output} --settings {params.settings:q}"
         " --log {log} --dataset {wildcards.dataset}"
@@ -81,11 +83,12 @@ rule provenance:
         mem_mb=memory(1000, lambda tiles: 0),
         runtime=minutes(10, 0),
     params:
+        dlir=dlir_command,
         code=[steps.code(step) for step in steps.STEPS],
         settings=lambda wildcards: SETTINGS.model_copy(
             update={"datasets": {name: DATASETS[name] for name in taught_by(wildcards)}}
         ).model_dump_json(by_alias=True),
     shell:
-        "{DLIR} provenance --tiles {input.tiles} --results {input.results} {input.model:q}"
+        "{params.dlir} provenance --tiles {input.tiles} --results {input.results} {input.model:q}"
         " --benchmarks {input.benchmarks} {input.training} --output {output} --settings {params.settings:q}"
         " --log {log} --dataset {wildcards.dataset}"

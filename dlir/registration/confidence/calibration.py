@@ -27,8 +27,8 @@ ORDINARY = 0.7  # of the strangers: a pair that is no better than so many is wro
 RIDGE = 0.03  # keeps the regression finite where right and wrong do not overlap
 ROUNDS, STEPS = 60, 8
 ANYWHERE = 100.0  # times as far as was searched: where pairs err by more, their places tell nothing
-RARE = 0.01  # part of the right pairs, by their covariances, that is turned, scaled or sheared more than this
-ODD = 0.6  # of the pairs beyond that, about so many are right where they are surest, on real tiles
+RARE_SHARE = 0.01  # part of the right pairs, by their covariances, that is turned, scaled or sheared more than this
+LEAST_TRUST = 0.6  # of the pairs beyond that, about so many are right where they are surest, on real tiles
 
 
 def probability(pairs: Array, strangers: Array, near: Array | float = 0.0) -> Array:
@@ -77,7 +77,7 @@ def judge(found: pd.DataFrame, strangers: pd.DataFrame, accept: float) -> pd.Dat
     square = _unlike(found, linear_deviation(found, alike >= accept))
     wider = {name: found[name] * np.maximum(1, square / len(LINEAR)) for name in ("var_y", "cov_yx", "var_x")}
     exact = 1 - (1 + RIGHT**2 / FREEDOM / ((wider["var_y"] + wider["var_x"]) / 2)) ** (-FREEDOM / 2)  # of Student's t in 2-D
-    usual = np.clip(chdtrc(len(LINEAR), square) / RARE, ODD, 1)
+    usual = np.clip(chdtrc(len(LINEAR), square) / RARE_SHARE, LEAST_TRUST, 1)
     confidence = (alike * usual * exact).round(4)
     unsure = ((alike * usual).round(4) < accept) | (((seen * usual).round(4) < accept) & (confidence < accept))
     outside = ~found["inside"].to_numpy(bool)

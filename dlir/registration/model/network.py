@@ -25,8 +25,8 @@ STEPS = (3, 3, 2)  # of refinement at each
 CUES = 5
 MANY = 10.0  # log odds
 SIZE = 30000  # px, of an overlap that is neither small nor large
-NEARLY = 0.7
-LEAST_MATCH = 0.02  # NCC
+FULL_OVERLAP = 0.7
+LEAST_NCC = 0.02  # NCC
 
 
 class Residual(nn.Module):
@@ -160,7 +160,7 @@ def _shared(features: Tensor, centre: tuple[int, int], shifts: int) -> tuple[flo
     along = torch.arange(shifts, device=features.device) - (shifts - 1) / 2
     rows, columns = ((n - (along + c).abs()).clamp(min=0) for n, c in zip((height, width), centre, strict=True))
     expected = max(1, height - abs(centre[0])) * max(1, width - abs(centre[1]))
-    part = (rows[:, None] * columns / (NEARLY * expected)).clamp(max=1)
+    part = (rows[:, None] * columns / (FULL_OVERLAP * expected)).clamp(max=1)
     return expected * STRIDES[0] ** 2 / SIZE, part
 
 
@@ -171,5 +171,5 @@ def _cues(mass: Tensor, match: Tensor, covariance: Tensor, size: float) -> Tenso
     odds = torch.logit(mass.double(), eps=1e-9).float()
     fisher = torch.atanh(match.clamp(-0.999, 0.999))
     variance = (covariance[:, 2, 2] + covariance[:, 5, 5]).clamp(min=1e-6).log().float()
-    logs = variance / MANY, match.clamp(min=LEAST_MATCH).log()
+    logs = variance / MANY, match.clamp(min=LEAST_NCC).log()
     return torch.stack([odds / MANY, fisher, fisher * size**0.5, *logs], 1)

@@ -25,7 +25,7 @@ from dlir.registration.pairs.windows import displacement
 
 ROTATION, SCALE, ASPECT, SHEAR = 1.0 * DEGREE, 0.01, 0.0025, 0.0025  # largest of a known warp, uniform
 SHADING = 0.15
-QUIET = 0.767  # of the variance of white noise: what a quarter of the blocks of 8 x 8 px does not reach
+QUIET_VARIANCE = 0.767  # of the variance of white noise: what a quarter of the blocks of 8 x 8 px does not reach
 
 
 class Shape(NamedTuple):
@@ -88,7 +88,7 @@ def noise_variance(plane: Plane) -> tuple[float, float]:
     squares = (rough[:h, :w] ** 2).reshape(h // 8, 8, w // 8, 8).mean((1, 3)).ravel()
     classes = np.array_split(np.argsort(means), min(8, means.size))
     level = np.array([means[c].mean() for c in classes])
-    variance = np.array([np.quantile(squares[c], 0.25) for c in classes]) / QUIET
+    variance = np.array([np.quantile(squares[c], 0.25) for c in classes]) / QUIET_VARIANCE
     (offset, slope), _ = nnls(np.stack([np.ones_like(level), level], 1), variance)
     return float(offset), float(slope)
 

@@ -13,7 +13,7 @@ from dlir.core import hashing
 from dlir.core.affine import Array
 
 COUNT = 40  # of both sides together: enough for a threshold, fewer than most data sets have pairs
-GOLDEN = (np.sqrt(5) - 1) / 2  # whose multiples are spread evenly between whole numbers
+GOLDEN_RATIO = (np.sqrt(5) - 1) / 2  # whose multiples are spread evenly between whole numbers
 
 
 def unrelated_pairs(pairs: pd.DataFrame, tiles: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -45,4 +45,4 @@ def _lot(name: str) -> float:
 def _joined(lots: "pd.Series[float]", fixed: NDArray[np.int64], moving: NDArray[np.int64], side: str) -> Array:
     """The numbers of pairs of tiles, between 0 and 1."""
     first, second = (lots.reindex(ends).to_numpy() for ends in (fixed, moving))
-    return np.asarray((first + second / GOLDEN + _lot(side)) % 1)
+    return np.asarray((first + second / GOLDEN_RATIO + _lot(side)) % 1)

@@ -1,0 +1,43 @@
+# What illumination and the network learn from: they learn once, and again only where their settings, code or files change.
+
+LEARNT = "results" if SETTINGS.train.share else "results/{dataset}"  # the folder of the model
+NETWORK, PINNED = SETTINGS.register_.method == "network", SETTINGS.train.model
+MODEL = [] if not NETWORK else local(str(PINNED)) if PINNED else f"{LEARNT}/model.pt"
+if NETWORK and PINNED and not PINNED.is_file():
+    sys.exit(f"error: train.model is {PINNED}, and there is no such file: correct it, or leave it null to train")
+GENERIC = SETTINGS.train.start == "generic" and SETTINGS.train.architecture == "correlation"
+START = [placed(PACKAGE / "registration" / "model" / "weights.pt")] if GENERIC else []
+TRAINING = SETTINGS.train.model_copy(update={"model": None}).model_dump_json()
+
+
+def taught(step, settings, files):
+    """A hash of all that a step learns with, besides the tiles: its code, its settings, and these files."""
+    return hashing.of(steps.code(step), settings, *(hashing.of_file(Path(p)) for p in files if p and os.path.exists(p)))
+
+
+def learnt_from(tables, step, key, now):
+    """The tables that a step learns from, which count no more once it has learnt with what `taught` gives now: `key` says so.
+
+    Otherwise they count, since Snakemake looks for no other reason, not even --forcerun, in a job whose inputs are all ancient
+    and just made again. The demo's tiles follow from settings, and count always.
+    """
+    told = DEMO or is_forced(step)
+    kept = not told and os.path.exists(key) and Path(key).read_text().strip() == now
+    return [ancient(table) for table in tables] if kept else tables
+
+
+def lit(wildcards):
+    """What illumination learns with, besides the tiles."""
+    dataset = DATASETS[wildcards.dataset]
+    return taught("illumination", SETTINGS.illumination.model_dump_json(), [dataset.flat, dataset.dark])
+
+
+def taught_by(wildcards):
+    """The datasets that a model learns from."""
+    return list(DATASETS) if SETTINGS.train.share else [wildcards.dataset]
+
+
+def lessons(wildcards, table):
+    """The tables of that name that a model learns from."""
+    tables = [f"results/{name}/{table}" for name in taught_by(wildcards)]
+    return learnt_from(tables, "train", f"{LEARNT}/model.key".format(**wildcards), taught("train", TRAINING, START))
