@@ -40,7 +40,7 @@ def write_key(result: Path, key: str | None) -> None:
             partial.write_text(f"{key}\n")
 
 
-def share(path: Path, target: Path) -> None:
+def link_or_copy(path: Path, target: Path) -> None:
     """Make `target` a further name of a file that nobody writes to any more, or a copy where the disk has no such thing."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:

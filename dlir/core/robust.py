@@ -8,7 +8,7 @@ from scipy.special import chdtri
 from dlir.core.affine import Array
 
 INLIER = 3.0  # deviations: beyond, a measurement counts for little
-SPREADS = np.geomspace(1e-6, 0.1, 60)
+DEVIATIONS = np.geomspace(1e-6, 0.1, 60)
 
 
 def geman_mcclure(square: Array) -> Array:
@@ -16,7 +16,7 @@ def geman_mcclure(square: Array) -> Array:
     return np.asarray((INLIER**2 / (INLIER**2 + square)) ** 2)
 
 
-def spread(square: Callable[[float], Array], freedom: int) -> float:
+def intrinsic_deviation(square: Callable[[float], Array], freedom: int) -> float:
     """The least deviation of linear parts at which the pairs fit: half of them lie below the median of chi square.
 
     Args:
@@ -24,4 +24,4 @@ def spread(square: Callable[[float], Array], freedom: int) -> float:
         freedom: the degrees of freedom of each.
     """
     middle = chdtri(freedom, 0.5)
-    return float(next((s for s in SPREADS if np.median(square(s)) <= middle), SPREADS[-1]))
+    return float(next((s for s in DEVIATIONS if np.median(square(s)) <= middle), DEVIATIONS[-1]))

@@ -20,7 +20,7 @@ def groups(i: Tiles, j: Tiles, count: int) -> NDArray[np.int64]:
     return np.asarray(connected_components(_edges(i, j, count), directed=False)[1], np.int64)
 
 
-def around(i: Tiles, j: Tiles, count: int, most: int) -> NDArray[np.int64]:
+def neighbourhood(i: Tiles, j: Tiles, count: int, most: int) -> NDArray[np.int64]:
     """At most so many tiles that lie around one of them, of the largest group that pairs join; in order."""
     group = groups(i, j, count)
     largest = np.flatnonzero(group == np.bincount(group).argmax())

@@ -6,7 +6,7 @@ store without being copied, and only the levels above are left to be written.
 
 from pathlib import Path
 
-from dlir.core.atomic import atomically, share
+from dlir.core.atomic import atomically, link_or_copy
 from dlir.fusion import reuse
 from dlir.fusion.ome_zarr_metadata import describe
 from dlir.fusion.plan import MosaicPlan, read_plan
@@ -49,7 +49,7 @@ def fuse(
             made = reuse.read(bands)
             for band in bands:
                 for shard in (path for path in band.glob("*/c/**/*") if path.is_file()):
-                    share(shard, partial / shard.relative_to(band))
+                    link_or_copy(shard, partial / shard.relative_to(band))
             image.write_upper_levels(pyramid, len(bands), threads)
         else:
             roots = pyramid.part(0, 1)

@@ -19,7 +19,7 @@ import numpy as np
 from dlir import steps
 from dlir.core import affine, hashing
 from dlir.core.affine import Array
-from dlir.core.atomic import atomically, share
+from dlir.core.atomic import atomically, link_or_copy
 from dlir.fusion.plan import MosaicPlan
 from dlir.fusion.pyramid import Node, Pyramid, covered
 
@@ -41,7 +41,7 @@ def take_over(image: MosaicPlan, pyramid: Pyramid, roots: list[Node], store: Pat
         pyramid.done |= {node for root in roots for node in same.under(root, made)}
         for node in pyramid.done:
             for file in same.files[node]:
-                share(cache / FOLDER / file, store / file)
+                link_or_copy(cache / FOLDER / file, store / file)
         made |= {name: before["shards"][name] for leaf in leaves if leaf in pyramid.done for name in [_name(leaf)]}
     kept = sum(leaf in pyramid.done for leaf in leaves)
     log.info("fusing %d of %d shards; %d are as before", len(leaves) - kept, len(leaves), kept)

@@ -12,10 +12,10 @@ from scipy import sparse
 from scipy.special import chdtri
 
 from dlir.core.affine import BASIS, Array
-from dlir.core.robust import SPREADS, geman_mcclure, spread
+from dlir.core.robust import DEVIATIONS, geman_mcclure, intrinsic_deviation
 from dlir.core.tables import LINEAR_PARTS
-from dlir.core.tile_graph import around, differences, factorised, groups
-from dlir.placement.solver import FREE, Measured
+from dlir.core.tile_graph import differences, factorised, groups, neighbourhood
+from dlir.placement.solver import FREE_PARTS, Measurements
 
 MANY = 5000  # tiles
 FOLDS = 24  # the fewer pairs are held out at a time, the more of their neighbours are there to tell
@@ -32,40 +32,40 @@ class TileModel(NamedTuple):
     """What the tiles may do, and why."""
 
     name: str
-    spread: Array  # of the tiles along each of BASIS that is free
-    foretold: Array  # (4,) share of each part that other pairs foretell
+    deviations: Array  # of the tiles along each of BASIS that is free
+    predicted_share: Array  # (4,) share of each part that other pairs foretell
 
-    def words(self) -> str:
+    def described(self) -> str:
         return ", ".join(
-            f"{100 * share:.0f} % of {part}" for share, part in zip(self.foretold.clip(0), LINEAR_PARTS, strict=True)
+            f"{100 * share:.0f} % of {part}" for share, part in zip(self.predicted_share.clip(0), LINEAR_PARTS, strict=True)
         )
 
 
-def choose_model(pairs: Measured, count: int, name: str = "auto") -> tuple[Measured, TileModel]:
+def choose_model(pairs: Measurements, count: int, name: str = "auto") -> tuple[Measurements, TileModel]:
     """The pairs as the model of that name for so many tiles takes them, and the model; with `auto` the simplest that has all
     parts that are real.
 
     Where a part is not real, what a pair says of it is an error, and by their covariance tells of the errors of the others.
     """
     chosen = choose(calibrated(pairs, count), count, name)
-    free = len(chosen.spread)
-    return calibrated(pairs.given(free), count, free), chosen
+    free = len(chosen.deviations)
+    return calibrated(pairs.with_known_linear_parts(free), count, free), chosen
 
 
-def choose(pairs: Measured, count: int, name: str = "auto") -> TileModel:
+def choose(pairs: Measurements, count: int, name: str = "auto") -> TileModel:
     """The model of that name for so many tiles; with `auto` the simplest that has all parts that are real."""
     pairs, count = _some(pairs, count)
-    spreads, foretold = np.full(len(BASIS), SPREADS[0]), np.zeros(len(BASIS))
+    spreads, foretold = np.full(len(BASIS), DEVIATIONS[0]), np.zeros(len(BASIS))
     for k in range(len(BASIS)) if len(pairs.i) else ():
         spreads[k], foretold[k] = _part(pairs, count, k)
     if name == "auto":
         real = np.flatnonzero(foretold > REAL)
-        free = min(free for free in FREE.values() if free > (real.max() if len(real) else -1))
-        name = next(name for name, value in FREE.items() if value == free)
-    return TileModel(name, spreads[: FREE[name]], foretold)
+        free = min(free for free in FREE_PARTS.values() if free > (real.max() if len(real) else -1))
+        name = next(name for name, value in FREE_PARTS.items() if value == free)
+    return TileModel(name, spreads[: FREE_PARTS[name]], foretold)
 
 
-def calibrated(pairs: Measured, count: int, free: int = len(BASIS)) -> Measured:
+def calibrated(pairs: Measurements, count: int, free: int = len(BASIS)) -> Measurements:
     """The pairs with the covariances of the first `free` linear parts no larger than they contradict each other around loops.
 
     A method may be surer of turns and scales than it says: what tiles that are free to be turned and scaled leave of the
@@ -78,29 +78,29 @@ def calibrated(pairs: Measured, count: int, free: int = len(BASIS)) -> Measured:
     factor = np.ones(len(BASIS))
     for k in range(free):
         difference, variance = some.linear[:, k], some.linear_covariance[:, k, k]
-        value = _linear_part(some.i, some.j, difference, variance, SPREADS[-1], number)
+        value = _linear_part(some.i, some.j, difference, variance, DEVIATIONS[-1], number)
         square = (difference - value[some.j] + value[some.i]) ** 2 / variance
         seen = np.sqrt(np.quantile(square, TAIL) / chdtri(1, 1 - TAIL) / spare)
         factor[k] = np.clip(seen, SUREST, 1.0)
     return pairs._replace(linear_covariance=pairs.linear_covariance * np.outer(factor, factor))
 
 
-def _some(pairs: Measured, count: int) -> tuple[Measured, int]:
+def _some(pairs: Measurements, count: int) -> tuple[Measurements, int]:
     """The pairs of MANY tiles that lie together, which tell as much as all, and how many tiles that are."""
     if count <= MANY:
         return pairs, count
-    tiles = around(pairs.i, pairs.j, count, MANY)
+    tiles = neighbourhood(pairs.i, pairs.j, count, MANY)
     number = np.full(count, -1)
     number[tiles] = np.arange(len(tiles))
     kept = (number[pairs.i] >= 0) & (number[pairs.j] >= 0)
-    some = pairs.only(kept)
+    some = pairs.subset(kept)
     return some._replace(i=number[some.i], j=number[some.j]), len(tiles)
 
 
-def _part(pairs: Measured, count: int, k: int) -> tuple[float, float]:
+def _part(pairs: Measurements, count: int, k: int) -> tuple[float, float]:
     """How far the tiles differ in one linear part, and which share of it in a pair the other pairs foretell."""
     difference, variance = pairs.linear[:, k], pairs.linear_covariance[:, k, k]
-    apart = spread(lambda deviation: difference**2 / (variance + 2 * deviation**2), 1)
+    apart = intrinsic_deviation(lambda deviation: difference**2 / (variance + 2 * deviation**2), 1)
     fold = np.random.default_rng(0).permutation(len(difference)) % FOLDS
     folds = min(FOLDS, -(-FOLDS * ENOUGH // len(difference)))
     copy, rest = np.nonzero(fold != np.arange(folds)[:, None])  # of the tiles for each fold, so that all are solved at once

@@ -104,7 +104,7 @@ def names_of(tile: Mapping[Any, Any]) -> set[str]:
     return {Path(path).name for path in (tile["path"], *files(tile["path"], values_of(tile)))}
 
 
-def shown(items: Sequence[Path] | Sequence[str]) -> str:
+def listed_names(items: Sequence[Path] | Sequence[str]) -> str:
     """The first few of the names, and how many more there are."""
     more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
     return ", ".join(map(str, items[:SHOWN])) + more
@@ -133,8 +133,8 @@ def _missing(found: Mapping[str, Mapping[tuple[str, ...], Path]], wanted: list[t
         lacking = [filled(path, texts) for path, files in found.items() if key not in files]
         if lacking and (not there or len(lacking) <= len(there)):
             what = "missing, and each tile needs a file for each channel, z plane and time"
-            problems.append(f"{shown(lacking)}: {what}: copy it from the microscope, or narrow images")
+            problems.append(f"{listed_names(lacking)}: {what}: copy it from the microscope, or narrow images")
         elif lacking and there:
             what = ", ".join(f"{name} {text}" for name, text in texts.items() if text)
-            problems.append(f"{shown(there)}: most tiles have no file with {what}: take it away, or narrow images")
+            problems.append(f"{listed_names(there)}: most tiles have no file with {what}: take it away, or narrow images")
     return problems

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from dlir.reading.filenames import WILD, Tile, as_glob, as_regex, shown
+from dlir.reading.filenames import WILD, Tile, as_glob, as_regex, listed_names
 from dlir.reading.settings import Dataset
 
 FIJI = re.compile(r"(?P<path>[^;]+);[^;]*;\s*\(\s*(?P<x>[^,\s]+)\s*,\s*(?P<y>[^,\s]+)\s*\)")
@@ -71,7 +71,7 @@ def grid(tiles: list[Tile], settings: Dataset) -> tuple[dict[Path, tuple[int, in
     for (row, col), same in shared.items():
         if len(same) > 1:
             what = f"lie at one place, row {row}, column {col} counted from 0"
-            problems.append(f"{shown(same)} {what}: narrow images, or move the extra file away")
+            problems.append(f"{listed_names(same)} {what}: narrow images, or move the extra file away")
     return places, problems
 
 
@@ -101,7 +101,7 @@ def positions(table: Path, tiles: list[Tile]) -> tuple[dict[Path, Place], list[s
         if not found:
             problems.append(f"{table}, line {line}: {name} is not among the files of images: add it, or drop the line")
         elif len(found) > 1:
-            problems.append(f"{shown(found)} have one name, by which {table} is matched: narrow images")
+            problems.append(f"{listed_names(found)} have one name, by which {table} is matched: narrow images")
         elif name in seen or places.get(found[0], place) != place:  # other files of a tile may repeat its place
             problems.append(f"{table}, line {line}: {name} is listed twice: drop one of the lines")
         else:
@@ -126,7 +126,7 @@ def _nothing_found(images: str, folder: Path) -> str:
     if not folder.is_dir():
         return f"no tile found: images is {images}, and there is no folder {folder}: correct images"
     there = sorted(path.name for path in folder.iterdir())
-    what = f"it holds {shown(there)}" if there else "it is empty"
+    what = f"it holds {listed_names(there)}" if there else "it is empty"
     return f"no tile found: images is {images}, and nothing in {folder} matches; {what}: correct images"
 
 

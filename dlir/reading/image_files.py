@@ -129,7 +129,7 @@ def _source(file: BinaryIO) -> Source:
     raise ValueError("not a TIFF, PNG or JPEG file" if data else "the file is empty")
 
 
-def plane(pixels: Image) -> Plane:
+def channel_mean(pixels: Image) -> Plane:
     """The image (y, x), float32, that registration sees: the mean of the channels (channels, y, x)."""
     mean: Plane = pixels.mean(axis=0, dtype=np.float32)
     return mean

@@ -214,5 +214,5 @@ def _hash(parts: list[str]) -> str:
 
 def _warn_left_out(paths: list[Path], positions: Path) -> None:
     if paths:
-        named = filenames.shown([path.name for path in paths])
+        named = filenames.listed_names([path.name for path in paths])
         log.warning("%s does not list %d of the files, which are left out: %s", positions, len(paths), named)

@@ -132,7 +132,7 @@ def _label(bar: "matplotlib.axes.Axes", text: str) -> None:
 
 def display(pixels: Image, limits: tuple[float, float]) -> Plane:
     """The pixels (channels, y, x) between the limits as 0 to 1: (y, x, 3) for three channels, else their mean (y, x)."""
-    shown = np.moveaxis(pixels, 0, -1).astype(np.float32) if len(pixels) == 3 else image_files.plane(pixels)
+    shown = np.moveaxis(pixels, 0, -1).astype(np.float32) if len(pixels) == 3 else image_files.channel_mean(pixels)
     low, high = limits
     stretched: Plane = ((shown - low) / max(high - low, 1e-6)).clip(0, 1)
     return stretched

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import sparse
 
-from dlir.core.tile_graph import around, differences, factorised, groups
+from dlir.core.tile_graph import differences, factorised, groups, neighbourhood
 
 
 def test_differences_point_from_i_to_j() -> None:
@@ -30,6 +30,6 @@ def test_values_follow_from_their_differences_where_one_is_held() -> None:
 def test_the_tiles_around_one_hang_together_and_are_of_the_largest_group() -> None:
     row = np.arange(99)
     i, j = np.concatenate([row, [110]]), np.concatenate([row + 1, [111]])
-    found = around(i, j, 120, 21)
+    found = neighbourhood(i, j, 120, 21)
     assert found.tolist() == list(range(40, 61))
-    assert len(around(i, j, 120, 1000)) == 100
+    assert len(neighbourhood(i, j, 120, 1000)) == 100

@@ -155,7 +155,7 @@ def test_type_that_is_not_read(tmp_path: Path, dtype: str) -> None:
 
 def test_plane_is_the_mean_of_the_channels() -> None:
     pixels = np.stack([np.full((4, 5), 10), np.full((4, 5), 30)]).astype(np.uint16)
-    np.testing.assert_array_equal(image_files.plane(pixels), np.full((4, 5), 20, np.float32))
+    np.testing.assert_array_equal(image_files.channel_mean(pixels), np.full((4, 5), 20, np.float32))
 
 
 @pytest.mark.parametrize(

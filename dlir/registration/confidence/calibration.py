@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import chdtrc, logit
 
 from dlir.core.affine import Array
-from dlir.core.robust import SPREADS, spread
+from dlir.core.robust import DEVIATIONS, intrinsic_deviation
 from dlir.core.tables import LINEAR, LINEAR_COVARIANCE
 from dlir.registration.model.estimate import FREEDOM, RIGHT
 
@@ -63,7 +63,7 @@ def _newton(cues: Array, right: Array, weights: Array) -> Array:
     return np.asarray(np.r_[weights[:-1].clip(min=0), weights[-1]])
 
 
-def judge(found: pd.DataFrame, strangers: pd.DataFrame, accept: float) -> pd.DataFrame:
+def with_verdict(found: pd.DataFrame, strangers: pd.DataFrame, accept: float) -> pd.DataFrame:
     """Registered pairs, as `register` has them, with the probability that each is right as its confidence, and the columns
     accepted and reason.
 
@@ -92,7 +92,9 @@ def linear_deviation(found: pd.DataFrame, right: NDArray[np.bool_]) -> float:
 
     It may be more than the pairs' covariances say: by so much that half of the right pairs lie below the median of chi square.
     """
-    return spread(lambda deviation: _unlike(found[right], deviation), len(LINEAR)) if right.any() else float(SPREADS[-1])
+    if not right.any():
+        return float(DEVIATIONS[-1])
+    return intrinsic_deviation(lambda deviation: _unlike(found[right], deviation), len(LINEAR))
 
 
 def _unlike(found: pd.DataFrame, deviation: float) -> NDArray[np.float64]:
