@@ -34,15 +34,15 @@ def row(side: int) -> None:
     from pair_graphs import make_graph
 
     from dlir.core import affine
-    from dlir.placement.solver import measured, solve, starting
+    from dlir.placement.solver import initial_stage, measurements, solve
     from dlir.placement.tile_model import choose_model
 
     graph, rng = make_graph(side, side, noise=0.1, stage_error=4.0), np.random.default_rng(1)
     wrong = rng.random(len(graph.pairs)) < 0.1
     graph.pairs.loc[wrong, ["y0", "x0"]] += rng.uniform(-25, 25, (wrong.sum(), 2))
     start = time.process_time()
-    known, model = choose_model(measured(graph.tiles, graph.pairs), side**2)
-    solution = solve(known, starting(graph.tiles, known), model.spread)
+    known, model = choose_model(measurements(graph.tiles, graph.pairs), side**2)
+    solution = solve(known, initial_stage(graph.tiles, known), model.deviations)
     took = time.process_time() - start
     error = graph.error(affine.translation(solution.places))
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

@@ -59,7 +59,7 @@ class Overrides(NamedTuple):
         nominal[which] = rows[["y", "x"]].to_numpy(float)
         certain = np.zeros(len(nominal), bool)
         certain[which] = True
-        return stage.moved(nominal, certain)
+        return stage.with_nominal(nominal, certain)
 
     def placed(self, tiles: pd.DataFrame) -> NDArray[np.bool_]:
         """Which tiles the user has placed, by themselves or as the moving tile of a pair."""

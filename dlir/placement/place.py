@@ -13,7 +13,7 @@ from dlir.core.affine import Array
 from dlir.core.tile_graph import groups
 from dlir.placement.overrides import Overrides, read_overrides
 from dlir.placement.settings import Place
-from dlir.placement.solver import Measured, Solution, measured, solve, starting
+from dlir.placement.solver import Measurements, Solution, initial_stage, measurements, solve
 from dlir.placement.stage_model import Stage
 from dlir.placement.tile_model import TileModel, choose_model
 
@@ -49,17 +49,17 @@ def place_tiles(
     """
     pairs = affines[affines["accepted"]]
     pairs = user.of_pairs(pairs) if user else pairs
-    known, chosen = choose_model(measured(tiles, pairs), len(tiles), settings.model)
-    start = starting(tiles, known, settings.camera)
+    known, chosen = choose_model(measurements(tiles, pairs), len(tiles), settings.model)
+    start = initial_stage(tiles, known, settings.camera)
     start = user.of_tiles(start) if user else start
-    log.info("the tile model is %s; other pairs predict %s of a pair", chosen.name, chosen.words())
-    solution = solve(known, start, chosen.spread, settings.stage_weight)
+    log.info("the tile model is %s; other pairs predict %s of a pair", chosen.name, chosen.described())
+    solution = solve(known, start, chosen.deviations, settings.stage_weight)
     _describe(solution, known)
     return _table(tiles, pairs, known, solution, user), _stage(chosen, solution.stage)
 
 
 def _table(
-    tiles: pd.DataFrame, pairs: pd.DataFrame, known: Measured, solution: Solution, user: Overrides | None
+    tiles: pd.DataFrame, pairs: pd.DataFrame, known: Measurements, solution: Solution, user: Overrides | None
 ) -> pd.DataFrame:
     """The rows of tables.PLACEMENT."""
     middle = (tiles[["height", "width"]].to_numpy(float) - 1) / 2
@@ -84,7 +84,7 @@ def _table(
     )
 
 
-def _loops(tiles: pd.DataFrame, pairs: pd.DataFrame, known: Measured) -> Array:
+def _loops(tiles: pd.DataFrame, pairs: pd.DataFrame, known: Measurements) -> Array:
     """How far (n,), px, the four pairs around a 2 x 2 of tiles miss each other, at its first tile; NaN where one lacks."""
     step = {side: {} for side in ("right", "down")}  # type: dict[str, dict[int, tuple[int, Array]]]
     for i, j, side, offset in zip(known.i, known.j, pairs["side"], known.offset, strict=True):
@@ -114,7 +114,7 @@ def _warn(tiles: pd.DataFrame, group: NDArray[np.int64], count: NDArray[np.integ
 
 def _stage(model: TileModel, stage: Stage) -> pd.DataFrame:
     """The row of tables.STAGE."""
-    foretold = {f"foretold_{part}": share for part, share in zip(tables.LINEAR_PARTS, model.foretold, strict=True)}
+    foretold = {f"foretold_{part}": share for part, share in zip(tables.LINEAR_PARTS, model.predicted_share, strict=True)}
     backlash = {f"backlash_{part}": off for part, off in zip(tables.BACKLASH, stage.backlash.ravel(), strict=True)}
     row = {
         "model": model.name,
@@ -130,7 +130,7 @@ def _stage(model: TileModel, stage: Stage) -> pd.DataFrame:
     return pd.DataFrame([row])
 
 
-def _describe(solution: Solution, pairs: Measured) -> None:
+def _describe(solution: Solution, pairs: Measurements) -> None:
     stage = solution.stage
     if not len(pairs.i):
         log.warning("no accepted pair: all tiles lie where the stage says")

@@ -33,9 +33,9 @@ from dlir.core.robust import INLIER, geman_mcclure
 from dlir.core.tables import LINEAR_COVARIANCE
 from dlir.core.tile_graph import factorised, groups
 from dlir.placement.settings import Camera
-from dlir.placement.stage_model import FLOOR, Stage, stage_map
+from dlir.placement.stage_model import FLOOR, Stage, fit_stage
 
-FREE = {"translation": 0, "rigid": 1, "similarity": 2, "affine": 4}  # of BASIS, in each model
+FREE_PARTS = {"translation": 0, "rigid": 1, "similarity": 2, "affine": 4}  # of BASIS, in each model
 ROUNDS = 30  # at most
 COOLING = 0.65  # of the tolerance, each round
 STILL = 1e-3  # px, by which no place moves any more
@@ -48,7 +48,7 @@ EXACT = 500  # tiles: with more, their uncertainty is estimated from random prob
 PROBES = 64
 
 
-class Measured(NamedTuple):
+class Measurements(NamedTuple):
     """What n pairs measured of the tiles i and j."""
 
     i: NDArray[np.int64]
@@ -59,18 +59,18 @@ class Measured(NamedTuple):
     linear: Array  # (n, 4) the linear part of the affine less the identity, along BASIS
     linear_covariance: Array  # (n, 4, 4)
     certain: NDArray[np.bool_]  # (n,) pairs that are never doubted
-    voice: Array  # (n,) how much it costs to doubt a pair, one for the median of them
+    loss_bound: Array  # (n,) how much it costs to doubt a pair, one for the median of them
 
     @property
     def offset(self) -> Array:
         """How far (n, 2), px, tile j lies from tile i where neither is turned."""
         return self.at_i - self.at_j
 
-    def only(self, kept: NDArray[np.bool_]) -> Self:
+    def subset(self, kept: NDArray[np.bool_]) -> Self:
         """Those pairs."""
         return self._replace(**{name: values[kept] for name, values in self._asdict().items()})
 
-    def given(self, free: int) -> Self:
+    def with_known_linear_parts(self, free: int) -> Self:
         """The pairs as they are where all linear parts but the first `free` are known to be nothing.
 
         A narrow overlap tells a turn from a shear only by what is likely of either; where there is no shear, it tells the turn.
@@ -94,7 +94,7 @@ class Solution(NamedTuple):
     stage: Stage
 
 
-def measured(tiles: pd.DataFrame, pairs: pd.DataFrame) -> Measured:
+def measurements(tiles: pd.DataFrame, pairs: pd.DataFrame) -> Measurements:
     """What accepted pairs (tables.AFFINES) of the tiles (tables.TILES) measured."""
     index = pd.Index(tiles["tile"])
     i, j = (np.asarray(index.get_indexer(pairs[end]), np.int64) for end in ("fixed", "moving"))
@@ -110,21 +110,21 @@ def measured(tiles: pd.DataFrame, pairs: pd.DataFrame) -> Measured:
     doubted = covariance + FLOOR**2 * np.eye(2)
     certain = (pairs["method"] == "user").to_numpy()
     odds = logit(sure[:, 0, 0].clip(max=MOST_SURE)) + np.log(AREA / (2 * np.pi * np.sqrt(np.linalg.det(doubted))))
-    voice = odds.clip(1) / np.median(odds.clip(1)) if len(odds) else odds
-    return Measured(i, j, here - middle, centre - middle, doubted / sure, linear, spread / sure, certain, voice)
+    loss_bound = odds.clip(1) / np.median(odds.clip(1)) if len(odds) else odds
+    return Measurements(i, j, here - middle, centre - middle, doubted / sure, linear, spread / sure, certain, loss_bound)
 
 
-def starting(tiles: pd.DataFrame, pairs: Measured, camera: Camera | None = None) -> Stage:
+def initial_stage(tiles: pd.DataFrame, pairs: Measurements, camera: Camera | None = None) -> Stage:
     """The stage of the tiles (tables.TILES) as the pairs alone show it."""
     lines = np.stack([pd.factorize(tiles[name], sort=True)[0] % 2 for name in ("row", "col")], 1).astype(float)
     given = None
     if camera is not None:
         turn = np.radians(camera.rotation)
         given = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) / camera.scale
-    return stage_map(pairs.i, pairs.j, pairs.offset, tiles[["y", "x"]].to_numpy(), lines, given)
+    return fit_stage(pairs.i, pairs.j, pairs.offset, tiles[["y", "x"]].to_numpy(), lines, given)
 
 
-def solve(pairs: Measured, stage: Stage, spread: Array, stage_weight: float = 1.0) -> Solution:
+def solve(pairs: Measurements, stage: Stage, spread: Array, stage_weight: float = 1.0) -> Solution:
     """Place the tiles.
 
     In each round a pair's covariance is widened by a tolerance, which falls from the stage's error to nothing, and scaled so
@@ -150,28 +150,28 @@ def solve(pairs: Measured, stage: Stage, spread: Array, stage_weight: float = 1.
         moved = np.abs(found[:, :2] - places).max()
         places, linear[:, :free] = found[:, :2], found[:, 2:]
         residual = residuals(pairs, places, linear)
-        stage = stage.fitted(places, group) if len(pairs.i) else stage
+        stage = stage.with_fitted_map(places, group) if len(pairs.i) else stage
         misfit = float(np.quantile(np.linalg.norm(residual, axis=1), 0.75)) / RAYLEIGH if len(residual) else 0.0
         tolerance = max(COOLING * tolerance, misfit)  # tiles that are distorted never fit better than that
         if moved < STILL and tolerance == misfit:
             break
-    stage = stage.judged(places, group) if len(pairs.i) else stage
+    stage = stage.with_measured_error(places, group) if len(pairs.i) else stage
     # how sure a place is, is told by the stage's error itself
     _, factor = _least_squares(pairs, precision, turn, stage, spread, WEAK**2 * stage_weight)
     return Solution(places, linear, _deviation(factor, count, 2 + free), residual, weight, stage)
 
 
-def _believed(residual: Array, covariance: Array, tolerance: float, spare: float, pairs: Measured) -> tuple[Array, Array]:
+def _believed(residual: Array, covariance: Array, tolerance: float, spare: float, pairs: Measurements) -> tuple[Array, Array]:
     """How far (n,) each residual (n, k) is believed, and the precision (n, k, k) that it then has."""
     count = residual.shape[1]
     precision = np.linalg.inv(covariance + tolerance**2 * np.eye(count))
     square = np.einsum("ni,nij,nj->n", residual, precision, residual)
     scale = max(1.0, float(np.median(square)) / chdtri(count, 0.5) / spare) if square.any() else 1.0
-    weight = np.where(pairs.certain, scale, geman_mcclure(square / scale / pairs.voice))
+    weight = np.where(pairs.certain, scale, geman_mcclure(square / scale / pairs.loss_bound))
     return weight, precision * (weight / scale)[:, None, None]
 
 
-def residuals(pairs: Measured, places: Array, linear: Array) -> Array:
+def residuals(pairs: Measurements, places: Array, linear: Array) -> Array:
     """By how much (n, 2), px, places (tiles, 2) and linear parts (tiles, 4) miss what the pairs measured."""
     turned = np.einsum("nk,kab->nab", linear, BASIS)
     there = places[pairs.j] + np.einsum("nab,nb->na", turned[pairs.j], pairs.at_j)
@@ -180,7 +180,7 @@ def residuals(pairs: Measured, places: Array, linear: Array) -> Array:
 
 
 def _least_squares(
-    pairs: Measured, precision: Array, turn: Array, stage: Stage, spread: Array, stage_weight: float
+    pairs: Measurements, precision: Array, turn: Array, stage: Stage, spread: Array, stage_weight: float
 ) -> tuple[Array, SuperLU]:
     """One solve of the normal equations, of a block for each tile and pair: the unknowns (tiles, 2 + free), and the factors.
 

@@ -43,24 +43,24 @@ class Stage(NamedTuple):
     given: Array | None  # (2, 2) the map from stage to camera, where the user knows it
     certain: NDArray[np.bool_]  # (n,) tiles whose place is known
 
-    def moved(self, nominal: Array, certain: NDArray[np.bool_]) -> Self:
+    def with_nominal(self, nominal: Array, certain: NDArray[np.bool_]) -> Self:
         """The stage with other places (n, 2), some of which are certain."""
         prior = nominal @ self.to_camera.T + self.lines @ self.backlash
         return self._replace(nominal=nominal, certain=certain, prior=prior)
 
-    def fitted(self, places: Array, group: NDArray[np.int64]) -> Self:
+    def with_fitted_map(self, places: Array, group: NDArray[np.int64]) -> Self:
         """The map that takes the stage's places to these (n, 2), of which pairs join those with the same number in `group`.
 
         Each group counts about its own middle, since where one lies to another is what the stage says itself. A place far
         from where the map so far puts it counts for little.
         """
-        weight = self._believed(places, group)
+        weight = self._weights(places, group)
         nominal, lines, seen = (_about_middles(values, group, weight) for values in (self.nominal, self.lines, places))
         fit = _fit(nominal, lines, seen, weight, self.given, self.error)
         prior = self.nominal @ fit.to_camera.T + self.lines @ fit.backlash
         return self._replace(**fit._asdict(), prior=prior + (places - prior).mean(axis=0))
 
-    def judged(self, places: Array, group: NDArray[np.int64]) -> Self:
+    def with_measured_error(self, places: Array, group: NDArray[np.int64]) -> Self:
         """The stage with the error that the places (n, 2) show, where pairs join enough of them, and the map fitted with it.
 
         It is for the end: in between, places that follow the stage would seem to prove it right.
@@ -69,19 +69,21 @@ class Stage(NamedTuple):
         freedom = (among.sum() - len(np.unique(group[among])) - 1) / max(among.sum(), 1)  # less the groups' middles and the map
         if freedom <= 0:
             return self
-        left = self._left(places, group)[among]
+        left = self._residuals(places, group)[among]
         rough = self._replace(error=_at_least(np.median(np.abs(left), axis=0) / NORMAL / np.sqrt(freedom)))
-        weight = rough._believed(places, group)[among]
-        return self._replace(error=_at_least(np.sqrt(weight @ left**2 / weight.sum() / freedom / KEPT))).fitted(places, group)
+        weight = rough._weights(places, group)[among]
+        return self._replace(error=_at_least(np.sqrt(weight @ left**2 / weight.sum() / freedom / KEPT))).with_fitted_map(
+            places, group
+        )
 
-    def _left(self, places: Array, group: NDArray[np.int64]) -> Array:
+    def _residuals(self, places: Array, group: NDArray[np.int64]) -> Array:
         """How far (n, 2) the places lie from where the map puts them, about the median of their group."""
         left = places - self.nominal @ self.to_camera.T - self.lines @ self.backlash
         return np.asarray(left - pd.DataFrame(left).groupby(group).transform("median").to_numpy())
 
-    def _believed(self, places: Array, group: NDArray[np.int64]) -> Array:
+    def _weights(self, places: Array, group: NDArray[np.int64]) -> Array:
         """How far (n,) each place is believed when the map is fitted."""
-        return geman_mcclure(((self._left(places, group) / self.error) ** 2).sum(axis=1) / FORGIVEN)
+        return geman_mcclure(((self._residuals(places, group) / self.error) ** 2).sum(axis=1) / FORGIVEN)
 
 
 class Fit(NamedTuple):
@@ -94,7 +96,7 @@ class Fit(NamedTuple):
     interval: Array
 
 
-def stage_map(
+def fit_stage(
     i: NDArray[np.int64], j: NDArray[np.int64], offset: Array, nominal: Array, lines: Array, given: Array | None = None
 ) -> Stage:
     """The stage as the offsets (n, 2), px, of the tiles j from i show it, robustly."""

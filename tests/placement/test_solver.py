@@ -6,15 +6,15 @@ import pytest
 from support.pair_graphs import Graph, make_graph
 
 from dlir.core import affine
-from dlir.placement.solver import BASIS, FREE, Solution, measured, solve, starting
+from dlir.placement.solver import BASIS, FREE_PARTS, Solution, initial_stage, measurements, solve
 from dlir.placement.stage_model import DEFAULT_ERROR, FLOOR
 
 NONE = np.empty(0)
 
 
 def solved(graph: Graph, spread: np.ndarray = NONE) -> Solution:
-    known = measured(graph.tiles, graph.pairs)
-    return solve(known, starting(graph.tiles, known), spread)
+    known = measurements(graph.tiles, graph.pairs)
+    return solve(known, initial_stage(graph.tiles, known), spread)
 
 
 def error(graph: Graph, spread: np.ndarray = NONE) -> np.ndarray:
@@ -101,7 +101,7 @@ def test_a_pair_is_measured_where_it_is_sure() -> None:
     centre, offset = np.array([100.0, 10.0]), np.array([1.5, 183.0])
     moved = np.c_[linear, centre + offset - linear @ centre][None]
     row = graph.pairs.assign(**affine.to_columns(moved), centre_y=100.0, centre_x=10.0, var_y=0.01, confidence=0.5)
-    found = measured(graph.tiles, row)
+    found = measurements(graph.tiles, row)
     assert found.offset[0] == pytest.approx(offset)
     assert (found.i.tolist(), found.j.tolist()) == ([0], [1])
     assert np.diag(found.covariance[0]) == pytest.approx((0.01 + FLOOR**2) / 0.5)
@@ -124,7 +124,7 @@ def test_turned_and_scaled_tiles_are_found() -> None:
     assert solution.residual.std() < 0.03
 
 
-@pytest.mark.parametrize("free", FREE.values())
+@pytest.mark.parametrize("free", FREE_PARTS.values())
 def test_no_model_drifts_on_tiles_that_are_not_distorted(free: int) -> None:
     graphs = [make_graph(10, 10, seed=seed) for seed in range(4)]
     plain, model = (np.mean([error(graph, np.full(k, 1e-6)) for graph in graphs]) for k in (0, free))

@@ -5,14 +5,14 @@ import pytest
 from support.pair_graphs import make_graph
 
 from dlir.placement.settings import Camera
-from dlir.placement.solver import measured, solve, starting
+from dlir.placement.solver import initial_stage, measurements, solve
 from dlir.placement.stage_model import Stage
 
 
 def stage_of(camera: Camera | None = None, **keys: float) -> Stage:
     graph = make_graph(6, 8, **keys)  # type: ignore[arg-type]
-    known = measured(graph.tiles, graph.pairs)
-    return solve(known, starting(graph.tiles, known, camera), np.empty(0)).stage
+    known = measurements(graph.tiles, graph.pairs)
+    return solve(known, initial_stage(graph.tiles, known, camera), np.empty(0)).stage
 
 
 def test_a_turned_and_scaled_camera_is_told_from_the_stages_error() -> None:
@@ -28,8 +28,8 @@ def test_the_interval_holds_the_truth_as_often_as_it_says(kept: float) -> None:
     stages = []
     for seed in range(60):
         graph = make_graph(6, 8, stage_error=3.0, turn=0.5, seed=seed)
-        known = measured(graph.tiles, graph.pairs.sample(frac=kept, random_state=seed))
-        stages.append(solve(known, starting(graph.tiles, known), np.empty(0)).stage)
+        known = measurements(graph.tiles, graph.pairs.sample(frac=kept, random_state=seed))
+        stages.append(solve(known, initial_stage(graph.tiles, known), np.empty(0)).stage)
     off = np.array([[s.rotation - np.radians(0.5), s.scale - 1] for s in stages])
     inside = np.abs(off) < np.array([s.interval for s in stages])
     assert ((inside.mean(axis=0) > 0.85) & (inside.mean(axis=0) <= 1)).all()
@@ -42,8 +42,8 @@ def test_a_few_tiles_where_the_stage_slips_tell_nothing_of_its_map_and_error() -
         graph, random = make_graph(6, 8, stage_error=3.0, turn=0.5, seed=seed), np.random.default_rng(seed)
         slipped = random.permutation(len(graph.tiles))[:8]
         graph.tiles.loc[slipped, ["y", "x"]] += random.normal(0, 60, (8, 2))
-        known = measured(graph.tiles, graph.pairs)
-        stage = solve(known, starting(graph.tiles, known), np.empty(0)).stage
+        known = measurements(graph.tiles, graph.pairs)
+        stage = solve(known, initial_stage(graph.tiles, known), np.empty(0)).stage
         inside.append(np.abs([stage.rotation - np.radians(0.5), stage.scale - 1]) < stage.interval)
         errors.append(stage.error)
     assert np.mean(inside) > 0.85

@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 
 from dlir.core import affine
 from dlir.core.tile_graph import groups
-from dlir.placement.solver import Measured, Solution, measured, residuals, solve, starting
+from dlir.placement.solver import Measurements, Solution, initial_stage, measurements, residuals, solve
 from dlir.placement.tile_model import choose_model
-from dlir.registration.confidence.calibration import judge, linear_deviation
+from dlir.registration.confidence.calibration import linear_deviation, with_verdict
 from dlir.registration.pairs.neighbours import LEAST_SEARCH, with_windows
 from dlir.registration.pairs.unrelated import unrelated_pairs
 from dlir.registration.settings import Register
@@ -93,7 +93,7 @@ def _judged(registered: Registered, settings: Register, expected: float | NDArra
     """The registered pairs with confidence and verdict; a right pair lies within a deviation `expected` (n,), px, of its
     nominal offset."""
     found, wrong = registered
-    return judge(found.assign(expected=expected), wrong, settings.accept).assign(method=settings.method)
+    return with_verdict(found.assign(expected=expected), wrong, settings.accept).assign(method=settings.method)
 
 
 def _with_location(found: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
@@ -192,7 +192,7 @@ def _predicted(found: pd.DataFrame, tiles: pd.DataFrame) -> tuple[affine.Array, 
         The affine (n, 2, 3) of each pair; whether accepted pairs join its tiles (n,); and the deviation, px, of the
         predictions of the others, which only the stage places.
     """
-    every, (known, solution) = measured(tiles, found), _solved(found, tiles)
+    every, (known, solution) = measurements(tiles, found), _solved(found, tiles)
     group = groups(known.i, known.j, len(tiles))
     linear = affine.linear(solution.linear[every.j] - solution.linear[every.i])
     offset = every.offset + residuals(every, solution.places, solution.linear)
@@ -201,10 +201,10 @@ def _predicted(found: pd.DataFrame, tiles: pd.DataFrame) -> tuple[affine.Array, 
     return predicted, np.asarray(group[every.i] == group[every.j]), error
 
 
-def _solved(found: pd.DataFrame, tiles: pd.DataFrame) -> tuple[Measured, Solution]:
+def _solved(found: pd.DataFrame, tiles: pd.DataFrame) -> tuple[Measurements, Solution]:
     """The measurements of the accepted pairs, and the placement by them."""
-    known, model = choose_model(measured(tiles, found[found["accepted"]]), len(tiles))
-    return known, solve(known, starting(tiles, known), model.spread)
+    known, model = choose_model(measurements(tiles, found[found["accepted"]]), len(tiles))
+    return known, solve(known, initial_stage(tiles, known), model.deviations)
 
 
 def _offset_error(found: pd.DataFrame, pairs: pd.DataFrame) -> NDArray[np.float64]:

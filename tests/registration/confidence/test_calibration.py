@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from dlir.core.tables import LINEAR, LINEAR_COVARIANCE
-from dlir.registration.confidence.calibration import judge, probability
+from dlir.registration.confidence.calibration import probability, with_verdict
 
 
 def drawn(right: int, wrong: int, strangers: int, apart: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -81,7 +81,7 @@ def test_a_pair_that_is_turned_unlike_the_others_counts_for_less() -> None:
     pairs, strangers = clear()
     pairs[list(LINEAR)] += 0.001 * np.random.default_rng(2).standard_normal((30, 4))
     pairs.loc[7, list(LINEAR)] += 0.02
-    judged = judge(pairs, strangers, 0.5)
+    judged = with_verdict(pairs, strangers, 0.5)
     others = judged.drop(index=7)
     assert judged.loc[7, "confidence"] < 0.7 * others["confidence"].min()
     assert judged.loc[7, "var_y"] > 10 * others["var_y"].max()
@@ -90,7 +90,7 @@ def test_a_pair_that_is_turned_unlike_the_others_counts_for_less() -> None:
 def test_a_faint_pair_is_accepted_but_may_not_be_exact() -> None:
     pairs, strangers = clear()
     pairs.loc[3, ["var_y", "var_x"]] = 4.0
-    judged = judge(pairs, strangers, 0.5)
+    judged = with_verdict(pairs, strangers, 0.5)
     rng = np.random.default_rng(1)
     draws = 2.0 * rng.standard_normal((20000, 2)) / np.sqrt(rng.chisquare(4, 20000) / 4)[:, None]
     assert judged["accepted"].all() and judged["confidence"].drop(index=3).min() > 0.95
@@ -103,13 +103,13 @@ def test_a_pair_for_which_only_its_place_speaks_has_to_be_exact() -> None:
     pairs.loc[[3, 4, 5], ["score_after", "confidence"]] = 0.19, 0.29  # as few strangers
     pairs.loc[[3, 4, 5], "away"] = 1.0, 1.0, 19.0
     pairs.loc[4, ["var_y", "var_x"]] = 4.0
-    assert judge(pairs, strangers, 0.5).loc[[3, 4, 5], "accepted"].tolist() == [True, False, False]
+    assert with_verdict(pairs, strangers, 0.5).loc[[3, 4, 5], "accepted"].tolist() == [True, False, False]
 
 
 def test_places_tell_nothing_where_nobody_knows_how_far_the_stage_errs() -> None:
     pairs, strangers = clear()
     pairs.loc[:19, ["score_after", "confidence"]] = strangers.loc[:19, ["score_after", "confidence"]]
-    near, far = (judge(pairs.assign(away=away, expected=np.inf), strangers, 0.5) for away in (0.0, 19.0))
+    near, far = (with_verdict(pairs.assign(away=away, expected=np.inf), strangers, 0.5) for away in (0.0, 19.0))
     pd.testing.assert_frame_equal(near, far)
     assert near["accepted"].tolist() == [False] * 20 + [True] * 10
 
@@ -119,12 +119,12 @@ def test_a_small_overlap_has_to_match_better() -> None:
     pairs.loc[:14, "score_after"] = strangers.loc[:14, "score_after"] = 0.5
     pairs.loc[:14, "confidence"] = 0.1
     pairs.loc[:14, "overlap"] = strangers.loc[:14, "overlap"] = 0.01
-    judged = judge(pairs, strangers, 0.5)
+    judged = with_verdict(pairs, strangers, 0.5)
     assert judged["accepted"].tolist() == [False] * 15 + [True] * 15
 
 
 @pytest.mark.parametrize("inside", [True, False])
 def test_a_pair_outside_its_window_is_rejected(inside: bool) -> None:
     pairs, strangers = clear()
-    judged = judge(pairs.assign(inside=[True] * 29 + [inside]), strangers, 0.5)
+    judged = with_verdict(pairs.assign(inside=[True] * 29 + [inside]), strangers, 0.5)
     assert judged["accepted"].iloc[-1] == inside and (judged["reason"].iloc[-1] == "") == inside
