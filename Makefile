@@ -4,7 +4,7 @@ CORES ?= $(shell getconf _NPROCESSORS_ONLN)
 BIN := .venv/bin
 ENVIRONMENT := .venv/installed
 
-.PHONY: demo test test-quick lint clean
+.PHONY: demo test test-quick lint docs constraints clean
 
 demo: $(ENVIRONMENT) # stitch the demo dataset
 	$(BIN)/snakemake --cores $(CORES)
@@ -25,13 +25,20 @@ lint: $(ENVIRONMENT)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(ENVIRONMENT) # the pages of docs/ as a site
+	$(BIN)/mkdocs build --strict
+
+constraints: # the versions of this environment, as exact ones
+	{ sed '/^#/!d' envs/constraints.txt; $(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//'; } > envs/constraints.new
+	mv envs/constraints.new envs/constraints.txt
+
 clean: # what the targets above made; results of other datasets stay
 	rm -rf .venv results/demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-$(ENVIRONMENT): pyproject.toml
+$(ENVIRONMENT): pyproject.toml setup.py envs/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "error: dlir needs Python 3.11 or newer, and $(PYTHON) is not: name one, as in make PYTHON=python3.12 demo" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	@echo "Installing into .venv; this takes a few minutes."
-	$(BIN)/pip install --quiet --editable '.[dev,slurm,s3]'
+	$(BIN)/pip install --quiet --constraint envs/constraints.txt --editable '.[dev,docs,slurm,s3]'
 	@touch $@

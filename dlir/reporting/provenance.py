@@ -19,7 +19,7 @@ from dlir.core.atomic import atomically
 from dlir.illumination import fields
 
 DEPENDENCIES = (
-    "cyclopts", "imagecodecs", "matplotlib", "numpy", "ome-zarr-models", "pandas", "pandera", "pydantic", "pyyaml",
+    "cyclopts", "imagecodecs", "jinja2", "matplotlib", "numpy", "ome-zarr-models", "pandas", "pandera", "pydantic", "pyyaml",
     "scikit-image", "scipy", "snakemake", "tifffile", "torch", "zarr",
 )  # fmt: skip  # those that pyproject.toml names, in its order
 MEASURED = {"seconds": "s", "cpu_seconds": "cpu_time", "peak_memory_mb": "max_rss"}  # as Snakemake names them
