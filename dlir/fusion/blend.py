@@ -40,7 +40,7 @@ class Region(NamedTuple):
         return slice(self.y, self.y + self.height), slice(self.x, self.x + self.width)
 
 
-class Placed(NamedTuple):
+class PlacedTiles(NamedTuple):
     """Tiles that have their place, and how they become one image."""
 
     paths: Sequence[str]

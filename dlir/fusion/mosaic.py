@@ -46,18 +46,18 @@ def fuse(
     with atomically(output) as partial:
         pyramid = Pyramid(partial, image.shape, image.dtype, image.settings)
         if bands:
-            made = reuse.read(bands)
+            made = reuse.read_inputs(bands)
             for band in bands:
                 for shard in (path for path in band.glob("*/c/**/*") if path.is_file()):
                     link_or_copy(shard, partial / shard.relative_to(band))
             image.write_upper_levels(pyramid, len(bands), threads)
         else:
             roots = pyramid.part(0, 1)
-            made = reuse.take_over(image, pyramid, roots, partial, cache)
+            made = reuse.reuse_shards(image, pyramid, roots, partial, cache)
             image.write(pyramid, roots, threads)
         describe(partial, pyramid, output.name.split(".")[0], image.pixel_size, image.reader.channel_names)
     if cache:
-        reuse.keep(image, pyramid, made, output, cache)
+        reuse.keep_shards(image, pyramid, made, output, cache)
 
 
 def band(
@@ -84,5 +84,5 @@ def band(
     with atomically(output) as partial:
         pyramid = Pyramid(partial, image.shape, image.dtype, settings)
         roots = pyramid.part(number, settings.bands)
-        reuse.write(reuse.take_over(image, pyramid, roots, partial, cache), partial)
+        reuse.write_inputs(reuse.reuse_shards(image, pyramid, roots, partial, cache), partial)
         image.write(pyramid, roots, threads)

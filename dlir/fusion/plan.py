@@ -10,7 +10,7 @@ import pandas as pd
 
 from dlir.core import affine, tables
 from dlir.core.affine import Array
-from dlir.fusion.blend import Placed
+from dlir.fusion.blend import PlacedTiles
 from dlir.fusion.pyramid import Node, Pyramid, to_dtype
 from dlir.fusion.settings import Mosaic
 from dlir.illumination import fields
@@ -49,13 +49,15 @@ class MosaicPlan(NamedTuple):
                 written = partial(pyramid.read, time, z)
                 pyramid.build(pyramid.part(0, 1), pyramid.split(parts), written, time, z, threads)
 
-    def _placed(self, time: int, z: int) -> Placed:
+    def _placed(self, time: int, z: int) -> PlacedTiles:
         """The tiles at a time and a z."""
         kept = max(1, CACHE // (self.fields.flat.size * np.dtype(self.dtype).itemsize))
         read = lru_cache(kept)(partial(self.reader.read, time=time, z=z))
-        return Placed(self.paths, self.affines, self.gains, self.fields, read, self.settings.interpolation, self.settings.blend)
+        return PlacedTiles(
+            self.paths, self.affines, self.gains, self.fields, read, self.settings.interpolation, self.settings.blend
+        )
 
-    def _pixels(self, pyramid: Pyramid, placed: Placed, node: Node) -> Image:
+    def _pixels(self, pyramid: Pyramid, placed: PlacedTiles, node: Node) -> Image:
         values, _ = placed.fuse(pyramid.region(node))
         return to_dtype(values, self.dtype)
 

@@ -30,7 +30,7 @@ SAME_GAIN = 1e-3  # of a gain, half of what the best pair says of it
 ShardInputs = dict[str, list[list[Any]]]  # y/x of a shard of level 0: content, affine and gains of each tile that touches it
 
 
-def take_over(image: MosaicPlan, pyramid: Pyramid, roots: list[Node], store: Path, cache: Path | None) -> ShardInputs:
+def reuse_shards(image: MosaicPlan, pyramid: Pyramid, roots: list[Node], store: Path, cache: Path | None) -> ShardInputs:
     """Give the new store, that of the pyramid, what of the blocks `roots` and all under them is as it was; what the shards
     are made of."""
     leaves = [leaf for root in roots for leaf in pyramid.leaves(root, 0)]
@@ -48,7 +48,7 @@ def take_over(image: MosaicPlan, pyramid: Pyramid, roots: list[Node], store: Pat
     return made
 
 
-def keep(image: MosaicPlan, pyramid: Pyramid, made: ShardInputs, store: Path, cache: Path) -> None:
+def keep_shards(image: MosaicPlan, pyramid: Pyramid, made: ShardInputs, store: Path, cache: Path) -> None:
     """Keep the shards of a finished store for the next one."""
     try:
         with atomically(cache / FOLDER) as partial:
@@ -65,12 +65,12 @@ def keep(image: MosaicPlan, pyramid: Pyramid, made: ShardInputs, store: Path, ca
         log.warning("the shards are not kept for the next run: %s", error)  # such as a disk without hard links
 
 
-def write(made: ShardInputs, band: Path) -> None:
+def write_inputs(made: ShardInputs, band: Path) -> None:
     """Hand on what the shards of a band are made of."""
     (band / TABLE).write_text(json.dumps(made))
 
 
-def read(bands: Iterable[Path]) -> ShardInputs:
+def read_inputs(bands: Iterable[Path]) -> ShardInputs:
     """What the shards of all bands are made of."""
     return {name: tiles for band in bands for name, tiles in json.loads((band / TABLE).read_text()).items()}
 

@@ -61,7 +61,7 @@ def estimate_illumination(
     first = tiles.iloc[0]
     shape = (int(first["channels"]), int(first["height"]), int(first["width"]))
     own_flat, own_dark = (None if path is None else _given(path, shape, first["path"]) for path in (flat, dark))
-    found, sample = fields.none(shape), tiles.iloc[:0]
+    found, sample = fields.identity(shape), tiles.iloc[:0]
     if not settings.correct:
         log.info("the tiles are used as they are: illumination.correct is false")
     elif flat is not None and own_flat is not None:
@@ -74,7 +74,7 @@ def estimate_illumination(
     else:
         sample, reader = tiles[:: -(-len(tiles) // TILES)], TileReader(tiles)
         found = estimate([reader.sample(path) for path in progress(list(sample["path"]), "reading tiles")], own_dark)
-    for channel, words in enumerate(fields.words(found)):
+    for channel, words in enumerate(fields.described(found)):
         log.info("channel %d: %s", channel, words)
     return found, list(sample["sha256"])
 

@@ -17,7 +17,7 @@ from dlir.core.atomic import atomically
 from dlir.reading.image_files import Image, Plane
 
 
-class FieldsError(ValueError):
+class IlluminationError(ValueError):
     """The light was learnt from tiles of another shape."""
 
 
@@ -36,7 +36,7 @@ class Fields(NamedTuple):
         return Fields(self.flat[:, rows, columns], self.dark[:, rows, columns])
 
 
-def none(shape: tuple[int, ...]) -> Fields:
+def identity(shape: tuple[int, ...]) -> Fields:
     """The light that leaves tiles (channels, y, x) as they are."""
     return Fields(np.ones(shape, np.float32), np.zeros(shape, np.float32))
 
@@ -45,13 +45,13 @@ def read(path: Path, tiles: pd.DataFrame) -> Fields:
     """The light in the file that `write` made, of these tiles (tables.TILES).
 
     Raises:
-        FieldsError: where the tiles have another shape than those that it was learnt from.
+        IlluminationError: where the tiles have another shape than those that it was learnt from.
     """
     light, first = Fields(*tifffile.imread(path)), tiles.iloc[0]
     shape = tuple(int(first[name]) for name in ("channels", "height", "width"))
     if light.flat.shape != shape:
         what = f"was learnt from tiles of the shape {light.flat.shape} (channels, y, x), and they are {shape} now"
-        raise FieldsError(f"{path}: {what}: have it and the model learnt again, snakemake --forcerun illumination train")
+        raise IlluminationError(f"{path}: {what}: have it and the model learnt again, snakemake --forcerun illumination train")
     return light
 
 
@@ -79,7 +79,7 @@ def correct(pixels: Image, light: Fields) -> Plane:
     return corrected
 
 
-def words(light: Fields) -> list[str]:
+def described(light: Fields) -> list[str]:
     """How deep the patterns of each channel are, in a sentence."""
     said = []
     for flat, dark in zip(*light, strict=True):

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from dlir.core import affine, tables
-from dlir.fusion.blend import Placed, Region
+from dlir.fusion.blend import PlacedTiles, Region
 from dlir.illumination.fields import Fields
 from dlir.reading import image_files
 from dlir.reading.image_files import Image, Plane
@@ -94,7 +94,7 @@ def seam(listed: pd.DataFrame, placed: pd.DataFrame, accepted: pd.DataFrame, pat
     for second in (before, after):
         affines = np.stack([affine.translation([0, 0]), second])
         chosen = gains[:, stacks.chosen], patterns.of(stacks.chosen)
-        both.append(Placed(list(rows["path"]), affines, *chosen, stacks.reference, 1, "linear").fuse(region)[0])
+        both.append(PlacedTiles(list(rows["path"]), affines, *chosen, stacks.reference, 1, "linear").fuse(region)[0])
     figure = Figure(figsize=(9, 4.8))
     for panel, pixels, title in zip(figure.subplots(1, 2), both, ("where the stage says", "registered"), strict=True):
         panel.imshow(display(pixels, _limits(both[1])), cmap="gray", vmin=0, vmax=1, interpolation="nearest")

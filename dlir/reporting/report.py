@@ -76,7 +76,7 @@ def report(
         seam(listed, placed, accepted, patterns, exposed),
         f"<h2>Stage and camera</h2>{_list(_stage(tables.read(stage, tables.STAGE).iloc[0]))}",
         "<h2>Illumination</h2><p>What sits still on the camera: the dark-field was taken off each tile, the rest divided by "
-        f"the flat-field.</p>{_list(fields.words(patterns))}",
+        f"the flat-field.</p>{_list(fields.described(patterns))}",
         picture(patterns_of(patterns), "Illumination"),
         f"<h2>Exposure</h2>{_exposure(exposed)}",
         f"<h2>Self-check</h2>{_selfcheck(tables.read(selfcheck, tables.SELFCHECK))}",

@@ -32,7 +32,7 @@ def run(grid: Grid, tmp_path: Path) -> Callable[..., np.ndarray]:
         places[..., 2] += np.random.default_rng(1).uniform(-off, off, (9, 2))
         placed = listed[["tile", "path"]].assign(**affine.to_columns(places), pairs=2, residual=0.1, deviation=0.1)
         tables.write(placed.assign(loop=np.nan, placed_by="pairs"), tables.PLACEMENT, tmp_path / "placement.csv")
-        fields.write(fields.none((2, *grid.size)), tmp_path / "light.tif")
+        fields.write(fields.identity((2, *grid.size)), tmp_path / "light.tif")
         files = [tmp_path / name for name in ("tiles.csv", "light.tif")]
         out = tmp_path / "exposure.csv"
         exposure(*files, grid.pairs, tmp_path / "placement.csv", out, settings=Exposure(correct=correct))

@@ -12,7 +12,7 @@ from ome_zarr_models import v05
 from support.mosaics import SIDE, Stage, grid, specimen, take
 
 from dlir.core import affine, tables
-from dlir.fusion.blend import Placed, Region
+from dlir.fusion.blend import PlacedTiles, Region
 from dlir.fusion.mosaic import mosaic
 from dlir.fusion.pyramid import halve
 from dlir.fusion.settings import Mosaic
@@ -57,7 +57,7 @@ def test_turned_tiles_are_turned_back(tmp_path: Path) -> None:
     linear = [[[np.cos(t), -np.sin(t)], [np.sin(t), np.cos(t)]] * np.array(1.01) for t in (0.03, -0.02, 0.0, 0.05)]
     affines = np.concatenate([np.array(linear), places[..., 2:]], -1)
     stage = Stage(tmp_path, [take(a) for a in affines], affines)
-    placed = Placed(stage.paths, affines, np.ones((4, 1)), fields.none((1, SIDE, SIDE)), read, 1, "linear")
+    placed = PlacedTiles(stage.paths, affines, np.ones((4, 1)), fields.identity((1, SIDE, SIDE)), read, 1, "linear")
     fused, covered = placed.fuse(Region(0, 0, 190, 190))
     inside = (slice(20, 175), slice(20, 175))
     assert covered[inside].all()
@@ -105,7 +105,9 @@ def test_dark_and_gains_are_taken_out(tmp_path: Path) -> None:
     gains = np.linspace(0.7, 1.3, 12)[:, None]
     tiles = [(take(a) * g + 50).astype(np.float32) for a, g in zip(affines, gains[..., 0], strict=True)]
     stage = Stage(tmp_path, tiles, affines)
-    fields.write(fields.none((1, SIDE, SIDE))._replace(dark=np.full((1, SIDE, SIDE), 50, np.float32)), tmp_path / "light.tif")
+    fields.write(
+        fields.identity((1, SIDE, SIDE))._replace(dark=np.full((1, SIDE, SIDE), 50, np.float32)), tmp_path / "light.tif"
+    )
     stage.expose(gains)
     fused = stage.run()["0"][...]
     assert np.abs(fused - truth(fused.shape)).max() < 0.01
@@ -114,7 +116,9 @@ def test_dark_and_gains_are_taken_out(tmp_path: Path) -> None:
 def test_light_under_the_dark_is_clipped_after_the_tiles_are_fused(tmp_path: Path) -> None:
     tiles = [np.full((1, SIDE, SIDE), value, np.uint16) for value in (90, 130)]
     stage = Stage(tmp_path, tiles, affine.translation([[0.0, 0.0], [0.0, 0.0]]))
-    fields.write(fields.none((1, SIDE, SIDE))._replace(dark=np.full((1, SIDE, SIDE), 100, np.float32)), tmp_path / "light.tif")
+    fields.write(
+        fields.identity((1, SIDE, SIDE))._replace(dark=np.full((1, SIDE, SIDE), 100, np.float32)), tmp_path / "light.tif"
+    )
     assert (stage.run()["0"][...] == 10).all()  # the mean of -10 and 30
 
 
@@ -245,7 +249,7 @@ def test_every_channel_z_and_time_is_placed_alike(tmp_path: Path) -> None:
     others = {"pairs": 1, "residual": 0.1, "deviation": 0.1, "loop": np.nan, "placed_by": "pairs"}
     placed = listed[["tile", "path"]].assign(**affine.to_columns(affines), **others)
     tables.write(placed, tables.PLACEMENT, tmp_path / "placement.csv")
-    fields.write(fields.none((2, SIDE, SIDE)), tmp_path / "light.tif")
+    fields.write(fields.identity((2, SIDE, SIDE)), tmp_path / "light.tif")
     tile, channel = np.indices((4, 2)).reshape(2, -1)
     tables.write(pd.DataFrame({"tile": tile, "channel": channel, "gain": 1.0}), tables.EXPOSURE, tmp_path / "exposure.csv")
     files = [tmp_path / name for name in ("tiles.csv", "light.tif", "exposure.csv", "placement.csv")]

@@ -26,8 +26,8 @@ def test_what_is_written_is_read_back(tmp_path: Path, shape: tuple[int, ...]) ->
 
 @pytest.mark.parametrize("shape", [(1, 20, 31), (1, 21, 30), (3, 20, 30)])
 def test_light_of_other_tiles_is_refused_with_the_remedy(tmp_path: Path, shape: tuple[int, ...]) -> None:
-    fields.write(fields.none((1, 20, 30)), tmp_path / "light.tif")
-    with pytest.raises(fields.FieldsError, match=r"light\.tif: .*\(1, 20, 30\).*--forcerun illumination train"):
+    fields.write(fields.identity((1, 20, 30)), tmp_path / "light.tif")
+    with pytest.raises(fields.IlluminationError, match=r"light\.tif: .*\(1, 20, 30\).*--forcerun illumination train"):
         fields.read(tmp_path / "light.tif", of_shape(*shape))
 
 
@@ -41,14 +41,14 @@ def test_dark_is_taken_off_and_the_rest_divided_by_flat() -> None:
 
 def test_none_changes_nothing() -> None:
     pixels = np.arange(24, dtype=np.uint16).reshape(2, 3, 4)
-    nothing = fields.none(pixels.shape)
+    nothing = fields.identity(pixels.shape)
     assert np.array_equal(fields.correct(pixels, nothing), pixels)
-    assert "no dark-field" in fields.words(nothing)[1]
+    assert "no dark-field" in fields.described(nothing)[1]
 
 
 def test_words_tell_the_depth() -> None:
     flat = np.ones((1, 2, 2), np.float32)
     flat[0, 0] = [0.9, 1.1]
-    assert fields.words(fields.Fields(flat, np.full_like(flat, 500))) == [
+    assert fields.described(fields.Fields(flat, np.full_like(flat, 500))) == [
         "the flat-field is 7.1% deep (root mean square), 0.90 to 1.10; the dark-field 500 to 500 grey values"
     ]

@@ -24,7 +24,7 @@ BENCHMARK = "s\th:m:s\tmax_rss\tcpu_time\n"
 def test_it_says_what_made_the_result(grid: Grid, tmp_path: Path) -> None:
     model, flat = tmp_path / "model.pt", tmp_path / "illumination.tif"
     checkpoint.save(checkpoint.ARCHITECTURES["dlir"](), {"tiles": ["a5", "0c"]}, model)
-    fields.write(fields.none((1, 8, 8)), flat, ["0c"])
+    fields.write(fields.identity((1, 8, 8)), flat, ["0c"])
     (tmp_path / "register.tsv").write_text(BENCHMARK + "12.5\t0:00:12\t480.25\t20.1\n")
     (tmp_path / "pairs.tsv").write_text(BENCHMARK + "0.1\t0:00:00\tNA\t-\n")
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
