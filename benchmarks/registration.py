@@ -39,7 +39,7 @@ from torch import Tensor
 from dlir.core.progress import progress
 from dlir.registration.model import checkpoint
 from dlir.registration.model.network import CorrelationNetwork
-from dlir.registration.model.noise_filter import hats
+from dlir.registration.model.noise_filter import hat_functions
 from dlir.registration.model.warping import corner_variance, grid
 
 SEARCH = 16.0  # px; the test shifts are as large
@@ -91,7 +91,7 @@ def bounds(clean: Tensor, noise: Tensor) -> Tensor:
     """Both bounds (b, 2), px, of clean strips (b, 1, h, w) under noise (b,): of a specimen that is known, and of one that is
     not."""
     size = clean.shape[-2:]
-    waves, rings = torch.fft.rfft2(clean[:, 0].double()), hats(*size).double()
+    waves, rings = torch.fft.rfft2(clean[:, 0].double()), hat_functions(*size).double()
     power = (waves.abs() ** 2 / math.prod(size)).flatten(1) @ rings / rings.sum(0).clamp(min=1e-6) @ rings.T
     gain = (power / (power + noise.double().view(-1, 1) ** 2 / 2)).sqrt().view_as(waves.real)
     unknown = torch.fft.irfft2(waves * gain, s=size)[:, None].to(clean)

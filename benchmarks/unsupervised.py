@@ -30,12 +30,12 @@ from dlir.illumination import fields
 from dlir.registration.model import checkpoint
 from dlir.registration.model.network import CorrelationNetwork
 from dlir.registration.model.warping import corner_error
-from dlir.registration.pairs.synthetic import Specimen, specimen, synthetic_pairs
-from dlir.registration.pairs.windows import TilePlanes, WindowBatch, batches, displacement
+from dlir.registration.pairs.synthetic import TileStack, stack_tiles, synthetic_pairs
+from dlir.registration.pairs.windows import TilePlanes, WindowBatch, batches, expected_shift
 from dlir.registration.settings import Train
-from dlir.registration.training.loop import Loop, Source
+from dlir.registration.training.loop import Loop, TrainingData
 from dlir.registration.training.pretrain import AUGMENT, SHAPES, SPECIMENS
-from dlir.registration.training.pretraining_images import sources
+from dlir.registration.training.pretraining_images import pretraining_images
 from dlir.registration.training.train import train
 
 POOL = 240  # unlabelled pairs of each shape
@@ -44,19 +44,19 @@ RATE = 0.002
 app = cyclopts.App(help=__doc__)
 
 
-def unlabelled(seed: int) -> Source:
+def unlabelled(seed: int) -> TrainingData:
     """Noisy images, as a microscope gives them, and pairs of which the truth is thrown away: what `train` learns from."""
     random = np.random.default_rng(seed)
-    planes = [plane / plane.std() for plane in sources(SPECIMENS, seed)]
+    planes = [plane / plane.std() for plane in pretraining_images(SPECIMENS, seed)]
     tiles = [plane + random.normal(0, 1 / 2 ** random.uniform(-2, 3), plane.shape).astype(np.float32) for plane in planes]
     images = torch.stack([torch.from_numpy(plane - plane.mean()) for plane in planes])[:, None]
-    clean, generator = Specimen(images, torch.zeros_like(images)), torch.Generator().manual_seed(seed)
+    clean, generator = TileStack(images, torch.zeros_like(images)), torch.Generator().manual_seed(seed)
     made = []
     for shape in SHAPES:
         parts = [synthetic_pairs(clean, shape, BATCH, generator, AUGMENT)[:2] for _ in range(POOL // BATCH)]
         fixed, moving = (torch.cat(part) for part in zip(*parts, strict=True))
         made.append(WindowBatch(pd.DataFrame(), fixed, moving, shape.search, shape.centre))
-    return Source(specimen(tiles, torch.device("cpu")), SHAPES, made)
+    return TrainingData(stack_tiles(tiles, torch.device("cpu")), SHAPES, made)
 
 
 @app.command
@@ -155,7 +155,7 @@ def truths(grid: Path, listed: Path, flat: Path, found: Path) -> Iterable[tuple[
 
 def nominal_affine(batch: WindowBatch) -> Tensor:
     """What the stage says."""
-    return shifts(displacement(batch.rows))
+    return shifts(expected_shift(batch.rows))
 
 
 def shifts(offsets: np.ndarray) -> Tensor:

@@ -21,7 +21,7 @@ from scipy.special import chdtrc, logit
 from dlir.core.affine import Array
 from dlir.core.robust import DEVIATIONS, intrinsic_deviation
 from dlir.core.tables import LINEAR, LINEAR_COVARIANCE
-from dlir.registration.model.estimate import FREEDOM, RIGHT
+from dlir.registration.model.estimate import RIGHT_PX, STUDENT_FREEDOM
 
 ORDINARY = 0.7  # of the strangers: a pair that is no better than so many is wrong (Efron's zero assumption)
 RIDGE = 0.03  # keeps the regression finite where right and wrong do not overlap
@@ -69,14 +69,15 @@ def with_verdict(found: pd.DataFrame, strangers: pd.DataFrame, accept: float) ->
 
     A pair that is turned, scaled or sheared as no other pair is shows too little, or not the same thing, in its two tiles:
     its covariance is widened, and it is less likely to be right. A pair that shows the same thing, but faintly, may be more
-    than RIGHT off: it is accepted all the same, for what its covariance says. Not so where its place alone speaks for it: of
+    than RIGHT_PX off: it is accepted all the same, for what its covariance says. Not so where its place alone speaks for it: of
     that the stage says as much.
     """
     cues, others = _cues(found), _cues(strangers)
     seen, alike = probability(cues, others), probability(cues, others, _near(found))
     square = _unlike(found, linear_deviation(found, alike >= accept))
     wider = {name: found[name] * np.maximum(1, square / len(LINEAR)) for name in ("var_y", "cov_yx", "var_x")}
-    exact = 1 - (1 + RIGHT**2 / FREEDOM / ((wider["var_y"] + wider["var_x"]) / 2)) ** (-FREEDOM / 2)  # of Student's t in 2-D
+    # Student's t in two dimensions
+    exact = 1 - (1 + RIGHT_PX**2 / STUDENT_FREEDOM / ((wider["var_y"] + wider["var_x"]) / 2)) ** (-STUDENT_FREEDOM / 2)
     usual = np.clip(chdtrc(len(LINEAR), square) / RARE_SHARE, LEAST_TRUST, 1)
     confidence = (alike * usual * exact).round(4)
     unsure = ((alike * usual).round(4) < accept) | (((seen * usual).round(4) < accept) & (confidence < accept))
@@ -111,9 +112,10 @@ def _near(found: pd.DataFrame) -> NDArray[np.float64]:
     the searched area, here taken as round."""
     away, expected, searched = (found[name].to_numpy(float) for name in ("away", "expected", "searched"))
     area = (2 * searched + 1) ** 2
-    square = FREEDOM * np.minimum(expected, ANYWHERE * searched) ** 2
-    within = -np.expm1(-FREEDOM / 2 * np.log1p(area / np.pi / square))
-    density = (1 + away**2 / square) ** (-FREEDOM / 2 - 1) * FREEDOM / (2 * np.pi * square) / within  # Student's t in 2-D
+    square = STUDENT_FREEDOM * np.minimum(expected, ANYWHERE * searched) ** 2
+    within = -np.expm1(-STUDENT_FREEDOM / 2 * np.log1p(area / np.pi / square))
+    # Student's t in two dimensions
+    density = (1 + away**2 / square) ** (-STUDENT_FREEDOM / 2 - 1) * STUDENT_FREEDOM / (2 * np.pi * square) / within
     return np.asarray(np.log(density * area))
 
 

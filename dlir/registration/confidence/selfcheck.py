@@ -22,7 +22,7 @@ from dlir.registration.model.estimate import Estimate, Method
 from dlir.registration.model.methods import load_method
 from dlir.registration.model.phase_correlation import phase
 from dlir.registration.model.warping import corner_error
-from dlir.registration.pairs.synthetic import Augment, Shape, Specimen, overlap_shape, specimen, synthetic_pairs
+from dlir.registration.pairs.synthetic import Augment, Shape, TileStack, overlap_shape, stack_tiles, synthetic_pairs
 from dlir.registration.pairs.windows import TilePlanes
 from dlir.registration.settings import Selfcheck
 
@@ -67,7 +67,7 @@ def selfcheck(
     if shapes:
         chosen = np.random.default_rng(settings.seed).permutation(table["tile"].to_numpy())[:MOST]
         planes = TilePlanes(table, fields.read(illumination, table))
-        source = specimen([planes.plane(int(tile)) for tile in chosen], torch.device("cpu"))
+        source = stack_tiles([planes.plane(int(tile)) for tile in chosen], torch.device("cpu"))
         generator = torch.Generator().manual_seed(settings.seed)
         for side, shape in shapes.items():
             errors = _errors(source, shape, methods, settings.count, generator, place)
@@ -87,7 +87,7 @@ def none(
 
 @torch.no_grad()
 def _errors(
-    source: Specimen, shape: Shape, methods: dict[str, Method], count: int, generator: torch.Generator, device: torch.device
+    source: TileStack, shape: Shape, methods: dict[str, Method], count: int, generator: torch.Generator, device: torch.device
 ) -> dict[str, Tensor]:
     """The corner errors (count,), px, of each method on the same known pairs."""
     errors: dict[str, list[Tensor]] = {name: [] for name in methods}

@@ -20,7 +20,7 @@ from dlir import steps
 from dlir.core import affine, hashing
 from dlir.core.atomic import atomically
 from dlir.registration.pairs.neighbours import WINDOW
-from dlir.registration.pairs.windows import displacement
+from dlir.registration.pairs.windows import expected_shift
 
 log = logging.getLogger(__name__)
 NAMES = ["pair", "fixed", "moving", "side"]  # which pair it is; all other columns are the estimate
@@ -68,7 +68,7 @@ class EstimateCache:
     def _keys(self, pairs: pd.DataFrame, basis: tuple[object, ...]) -> list[str]:
         content = pd.DataFrame({end: self.content.reindex(pairs[end]).to_numpy() for end in ("fixed", "moving")})
         windows = pairs[["side"]].reset_index(drop=True).join(pairs[WINDOW].astype(int).reset_index(drop=True))
-        searched = pd.DataFrame(np.c_[displacement(pairs), pairs["search"].to_numpy(float)]).round(EXACT) + 0.0  # no -0
+        searched = pd.DataFrame(np.c_[expected_shift(pairs), pairs["search"].to_numpy(float)]).round(EXACT) + 0.0  # no -0
         start = pairs[[name for name in affine.COLUMNS if name in pairs]].round(EXACT).reset_index(drop=True) + 0.0
         table = pd.concat([content, windows, searched, start], axis=1)
         return [hashing.of(self.basis, *basis, *row) for row in table.itertuples(index=False)]

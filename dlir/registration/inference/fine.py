@@ -37,7 +37,7 @@ from dlir.registration.model.lucas_kanade import gradients, refine
 from dlir.registration.model.noise_filter import above_noise
 from dlir.registration.model.warping import warp
 from dlir.registration.pairs.neighbours import with_overlaps
-from dlir.registration.pairs.windows import TilePlanes, WindowBatch, in_batches, to_columns, to_windows
+from dlir.registration.pairs.windows import TilePlanes, WindowBatch, affine_columns, in_batches, in_window_frame
 
 MULTIPLE = 8  # px, of which the longer side of a window is one, so that many are alike, and make a batch
 LEAST_SIDE = 8  # px, of a window that shows enough
@@ -96,14 +96,14 @@ def refine_overlaps(
 def _rows(batch: WindowBatch, linear: float) -> pd.DataFrame:
     """The pairs of a batch with their affines, which are about there."""
     first, second = (blur(crop, SIGMA) for crop in above_noise(batch.fixed, batch.moving))
-    start = torch.from_numpy(to_windows(affine.from_table(batch.rows), batch)).to(first)
+    start = torch.from_numpy(in_window_frame(affine.from_table(batch.rows), batch)).to(first)
     weight = _weight(first, *warp(second, start))
     found, _, shared = refine(first, second, start, 1, ITERATIONS, first.new_tensor([PRIOR, 0.0]), linear, weight)
     excess = _excess(*shared, weight)
     prior = torch.stack([excess.log(), torch.zeros_like(excess)]).view(2, -1, 1, 1)
     found, information, _ = refine(first, second, found, 1, ITERATIONS, prior, linear, weight)
     covariance = excess.view(-1, 1, 1) * torch.linalg.inv(information.double() + 1e-9 * torch.eye(6).to(information))
-    return batch.rows[NAMES].assign(**to_columns(found, covariance, batch))
+    return batch.rows[NAMES].assign(**affine_columns(found, covariance, batch))
 
 
 def _weight(fixed: Tensor, moving: Tensor, mask: Tensor) -> Tensor:

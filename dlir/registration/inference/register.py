@@ -23,7 +23,7 @@ from dlir.registration.model.estimate import Method
 from dlir.registration.model.methods import load_method
 from dlir.registration.model.network import CorrelationNetwork
 from dlir.registration.model.noise_filter import above_noise, alignment_ncc
-from dlir.registration.pairs.windows import TilePlanes, WindowBatch, displacement, in_batches, to_columns
+from dlir.registration.pairs.windows import TilePlanes, WindowBatch, affine_columns, expected_shift, in_batches
 from dlir.registration.settings import Register
 
 log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ def register_pairs(
     coarse, fine = coarse or EstimateCache(None, tiles), fine or EstimateCache(None, tiles)
 
     def estimate(pairs: pd.DataFrame, what: str, linear: float) -> pd.DataFrame:
-        work = partial(_rows, method=method, linear=linear)
+        work = partial(estimate_batch, method=method, linear=linear)
         return coarse.complete(pairs, what, linear, estimate=partial(in_batches, planes=planes, device=device, work=work))
 
     # only the network's affines are exact enough to start the fine registration
@@ -100,14 +100,14 @@ def register_pairs(
     return found
 
 
-def _rows(batch: WindowBatch, method: Method, linear: float) -> pd.DataFrame:
+def estimate_batch(batch: WindowBatch, method: Method, linear: float) -> pd.DataFrame:
     """The rows of tables.AFFINES for one batch, without the verdict."""
     estimate = method(batch.fixed, batch.moving, batch.search, batch.centre, linear)
-    nominal = torch.from_numpy(affine.translation(displacement(batch.rows)))
+    nominal = torch.from_numpy(affine.translation(expected_shift(batch.rows)))
     clear = estimate.clear or above_noise(batch.fixed, batch.moving)
     before, after = alignment_ncc(*clear, nominal.to(clear[0]), estimate.affine)
     return batch.rows[NAMES].assign(
-        **to_columns(estimate.affine, estimate.covariance, batch),
+        **affine_columns(estimate.affine, estimate.covariance, batch),
         score_before=before.cpu().numpy(),
         score_after=after.cpu().numpy(),
         confidence=estimate.confidence.cpu().numpy(),

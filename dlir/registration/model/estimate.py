@@ -6,8 +6,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-RIGHT = 2.0  # px: a pair that errs by less is right
-FREEDOM = 4.0  # of Student's t, as which the errors of shifts are distributed
+RIGHT_PX = 2.0  # px: a pair that errs by less is right
+STUDENT_FREEDOM = 4.0  # of Student's t, as which the errors of shifts are distributed
 SHIFT = [2, 5]  # of the entries yy, yx, y0, xy, xx, x0 of an affine
 LINEAR = [0, 1, 3, 4]
 
@@ -54,7 +54,7 @@ def transposed(estimate: Estimate) -> Estimate:
     return Estimate(swap[0], covariance, estimate.confidence, tuple(swap[1:]), estimate.logits, clear)
 
 
-def overlap(fixed: Tensor, moving: Tensor, expected: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def expected_overlap(fixed: Tensor, moving: Tensor, expected: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """The parts of two crops (b, 1, h, w) that show the same where the shift is as expected, whole px (y, x)."""
     for axis, shift in zip((2, 3), expected, strict=True):
         length = fixed.shape[axis] - abs(shift)
@@ -63,7 +63,7 @@ def overlap(fixed: Tensor, moving: Tensor, expected: tuple[int, int]) -> tuple[T
     return fixed, moving
 
 
-def surest(covariance: Tensor, shift: Tensor, middle: Tensor) -> Tensor:
+def best_point(covariance: Tensor, shift: Tensor, middle: Tensor) -> Tensor:
     """The point (b, 2), px of the fixed crop about its middle, that affines with covariance (b, 6, 6) take somewhere most
     surely, inside the overlap of crops whose corners lie at -+ `middle` (2,) and which lie apart by `shift` (b, 2).
 
@@ -76,17 +76,17 @@ def surest(covariance: Tensor, shift: Tensor, middle: Tensor) -> Tensor:
     return torch.minimum(torch.maximum(point, torch.maximum(-middle, -middle - shift)), torch.minimum(middle, middle - shift))
 
 
-def about(covariance: Tensor, point: Tensor) -> Tensor:
+def covariance_at(covariance: Tensor, point: Tensor) -> Tensor:
     """The covariance (b, 6, 6) of affines whose shift is that of a point (b, 2), given that of the shift of the middle."""
     move = _to_point(point)
     return move @ covariance @ move.mT
 
 
-def widened(covariance: Tensor, point: Tensor, shift: Tensor, linear: Tensor) -> Tensor:
+def scaled_covariance(covariance: Tensor, point: Tensor, shift: Tensor, linear: Tensor) -> Tensor:
     """The covariance (b, 6, 6) with the deviations of the shift of a point (b, 2) and of the linear part, each (b,) times as
     large."""
     times = torch.stack([linear, linear, shift] * 2, 1)
-    return about(about(covariance, point) * times[:, :, None] * times[:, None], -point)
+    return covariance_at(covariance_at(covariance, point) * times[:, :, None] * times[:, None], -point)
 
 
 def _to_point(point: Tensor) -> Tensor:

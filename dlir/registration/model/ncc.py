@@ -50,13 +50,13 @@ def local_ncc(fixed: Tensor, moving: Tensor, mask: Tensor) -> Tensor:
 SIMILARITIES = {"global": masked_ncc, "local": local_ncc}
 
 
-def bands(crop: Tensor) -> list[Tensor]:
+def frequency_bands(crop: Tensor) -> list[Tensor]:
     """Crops (b, 1, h, w) from fine to coarse, each high-passed and blurred by one of BANDS: the coarse ones are alike from
     further away, the fine ones say more exactly where."""
     return [blur(high_pass(crop, background), sigma) for sigma, background in BANDS]
 
 
-def multiscale(score: Similarity, fixed: list[Tensor], moving: list[Tensor], affine: Tensor) -> Tensor:
+def multiscale_score(score: Similarity, fixed: list[Tensor], moving: list[Tensor], affine: Tensor) -> Tensor:
     """The mean score (b,) over the bands of two crops after `affine` (b, 2, 3); 0 with less than LEAST in common."""
     scores = []
     for first, second in zip(fixed, moving, strict=True):

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlir.registration.model.estimate import Estimate, surest, transposed, widened
+from dlir.registration.model.estimate import Estimate, best_point, scaled_covariance, transposed
 from dlir.registration.model.filters import blur, high_pass, standardise
 from dlir.registration.model.hough_correlation import correlate, peak
 from dlir.registration.model.lucas_kanade import refine
@@ -146,10 +146,10 @@ class CorrelationNetwork(nn.Module):
         covariance = torch.linalg.inv(information.detach().double() + 1e-9 * torch.eye(6).to(information))
         middle = covariance.new_tensor([(side - 1) / 2 for side in fixed.shape[-2:]])
         match = masked_ncc(*shared).detach()
-        point = surest(covariance, affine[:, :, 2].detach().double(), middle)
+        point = best_point(covariance, affine[:, :, 2].detach().double(), middle)
         cues = _cues(mass.detach(), match, covariance, size)
         times = self.spread(cues).clamp(-5, 5).double().exp()
-        covariance = widened(covariance, point, *times.unbind(1)).float()
+        covariance = scaled_covariance(covariance, point, *times.unbind(1)).float()
         return Estimate(affine, covariance, self.sure(cues)[:, 0].sigmoid(), tuple(steps), logits, clear)
 
 

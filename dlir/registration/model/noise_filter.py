@@ -39,7 +39,7 @@ def above_noise(fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
     far = [min(next_fast_len(n + 2 * margin) - n - margin, n - 1) for n in (width, height)]  # lengths with small factors alone
     padded = F.pad(crops, (margin, far[0], margin, far[1]), mode="reflect")
     spectrum = torch.fft.rfft2(padded[:, 0])
-    rings = hats(padded.shape[-2], padded.shape[-1]).to(crops)
+    rings = hat_functions(padded.shape[-2], padded.shape[-1]).to(crops)
     squares = (spectrum.real**2 + spectrum.imag**2).flatten(1)
     power = (squares[:count] + squares[count:]) @ rings / rings.sum(0).clamp(min=1e-6)
     finest = rings.sum(0) * torch.tensor([knot >= FINEST for knot in KNOTS]).to(rings)
@@ -62,7 +62,7 @@ def alignment_ncc(fixed: Tensor, moving: Tensor, *affines: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-def hats(height: int, width: int) -> Tensor:
+def hat_functions(height: int, width: int) -> Tensor:
     """How much (frequencies, knots) each frequency of `rfft2` belongs to the KNOTS beside it: linear between them."""
     frequency = torch.hypot(torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)).flatten()
     knots = torch.tensor(KNOTS)

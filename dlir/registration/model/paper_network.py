@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlir.registration.model.estimate import Estimate, overlap, transposed
+from dlir.registration.model.estimate import Estimate, expected_overlap, transposed
 from dlir.registration.model.filters import blur, high_pass
 from dlir.registration.model.lucas_kanade import refine
 from dlir.registration.model.ncc import masked_ncc
@@ -55,7 +55,7 @@ class PaperNetwork(nn.Module):
         if fixed.shape[-2] > fixed.shape[-1]:
             return transposed(self(fixed.mT, moving.mT, search, (centre[1], centre[0])))
         expected = (round(centre[0]), round(centre[1]))
-        strips = torch.cat(overlap(fixed, moving, expected))
+        strips = torch.cat(expected_overlap(fixed, moving, expected))
         x = torch.cat(self._describe(high_pass(strips)).chunk(2), 1)
         for layer in self.dense:
             x = F.elu(layer(x))

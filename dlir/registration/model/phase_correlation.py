@@ -10,7 +10,7 @@ import torch
 from skimage.registration import phase_cross_correlation
 from torch import Tensor
 
-from dlir.registration.model.estimate import Estimate, overlap
+from dlir.registration.model.estimate import Estimate, expected_overlap
 
 DEVIATION = 0.5  # px, taken for every pair
 
@@ -20,7 +20,7 @@ def phase(
 ) -> Estimate:
     """Register crops by a shift, as `Method` says; `linear` is not used."""
     expected = (round(centre[0]), round(centre[1]))
-    strips = [strip[:, 0].cpu().numpy() for strip in overlap(fixed, moving, expected)]
+    strips = [strip[:, 0].cpu().numpy() for strip in expected_overlap(fixed, moving, expected)]
     affine = torch.eye(2, 3).repeat(len(fixed), 1, 1)
     for i, (first, second) in enumerate(zip(*strips, strict=True)):
         back, _, _ = phase_cross_correlation(first, second, upsample_factor=100)  # type: ignore[no-untyped-call]

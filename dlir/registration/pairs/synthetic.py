@@ -21,7 +21,7 @@ from dlir.reading.image_files import Plane
 from dlir.registration.model.filters import blur, standardise
 from dlir.registration.model.warping import DEGREE, grid, sample, transform
 from dlir.registration.pairs.neighbours import MULTIPLE
-from dlir.registration.pairs.windows import displacement
+from dlir.registration.pairs.windows import expected_shift
 
 ROTATION, SCALE, ASPECT, SHEAR = 1.0 * DEGREE, 0.01, 0.0025, 0.0025  # largest of a known warp, uniform
 SHADING = 0.15
@@ -45,7 +45,7 @@ def overlap_shape(
     They are as large as those windows, or as a tile of that size (y, x) and the limits, px, allow; None where none fits.
     """
     sides, search = rows[["height", "width"]].median().to_numpy(), float(rows["search"].median())
-    centre = np.median(displacement(rows), axis=0)
+    centre = np.median(expected_shift(rows), axis=0)
     if sides[0] > sides[1]:
         sides, centre = sides[::-1], centre[::-1]
     width = int(min(sides[1], longest, min(tile) - search)) // MULTIPLE * MULTIPLE
@@ -93,14 +93,14 @@ def noise_variance(plane: Plane) -> tuple[float, float]:
     return float(offset), float(slope)
 
 
-class Specimen(NamedTuple):
+class TileStack(NamedTuple):
     """The tiles (n, 1, y, x) of one dataset, in units of their spread, and their noise's deviation, of the same shape."""
 
     tiles: Tensor
     noise: Tensor
 
 
-def specimen(planes: list[Plane], device: torch.device) -> Specimen:
+def stack_tiles(planes: list[Plane], device: torch.device) -> TileStack:
     """The planes (y, x) of one dataset as crops are cut from them."""
     spread = float(np.median([p.std() for p in planes])) or 1.0
     tiles, noise = [], []
@@ -109,11 +109,11 @@ def specimen(planes: list[Plane], device: torch.device) -> Specimen:
         tiles.append((plane - plane.mean()) / spread)
         noise.append(np.sqrt(np.clip(offset + slope * ndimage.uniform_filter(plane, 3), 0, None)) / spread)
     stack = [torch.from_numpy(np.stack(part).astype(np.float32)[:, None]).to(device) for part in (tiles, noise)]
-    return Specimen(*stack)
+    return TileStack(*stack)
 
 
 def synthetic_pairs(
-    source: Specimen, shape: Shape, count: int, generator: torch.Generator, augment: Augment = TILES
+    source: TileStack, shape: Shape, count: int, generator: torch.Generator, augment: Augment = TILES
 ) -> SyntheticPairs:
     """Draw `count` pairs of crops with known affines from the tiles."""
     device = source.tiles.device
@@ -162,7 +162,7 @@ def _each(affine: Tensor, points: Tensor) -> Tensor:
     return points @ affine[:, None, :, :2].mT + affine[:, None, None, :, 2]
 
 
-def _frames(source: Specimen, shape: Shape, count: int, generator: torch.Generator, augment: Augment) -> tuple[Tensor, Tensor]:
+def _frames(source: TileStack, shape: Shape, count: int, generator: torch.Generator, augment: Augment) -> tuple[Tensor, Tensor]:
     """Affines (b, 2, 3) from a crop's px to a tile's px, both about their centres, at whole pixels, with quarter turns and
     flips, and the tile of each; of several places the one with most to see."""
     device, size = source.tiles.device, source.tiles.shape[-2:]

@@ -1,9 +1,9 @@
 """The windows of pairs as batches: tiles are read once, freed of the camera's patterns, cut, and stacked by equal size."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ from dlir.illumination import fields
 from dlir.illumination.fields import Fields
 from dlir.reading import image_files
 from dlir.reading.tile_reader import TileReader
-from dlir.registration.model.estimate import LINEAR, SHIFT, about, surest
+from dlir.registration.model.estimate import LINEAR, SHIFT, best_point, covariance_at
 
 BATCH, BATCH_GPU = 8, 128  # pairs at a time
 CACHED = 256  # tiles kept in memory: more than two rows of most grids
@@ -45,6 +45,13 @@ class TilePlanes:
         self.fields = patterns.of(self.stacks.chosen)
         self.plane = lru_cache(maxsize=CACHED)(self._plane)
 
+    @classmethod
+    def of_arrays(cls, images: Sequence[image_files.Plane]) -> Self:
+        """Tiles 0, 1, ... that are images (y, x) in memory, already corrected."""
+        planes = cls.__new__(cls)
+        planes.plane = lru_cache(maxsize=None)(images.__getitem__)
+        return planes
+
     def _plane(self, tile: int) -> image_files.Plane:
         return np.asarray(fields.correct(self.stacks.reference(self.paths[tile]), self.fields).mean(axis=0))
 
@@ -54,27 +61,27 @@ class TilePlanes:
         return np.asarray((crop - crop.mean()) / (crop.std() + 1e-6))
 
 
-def displacement(rows: pd.DataFrame) -> NDArray[np.float64]:
+def expected_shift(rows: pd.DataFrame) -> NDArray[np.float64]:
     """Where the nominal offset puts a fixed px in the moving window, less its place in the fixed window: (n, 2) px."""
     fixed = rows[["fixed_y", "fixed_x"]].to_numpy()
     return np.asarray(fixed - rows[["nominal_y", "nominal_x"]].to_numpy() - rows[["moving_y", "moving_x"]].to_numpy())
 
 
-def to_windows(known: Array, batch: WindowBatch) -> Array:
+def in_window_frame(known: Array, batch: WindowBatch) -> Array:
     """Affines (b, 2, 3) of the tiles, a moving px to a fixed px, as affines of the windows: a fixed px to a moving px about
     their centres."""
     fixed, moving = _centres(batch)
     return affine.compose(affine.translation(-moving), affine.compose(affine.invert(known), affine.translation(fixed)))
 
 
-def to_columns(found: Tensor, covariance: Tensor, batch: WindowBatch) -> dict[str, Array]:
+def affine_columns(found: Tensor, covariance: Tensor, batch: WindowBatch) -> dict[str, Array]:
     """The columns of tables.AFFINES that tell affines (b, 2, 3) of the windows, and their covariance (b, 6, 6): in the tiles,
     about the point where the shift is surest."""
     fixed, moving = _centres(batch)
     told, full = found.double().cpu(), covariance.double().cpu()
     middle = torch.tensor([(side - 1) / 2 for side in batch.fixed.shape[-2:]], dtype=torch.float64)
-    point = surest(full, told[:, :, 2], middle)
-    shift = about(full, point)[:, SHIFT][:, :, SHIFT].numpy()
+    point = best_point(full, told[:, :, 2], middle)
+    shift = covariance_at(full, point)[:, SHIFT][:, :, SHIFT].numpy()
     windows = told.numpy()
     tiles = affine.compose(affine.translation(fixed), affine.compose(affine.invert(windows), affine.translation(-moving)))
     centre = affine.apply(windows, point.numpy()[:, None])[:, 0] + moving
@@ -110,7 +117,7 @@ def in_batches(
 
     try:
         with ThreadPoolExecutor(threads if on_cpu else 1, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            return pd.concat(progress(pool.map(done, groups), f"registering {what}", len(groups)))
+            return pd.concat(progress(pool.map(done, groups), f"registering {what}", len(pairs), size=len))
     finally:
         torch.set_num_threads(threads)
 
@@ -125,7 +132,7 @@ def _groups(pairs: pd.DataFrame, size: int) -> list[pd.DataFrame]:
 
     What a pair's search is does not depend on the others, so that its estimate holds whatever else is registered.
     """
-    expected = np.rint(displacement(pairs).round(6) / CELL) * CELL  # decimals beyond are errors of the stage's places
+    expected = np.rint(expected_shift(pairs).round(6) / CELL) * CELL  # decimals beyond are errors of the stage's places
     search = np.ceil(pairs["search"].to_numpy(float).round(6) / CELL) * CELL
     table = pairs.assign(centre_y=expected[:, 0], centre_x=expected[:, 1], reach=search)
     groups = table.groupby(["side", "height", "width", "centre_y", "centre_x", "reach"], sort=True)

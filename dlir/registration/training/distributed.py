@@ -28,7 +28,7 @@ class RankError(ValueError):
 
 
 @contextmanager
-def joined(device: str, processes: int) -> Iterator[torch.device]:
+def process_group(device: str, processes: int) -> Iterator[torch.device]:
     """Meet the other ranks, if there are any; the device of this one. Only rank 0 says what it does.
 
     Raises:
@@ -67,7 +67,7 @@ def average(gradients: list[Tensor]) -> None:
     vector_to_parameters(total / dist.get_world_size(), gradients)
 
 
-def decided(decide: Callable[[], T]) -> T:
+def decided_by_rank_zero(decide: Callable[[], T]) -> T:
     """What `decide` gives on rank 0, which alone calls it; tensors in it lie in main memory."""
     box = [decide() if rank() == 0 else None]
     if dist.is_initialized():
@@ -75,7 +75,7 @@ def decided(decide: Callable[[], T]) -> T:
     return box[0]  # type: ignore[return-value]
 
 
-def gathered(own: Any) -> list[Any]:
+def all_gather(own: Any) -> list[Any]:
     """What each rank gives, in order."""
     found = [own]
     if dist.is_initialized():

@@ -7,19 +7,19 @@ import torch
 
 from dlir.registration.model.checkpoint import Network
 from dlir.registration.model.ncc import SIMILARITIES
-from dlir.registration.pairs.synthetic import TILES, Augment, Shape, Specimen, synthetic_pairs
+from dlir.registration.pairs.synthetic import TILES, Augment, Shape, TileStack, synthetic_pairs
 from dlir.registration.pairs.windows import WindowBatch
 from dlir.registration.training import distributed
-from dlir.registration.training.losses import known_loss, real_loss
+from dlir.registration.training.losses import real_loss, synthetic_loss
 
 LONGEST = 256  # px of a real pair's long side in a step beside known ones
 EVERY = 4  # steps, of which one is on real pairs
 
 
-class Source(NamedTuple):
+class TrainingData(NamedTuple):
     """One dataset to learn from: its tiles, the shapes of the known pairs that are cut from them, and its real pairs."""
 
-    tiles: Specimen
+    tiles: TileStack
     shapes: list[Shape]
     real: list[WindowBatch]
 
@@ -33,7 +33,7 @@ class Loop:
     def __init__(
         self,
         model: Network,
-        sources: list[Source],
+        sources: list[TrainingData],
         generator: torch.Generator,
         *,
         steps: int,
@@ -74,7 +74,7 @@ class Loop:
     def _known(self) -> torch.Tensor:
         source, shape = self.kinds[self.done % len(self.kinds)]
         known = synthetic_pairs(source.tiles, shape, self.batch, self.generator, self.augment)
-        return known_loss(self.model(known.fixed, known.moving, shape.search, shape.centre), known, shape)
+        return synthetic_loss(self.model(known.fixed, known.moving, shape.search, shape.centre), known, shape)
 
     def _real(self) -> torch.Tensor:
         pairs = self.real[(self.done // EVERY if self.kinds else self.done) % len(self.real)]
@@ -95,7 +95,7 @@ class Loop:
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "generators": distributed.gathered(self.generator.get_state()),
+            "generators": distributed.all_gather(self.generator.get_state()),
             "done": self.done,
         }
 

@@ -20,10 +20,10 @@ from dlir.core.progress import progress
 from dlir.reading.image_files import Plane
 from dlir.registration.model import checkpoint
 from dlir.registration.model.network import CorrelationNetwork
-from dlir.registration.pairs.synthetic import Augment, Shape, Specimen, synthetic_pairs
-from dlir.registration.training.loop import Loop, Source
-from dlir.registration.training.losses import judging_loss
-from dlir.registration.training.pretraining_images import sources
+from dlir.registration.pairs.synthetic import Augment, Shape, TileStack, synthetic_pairs
+from dlir.registration.training.loop import Loop, TrainingData
+from dlir.registration.training.losses import uncertainty_loss
+from dlir.registration.training.pretraining_images import pretraining_images
 
 log = logging.getLogger(__name__)
 SPECIMENS = 48
@@ -59,9 +59,9 @@ def pretrain(
     place = checkpoint.choose_device(device)
     torch.manual_seed(seed)
     generator = torch.Generator(device=place).manual_seed(seed)
-    planes = list(sources(SPECIMENS, seed))
+    planes = list(pretraining_images(SPECIMENS, seed))
     tiles = torch.stack([torch.from_numpy((plane - plane.mean()) / plane.std()) for plane in planes])[:, None].to(place)
-    source = Source(Specimen(tiles, torch.zeros_like(tiles)), SHAPES, [])
+    source = TrainingData(TileStack(tiles, torch.zeros_like(tiles)), SHAPES, [])
     model = _mean([checkpoint.load(path, place) for path in start]) if start else CorrelationNetwork().to(place)
     loop = Loop(model, [source], generator, steps=steps, batch=batch, learning_rate=learning_rate, augment=AUGMENT)
     mean = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(DECAY))  # type: ignore[no-untyped-call]
@@ -94,7 +94,7 @@ def _mean(models: list[checkpoint.Network]) -> checkpoint.Network:
     return models[0]
 
 
-def _judge(model: CorrelationNetwork, source: Source, generator: torch.Generator, steps: int) -> None:
+def _judge(model: CorrelationNetwork, source: TrainingData, generator: torch.Generator, steps: int) -> None:
     """Train covariance and confidence alone."""
     model.eval().requires_grad_(False)
     heads = [parameter.requires_grad_() for head in (model.spread, model.sure) for parameter in head.parameters()]
@@ -105,7 +105,7 @@ def _judge(model: CorrelationNetwork, source: Source, generator: torch.Generator
         known = synthetic_pairs(source.tiles, shape, JUDGED, generator, AUGMENT._replace(tries=1))
         optimizer.zero_grad()
         found = model(known.fixed, known.moving, shape.search, shape.centre)
-        torch.autograd.backward(judging_loss(found, known, shape))
+        torch.autograd.backward(uncertainty_loss(found, known, shape))
         optimizer.step()
         schedule.step()
     model.requires_grad_(True)

@@ -17,7 +17,7 @@ PACKAGED = ("retina", "immunohistochemistry", "grass", "brick", "camera", "moon"
 Random = np.random.Generator
 
 
-def sources(count: int, seed: int) -> Iterator[Plane]:
+def pretraining_images(count: int, seed: int) -> Iterator[Plane]:
     """The packaged images, and `count` procedural specimens: planes (SIDE, SIDE), 0 to about 1."""
     for name in PACKAGED:
         image = np.asarray(getattr(skimage.data, name)(), np.float64)

@@ -24,13 +24,13 @@ from dlir.core.progress import progress
 from dlir.illumination import fields
 from dlir.registration.model import checkpoint
 from dlir.registration.model.checkpoint import Network
-from dlir.registration.model.ncc import bands, masked_ncc, multiscale
+from dlir.registration.model.ncc import frequency_bands, masked_ncc, multiscale_score
 from dlir.registration.model.warping import corner_error
-from dlir.registration.pairs.synthetic import Shape, SyntheticPairs, overlap_shape, specimen, synthetic_pairs
+from dlir.registration.pairs.synthetic import Shape, SyntheticPairs, overlap_shape, stack_tiles, synthetic_pairs
 from dlir.registration.pairs.windows import TilePlanes, WindowBatch, batches
 from dlir.registration.settings import Train
 from dlir.registration.training import distributed
-from dlir.registration.training.loop import LONGEST, Loop, Source
+from dlir.registration.training.loop import LONGEST, Loop, TrainingData
 
 log = logging.getLogger(__name__)
 MOST = 64  # tiles, and pairs, of each dataset: more cost memory and teach little
@@ -70,7 +70,7 @@ def train(
         device: cpu, cuda, mps, or auto.
         key: a text that says with what this was trained, written beside `output` with the ending .key.
     """
-    with distributed.joined(device, settings.processes) as place:
+    with distributed.process_group(device, settings.processes) as place:
         output.parent.mkdir(parents=True, exist_ok=True)
         model, history = _trained([*zip(tiles, illumination, pairs, strict=True)], output, settings, place)
         if distributed.rank() == 0:
@@ -113,7 +113,9 @@ def _start(settings: Train, device: torch.device) -> Network:
     return checkpoint.ARCHITECTURES[settings.architecture]().to(device)
 
 
-def _sources(tiles: Path, illumination: Path, pairs: Path, device: torch.device, settings: Train) -> tuple[Source, Source]:
+def _sources(
+    tiles: Path, illumination: Path, pairs: Path, device: torch.device, settings: Train
+) -> tuple[TrainingData, TrainingData]:
     """What is learnt from in one dataset, and what the network is judged on.
 
     The architecture dlir can learn nothing but its own pairs: it learns from all of them, and is judged on them.
@@ -123,16 +125,16 @@ def _sources(tiles: Path, illumination: Path, pairs: Path, device: torch.device,
     chosen = np.random.default_rng(settings.seed).permutation(table["tile"].to_numpy())[:MOST]
     images = [planes.plane(int(tile)) for tile in chosen]
     held = max(1, round(HELD_OUT * len(images)))
-    learn, judge = (specimen(part, device) for part in (images[held:] or images, images[:held]))
+    learn, judge = (stack_tiles(part, device) for part in (images[held:] or images, images[:held]))
     if settings.architecture == "dlir":
         real = list(batches(rows, planes, len(rows), device)) if len(rows) else []
-        return Source(learn, [], real), Source(judge, [], real)
+        return TrainingData(learn, [], real), TrainingData(judge, [], real)
     free = rows[~rows[["fixed", "moving"]].isin(chosen[:held]).any(axis=1)]
     shapes = [shape for _, group in rows.groupby("side") if (shape := overlap_shape(group, images[0].shape, LONGEST, WIDEST))]
-    return Source(learn, shapes, list(batches(free.head(MOST), planes, MOST, device))), Source(judge, shapes, [])
+    return TrainingData(learn, shapes, list(batches(free.head(MOST), planes, MOST, device))), TrainingData(judge, shapes, [])
 
 
-def _known(held: Source, batch: int, generator: torch.Generator) -> list[tuple[Shape, SyntheticPairs]]:
+def _known(held: TrainingData, batch: int, generator: torch.Generator) -> list[tuple[Shape, SyntheticPairs]]:
     """SyntheticPairs warps of the tiles that are held out."""
     shapes = [held.shapes[i % len(held.shapes)] for i in range(CHECKS if held.shapes else 0)]
     return [(shape, synthetic_pairs(held.tiles, shape, batch, generator)) for shape in shapes]
@@ -141,11 +143,11 @@ def _known(held: Source, batch: int, generator: torch.Generator) -> list[tuple[S
 def _improve(loop: Loop, checks: Checks, settings: Train, state: Path) -> list[dict[str, Any]]:
     """Train the loop's model and leave the best weights in it; the history (tables.HISTORY)."""
     model, key = loop.model, _key(checks, settings)
-    start = distributed.decided(lambda: _errors(model, checks))
+    start = distributed.decided_by_rank_zero(lambda: _errors(model, checks))
     best, history = start, [_row(0, float("nan"), start, checks)]
     weights = start_weights = _copy(model)
     log.info("before training: %s", _words(start, checks))
-    if (saved := distributed.decided(lambda: _resumable(state, key))) is not None:
+    if (saved := distributed.decided_by_rank_zero(lambda: _resumable(state, key))) is not None:
         loop.restore(saved["loop"])
         best, weights, history = saved["best"], saved["weights"], saved["history"]
         log.info("going on from step %d, where training was cut off", loop.done)
@@ -154,7 +156,7 @@ def _improve(loop: Loop, checks: Checks, settings: Train, state: Path) -> list[d
         losses.append(loop.step())
         if loop.done % CHECK_EVERY and loop.done < settings.steps:
             continue
-        errors = distributed.decided(lambda: _errors(model, checks))
+        errors = distributed.decided_by_rank_zero(lambda: _errors(model, checks))
         history.append(_row(loop.done, float(np.mean(losses)), errors, checks))
         losses, since = [], since + 1
         if errors.mean() < best.mean():
@@ -188,7 +190,7 @@ def _errors(model: Network, checks: Checks) -> Tensor:
 
 def _unlikeness(model: Network, pairs: WindowBatch) -> Tensor:
     affine = model(pairs.fixed, pairs.moving, pairs.search, pairs.centre).affine
-    return 1 - multiscale(masked_ncc, bands(pairs.fixed), bands(pairs.moving), affine)
+    return 1 - multiscale_score(masked_ncc, frequency_bands(pairs.fixed), frequency_bands(pairs.moving), affine)
 
 
 def _clearly_better(errors: Tensor, before: Tensor) -> bool:

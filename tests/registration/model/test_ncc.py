@@ -81,9 +81,9 @@ def test_the_gradient_of_every_similarity_is_right(score: ncc.Similarity) -> Non
 
 def test_coarse_bands_are_alike_from_further_away() -> None:
     fixed, _ = crops(IDENTITY, 64, 160)
-    parts = ncc.bands(fixed)
+    parts = ncc.frequency_bands(fixed)
     away = torch.tensor([[[1.0, 0, 0], [0, 1, 4.0]]]).repeat(4, 1, 1)
-    alone = [ncc.multiscale(ncc.masked_ncc, [part], [part], away).mean() for part in parts]
+    alone = [ncc.multiscale_score(ncc.masked_ncc, [part], [part], away).mean() for part in parts]
     assert alone[0] < alone[1] < alone[2]
-    together = ncc.multiscale(ncc.masked_ncc, parts, parts, away).mean()
+    together = ncc.multiscale_score(ncc.masked_ncc, parts, parts, away).mean()
     assert together.item() == pytest.approx(float(sum(alone)) / 3, abs=1e-5)

@@ -7,9 +7,9 @@ from support.specimens import crops
 
 from dlir.registration.model.paper_network import LIMITS, PaperNetwork
 from dlir.registration.model.warping import corner_error
-from dlir.registration.pairs.synthetic import Specimen
+from dlir.registration.pairs.synthetic import TileStack
 from dlir.registration.pairs.windows import WindowBatch
-from dlir.registration.training.loop import Loop, Source
+from dlir.registration.training.loop import Loop, TrainingData
 
 CENTRE = (-24.0, 3.0)
 
@@ -44,9 +44,9 @@ def test_it_learns_its_own_pairs_from_their_likeness(seed: int) -> None:
     true = torch.tensor(np.stack(drawn)).float()
     torch.manual_seed(seed)
     model, batch = PaperNetwork(), WindowBatch(None, fixed, moving, 12.0, CENTRE)  # type: ignore[arg-type]
-    nothing = Specimen(torch.zeros(0), torch.zeros(0))
+    nothing = TileStack(torch.zeros(0), torch.zeros(0))
     generator = torch.Generator().manual_seed(seed)
-    loop = Loop(model, [Source(nothing, [], [batch])], generator, steps=150, batch=6, learning_rate=0.002)
+    loop = Loop(model, [TrainingData(nothing, [], [batch])], generator, steps=150, batch=6, learning_rate=0.002)
     before = corner_error(model(fixed, moving, 12.0, CENTRE).affine, true, 64, 160)
     for _ in range(150):
         loop.step()

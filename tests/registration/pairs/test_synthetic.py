@@ -13,14 +13,14 @@ from dlir.registration.pairs.synthetic import Shape, overlap_shape
 SHAPE = Shape(32, 128, 8.0, (-12.0, 0.0))
 
 
-def source(noise: float, count: int = 3, size: int = 256) -> synthetic.Specimen:
+def source(noise: float, count: int = 3, size: int = 256) -> synthetic.TileStack:
     rng = np.random.default_rng(0)
     at = np.array([[1, 0, 0], [0, 1, 0]], float)
     planes = [
         (1000 + 50 * Specimen(seed).tile(at, size, size) + noise * rng.standard_normal((size, size))).astype(np.float32)
         for seed in range(count)
     ]
-    return synthetic.specimen(planes, torch.device("cpu"))
+    return synthetic.stack_tiles(planes, torch.device("cpu"))
 
 
 def known(noise: float, seed: int = 0, count: int = 16) -> synthetic.SyntheticPairs:
@@ -45,7 +45,7 @@ def test_noise_alone_does_not_match() -> None:
     rng = np.random.default_rng(0)
     planes = [rng.normal(1000, 30, (256, 256)).astype(np.float32) for _ in range(3)]
     pairs = synthetic.synthetic_pairs(
-        synthetic.specimen(planes, torch.device("cpu")), SHAPE, 32, torch.Generator().manual_seed(0)
+        synthetic.stack_tiles(planes, torch.device("cpu")), SHAPE, 32, torch.Generator().manual_seed(0)
     )
     assert alignment_ncc(*above_noise(pairs.fixed, pairs.moving), pairs.affine).mean().abs() < 0.05
 

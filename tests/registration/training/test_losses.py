@@ -8,7 +8,7 @@ from support.specimens import crops
 from dlir.registration.model.estimate import Estimate
 from dlir.registration.model.ncc import SIMILARITIES, Similarity, masked_ncc
 from dlir.registration.pairs.synthetic import Shape, SyntheticPairs
-from dlir.registration.training.losses import _target, known_loss, real_loss
+from dlir.registration.training.losses import _target, real_loss, synthetic_loss
 
 SHAPE = Shape(32, 64, 8.0, (0.0, 0.0))
 TRUE = torch.tensor([[[1.0, 0, 2.0], [0, 1, -4.0]]])
@@ -23,9 +23,9 @@ def estimate(affine: torch.Tensor, logits: torch.Tensor, confidence: float = 0.5
 def test_the_known_loss_grows_with_the_error() -> None:
     known, logits = SyntheticPairs(torch.zeros(1), torch.zeros(1), TRUE), _target(TRUE, 5, SHAPE.centre).clamp(min=1e-9).log()
     away = torch.tensor([[0, 0, 1.0], [0, 0, 0]])
-    losses = [float(known_loss(estimate(TRUE + a * away, logits), known, SHAPE)) for a in (0.0, 0.5, 2.0, 20.0)]
+    losses = [float(synthetic_loss(estimate(TRUE + a * away, logits), known, SHAPE)) for a in (0.0, 0.5, 2.0, 20.0)]
     assert losses == sorted(losses)
-    assert float(known_loss(estimate(TRUE, torch.zeros_like(logits)), known, SHAPE)) > losses[0]
+    assert float(synthetic_loss(estimate(TRUE, torch.zeros_like(logits)), known, SHAPE)) > losses[0]
 
 
 def test_the_loss_wants_honest_judgement() -> None:
@@ -33,7 +33,9 @@ def test_the_loss_wants_honest_judgement() -> None:
 
     def loss(apart: float, **judgement: float) -> float:
         return float(
-            known_loss(estimate(TRUE + apart * torch.tensor([[0.01, 0, 1], [0, -0.01, 0]]), logits, **judgement), known, SHAPE)
+            synthetic_loss(
+                estimate(TRUE + apart * torch.tensor([[0.01, 0, 1], [0, -0.01, 0]]), logits, **judgement), known, SHAPE
+            )
         )
 
     assert loss(0.1, confidence=0.9) < loss(0.1, confidence=0.1)

@@ -10,36 +10,40 @@ import torch
 from dlir.registration.model import checkpoint
 from dlir.registration.model.phase_correlation import phase
 from dlir.registration.model.warping import corner_error
-from dlir.registration.pairs.synthetic import Augment, Specimen, synthetic_pairs
+from dlir.registration.pairs.synthetic import Augment, TileStack, synthetic_pairs
 from dlir.registration.training.pretrain import SHAPES, SPECIMENS, fingerprint, pretrain
-from dlir.registration.training.pretraining_images import SIDE, sources
+from dlir.registration.training.pretraining_images import SIDE, pretraining_images
 
 
 @pytest.fixture(scope="module")
-def unseen() -> Specimen:
+def unseen() -> TileStack:
     """Images that the generic weights were not trained on."""
     planes = [np.asarray(getattr(skimage.data, name)(), np.float32) for name in ("hubble_deep_field", "gravel")]
     planes = [(plane[..., 1] if plane.ndim == 3 else plane)[:500, :500] for plane in planes]
     tiles = torch.stack([torch.from_numpy((plane - plane.mean()) / plane.std()) for plane in planes])[:, None]
-    return Specimen(tiles, torch.zeros_like(tiles))
+    return TileStack(tiles, torch.zeros_like(tiles))
 
 
 def test_sources_are_many_different_and_repeatable() -> None:
-    planes = list(sources(8, seed=3))
+    planes = list(pretraining_images(8, seed=3))
     assert all(plane.shape == (SIDE, SIDE) and plane.dtype == np.float32 for plane in planes)
     assert all(plane.min() >= 0 and plane.max() <= 1.5 and plane.std() > 0.01 for plane in planes)
-    assert fingerprint(planes) == fingerprint(list(sources(8, seed=3))) != fingerprint(list(sources(8, seed=4)))
+    assert (
+        fingerprint(planes)
+        == fingerprint(list(pretraining_images(8, seed=3)))
+        != fingerprint(list(pretraining_images(8, seed=4)))
+    )
 
 
 def test_the_generic_weights_load_and_say_what_they_were_made_of() -> None:
     assert checkpoint.GENERIC.stat().st_size < 2e6
     settings = torch.load(checkpoint.GENERIC, weights_only=True)["settings"]
-    assert settings["sources_sha256"] == fingerprint(list(sources(SPECIMENS, settings["seed"])))
+    assert settings["sources_sha256"] == fingerprint(list(pretraining_images(SPECIMENS, settings["seed"])))
     checkpoint.load(checkpoint.GENERIC, torch.device("cpu"))
 
 
 @torch.no_grad()
-def test_the_generic_weights_register_unseen_images(unseen: Specimen) -> None:
+def test_the_generic_weights_register_unseen_images(unseen: TileStack) -> None:
     model = checkpoint.load(checkpoint.GENERIC, torch.device("cpu"))
     noisy = Augment(noise=(1.0, 1.01), zoom=(1.0, 1.0), dirt=0.0)
     errors, classical = [], []
