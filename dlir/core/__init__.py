@@ -1,2 +1,3 @@
-"""What all wings share: the convention of affines, the tables between the steps, the basis of the settings, results that are
-written whole, and progress. No tiles flow through here. This wing imports no other."""
+"""What all wings use: the convention of affines, the schemas of the tables, the base class of the settings, writing results
+whole, hashes, robust statistics, the graph of the tiles, and progress in the log. No image passes through here. This wing
+imports no other wing."""

@@ -1,4 +1,4 @@
-"""Results are written whole or not at all, and by one process at a time."""
+"""Writes results whole or not at all, and by one process at a time."""
 
 import fcntl
 import os
@@ -10,38 +10,41 @@ from pathlib import Path
 
 @contextmanager
 def atomically(path: Path) -> Iterator[Path]:
-    """A path to make a file or a folder at, which takes the place of `path` when the block ends.
+    """Yields a path for a new file or folder, and moves what was written there to `path` when the block ends.
 
-    It lies in a folder beside `path`, which goes when the block ends or fails; what was at `path` then stays. It stays so too
-    when the process is killed, and the next run removes what that left.
+    The new path lies in a folder `<name>.part` beside `path`. When the block fails, this folder is removed and the old result
+    at `path` stays. When the process is killed, the old result stays too, and the next run removes the folder.
 
     Raises:
-        BlockingIOError: while another process writes the same result, such as one whose snakemake was killed.
+        BlockingIOError: when another process is writing the same result, such as a job whose Snakemake was killed.
     """
     folder = path.with_name(path.name + ".part")
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / path.name
     with (folder / "lock").open("w") as lock:
-        _hold(lock.fileno(), path)
+        _lock(lock.fileno(), path)
         _remove(partial)
         try:
             yield partial
             if path.is_dir():
-                shutil.rmtree(path)  # a folder cannot take the place of one that holds files
+                shutil.rmtree(path)  # a folder that holds files cannot be replaced
             partial.replace(path)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_key(result: Path, key: str | None) -> None:
-    """Write a text that says what `result` was made with beside it, with the ending .key."""
+    """Writes `key`, a hash of the inputs of `result`, beside it, with the ending .key; writes nothing without a key."""
     if key is not None:
         with atomically(result.with_suffix(".key")) as partial:
             partial.write_text(f"{key}\n")
 
 
 def link_or_copy(path: Path, target: Path) -> None:
-    """Make `target` a further name of a file that nobody writes to any more, or a copy where the disk has no such thing."""
+    """Makes `target` a hard link to `path`, or a copy where the file system has no hard links.
+
+    Nothing may write to `path` afterwards, since the change would show in `target`.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(path, target)
@@ -49,13 +52,14 @@ def link_or_copy(path: Path, target: Path) -> None:
         shutil.copy2(path, target)
 
 
-def _hold(lock: int, path: Path) -> None:
+def _lock(file: int, path: Path) -> None:
+    """Locks the open file with the descriptor `file` until it is closed."""
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        words = "is being written by another process: wait until it ends, or end it, and run again"
+        words = "is being written by another process: wait until that process ends, or stop it, and run again"
         raise BlockingIOError(error.errno, words, str(path)) from None
-    except OSError:  # a file system without locks
+    except OSError:  # the file system has no locks
         return
 
 

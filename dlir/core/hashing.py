@@ -5,11 +5,11 @@ from pathlib import Path
 
 
 def of_file(path: Path) -> str:
-    """The hash of a file's content."""
+    """Returns the SHA-256 of the content of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def of(*parts: object) -> str:
-    """The hash of some values, in their order, by what they print as."""
+    """Returns the SHA-256 of the values in this order, each as `str` prints it."""
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()

@@ -1,26 +1,35 @@
-"""Progress of long work as log lines, few enough to read well in a file and on a terminal."""
+"""Progress of long loops as log lines: few enough to read well in a file and on a terminal."""
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sized
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sized
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-EVERY = 5.0  # seconds between lines
+INTERVAL = 5.0  # seconds between two lines
 
 
-def progress(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
-    """Yield `items`; log how many of `total` are done and how long the rest will take, every few seconds."""
+def progress(
+    items: Iterable[T], what: str, total: int | None = None, size: Callable[[Any], int] = lambda item: 1
+) -> Iterator[T]:
+    """Yields `items`, and every INTERVAL seconds logs how much is done and about how long the rest will take.
+
+    Args:
+        items: what the loop works on.
+        what: names the work in the log, such as "reading tiles".
+        total: the sum of the sizes of all items, where it is not `len(items)`.
+        size: how much an item counts, such as `len` for batches of pairs.
+    """
     if total is None and isinstance(items, Sized):
         total = len(items)
     start = last = time.monotonic()
     done = 0
     for item in items:
         yield item
-        done += 1
+        done += size(item)
         now = time.monotonic()
-        if now - last >= EVERY and total:
+        if now - last >= INTERVAL and total and done:
             left = (now - start) / done * (total - done)
             log.info("%s: %d of %d (%.0f %%), about %.0f s left", what, done, total, 100 * done / total, left)
             last = now

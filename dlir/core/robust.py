@@ -1,4 +1,4 @@
-"""How much things differ beyond what their measured uncertainties say."""
+"""Robust statistics: the weights of measurements with outliers, and scatter beyond the measured uncertainty."""
 
 from collections.abc import Callable
 
@@ -7,21 +7,28 @@ from scipy.special import chdtri
 
 from dlir.core.affine import Array
 
-INLIER = 3.0  # deviations: beyond, a measurement counts for little
-DEVIATIONS = np.geomspace(1e-6, 0.1, 60)
+INLIER = 3.0  # residual, in standard deviations, at which a measurement has a quarter of the full weight
+DEVIATIONS = np.geomspace(1e-6, 0.1, 60)  # of linear parts, dimensionless: those that intrinsic_deviation tries
 
 
 def geman_mcclure(square: Array) -> Array:
-    """How far each of n measurements is believed, 0 to 1, by the square of its residual in units of its variance."""
+    """Returns the weights (n,), 0 to 1, of measurements with squared residuals `square` (n,), in units of their variance.
+
+    This is the weight function of Geman and McClure (Bulletin of the ISI 52, 1987): w = (c^2 / (c^2 + square))^2, c = INLIER.
+    """
     return np.asarray((INLIER**2 / (INLIER**2 + square)) ** 2)
 
 
 def intrinsic_deviation(square: Callable[[float], Array], freedom: int) -> float:
-    """The least deviation of linear parts at which the pairs fit: half of them lie below the median of chi square.
+    """Returns the smallest of DEVIATIONS that explains how far the pairs scatter beyond their measured uncertainty.
+
+    That is the first at which the median of the squares is no larger than the median of the chi-square distribution; the
+    largest of DEVIATIONS where there is none.
 
     Args:
-        square: the squares (n,) of what the pairs measured, in units of their variance and that deviation together.
-        freedom: the degrees of freedom of each.
+        square: takes an intrinsic deviation s and returns the squares (n,) of what the pairs measured, in units of the
+            measured variance and s^2 together.
+        freedom: the degrees of freedom of each square.
     """
-    middle = chdtri(freedom, 0.5)
-    return float(next((s for s in DEVIATIONS if np.median(square(s)) <= middle), DEVIATIONS[-1]))
+    median = chdtri(freedom, 0.5)
+    return float(next((s for s in DEVIATIONS if np.median(square(s)) <= median), DEVIATIONS[-1]))

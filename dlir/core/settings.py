@@ -1,8 +1,8 @@
-"""What all sections of the settings have in common: every key is known, has a default, and is checked before any job starts.
+"""The base class of the settings: every key is known, has a default, and is checked before any job starts.
 
-Each wing has its sections in a `settings.py`, and `dlir/config.py` puts them together. The classes hold the defaults; a test
-keeps `config.yaml` in step with them. Only what changes a result is a setting; threads, memory and device belong to the
-profile of the run.
+Each wing has its sections in its `settings.py`, and `dlir/config.py` puts them together. The classes hold the defaults, and a
+test keeps `config.yaml` equal to them. A setting is only what changes a result; threads, memory and device belong to the
+profile of Snakemake.
 """
 
 from typing import Annotated, Any, Self
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-# Keys of earlier versions, by their path, and what to do instead
+# The keys of earlier versions, by their path, and what the user does instead
 REMOVED = {
     "demo.camera_rotation": "the demo's camera is always turned by 0.5 degrees; delete the key",
     "demo.shading": "the demo always loses 40 % of the light in the corners; delete the key",
@@ -20,17 +20,17 @@ REMOVED = {
 
 
 class SettingsError(ValueError):
-    """The settings name an unknown key, lack a key, or give a key a value that it cannot have."""
+    """The settings have an unknown key, lack a key, or give a key a value that it cannot have."""
 
 
 class Section(BaseModel):
-    """A part of the settings: frozen, and every key must be known."""
+    """A section of the settings. It is frozen, and a key that it does not know is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The section in the JSON `text`; raises SettingsError."""
+        """Returns the section in the JSON `text`; raises SettingsError when it is not valid."""
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
@@ -38,7 +38,7 @@ class Section(BaseModel):
 
     @classmethod
     def checked(cls, tree: dict[str, Any]) -> Self:
-        """The section in `tree`, as YAML gives it; raises SettingsError."""
+        """Returns the section in `tree`, nested dictionaries as YAML gives them; raises SettingsError when it is not valid."""
         try:
             return cls.model_validate(tree)
         except ValidationError as error:
@@ -46,7 +46,7 @@ class Section(BaseModel):
 
 
 def explained(error: ValidationError) -> SettingsError:
-    """The error with one line for each key that is unknown, missing or wrong."""
+    """Returns the error with one line for each key that is unknown, missing or wrong."""
     return SettingsError("\n".join(["the settings are not right:", *map(_line, error.errors())]))
 
 

@@ -1,6 +1,6 @@
-"""The tables that stages hand on: CSV files, each with a schema; lengths are in px, column names say what they hold.
+"""The schemas of the tables that the steps write and read: CSV files; lengths are in px unless a comment says otherwise.
 
-A table is checked when it is written and when it is read, so that an error names the file and the column where it began.
+A table is checked when it is written and when it is read, so that an error names the file and the column at fault.
 """
 
 from pathlib import Path
@@ -14,106 +14,157 @@ from pandera.pandas import Check, Column, DataFrameSchema
 from dlir.core.affine import COLUMNS
 from dlir.core.atomic import atomically
 
-ID = Column("int64")
-OPTIONAL_FLOAT = Column("float64", nullable=True)  # px; empty where there is none
-LINEAR = ("yy", "yx", "xy", "xx")  # entries of an affine
+# Kinds of columns; an optional one may have empty cells
+INT = Column("int64")
+OPTIONAL_INT = Column("Int64", nullable=True)
 FLOAT = Column("float64")
-COUNT = Column("int64")
-NUMBER = Column("Int64", nullable=True)  # empty where there is none
-TEXT = Column("str", nullable=True)
+OPTIONAL_FLOAT = Column("float64", nullable=True)
+TEXT = Column("str")
+OPTIONAL_TEXT = Column("str", nullable=True)
 BOOL = Column("bool")
-AFFINE = dict.fromkeys(COLUMNS, FLOAT)
+AFFINE = dict.fromkeys(COLUMNS, FLOAT)  # the entries of an affine; see affine.py
 
-# One row a tile, in reading order. path: its file; of a tile with several, with {time}, {z} and {channel} left in where their
-# names differ, which stand for the values in the columns of _names, parted by | and in order (naming.py). channel_names may
-# come from the files themselves, too, and is empty where nobody knows. y, x: where the stage says that its pixel (0, 0) lies.
-# times, depth, channels: how many there are, in files and names together. The reference is what registration sees, all
-# counted from 0: no channel for the mean of all, no z for the maximum over all. From times to pixel_size (micrometres, empty
-# where unknown) all rows are the same; sha256 is of the pixels.
+# One row for each tile, in reading order; the columns from times to pixel_size are the same in all rows.
+# - tile: number of the tile, from 0
+# - path: file of the tile. Where a tile has several files, their names differ in {time}, {z} or {channel}, which stay in the
+#   path as placeholders (filenames.py)
+# - row, col: place in the grid, from 0
+# - y, x: nominal place: where the stage puts the centre of pixel (0, 0)
+# - times, depth, channels: number of time points, z planes and channels of a tile, in all its files together
+# - height, width: size of a tile
+# - dtype: type of the pixels: uint8, uint16 or float32
+# - time_names, z_names, channel_names: what the placeholders in path stand for, in order, separated by "|"; the names of
+#   channels may also come from the files' metadata; empty where there are none
+# - reference_channel, reference_z, reference_time: the plane that registration sees, counted from 0; no channel: the mean of
+#   all channels; no z: the maximum over z
+# - pixel_size: micrometres; empty where it is unknown
+# - sha256: SHA-256 of the pixels of the tile
 TILES = DataFrameSchema(
-    {"tile": ID, "path": Column("str"), "row": COUNT, "col": COUNT, "y": FLOAT, "x": FLOAT, "times": COUNT, "depth": COUNT,
-     "channels": COUNT, "height": COUNT, "width": COUNT, "dtype": Column("str"), "time_names": TEXT, "z_names": TEXT,
-     "channel_names": TEXT, "reference_channel": NUMBER, "reference_z": NUMBER, "reference_time": COUNT,
-     "pixel_size": Column("float64", nullable=True), "sha256": Column("str")},
+    {"tile": INT, "path": TEXT, "row": INT, "col": INT, "y": FLOAT, "x": FLOAT, "times": INT, "depth": INT,
+     "channels": INT, "height": INT, "width": INT, "dtype": TEXT, "time_names": OPTIONAL_TEXT, "z_names": OPTIONAL_TEXT,
+     "channel_names": OPTIONAL_TEXT, "reference_channel": OPTIONAL_INT, "reference_z": OPTIONAL_INT, "reference_time": INT,
+     "pixel_size": OPTIONAL_FLOAT, "sha256": TEXT},
     unique=["path"], strict=True, coerce=True,
 )  # fmt: skip
 
-# One row a pair of neighbours: the windows of equal size in both tiles that hold their nominal overlap, the side they
-# share (down: moving lies below fixed, right: to the right), and how far from the nominal offset they are searched.
+# One row for each pair of neighbouring tiles, with a window in each tile that holds their overlap.
+# - pair: number of the pair, from 0
+# - fixed, moving: numbers of the two tiles
+# - side: down: the moving tile lies below the fixed one; right: it lies to the right
+# - fixed_y, fixed_x, moving_y, moving_x: top left pixel of the window in the fixed and in the moving tile
+# - height, width: size of both windows
+# - nominal_y, nominal_x: nominal place of the moving tile less that of the fixed tile
+# - search: largest distance from the nominal offset, on either axis, at which the overlap is searched
 PAIRS = DataFrameSchema(
-    {"pair": ID, "fixed": ID, "moving": ID, "side": Column("str"), "fixed_y": COUNT, "fixed_x": COUNT,
-     "moving_y": COUNT, "moving_x": COUNT, "height": COUNT, "width": COUNT, "nominal_y": FLOAT, "nominal_x": FLOAT,
+    {"pair": INT, "fixed": INT, "moving": INT, "side": TEXT, "fixed_y": INT, "fixed_x": INT,
+     "moving_y": INT, "moving_x": INT, "height": INT, "width": INT, "nominal_y": FLOAT, "nominal_x": FLOAT,
      "search": FLOAT},
     unique=["fixed", "moving"], strict=True, coerce=True,
 )  # fmt: skip
 
-# One row a pair: the affine takes a pixel of the moving tile to a pixel of the fixed tile. centre: the point of the overlap,
-# in the moving tile, where it does so most surely; var, cov: the covariance there, and that of the linear part (of a fixed px
-# to a moving px). Scores: NCC at the nominal offset and after; confidence is the probability that the
-# pair is right, within 2 px; accepted are those that show the same place, faintly too where a surer one holds a tile.
+# One row for each pair, as registration found it.
+# - pair, fixed, moving, side: as in PAIRS
+# - yy, ..., x0: affine from a pixel of the moving tile to a pixel of the fixed tile
+# - centre_y, centre_x: point of the overlap, in the moving tile, at which the shift is known best
+# - var_y, cov_yx, var_x: covariance of the shift at that point, px^2
+# - cov_yy_yy, ...: covariance of the linear part from a fixed px to a moving px (LINEAR_COVARIANCE)
+# - score_before, score_after: NCC of the overlap at the nominal offset, and after registration
+# - confidence: probability that the affine is right, within 2 px
+# - accepted: whether the placement uses the pair. A pair with a confidence below the setting register.accept is used only
+#   where a pair above it shares one of its tiles
+# - reason: why the pair was rejected; empty for accepted pairs
+# - method: what found the affine: network, phase, the user's own function, or user for an offset in OVERRIDES
+LINEAR = ("yy", "yx", "xy", "xx")  # the entries of the linear part
 LINEAR_COVARIANCE = [f"cov_{first}_{second}" for first in LINEAR for second in LINEAR]
 AFFINES = DataFrameSchema(
-    {"pair": ID, "fixed": ID, "moving": ID, "side": Column("str"), **AFFINE, "centre_y": FLOAT, "centre_x": FLOAT,
+    {"pair": INT, "fixed": INT, "moving": INT, "side": TEXT, **AFFINE, "centre_y": FLOAT, "centre_x": FLOAT,
      "var_y": FLOAT, "cov_yx": FLOAT, "var_x": FLOAT, **dict.fromkeys(LINEAR_COVARIANCE, FLOAT),
      "score_before": FLOAT, "score_after": FLOAT,
-     "confidence": FLOAT, "accepted": BOOL, "reason": TEXT, "method": Column("str")},
+     "confidence": FLOAT, "accepted": BOOL, "reason": OPTIONAL_TEXT, "method": TEXT},
     strict=True, coerce=True,
 )  # fmt: skip
 
-# One row a tile: the affine takes a pixel of the tile to a pixel of the mosaic. residual: root mean square, px, of the
-# tile's accepted pairs, empty without any; deviation: how sure its place is, px; loop: by how much the four pairs around the
-# 2 x 2 of tiles of which it is the first miss each other, px, empty without all four; placed_by: pairs, stage or user.
+# One row for each tile, as it is placed.
+# - tile, path: as in TILES
+# - yy, ..., x0: affine from a pixel of the tile to a pixel of the mosaic
+# - pairs: number of accepted pairs of the tile
+# - residual: root mean square of how far those pairs lie from the placement; empty without pairs
+# - deviation: standard deviation of the place against the mean of all tiles, both axes together
+# - loop: closing error of the four pairs around the 2 x 2 tiles of which this is the top left one; empty where not all four
+#   are accepted
+# - placed_by: pairs; stage, where the tile has no accepted pair; user, where OVERRIDES places the tile
 PLACEMENT = DataFrameSchema(
-    {"tile": ID, "path": Column("str"), **AFFINE, "pairs": COUNT, "residual": OPTIONAL_FLOAT, "deviation": FLOAT,
-     "loop": OPTIONAL_FLOAT, "placed_by": Column("str")},
+    {"tile": INT, "path": TEXT, **AFFINE, "pairs": INT, "residual": OPTIONAL_FLOAT, "deviation": FLOAT,
+     "loop": OPTIONAL_FLOAT, "placed_by": TEXT},
     unique=["path"], strict=True, coerce=True,
 )  # fmt: skip
 
-# One row: the model of the tiles, and of each linear part the share that pairs foretell of others, by which auto chose it; the
-# turn of the picture against the stage, degrees, the stage's px in one of the camera's, and half of their 95 % intervals, zero
-# where the user gave them; the stage's error of one tile, px; and where it sets every second row and column, px off the others.
+# One row, on the stage and the tile model.
+# - model: the tile model: translation, rigid, similarity or affine
+# - foretold_rotation, ...: for each of LINEAR_PARTS, the fraction of its mean square over the pairs that the other pairs
+#   predict; place.model "auto" chooses the tile model by it
+# - rotation, rotation_interval: rotation of the picture against the stage, and half its 95 % interval, degrees
+# - scale, scale_interval: stage px in one camera px, and half its 95 % interval
+# - error_y, error_x: standard deviation of the stage's error of one tile
+# - backlash_row_y, ...: shift along y and x of every second row and of every second column against the others (BACKLASH)
+# The intervals are 0 where the user gave rotation and scale.
 LINEAR_PARTS = ("rotation", "scale", "aspect", "shear")
 BACKLASH = ("row_y", "row_x", "column_y", "column_x")
 STAGE = DataFrameSchema(
-    {"model": Column("str"), **{f"foretold_{part}": FLOAT for part in LINEAR_PARTS}, "rotation": FLOAT,
+    {"model": TEXT, **{f"foretold_{part}": FLOAT for part in LINEAR_PARTS}, "rotation": FLOAT,
      "rotation_interval": FLOAT, "scale": FLOAT, "scale_interval": FLOAT, "error_y": FLOAT, "error_x": FLOAT,
      **{f"backlash_{part}": FLOAT for part in BACKLASH}},
     strict=True, coerce=True,
 )  # fmt: skip
 
-# One row a tile and channel, counted from 0: how many times brighter than usual the tile was exposed.
+# One row for each tile and channel.
+# - tile: as in TILES
+# - channel: number of the channel, from 0
+# - gain: exposure of the tile relative to the mean over all tiles of the channel
 EXPOSURE = DataFrameSchema(
-    {"tile": ID, "channel": COUNT, "gain": Column("float64", Check.gt(0))},
+    {"tile": INT, "channel": INT, "gain": Column("float64", Check.gt(0))},
     unique=["tile", "channel"], strict=True, coerce=True,
 )  # fmt: skip
 
-# What the user knows better; see overrides.py.
+# One row for each pair or tile that the user corrects (placement/overrides.py).
+# - fixed, moving: file names of the two tiles; without fixed, the row places the tile moving
+# - y, x: offset of the moving tile from the fixed tile, or the place of the tile; empty ignores the pair
 OVERRIDES = DataFrameSchema(
-    {"fixed": Column("str", nullable=True), "moving": Column("str"), "y": OPTIONAL_FLOAT, "x": OPTIONAL_FLOAT},
+    {"fixed": OPTIONAL_TEXT, "moving": TEXT, "y": OPTIONAL_FLOAT, "x": OPTIONAL_FLOAT},
     strict=True, coerce=True,
 )  # fmt: skip
 
-# One row a check of the training: mean loss since the last, and what it was judged by: corner error on held-out known warps,
-# px, or 1 - NCC of the pairs.
+# One row for each check of the network during the training.
+# - step: training steps so far
+# - loss: mean loss since the last check; empty before the training
+# - measure: what median and mean are of: "corner error, px" of synthetic pairs of held-out tiles, or "1 - NCC" of the real
+#   pairs
+# - median, mean: over the pairs of the check
 HISTORY = DataFrameSchema(
-    {"step": COUNT, "loss": Column("float64", nullable=True), "measure": Column("str"), "median": FLOAT, "mean": FLOAT},
-    strict=True,
-    coerce=True,
-)
+    {"step": INT, "loss": OPTIONAL_FLOAT, "measure": TEXT, "median": FLOAT, "mean": FLOAT},
+    strict=True, coerce=True,
+)  # fmt: skip
 
-# One row a side and method (network, phase, or none: no registration): the corner errors, px, of that many pairs of crops
-# under known affines, and the share of them above 2 px.
+# One row for each side and registration method, measured on synthetic pairs, whose affine is known.
+# - side: down or right, as in PAIRS
+# - method: network, phase, the user's own function, or none: no registration
+# - pairs: number of synthetic pairs
+# - median, p95: median and 95 % quantile of the corner error
+# - over_2px: fraction of the pairs whose corner error is above 2 px
 SELFCHECK = DataFrameSchema(
-    {"side": Column("str"), "method": Column("str"), "pairs": COUNT, "median": FLOAT, "p95": FLOAT,
-     "over_2px": Column("float64")},
+    {"side": TEXT, "method": TEXT, "pairs": INT, "median": FLOAT, "p95": FLOAT, "over_2px": FLOAT},
     unique=["side", "method"], strict=True, coerce=True,
 )  # fmt: skip
 
-# A placement known to be right; further columns are allowed.
-TRUTH = DataFrameSchema({"path": Column("str"), **AFFINE}, unique=["path"], coerce=True)
+# One row for each tile, from a placement that is known to be right; further columns are allowed.
+# - path: as in TILES
+# - yy, ..., x0: affine from a pixel of the tile to the true frame
+TRUTH = DataFrameSchema({"path": TEXT, **AFFINE}, unique=["path"], coerce=True)
 
-# One row a tile: its largest error, px, at the centres of its four corner pixels.
-ACCURACY = DataFrameSchema({"tile": ID, "path": Column("str"), "error": FLOAT}, unique=["path"], strict=True, coerce=True)
+# One row for each tile, from the comparison of a placement with TRUTH.
+# - tile, path: as in TILES
+# - error: largest error at the centres of the four corner pixels
+ACCURACY = DataFrameSchema({"tile": INT, "path": TEXT, "error": FLOAT}, unique=["path"], strict=True, coerce=True)
 
 
 class TableError(ValueError):
@@ -121,10 +172,10 @@ class TableError(ValueError):
 
 
 def check(table: pd.DataFrame, schema: DataFrameSchema, path: Path) -> pd.DataFrame:
-    """The table with the types of its schema.
+    """Returns the table with the column types of its schema; `path` is its file, for the message.
 
     Raises:
-        TableError: naming the file, the column and the rows at fault.
+        TableError: naming the file, the column and up to five rows at fault.
     """
     try:
         return schema.validate(table, lazy=True)
@@ -135,20 +186,18 @@ def check(table: pd.DataFrame, schema: DataFrameSchema, path: Path) -> pd.DataFr
 
 
 def read(path: Path, schema: DataFrameSchema) -> pd.DataFrame:
-    """The table in the CSV file `path`, checked; raises TableError."""
-    texts = {
-        name: "str" for name, column in schema.columns.items() if str(column.dtype).startswith("str")
-    }  # "007" is no number
-    return check(pd.read_csv(path, keep_default_na=True, dtype=texts), schema, path)
+    """Reads the CSV file `path` and checks it; raises TableError as `check` does."""
+    texts = {name: "str" for name, column in schema.columns.items() if str(column.dtype).startswith("str")}
+    return check(pd.read_csv(path, keep_default_na=True, dtype=texts), schema, path)  # with dtype, "007" stays a text
 
 
 def write(table: pd.DataFrame, schema: DataFrameSchema, path: Path) -> None:
-    """Check the table and write it whole or not at all; raises TableError."""
+    """Checks the table and writes it whole or not at all, as CSV; raises TableError as `check` does."""
     checked = check(table, schema, path)
     with atomically(path) as partial:
         checked[list(schema.columns)].to_csv(partial, index=False)
 
 
 def gains(exposure: pd.DataFrame, tiles: "pd.Series[int]") -> NDArray[np.float64]:
-    """The gains (n, channels) of tiles in EXPOSURE."""
+    """Returns the gains (n, channels) of the tiles with these numbers, from the table EXPOSURE."""
     return np.stack([of.set_index("tile").loc[tiles, "gain"] for _, of in exposure.groupby("channel")], axis=1)

@@ -1,4 +1,4 @@
-"""Affines: the convention of the tables, composition and inversion."""
+"""Affines follow the convention of the tables; composition and inversion are those of algebra."""
 
 import numpy as np
 import pandas as pd
@@ -12,14 +12,14 @@ NUMBERS = st.floats(-3, 3, allow_subnormal=False)
 POINTS = np.array([[0.0, 0.0], [1.0, 2.0], [-3.0, 5.0]])
 
 
-def regular(linear: np.ndarray) -> bool:
+def is_invertible(linear: np.ndarray) -> bool:
     return abs(linear[0, 0] * linear[1, 1] - linear[0, 1] * linear[1, 0]) > 0.1
 
 
-AFFINES = arrays(float, (2, 3), elements=NUMBERS).filter(regular)
+AFFINES = arrays(float, (2, 3), elements=NUMBERS).filter(is_invertible)
 
 
-def test_columns_mean_what_the_tables_say() -> None:
+def test_the_columns_of_a_table_follow_the_convention() -> None:
     table = pd.DataFrame([{"yy": 1.0, "yx": 2.0, "y0": 3.0, "xy": 4.0, "xx": 5.0, "x0": 6.0}])
     y, x = 10.0, 100.0
     moved = affine.apply(affine.from_table(table), np.array([[[y, x]]]))[0, 0]
@@ -34,11 +34,11 @@ def test_compose_applies_the_first_first(second: np.ndarray, first: np.ndarray) 
 
 
 @given(AFFINES)
-def test_invert_undoes(matrix: np.ndarray) -> None:
+def test_the_inverse_undoes_an_affine(matrix: np.ndarray) -> None:
     np.testing.assert_allclose(affine.apply(affine.invert(matrix), affine.apply(matrix, POINTS)), POINTS, atol=1e-8)
 
 
-def test_translation_and_corners_of_a_stack() -> None:
+def test_translations_move_the_corners_of_an_image() -> None:
     moved = affine.apply(affine.translation([[1, 2], [3, 4]]), affine.corners(5, 7))
     assert moved.shape == (2, 4, 2)
     assert moved[1].tolist() == [[3, 4], [3, 10], [7, 4], [7, 10]]

@@ -1,3 +1,5 @@
+"""Results are written whole or not at all, and by one process at a time."""
+
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +9,7 @@ import pytest
 from dlir.core.atomic import atomically
 
 
-def test_a_file_or_folder_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
+def test_a_new_file_or_folder_replaces_the_old_one(tmp_path: Path) -> None:
     for name, is_folder in (("table.csv", False), ("store.zarr", True)):
         for text in ("first", "second"):
             with atomically(tmp_path / "new" / name) as partial:
@@ -22,7 +24,7 @@ def test_a_file_or_folder_takes_the_place_of_the_one_before(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_after_an_error_the_old_one_stays_and_no_part_of_the_new(tmp_path: Path, error: type[BaseException]) -> None:
+def test_after_an_error_the_old_file_stays_and_nothing_of_the_new_one(tmp_path: Path, error: type[BaseException]) -> None:
     path = tmp_path / "table.csv"
     path.write_text("old")
     with pytest.raises(error), atomically(path) as partial:
@@ -32,7 +34,7 @@ def test_after_an_error_the_old_one_stays_and_no_part_of_the_new(tmp_path: Path,
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_a_killed_run_left_is_no_hindrance(tmp_path: Path) -> None:
+def test_what_a_killed_run_left_is_replaced(tmp_path: Path) -> None:
     left = tmp_path / "store.zarr.part" / "store.zarr"
     left.mkdir(parents=True)
     (left / "chunk").write_text("half")
@@ -54,9 +56,9 @@ try:
 except BlockingIOError as error:
     print(error)
 """
-    for alone in (False, True):
-        with atomically(tmp_path / "other.csv" if alone else path) as partial:
+    for free in (False, True):
+        with atomically(tmp_path / "other.csv" if free else path) as partial:
             partial.write_text("first")
-            said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-        assert ("is being written by another process" in said and str(path) in said) != alone
-        assert path.read_text() == ("second" if alone else "first")
+            message = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        assert ("is being written by another process" in message and str(path) in message) != free
+        assert path.read_text() == ("second" if free else "first")

@@ -1,4 +1,4 @@
-"""Tables: what is written comes back, and what does not fit is refused by name."""
+"""A table that is written is read back the same; an error names the file and the column."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ ROW = {"tile": 0, "path": "a.tif", "yy": 1.0, "yx": 0.0, "y0": 0.25, "xy": 0.0, 
        "placed_by": "stage"}  # fmt: skip
 
 
-def test_what_is_written_comes_back(tmp_path: Path) -> None:
+def test_a_written_table_is_read_back(tmp_path: Path) -> None:
     tables.write(pd.DataFrame([ROW]), tables.PLACEMENT, tmp_path / "deep" / "placement.csv")
     back = tables.read(tmp_path / "deep" / "placement.csv", tables.PLACEMENT)
     assert back.loc[0, "x0"] == 1 / 3
@@ -25,7 +25,7 @@ def test_an_empty_table_keeps_its_columns(tmp_path: Path) -> None:
     assert tables.read(tmp_path / "pairs.csv", tables.PAIRS).columns.tolist() == list(tables.PAIRS.columns)
 
 
-def test_a_method_is_checked_once_a_side(tmp_path: Path) -> None:
+def test_a_method_has_one_row_for_each_side(tmp_path: Path) -> None:
     row = {"side": "down", "method": "phase", "pairs": 48, "median": 0.5, "p95": 2.5, "over_2px": 0.1}
     tables.write(pd.DataFrame([row, row | {"side": "right"}]), tables.SELFCHECK, tmp_path / "selfcheck.csv")
     assert len(tables.read(tmp_path / "selfcheck.csv", tables.SELFCHECK)) == 2
@@ -37,7 +37,7 @@ def test_a_method_is_checked_once_a_side(tmp_path: Path) -> None:
     ("change", "words"),
     [({"y0": "left"}, "y0"), ({"pairs": "two"}, "pairs"), ({"path": None}, "path"), ({"extra": 1}, "extra")],
 )
-def test_a_wrong_value_names_file_and_column(tmp_path: Path, change: dict[str, object], words: str) -> None:
+def test_the_error_names_the_file_and_the_column(tmp_path: Path, change: dict[str, object], words: str) -> None:
     path = tmp_path / "placement.csv"
     pd.DataFrame([ROW | change]).to_csv(path, index=False)
     with pytest.raises(tables.TableError, match=words) as error:
@@ -45,7 +45,7 @@ def test_a_wrong_value_names_file_and_column(tmp_path: Path, change: dict[str, o
     assert str(path) in str(error.value)
 
 
-def test_a_refused_table_leaves_the_old_one(tmp_path: Path) -> None:
+def test_a_table_with_errors_does_not_replace_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "placement.csv"
     tables.write(pd.DataFrame([ROW]), tables.PLACEMENT, path)
     with pytest.raises(tables.TableError):

@@ -1,4 +1,4 @@
-"""Values at tiles and along pairs."""
+"""The graph of the tiles: differences along pairs, groups, and the tiles near one tile."""
 
 import numpy as np
 from scipy import sparse
@@ -6,28 +6,28 @@ from scipy import sparse
 from dlir.core.tile_graph import differences, factorised, groups, neighbourhood
 
 
-def test_differences_point_from_i_to_j() -> None:
-    apart = differences(np.array([0, 2]), np.array([1, 0]), 4)
-    np.testing.assert_array_equal(apart @ np.array([1.0, 10.0, 100.0, 1000.0]), [9.0, -99.0])
+def test_a_difference_is_the_value_at_j_less_the_value_at_i() -> None:
+    matrix = differences(np.array([0, 2]), np.array([1, 0]), 4)
+    np.testing.assert_array_equal(matrix @ np.array([1.0, 10.0, 100.0, 1000.0]), [9.0, -99.0])
 
 
-def test_tiles_that_no_pair_joins_are_groups_of_their_own() -> None:
+def test_each_tile_without_pairs_is_its_own_group() -> None:
     group = groups(np.array([0, 1, 4]), np.array([1, 3, 5]), 7)
     assert group[0] == group[1] == group[3] != group[4] == group[5]
     assert len({group[0], group[2], group[4], group[6]}) == 4
 
 
-def test_values_follow_from_their_differences_where_one_is_held() -> None:
+def test_values_follow_from_their_differences_when_one_value_is_fixed() -> None:
     random = np.random.default_rng(0)
     values, more = random.normal(size=300), random.integers(0, 300, (2, 400))
     i, j = np.concatenate([[np.arange(299), np.arange(1, 300)], more], axis=1)
-    apart = differences(i, j, 300)
-    held = sparse.diags(np.eye(300)[0])
-    found = factorised(apart.T @ apart + held).solve(apart.T @ (values[j] - values[i]))
+    matrix = differences(i, j, 300)
+    first_is_zero = sparse.diags(np.eye(300)[0])
+    found = factorised(matrix.T @ matrix + first_is_zero).solve(matrix.T @ (values[j] - values[i]))
     np.testing.assert_allclose(found, values - values[0], atol=1e-9)
 
 
-def test_the_tiles_around_one_hang_together_and_are_of_the_largest_group() -> None:
+def test_the_neighbourhood_is_a_connected_part_of_the_largest_group() -> None:
     row = np.arange(99)
     i, j = np.concatenate([row, [110]]), np.concatenate([row + 1, [111]])
     found = neighbourhood(i, j, 120, 21)
