@@ -1,9 +1,9 @@
-"""The error of a placement against one that is known to be right.
+"""The step `accuracy`: the error of a placement against a known truth.
 
-The error of a tile is the largest distance, among the centres of its four corner pixels, between where it was placed and
-where it belongs. No stitcher can know where the first tile lies, nor how the camera is turned against the stage, so one
-affine of the whole mosaic is fitted first, from placed to true corners, by least squares reweighted with 1 / distance:
-like a median, it follows the many tiles that agree and not the few that are far off.
+The error of a tile is the largest distance between the placed and the true position of the centres of its four corner pixels.
+No stitcher can know where the first tile lies, nor how the camera is turned against the stage. Therefore one affine of the
+whole mosaic is fitted first, from placed to true corners, by least squares with the weights 1 / distance, repeated until they
+settle. Like a median, this fit follows the majority of the tiles and ignores the few that are far off.
 """
 
 import logging
@@ -18,38 +18,44 @@ from dlir.core.affine import Array
 from dlir.reading import filenames
 
 log = logging.getLogger(__name__)
-BAD = 2.0  # px; a tile that is further off at a corner is counted
-ROUNDS = 30  # of reweighting; the fit moves by less than 0.001 px long before
-NEAR = 0.05  # px; below this distance all corners weigh the same
+LARGE_ERROR = 2.0  # px; the log counts the tiles with a larger error
+ROUNDS = 30  # of reweighting; the fit changes by less than 0.001 px long before the last one
+LEAST_DISTANCE = 0.05  # px; corners that are closer to the truth all have the same weight
 
 
 class AccuracyError(ValueError):
-    """Placement and truth do not hold the same tiles."""
+    """The truth does not have exactly one place for each tile of the placement."""
 
 
 def accuracy(tiles: Path, placement: Path, truth: Path, output: Path) -> None:
-    """Write the error of each tile, px, to the table `output`, and log the summary beside that of the stage itself.
+    """Write the error of each tile (tables.ACCURACY) to `output`, and log a summary beside that of the stage's places.
 
-    Tiles are matched by file name, any of a tile with several; `truth` may hold more of them.
+    Args:
+        truth: the true place of each tile (tables.TRUTH). Rows are matched by file name; any file of a tile will do. There may
+            be rows of other tiles.
 
     Raises:
-        AccuracyError: when `truth` lacks a tile, two of its rows have the same file name, or give one tile two places.
+        AccuracyError: when `truth` has no row for a tile, two rows with the same file name, or two places for one tile.
     """
     listed, placed = tables.read(tiles, tables.TILES), tables.read(placement, tables.PLACEMENT)
-    true = _matched(tables.read(truth, tables.TRUTH), listed.set_index("tile").loc[placed["tile"]], truth)
+    true = _true_affines(tables.read(truth, tables.TRUTH), listed.set_index("tile").loc[placed["tile"]], truth)
     corners = affine.corners(listed["height"].iloc[0], listed["width"].iloc[0])
     errors = corner_errors(affine.from_table(placed), true, corners)
     stage = listed.set_index("tile").loc[placed["tile"], ["y", "x"]].to_numpy()
-    log.info("the stage: %s", summary(corner_errors(affine.translation(stage), true, corners)))
-    log.info("placement: %s", summary(errors))
+    log.info("error of the stage: %s", summary(corner_errors(affine.translation(stage), true, corners)))
+    log.info("error of the placement: %s", summary(errors))
     tables.write(placed[["tile", "path"]].assign(error=errors), tables.ACCURACY, output)
 
 
 def corner_errors(placed: Array, true: Array, corners: Array) -> Array:
-    """The error (n,), px, of the affines `placed` (n, 2, 3) against `true`, after the affine of the whole is removed."""
-    found, right = affine.apply(placed, corners), affine.apply(true, corners)
-    whole = _common_affine(found.reshape(-1, 2), right.reshape(-1, 2))
-    errors: Array = np.linalg.norm(affine.apply(whole, found) - right, axis=-1).max(-1)
+    """The error (n,), px, of the affines `placed` (n, 2, 3) against `true` (n, 2, 3), without one affine of the whole mosaic.
+
+    Args:
+        corners: (4, 2), the centres of a tile's corner pixels (`affine.corners`).
+    """
+    found, expected = affine.apply(placed, corners), affine.apply(true, corners)
+    whole = _common_affine(found.reshape(-1, 2), expected.reshape(-1, 2))
+    errors: Array = np.linalg.norm(affine.apply(whole, found) - expected, axis=-1).max(-1)
     return errors
 
 
@@ -57,35 +63,36 @@ def summary(errors: NDArray[np.float64]) -> str:
     """The errors (n,), px, in one line."""
     median, high, largest = np.percentile(errors, [50, 95, 100])
     return (
-        f"median error {median:.2f} px, 95th percentile {high:.2f} px, largest {largest:.2f} px, "
-        f"{(errors > BAD).sum()} of {len(errors)} tiles over {BAD:g} px"
+        f"median {median:.2f} px, 95th percentile {high:.2f} px, largest {largest:.2f} px, "
+        f"{(errors > LARGE_ERROR).sum()} of {len(errors)} tiles over {LARGE_ERROR:g} px"
     )
 
 
-def _matched(truth: pd.DataFrame, listed: pd.DataFrame, path: Path) -> Array:
-    """The true affines (n, 2, 3) of the tiles (tables.TILES)."""
+def _true_affines(truth: pd.DataFrame, listed: pd.DataFrame, path: Path) -> Array:
+    """The true affines (n, 2, 3) of the tiles (tables.TILES), from the table in the file `path`."""
     names = truth["path"].map(lambda p: Path(p).name)
     if names.duplicated().any():
-        raise AccuracyError(f"{path}: two rows are called {names[names.duplicated()].iloc[0]}: rename one of the files")
-    row, given = {name: index for index, name in enumerate(names)}, affine.from_table(truth)
-    found = []
+        twice = names[names.duplicated()].iloc[0]
+        raise AccuracyError(f"{path}: two rows have the file name {twice}: rename one of the files")
+    row_of, affines = {name: index for index, name in enumerate(names)}, affine.from_table(truth)
+    chosen = []
     for tile in listed.to_dict("records"):
-        own, name = [row[name] for name in filenames.names_of(tile) if name in row], Path(tile["path"]).name
-        if not own:
-            raise AccuracyError(f"{path}: has no row for {name}: add its true place, or leave the tile out")
-        if (given[own] != given[own[0]]).any():
-            raise AccuracyError(f"{path}: gives the files of {name} several places: leave one row for it")
-        found.append(own[0])
-    return given[found]
+        rows, name = [row_of[own] for own in filenames.names_of(tile) if own in row_of], Path(tile["path"]).name
+        if not rows:
+            raise AccuracyError(f"{path}: there is no row for {name}: add its true place, or leave the tile out")
+        if (affines[rows] != affines[rows[0]]).any():
+            raise AccuracyError(f"{path}: the files of {name} have several places: leave one row for it")
+        chosen.append(rows[0])
+    return affines[chosen]
 
 
-def _common_affine(found: Array, right: Array) -> Array:
-    """The affine (2, 3) that takes the points `found` (n, 2) to `right`, whatever a minority of them does."""
-    centre = found.mean(0)  # keeps the equations well conditioned
+def _common_affine(found: Array, expected: Array) -> Array:
+    """The affine (2, 3) that takes the points `found` (n, 2) to `expected` (n, 2); a minority that is far off hardly counts."""
+    centre = found.mean(0)  # subtracted, since the equations are better conditioned about the middle
     design = np.c_[found - centre, np.ones(len(found))]
     weight = np.ones(len(found))
     for _ in range(ROUNDS):
         root = np.sqrt(weight)[:, None]
-        solution = np.linalg.lstsq(design * root, right * root)[0]
-        weight = 1 / np.maximum(np.linalg.norm(design @ solution - right, axis=1), NEAR)
+        solution = np.linalg.lstsq(design * root, expected * root)[0]
+        weight = 1 / np.maximum(np.linalg.norm(design @ solution - expected, axis=1), LEAST_DISTANCE)
     return affine.compose(solution.T, affine.translation(-centre))

@@ -1,8 +1,8 @@
-"""What made a result, and what it took: enough to make it again, and to see what differs if it comes out otherwise.
+"""The step `provenance`: writes down what made a result, so that it can be repeated, or compared with another one.
 
-Versions of all that dlir stands on, every setting, the content of tiles, code and the results on the way as SHA-256, the
-tiles that light and model were learnt from, which may be others by now, and the time and memory of each stage, which
-Snakemake measured.
+provenance.json has the versions of all libraries, all settings, the SHA-256 of the tiles, of the code of each step and of the
+intermediate results, the tiles from which illumination and network were learnt (they may have been replaced since), and the
+time and memory of each step as Snakemake measured them.
 """
 
 import csv
@@ -21,17 +21,17 @@ from dlir.illumination import fields
 DEPENDENCIES = (
     "cyclopts", "imagecodecs", "jinja2", "matplotlib", "numpy", "ome-zarr-models", "pandas", "pandera", "pydantic", "pyyaml",
     "scikit-image", "scipy", "snakemake", "tifffile", "torch", "zarr",
-)  # fmt: skip  # those that pyproject.toml names, in its order
-MEASURED = {"seconds": "s", "cpu_seconds": "cpu_time", "peak_memory_mb": "max_rss"}  # as Snakemake names them
+)  # fmt: skip  # the dependencies in pyproject.toml, in the same order
+MEASURED = {"seconds": "s", "cpu_seconds": "cpu_time", "peak_memory_mb": "max_rss"}  # our name: the column of Snakemake
 
 
 def provenance(tiles: Path, results: list[Path], benchmarks: list[Path], output: Path, *, settings: str) -> None:
     """Write the provenance of one dataset as JSON.
 
     Args:
-        results: the files of which the hash is kept.
+        results: the files whose hashes are written.
+        benchmarks: Snakemake's measurements, one table for each step; the file is named after the step.
         settings: all settings of the run, as JSON.
-        benchmarks: Snakemake's measurements, a table for each stage, which is named by its file.
     """
     table = tables.read(tiles, tables.TILES)
     content = {
@@ -53,17 +53,16 @@ def provenance(tiles: Path, results: list[Path], benchmarks: list[Path], output:
 
 
 def _learnt_from(path: Path) -> list[str]:
+    """The SHA-256 of the tiles from which illumination (.tif) or a network (.pt) was learnt."""
     if path.suffix == ".tif":
         return fields.learnt_from(path)
-    from dlir.registration.model import (
-        checkpoint,  # with torch, which takes as long to start as all else, and not every dataset has a model
-    )
+    from dlir.registration.model import checkpoint  # imports torch, which is slow; runs without a network do not need it
 
     return list(checkpoint.settings_of(path).get("tiles", []))
 
 
 def _measured(path: Path) -> dict[str, Any]:
-    """What a stage took; null where it was too short to be measured."""
+    """The time and the memory of a step; null where it was too short to be measured."""
     with path.open() as file:
         row = next(csv.DictReader(file, delimiter="\t"), {})
     return {name: _number(row.get(key, "")) for name, key in MEASURED.items()}
@@ -72,5 +71,5 @@ def _measured(path: Path) -> dict[str, Any]:
 def _number(text: str) -> float | None:
     try:
         return float(text)
-    except ValueError:  # NA or -
+    except ValueError:  # Snakemake writes "NA" or "-"
         return None

@@ -1,4 +1,4 @@
-"""The accuracy of placements whose error is known."""
+"""The accuracy of placements whose errors are known."""
 
 import logging
 from pathlib import Path
@@ -20,7 +20,7 @@ SPREAD = [f"here/tile{i}_{{channel}}.tif" for i in range(len(PLACES))]
 def measure(
     folder: Path, placed: np.ndarray, true: np.ndarray, names: list[str] | None = None, values: str | None = None
 ) -> pd.Series:
-    """The errors that the stage writes for the affines `placed`, by tile."""
+    """The errors that the step writes for the affines `placed`, by tile."""
     same = {"tile": range(len(PATHS)), "path": PATHS if values is None else SPREAD}
     listed = pd.DataFrame({**same, "y": PLACES[:, 0], "x": PLACES[:, 1], "row": 0, "col": range(len(PATHS))})
     listed = listed.assign(height=SIDE, width=SIDE, channels=1, dtype="uint8", pixel_size=np.nan, sha256="-", **PLAIN)
@@ -45,18 +45,18 @@ def test_displaced_tiles_have_their_displacement(tmp_path: Path, caplog: pytest.
     assert errors[8] == pytest.approx(5, abs=0.02)
     assert errors[20] == pytest.approx(60, abs=0.02)
     assert errors.drop([8, 20]).max() < 0.02
-    assert "placement: median error 0.00 px, 95th percentile" in caplog.text
+    assert "error of the placement: median 0.00 px, 95th percentile" in caplog.text
     assert "2 of 30 tiles over 2 px" in caplog.text
-    assert "the stage: median error 0.00 px" in caplog.text
+    assert "error of the stage: median 0.00 px" in caplog.text
 
 
-def test_the_turn_of_the_camera_is_no_error(tmp_path: Path) -> None:
+def test_a_turn_of_the_camera_does_not_count_as_an_error(tmp_path: Path) -> None:
     turn = np.array([[np.cos(0.02), -np.sin(0.02), 40.0], [np.sin(0.02), np.cos(0.02), -7.0]])
     true = affine.compose(turn, affine.translation(PLACES))
     assert measure(tmp_path, affine.translation(PLACES), true).max() < 1e-6
 
 
-def test_a_turned_tile_is_off_at_its_corners() -> None:
+def test_error_of_a_turned_tile_is_the_distance_of_its_corners() -> None:
     true = affine.translation(PLACES)
     placed = true.copy()
     middle = affine.translation([49.5, 49.5])
@@ -66,25 +66,25 @@ def test_a_turned_tile_is_off_at_its_corners() -> None:
     assert errors[3] == pytest.approx(2 * np.sin(0.05) * np.hypot(49.5, 49.5), abs=0.02)
 
 
-def test_a_tile_without_truth_is_named(tmp_path: Path) -> None:
+def test_error_names_a_tile_without_truth(tmp_path: Path) -> None:
     true = affine.translation(PLACES)
-    with pytest.raises(AccuracyError, match=r"truth\.csv: has no row for tile29\.tif"):
+    with pytest.raises(AccuracyError, match=r"truth\.csv: there is no row for tile29\.tif"):
         measure(tmp_path, true, true[:-1])
 
 
-def test_two_truths_for_one_name_are_an_error(tmp_path: Path) -> None:
+def test_two_rows_with_one_file_name_are_an_error(tmp_path: Path) -> None:
     true = affine.translation(PLACES)
     names = [f"there/tile{i}.tif" for i in range(29)] + ["elsewhere/tile0.tif"]
-    with pytest.raises(AccuracyError, match=r"two rows are called tile0\.tif"):
+    with pytest.raises(AccuracyError, match=r"two rows have the file name tile0\.tif"):
         measure(tmp_path, true, true, names)
 
 
-def test_a_tile_is_meant_by_any_of_its_files(tmp_path: Path) -> None:
+def test_any_file_of_a_tile_names_it(tmp_path: Path) -> None:
     true = affine.translation(PLACES)
     names = [f"tile{i}_b.tif" for i in range(len(PLACES))]
     assert measure(tmp_path, true, true, names, values="a|b").max() < 1e-6
     both = np.concatenate([true, true[:1]])
     assert measure(tmp_path, true, both, [*names, "tile0_a.tif"], values="a|b").max() < 1e-6
     both[-1, 0, 2] += 1
-    with pytest.raises(AccuracyError, match=r"gives the files of tile0_\{channel\}\.tif several places"):
+    with pytest.raises(AccuracyError, match=r"the files of tile0_\{channel\}\.tif have several places"):
         measure(tmp_path, true, both, [*names, "tile0_a.tif"], values="a|b")

@@ -1,4 +1,4 @@
-"""The provenance: it names what is installed, holds the hashes of what was read, and its settings make the run again."""
+"""The provenance: versions of what is installed, hashes of what was read, and settings from which the run can be repeated."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 BENCHMARK = "s\th:m:s\tmax_rss\tcpu_time\n"
 
 
-def test_it_says_what_made_the_result(grid: Grid, tmp_path: Path) -> None:
+def test_provenance_names_versions_settings_hashes_and_cost(grid: Grid, tmp_path: Path) -> None:
     model, flat = tmp_path / "model.pt", tmp_path / "illumination.tif"
     checkpoint.save(checkpoint.ARCHITECTURES["dlir"](), {"tiles": ["a5", "0c"]}, model)
     fields.write(fields.identity((1, 8, 8)), flat, ["0c"])
@@ -29,9 +29,9 @@ def test_it_says_what_made_the_result(grid: Grid, tmp_path: Path) -> None:
     (tmp_path / "pairs.tsv").write_text(BENCHMARK + "0.1\t0:00:00\tNA\t-\n")
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
     settings = Settings.checked({**config, "register": {**config["register"], "accept": 0.75}})
-    stages = [tmp_path / "register.tsv", tmp_path / "pairs.tsv"]
+    benchmarks = [tmp_path / "register.tsv", tmp_path / "pairs.tsv"]
     output = tmp_path / "provenance.json"
-    provenance(grid.tiles, [model, flat], stages, output, settings=settings.model_dump_json(by_alias=True))
+    provenance(grid.tiles, [model, flat], benchmarks, output, settings=settings.model_dump_json(by_alias=True))
     found = json.loads(output.read_text())
     about = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = [re.split(r"[^\w.-]", pin)[0] for pin in about["dependencies"]]

@@ -1,4 +1,4 @@
-"""The page: what it says of known tables, and what its pictures show."""
+"""The page: what it says about known tables, and what its pictures show."""
 
 import base64
 import re
@@ -18,7 +18,7 @@ from dlir.fusion.mosaic import mosaic
 from dlir.fusion.settings import Mosaic
 from dlir.illumination import fields
 from dlir.reading.tile_reader import TileReader
-from dlir.reporting.figures import at_reference, display
+from dlir.reporting.figures import reference_plane, stretched
 from dlir.reporting.report import report, residuals
 from dlir.reporting.settings import Report
 
@@ -105,39 +105,42 @@ def pictures(page: str, folder: Path) -> dict[str, np.ndarray]:
     return found
 
 
-def test_page_tells_the_numbers(tmp_path: Path) -> None:
+def test_page_has_the_key_numbers(tmp_path: Path) -> None:
     run = Run(tmp_path, 2, 3)
     errors = run.placed[["tile", "path"]].assign(error=[0.1, 0.2, 0.3, 0.4, 0.5, 4.5])
     tables.write(errors, tables.ACCURACY, tmp_path / "accuracy.csv")
     page = run.page(tmp_path / "accuracy.csv")
     for value, name in [
         ("6", "tiles"), ("1", "of them placed by the stage alone"), ("7", "pairs of neighbours"), ("6", "of them accepted"),
-        ("0.00 · 0.00 · 0.00", "residual of the accepted: median · 95 % · largest, px"),
-        ("0.10 · 0.10 · 0.10", "deviation of a tile's place: median · 95 % · largest, px"),
-        ("0.70 · 0.70 · 0.70", "loops of 2 x 2 tiles miss by: median · 95 % · largest, px"),
+        ("0.00 · 0.00 · 0.00", "residual of the accepted pairs: median · 95 % · largest, px"),
+        ("0.10 · 0.10 · 0.10", "deviation of the place of a tile: median · 95 % · largest, px"),
+        ("0.70 · 0.70 · 0.70", "closing error of loops of 2 x 2 tiles: median · 95 % · largest, px"),
         ("0.35 · 3.50 · 4.50", "error against the truth: median · 95 % · largest, px"),
     ]:  # fmt: skip
         assert f"<li><b>{value}</b>{name}</li>" in page
-    assert f"<h1>{tmp_path.name}</h1>" in page
+    assert f"<h1>{tmp_path.name}</h1>" in page and f"<title>{tmp_path.name}: mosaic report</title>" in page
     assert "score &lt;too low&gt;" in page
-    assert page.index("Rejected pairs") < page.index("50.000")  # the residual of the wrong pair, (30, 40) px
+    assert page.index("<h2>Rejected pairs") < page.index("<td>50.000</td>")  # the residual of the wrong pair, (30, 40) px
     assert set(pictures(page, tmp_path)) == {"Mosaic", "The seam before and after", "Illumination"}
     assert not re.search(r'(src|href)="(?!data:)', page)
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_page_tells_of_stage_and_camera(tmp_path: Path) -> None:
+def test_page_describes_stage_and_camera(tmp_path: Path) -> None:
     run = Run(tmp_path, 2, 2)
     page = run.page()
-    assert "turned by 1.250° against the stage and scaled by 1.00210: 95 % sure to within 0.031° and 0.040 %" in page
+    assert "turned by 1.250° against the stage and scaled by 1.00210 (95 % intervals: ± 0.031° and ± 0.040 %)" in page
     assert "5.50 px along y and 2.25 px along x" in page
-    assert "model of a tile is similarity" in page and "72% of rotation, 31% of scale, 0% of aspect, 0% of shear" in page
-    assert "Every second row lies off by +0.00 px along y and -7.50 px along x" in page and "Every second column" not in page
+    assert "The tile model is similarity." in page
+    assert "predict 72% of its rotation, 31% of its scale, 0% of its aspect, 0% of its shear" in page
+    assert (
+        "every second row is displaced by +0.00 px along y and -7.50 px along x" in page and "every second column" not in page
+    )
     tables.write(pd.DataFrame([{**STAGE, "rotation_interval": 0.0}]), tables.STAGE, tmp_path / "stage.csv")
-    assert "1.00210: as the settings say" in run.page()
+    assert "1.00210 (as given in the settings)" in run.page()
 
 
-def test_self_check_is_told_by_side_and_method(tmp_path: Path) -> None:
+def test_self_check_is_shown_by_side_and_method(tmp_path: Path) -> None:
     section = Run(tmp_path, 2, 2).page().split("<h2>Self-check</h2>")[1].split("<h2>")[0]
     rows = [re.findall(r"<t[hd]>(.*?)</t[hd]>", row) for row in re.findall(r"<tr.*?</tr>", section, re.DOTALL)]
     assert rows == [
@@ -148,7 +151,17 @@ def test_self_check_is_told_by_side_and_method(tmp_path: Path) -> None:
     ]
 
 
-def test_seam_is_that_of_the_tile_that_the_stage_placed_worst(tmp_path: Path) -> None:
+def test_self_check_of_an_own_method_keeps_its_name(tmp_path: Path) -> None:
+    run = Run(tmp_path, 2, 2)
+    tables.write(
+        pd.DataFrame([("down", "mine.package:orb", 48, 0.5, 1.0, 0.0)], columns=list(tables.SELFCHECK.columns)),
+        tables.SELFCHECK,
+        tmp_path / "selfcheck.csv",
+    )
+    assert "<td>down</td><td>mine.package:orb</td><td>48</td>" in run.page()
+
+
+def test_seam_shows_the_pair_that_the_stage_placed_worst(tmp_path: Path) -> None:
     run = Run(tmp_path, 2, 3)
     page = run.page()
     listed = tables.read(tmp_path / "tiles.csv", tables.TILES).set_index("tile")
@@ -187,40 +200,40 @@ def test_one_tile_has_a_page(tmp_path: Path) -> None:
     assert "<li><b>0</b>pairs of neighbours</li>" in page
     assert "<li><b>none</b>residual" in page
     assert "No pair was accepted" in page
-    assert "<h2>Self-check</h2><p>Nothing was measured" in page
+    assert "<h2>Self-check</h2>\n<p>Nothing was measured" in page
     assert "nan" not in re.sub(r"base64,[^\"]+", "", page).lower()
 
 
-def test_long_tables_are_cut_with_a_note(tmp_path: Path) -> None:
+def test_long_tables_are_cut_and_the_page_says_so(tmp_path: Path) -> None:
     page = Run(tmp_path, 6, 6).page()
-    assert "<p>50 of 59; all are in affines.csv.</p>" in page
+    assert "<p>50 of 59 pairs. All are in affines.csv.</p>" in page
 
 
 def test_three_channels_are_shown_as_colours(tmp_path: Path) -> None:
     pixels = np.stack([np.full((4, 5), value, np.uint8) for value in (200, 100, 0)])
-    assert display(pixels, (0, 200))[2, 3].tolist() == [1, 0.5, 0]
-    assert display(pixels[:1], (0, 200)).shape == (4, 5)
+    assert stretched(pixels, (0, 200))[2, 3].tolist() == [1, 0.5, 0]
+    assert stretched(pixels[:1], (0, 200)).shape == (4, 5)
     page = Run(tmp_path, 2, 2, channels=3).page()
     picture = pictures(page, tmp_path)["Mosaic"].astype(int)
     assert np.ptp(picture[..., :3], axis=-1).mean() > 10
 
 
 @pytest.mark.parametrize("axes", ["tczyx", "zyx", "tyx", "czyx", "cyx", "yx"])
-def test_the_reference_of_a_stack_is_shown(tmp_path: Path, axes: str) -> None:
+def test_reference_plane_of_a_stack_is_shown(tmp_path: Path, axes: str) -> None:
     sizes = {"t": 2, "c": 3, "z": 4, "y": 5, "x": 6}
     level = np.random.default_rng(0).integers(0, 255, [sizes[axis] for axis in axes], np.uint8)
     whole = level.reshape([sizes[axis] if axis in axes else 1 for axis in sizes])
     Run(tmp_path, 1, 2)
     table = tables.read(tmp_path / "tiles.csv", tables.TILES).assign(reference_time=1 if "t" in axes else 0)
-    np.testing.assert_array_equal(at_reference(level, axes, TileReader(table)), whole[-1].max(axis=1))
+    np.testing.assert_array_equal(reference_plane(level, axes, TileReader(table)), whole[-1].max(axis=1))
     last = table.assign(reference_z=3 if "z" in axes else 0)
-    np.testing.assert_array_equal(at_reference(level, axes, TileReader(last)), whole[-1][:, -1])
+    np.testing.assert_array_equal(reference_plane(level, axes, TileReader(last)), whole[-1][:, -1])
 
 
-def test_page_shows_dark_and_gains_where_there_are_any(tmp_path: Path) -> None:
+def test_page_shows_dark_field_and_gains_where_there_are_any(tmp_path: Path) -> None:
     run = Run(tmp_path, 1, 2)
     plain = run.page()
-    assert "there is no dark-field" in plain and "The tiles keep their brightness." in plain
+    assert "there is no dark-field" in plain and "The brightness of the tiles was not changed." in plain
     found = fields.identity((1, SIDE, SIDE))
     fields.write(found._replace(dark=found.dark + np.linspace(90, 120, SIDE, dtype=np.float32)), tmp_path / "light.tif")
     tables.write(run.exposed.assign(gain=[0.875, 1.125]), tables.EXPOSURE, tmp_path / "exposure.csv")
