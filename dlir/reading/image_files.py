@@ -1,10 +1,9 @@
-"""Reading tiles: a file is a stack of planes `(channels, y, x)`, and every way in which it can be wrong has its words.
+"""Reads image files: a file is a stack of planes `(channels, y, x)`, and each kind of damage has its error message.
 
-The kind of a file is told by its first bytes, never by its name. Of a TIFF only the planes that are asked for are decoded
-(`tiff.py`). Codecs fill what is missing at the end of a file with zeros or grey, so the ends are checked here.
+The first bytes of a file tell its format, not its name. Of a TIFF only the planes that are asked for are decoded (`tiff.py`).
+Where the end of a file is missing, the codecs return zeros or grey; so this module checks that each file is complete.
 """
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,33 +13,33 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from dlir.reading.tiff import AxesError, Pages, Sizes
+from dlir.reading.tiff import AxesError, Sizes, TiffStack, silenced
 
-TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # classic and big, little and big endian
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # first bytes: classic and big TIFF, little and big endian
 PNG, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 JPEG, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+TAIL = 64  # bytes at the end of a file in which the end mark lies; some programs write a few bytes after it
 DTYPES = ("uint8", "uint16", "float32")
 Image = NDArray[np.generic]
 Plane = NDArray[np.float32]
-logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # read() says itself, and in one line, what is wrong
 
 
 class ImageError(ValueError):
-    """A tile cannot be used; the message names the file and the remedy."""
+    """A file cannot be used as a tile; the message names the file and the remedy."""
 
 
 class Source(Protocol):
-    """An open file of any kind."""
+    """An open file of any format."""
 
     sizes: Sizes
     dtype: np.dtype[Any]
-    names: tuple[str, ...]  # of the channels, or none
+    names: tuple[str, ...]  # of the channels; empty where the file has none
 
     def read(self, time: int, z: int, channel: int | None) -> Image: ...
 
 
-class Picture:
-    """A file that is decoded in one piece: one time, one depth."""
+class DecodedImage:
+    """A file that is decoded in one piece; it has one time point and one z plane."""
 
     def __init__(self, pixels: Image) -> None:
         self.pixels = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
@@ -52,7 +51,7 @@ class Picture:
 
 
 class Stack:
-    """An open TIFF, PNG or JPEG file: 8 or 16 bit unsigned, or float32; alpha is left out."""
+    """An open TIFF, PNG or JPEG file with pixels of 8 or 16 bit, unsigned, or float32. Alpha channels are left out."""
 
     def __init__(self, path: Path, source: Source) -> None:
         self.path, self.source = path, source
@@ -61,34 +60,38 @@ class Stack:
             raise ImageError(f"{path}: has {self.dtype} pixels, dlir reads {', '.join(DTYPES)}: convert the tiles")
 
     def read(self, time: int = 0, z: int = 0, channel: int | None = None) -> Image:
-        """The plane (channels, y, x) at a time and a depth, counted from 0; of one channel where that is given.
+        """Returns the plane (channels, y, x) at a time point and a z, counted from 0; only one channel where it is given.
 
         Raises:
-            ImageError: when the file is damaged or cut short there.
+            ImageError: when that part of the file is damaged or missing.
         """
-        with _in_words(self.path):
+        with _image_errors(self.path):
             pixels = self.source.read(time, z, channel)
         return np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("="))
 
 
 @contextmanager
 def opened(path: str | Path) -> Iterator[Stack]:
-    """The file as a stack, of which `read` decodes no more than it gives.
+    """Opens a file as a stack, whose `read` decodes only what it returns.
 
     Raises:
-        ImageError: when the file is unreadable, cut short, not an image, or has axes beside time, z, channel, y and x.
+        ImageError: when the file is unreadable, cut short or no image, or has axes other than time, z, channel, y and x.
     """
     path = Path(path)
-    with _in_words(path):
+    with _image_errors(path):
         file = path.open("rb")
     with file:
-        with _in_words(path):
+        with _image_errors(path):
             stack = Stack(path, _source(file))
         yield stack
 
 
 def read(path: str | Path) -> Image:
-    """The pixels (channels, y, x) of a file that is no stack; raises ImageError as `opened` does."""
+    """Returns the pixels (channels, y, x) of a file with one time point and one z plane.
+
+    Raises:
+        ImageError: when the file has more planes, and as `opened` does.
+    """
     with opened(path) as stack:
         if (stack.sizes.times, stack.sizes.depth) != (1, 1):
             what = f"{stack.sizes.times} time points and {stack.sizes.depth} z planes"
@@ -96,40 +99,43 @@ def read(path: str | Path) -> Image:
         return stack.read()
 
 
+def channel_mean(pixels: Image) -> Plane:
+    """Returns the mean (y, x), float32, over the channels of `pixels` (channels, y, x)."""
+    mean: Plane = pixels.mean(axis=0, dtype=np.float32)
+    return mean
+
+
 @contextmanager
-def _in_words(path: Path) -> Iterator[None]:
+def _image_errors(path: Path) -> Iterator[None]:
+    """Turns whatever goes wrong while the file `path` is read into an ImageError, and drops tifffile's own messages."""
     try:
-        yield
+        with silenced():
+            yield
     except ImageError:
         raise
     except AxesError as error:
         raise ImageError(f"{path}: {error}") from None
     except OSError as error:
         raise ImageError(f"{path}: cannot be read ({error.strerror}): check the path and its permissions") from None
-    except Exception as error:  # codecs raise classes of their own, without a common base
+    except Exception as error:  # each codec has its own class of errors, without a common base
         raise ImageError(f"{path}: is damaged or not an image ({error}): copy it again from the microscope") from None
 
 
 def _source(file: BinaryIO) -> Source:
+    """Returns the open file by its format; raises ValueError when it is cut short, or has none of the formats."""
     head = file.read(len(PNG))
     file.seek(0)
     if head.startswith(TIFF):
-        return Pages(file)
+        return TiffStack(file)
     data = file.read()
     if data.startswith(PNG):
-        if PNG_END not in data[-64:]:
+        if PNG_END not in data[-TAIL:]:
             raise ValueError("cut short: a PNG without its end")
         pixels = imagecodecs.png_decode(data)
         alpha = pixels.ndim == 3 and pixels.shape[-1] in (2, 4)
-        return Picture(pixels[..., :-1] if alpha else pixels)
+        return DecodedImage(pixels[..., :-1] if alpha else pixels)
     if data.startswith(JPEG):
-        if JPEG_END not in data[-64:]:
+        if JPEG_END not in data[-TAIL:]:
             raise ValueError("cut short: a JPEG without its end")
-        return Picture(imagecodecs.jpeg_decode(data))
+        return DecodedImage(imagecodecs.jpeg_decode(data))
     raise ValueError("not a TIFF, PNG or JPEG file" if data else "the file is empty")
-
-
-def channel_mean(pixels: Image) -> Plane:
-    """The image (y, x), float32, that registration sees: the mean of the channels (channels, y, x)."""
-    mean: Plane = pixels.mean(axis=0, dtype=np.float32)
-    return mean

@@ -1,17 +1,25 @@
-"""TIFF files as stacks: the planes (channels, y, x) at a time and a depth, decoded page by page.
+"""Reads TIFF files as stacks: the planes (channels, y, x) at a time point and a z, decoded page by page.
 
-tifffile names the axes of an image, such as TZCYX. The last of them lie within a page (y, x, and samples), those before count
-the pages: for TZC, and so for every other order, a plane is
+tifffile names the axes of an image, such as TZCYX. The last axes lie within a page (y, x, and samples), and those before them
+count the pages. For the axes TZC the page of a plane is
 
     page = (t * depth + z) * channels + c
 
-and no other page is decoded. Codecs fill what is missing at the end of a file with zeros or grey, so the ends of a page are
-checked before it is decoded. A file of an OME set, which lists the others, is read by itself: it has the planes that it holds.
+and likewise for every other order. No other page is decoded.
+
+Where the end of a file is missing, the codecs return zeros or grey; so the end of each page is compared with the length of the
+file before the page is decoded. A file of an OME set, whose metadata list the other files, is read by itself: its stack has
+the planes that this file holds.
 """
 
+import logging
 import math
 import os
 import struct
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, BinaryIO, NamedTuple
 from xml.etree import ElementTree
@@ -20,8 +28,8 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-CHANNELS = "CSIQ"  # tifffile's letters: channels, samples, and pages that the file does not name
-ALPHA = (1, 2)  # extra samples: associated and unassociated
+CHANNELS = "CSIQ"  # tifffile's letters of axes that hold channels: channels, samples, and pages that the file does not name
+ALPHA = (1, 2)  # the TIFF codes of extra samples that are alpha: associated and unassociated
 
 
 class AxesError(ValueError):
@@ -38,70 +46,79 @@ class Sizes(NamedTuple):
     width: int
 
 
-class Pages:
+class TiffStack:
     """An open TIFF file."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self.end = file.seek(0, os.SEEK_END)
+        self.length = file.seek(0, os.SEEK_END)  # bytes
         file.seek(0)
-        # without its name and its number, by which tifffile would open the other files of an OME set
-        alone: Any = SimpleNamespace(seek=file.seek, tell=file.tell, read=file.read, readinto=file.readinto)  # type: ignore[attr-defined]
-        self.tiff = tifffile.TiffFile(alone)
+        # without the name and the descriptor of the file, with which tifffile would open the other files of an OME set
+        nameless: Any = SimpleNamespace(seek=file.seek, tell=file.tell, read=file.read, readinto=file.readinto)  # type: ignore[attr-defined]
+        self.tiff = tifffile.TiffFile(nameless)
         if not self.tiff.pages:
             raise ValueError("cut short: a TIFF without an image")
         self.series = self.tiff.series[0]
         if self.tiff.is_imagej and self.series.kind in ("generic", "uniform"):
-            raise ValueError("cut short: its header promises more planes than it holds")
-        if self._next_page() > self.end:
-            raise ValueError(f"cut short: {self.end} bytes, and its next page lies behind them")
-        self.lead, self.page = self._axes()
-        self.count = math.prod(self.lead.values())
-        self.places = self._own(np.arange(self.count).reshape(tuple(self.lead.values())))
-        self.lead = dict(zip(self.lead, self.places.shape, strict=True))
-        self.alpha = sum(int(sample) in ALPHA for sample in self.series.keyframe.extrasamples) if "S" in self.page else 0
-        axes = {**self.lead, **self.page}
-        self.outer = math.prod(length for letter, length in self.lead.items() if letter in CHANNELS)
-        self.inner = math.prod(length for letter, length in self.page.items() if letter in CHANNELS) - self.alpha
-        self.sizes = Sizes(axes.get("T", 1), axes.get("Z", 1), self.outer * self.inner, axes["Y"], axes["X"])
+            raise ValueError("cut short: the header announces more planes than the file holds")
+        if self._next_page() > self.length:
+            raise ValueError(f"cut short: the file has {self.length} bytes, and its next page begins after them")
+        self.page_axes, self.inner_axes = self._axes()
+        self.count = math.prod(self.page_axes.values())  # pages of the series
+        self.pages = self._pages_in_this_file(np.arange(self.count).reshape(tuple(self.page_axes.values())))
+        self.page_axes = dict(zip(self.page_axes, self.pages.shape, strict=True))
+        has_samples = "S" in self.inner_axes
+        self.alpha = sum(int(sample) in ALPHA for sample in self.series.keyframe.extrasamples) if has_samples else 0
+        axes = {**self.page_axes, **self.inner_axes}
+        self.channel_pages = math.prod(length for letter, length in self.page_axes.items() if letter in CHANNELS)
+        self.channels_in_page = (
+            math.prod(length for letter, length in self.inner_axes.items() if letter in CHANNELS) - self.alpha
+        )
+        channels = self.channel_pages * self.channels_in_page
+        self.sizes = Sizes(axes.get("T", 1), axes.get("Z", 1), channels, axes["Y"], axes["X"])
         self.dtype = self.series.dtype
-        self.names = _ome_names(self.tiff.ome_metadata, self.sizes.channels)
+        self.names = _ome_names(self.tiff.ome_metadata, channels)
 
     def read(self, time: int, z: int, channel: int | None) -> NDArray[Any]:
-        """The plane (channels, y, x) at a time and a depth; of one channel where that is given."""
-        wanted = range(self.outer) if channel is None else [channel // self.inner]
-        pixels = np.concatenate([self._page({"T": time, "Z": z, **dict.fromkeys(CHANNELS, outer)}) for outer in wanted])
-        return pixels if channel is None else pixels[channel % self.inner][None]
+        """Returns the plane (channels, y, x) at a time point and a z; only the given channel, where there is one."""
+        wanted = range(self.channel_pages) if channel is None else [channel // self.channels_in_page]
+        pixels = np.concatenate([self._page({"T": time, "Z": z, **dict.fromkeys(CHANNELS, page)}) for page in wanted])
+        return pixels if channel is None else pixels[channel % self.channels_in_page][None]
 
     def _axes(self) -> tuple[dict[str, int], dict[str, int]]:
-        """The axes that count pages and those within a page, with their lengths; those of length 1 are left out."""
+        """Returns the axes that count the pages and those within a page, with their lengths, without axes of length 1."""
         letters = str(self.series.axes)
         axes = [(letter, n) for letter, n in zip(letters, self.series.shape, strict=True) if n > 1 or letter in "YX"]
         found = [letter for letter, _ in axes]
         channels = {letter for letter in found if letter in CHANNELS}
-        named = len(channels) < 2 or channels == {"C", "S"}
-        if not named or len(set(found)) < len(found) or {*found} - {*"TZYX", *CHANNELS} or not {*"YX"} <= {*found}:
+        one_channel_axis = len(channels) < 2 or channels == {"C", "S"}
+        unknown = {*found} - {*"TZYX", *CHANNELS}
+        if not one_channel_axis or len(set(found)) < len(found) or unknown or not {*"YX"} <= {*found}:
             raise AxesError(
-                f"has axes {letters}, a tile has times, z planes, channels, y and x: export it as OME-TIFF, which names them"
+                f"has axes {letters}, but a tile has time points, z planes, channels, y and x: "
+                "export it as OME-TIFF, which names them"
             )
         frame = self.series.keyframe
         within = [n for letter, n in zip(frame.axes, frame.shape, strict=True) if n > 1 or letter in "YX"]
-        lead, page = axes[: len(axes) - len(within)], axes[len(axes) - len(within) :]
-        if [n for _, n in page] != within:
-            raise ValueError("its pages are not what its header says")
-        return dict(lead), dict(page)
+        outer, inner = axes[: len(axes) - len(within)], axes[len(axes) - len(within) :]
+        if [n for _, n in inner] != within:
+            raise ValueError("the shape of its pages is not the one in its header")
+        return dict(outer), dict(inner)
 
-    def _own(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Those of the planes of an OME set that lie in this file, if they are all of some channels, depths and times."""
+    def _pages_in_this_file(self, pages: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Returns the part of `pages`, the numbers of the pages of an OME set along its axes, that lies in this file.
+
+        Returns all of them where the file belongs to no set, and where its pages do not form a block along the axes.
+        """
         root = _parsed(self.tiff.ome_metadata)
         if not {uuid.text for uuid in root.iterfind(".//{*}UUID")} - {root.get("UUID")} or len(self.series) != self.count:
-            return places
-        here = np.array([page is not None for page in self.series]).reshape(places.shape)
-        axes = range(here.ndim)
-        box = np.ix_(*(np.flatnonzero(here.any(axis=tuple(other for other in axes if other != axis))) for axis in axes))
-        return places[box] if here[box].all() else places
+            return pages
+        present = np.array([page is not None for page in self.series]).reshape(pages.shape)
+        axes = range(present.ndim)
+        box = np.ix_(*(np.flatnonzero(present.any(axis=tuple(other for other in axes if other != axis))) for axis in axes))
+        return pages[box] if present[box].all() else pages
 
     def _next_page(self) -> int:
-        """Where the last page of the file says that the next one is; 0 in a whole file."""
+        """Returns where, in bytes, the last page of the file says that the next page begins; 0 in a complete file."""
         form, file, start = self.tiff.tiff, self.tiff.filehandle, self.tiff.pages[-1].offset
         file.seek(start)
         (count,) = struct.unpack(form.tagnoformat, file.read(form.tagnosize))
@@ -109,9 +126,9 @@ class Pages:
         return int(struct.unpack(form.offsetformat, file.read(form.offsetsize))[0])
 
     def _page(self, at: dict[str, int]) -> NDArray[Any]:
-        """The channels (channels, y, x) of the page at these places along the axes."""
-        pixels = self._decode(int(self.places[tuple(at[letter] for letter in self.lead)]))
-        letters = list(self.page)
+        """Returns the channels (channels, y, x) of the page at these indices along the axes."""
+        pixels = self._decode(int(self.pages[tuple(at[letter] for letter in self.page_axes)]))
+        letters = list(self.inner_axes)
         for letter in "TZ":
             if letter in letters:
                 pixels = pixels.take(at[letter], axis=letters.index(letter))
@@ -122,31 +139,64 @@ class Pages:
         return pixels[: len(pixels) - self.alpha]
 
     def _decode(self, index: int) -> NDArray[Any]:
-        shape, count = tuple(self.page.values()), self.count
+        """Returns the pixels of the page with this number, with the axes `inner_axes`."""
+        shape, count = tuple(self.inner_axes.values()), self.count
         if len(self.series) == count:
             page: Any = self.series[index]
             self._check(page)
             return np.asarray(page.asarray()).reshape(shape)
         if self.series.dataoffset is None:
-            raise ValueError(f"cut short: its header promises {count} planes, it holds {len(self.series)}")
-        # some large files have one page and all planes after its own
+            raise ValueError(f"cut short: its header announces {count} planes, and it holds {len(self.series)}")
+        # some large files have one page, and the pixels of all planes follow those of the first
         length = math.prod(shape)
         start = self.series.dataoffset + index * length * self.dtype.itemsize
-        if start + length * self.dtype.itemsize > self.end:
-            raise ValueError(f"cut short: {self.end} bytes, its header promises {count} planes")
+        if start + length * self.dtype.itemsize > self.length:
+            raise ValueError(f"cut short: the file has {self.length} bytes, and its header announces {count} planes")
         pixels = self.tiff.filehandle.read_array(self.tiff.byteorder + self.dtype.char, length, start)
         return np.asarray(pixels).reshape(shape)
 
     def _check(self, page: Any) -> None:
+        """Raises ValueError when some of the pixels of the page are not in the file."""
         ends = [] if page is None else [sum(part) for part in zip(page.dataoffsets, page.databytecounts, strict=False)]
         if page is None or len(ends) != len(page.dataoffsets) or not all(page.databytecounts):
-            raise ValueError("some of its pixels were never written, or lie in other files")
-        if max(ends, default=0) > self.end:
-            raise ValueError(f"cut short: {self.end} bytes, its header promises {max(ends)}")
+            raise ValueError("some of its pixels were never written, or are in other files")
+        if max(ends, default=0) > self.length:
+            raise ValueError(f"cut short: the file has {self.length} bytes, and its header announces {max(ends)}")
+
+
+class _ReadingThreads(logging.Filter):
+    """Drops the messages of tifffile in the threads that are inside `silenced`; attached to its logger while there are any."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.depth: Counter[int] = Counter()  # blocks of `silenced` that each thread is inside of
+        self.lock = threading.Lock()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not self.depth[threading.get_ident()]
+
+
+_READING = _ReadingThreads()
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Drops what tifffile logs in this thread, since dlir raises an error of one line for each file that it cannot read."""
+    logger, thread = logging.getLogger("tifffile"), threading.get_ident()
+    with _READING.lock:
+        _READING.depth[thread] += 1
+        logger.addFilter(_READING)
+    try:
+        yield
+    finally:
+        with _READING.lock:
+            _READING.depth -= Counter([thread])  # drops the threads that reach zero
+            if not _READING.depth:
+                logger.removeFilter(_READING)
 
 
 def _parsed(xml: str | None) -> ElementTree.Element:
-    """The OME metadata; empty where there are none, or nobody can read them."""
+    """Returns the OME metadata; an empty element where there are none or they are not valid XML."""
     try:
         return ElementTree.fromstring(xml or "<OME/>")
     except ElementTree.ParseError:
@@ -154,6 +204,6 @@ def _parsed(xml: str | None) -> ElementTree.Element:
 
 
 def _ome_names(xml: str | None, channels: int) -> tuple[str, ...]:
-    """The names of the channels in OME metadata; none unless each has one."""
+    """Returns the names of the channels in the OME metadata; none unless each channel has one."""
     found = [channel.get("Name", "").strip() for channel in _parsed(xml).findall("{*}Image[1]/{*}Pixels/{*}Channel")]
     return tuple(found) if len(found) == channels and all(found) else ()

@@ -1,5 +1,9 @@
-"""Every kind of file that is read gives its pixels, and every kind of damage an error that says what to do."""
+"""Files of every format are read, and every kind of damage is an error that names the file and the remedy."""
 
+import logging
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import imagecodecs
@@ -8,6 +12,7 @@ import pytest
 import tifffile
 
 from dlir.reading import image_files
+from dlir.reading.tiff import silenced
 
 FLOAT = np.random.default_rng(0).integers(0, 60000, (96, 64), dtype=np.uint16)
 BYTES = (FLOAT >> 8).astype(np.uint8)
@@ -17,7 +22,7 @@ ALPHA = np.concatenate([COLOURS, COLOURS[..., :1]], -1)
 
 @pytest.mark.parametrize("compression", [None, "zlib", "lzw", "zstd", "packbits"])
 @pytest.mark.parametrize("byteorder", ["<", ">"])
-def test_read_tiff(tmp_path: Path, compression: str | None, byteorder: str) -> None:
+def test_tiffs_of_each_compression_and_byte_order_are_read(tmp_path: Path, compression: str | None, byteorder: str) -> None:
     tifffile.imwrite(tmp_path / "a.tif", FLOAT, compression=compression, byteorder=byteorder)
     pixels = image_files.read(tmp_path / "a.tif")
     np.testing.assert_array_equal(pixels, FLOAT[None])
@@ -31,13 +36,13 @@ def test_read_tiff(tmp_path: Path, compression: str | None, byteorder: str) -> N
         (np.stack([FLOAT.astype(np.float32), FLOAT.astype(np.float32) / 2]), "CYX"),
     ],
 )
-def test_read_channels(tmp_path: Path, data: image_files.Image, axes: str) -> None:
+def test_the_channels_of_a_tiff_are_read(tmp_path: Path, data: image_files.Image, axes: str) -> None:
     tifffile.imwrite(tmp_path / "a.tif", data, metadata={"axes": axes}, photometric="minisblack")
     np.testing.assert_array_equal(image_files.read(tmp_path / "a.tif"), data)
 
 
 @pytest.mark.parametrize("planar", [False, True])
-def test_read_leaves_out_alpha(tmp_path: Path, planar: bool) -> None:
+def test_alpha_is_left_out(tmp_path: Path, planar: bool) -> None:
     data = np.moveaxis(ALPHA, -1, 0) if planar else ALPHA
     config = "separate" if planar else "contig"
     tifffile.imwrite(tmp_path / "a.tif", data, photometric="rgb", planarconfig=config, extrasamples=["unassalpha"])
@@ -46,7 +51,7 @@ def test_read_leaves_out_alpha(tmp_path: Path, planar: bool) -> None:
         np.testing.assert_array_equal(image_files.read(tmp_path / name), np.moveaxis(COLOURS, -1, 0))
 
 
-def test_read_png_and_jpeg(tmp_path: Path) -> None:
+def test_png_and_jpeg_are_read(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(FLOAT))
     np.testing.assert_array_equal(image_files.read(tmp_path / "a.png"), FLOAT[None])
     smooth = np.add.outer(np.arange(64), np.arange(48)).astype(np.uint8)
@@ -54,13 +59,13 @@ def test_read_png_and_jpeg(tmp_path: Path) -> None:
     np.testing.assert_allclose(image_files.read(tmp_path / "a.jpg")[0], smooth.astype(float), atol=3)
 
 
-def test_the_name_does_not_tell_the_kind(tmp_path: Path) -> None:
+def test_the_content_tells_the_format_not_the_name(tmp_path: Path) -> None:
     (tmp_path / "a.tif").write_bytes(imagecodecs.png_encode(FLOAT))
     np.testing.assert_array_equal(image_files.read(tmp_path / "a.tif"), FLOAT[None])
 
 
 def test_each_file_of_an_ome_set_is_its_own_tile(tmp_path: Path) -> None:
-    """Such files list each other, and a plain TiffFile takes the first one's pixels for all of them."""
+    """The files of a set list each other, and tifffile by itself returns the pixels of the first file for all of them."""
     image = (
         '<Image ID="Image:{i}"><Pixels ID="Pixels:{i}" DimensionOrder="XYCZT" Type="uint16" SizeX="64" SizeY="96" SizeC="1" '
         'SizeZ="1" SizeT="1"><Channel ID="Channel:{i}:0" SamplesPerPixel="1"/><TiffData IFD="0" PlaneCount="1">'
@@ -76,7 +81,7 @@ def test_each_file_of_an_ome_set_is_its_own_tile(tmp_path: Path) -> None:
 
 
 def encoded(kind: str, folder: Path) -> bytes:
-    """The bytes of a whole file."""
+    """Returns the bytes of a complete file of this format or compression."""
     if kind == "png":
         return imagecodecs.png_encode(FLOAT)
     if kind == "jpeg":
@@ -86,7 +91,7 @@ def encoded(kind: str, folder: Path) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["raw", "zlib", "lzw", "zstd", "png", "jpeg"])
-def test_cut_short_anywhere(tmp_path: Path, kind: str) -> None:
+def test_a_file_cut_short_anywhere_is_an_error(tmp_path: Path, kind: str) -> None:
     whole = encoded(kind, tmp_path)
     path = tmp_path / "tile.tif"
     for size in (0, 1, 4, 8, 11, 60, 150, 200, 300, len(whole) // 2, len(whole) - 20, len(whole) - 1):
@@ -96,7 +101,7 @@ def test_cut_short_anywhere(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["zlib", "zstd", "png"])
-def test_damaged_inside(tmp_path: Path, kind: str) -> None:
+def test_damaged_pixels_are_an_error(tmp_path: Path, kind: str) -> None:
     data = bytearray(encoded(kind, tmp_path))
     middle = len(data) // 2
     data[middle : middle + 300] = bytes(300)
@@ -105,7 +110,7 @@ def test_damaged_inside(tmp_path: Path, kind: str) -> None:
         image_files.read(tmp_path / "tile.tif")
 
 
-def test_cut_short_pages(tmp_path: Path) -> None:
+def test_missing_pages_are_an_error(tmp_path: Path) -> None:
     with tifffile.TiffWriter(tmp_path / "tile.tif") as writer:
         for _ in range(3):
             writer.write(FLOAT, metadata=None)
@@ -116,13 +121,13 @@ def test_cut_short_pages(tmp_path: Path) -> None:
         image_files.read(tmp_path / "tile.tif")
 
 
-def test_not_an_image(tmp_path: Path) -> None:
+def test_a_file_of_another_format_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "notes.tif").write_text("These are the notes of the day, and no image.")
     with pytest.raises(image_files.ImageError, match=r"notes\.tif: .* \(not a TIFF, PNG or JPEG file\)"):
         image_files.read(tmp_path / "notes.tif")
 
 
-def test_unreadable(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "folder.tif").mkdir()
     (tmp_path / "link.tif").symlink_to(tmp_path / "gone.tif")
     for name, why in (("folder.tif", "Is a directory"), ("link.tif", "No such file")):
@@ -131,21 +136,21 @@ def test_unreadable(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("axes", ["PYX", "AZYX"])
-def test_axes_that_a_tile_does_not_have(tmp_path: Path, axes: str) -> None:
+def test_axes_that_a_tile_does_not_have_are_an_error(tmp_path: Path, axes: str) -> None:
     shape = (2, 3)[-len(axes) + 2 :] + FLOAT.shape
     tifffile.imwrite(tmp_path / "stack.tif", np.broadcast_to(FLOAT, shape), metadata={"axes": axes}, photometric="minisblack")
     with pytest.raises(image_files.ImageError, match=rf"stack\.tif: has axes {axes}.*: export it as OME-TIFF"):
         image_files.read(tmp_path / "stack.tif")
 
 
-def test_a_stack_is_no_single_image(tmp_path: Path) -> None:
+def test_a_stack_is_an_error_where_one_plane_is_needed(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "stack.tif", np.stack([FLOAT] * 3), imagej=True, metadata={"axes": "ZYX"})
     with pytest.raises(image_files.ImageError, match=r"stack\.tif: holds 1 time points and 3 z planes.*: export each plane"):
         image_files.read(tmp_path / "stack.tif")
 
 
 @pytest.mark.parametrize("dtype", ["float64", "int16", "uint32"])
-def test_type_that_is_not_read(tmp_path: Path, dtype: str) -> None:
+def test_a_pixel_type_that_dlir_does_not_read_is_an_error(tmp_path: Path, dtype: str) -> None:
     tifffile.imwrite(tmp_path / "a.tif", FLOAT.astype(dtype))
     with pytest.raises(
         image_files.ImageError, match=rf"a\.tif: has {dtype} pixels, dlir reads uint8, uint16, float32: convert"
@@ -153,7 +158,53 @@ def test_type_that_is_not_read(tmp_path: Path, dtype: str) -> None:
         image_files.read(tmp_path / "a.tif")
 
 
-def test_plane_is_the_mean_of_the_channels() -> None:
+def test_reading_a_file_logs_nothing_of_tifffile(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", FLOAT, description="<OME xmlns='x'><Image></OME>", metadata=None)
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        assert file.series and "OME series raised" in caplog.text
+    caplog.clear()
+    filters = list(logging.getLogger("tifffile").filters)
+    with image_files.opened(tmp_path / "a.tif") as stack:
+        np.testing.assert_array_equal(stack.read(), FLOAT[None])
+    assert not caplog.records
+    assert logging.getLogger("tifffile").filters == filters
+
+
+def test_messages_of_tifffile_in_other_threads_are_kept(caplog: pytest.LogCaptureFixture) -> None:
+    logger, reading, logged = logging.getLogger("tifffile"), threading.Event(), threading.Event()
+
+    def read() -> None:
+        with silenced():
+            with silenced():
+                pass
+            reading.set()
+            logged.wait()
+            logger.warning("from the thread that reads")
+        logger.warning("after reading")
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    reading.wait()
+    logger.warning("from another thread")
+    with silenced():
+        logger.warning("from a second thread that reads")
+    logged.set()
+    thread.join()
+    assert caplog.messages == ["from another thread", "after reading"]
+
+
+def test_an_import_does_not_change_the_logger_of_tifffile() -> None:
+    code = """
+import logging, tifffile
+logger = logging.getLogger("tifffile")
+before = logger.level, logger.disabled, logger.propagate, list(logger.filters), list(logger.handlers)
+import dlir.reading.image_files
+assert before == (logger.level, logger.disabled, logger.propagate, list(logger.filters), list(logger.handlers))
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_channel_mean_is_the_mean_over_the_channels() -> None:
     pixels = np.stack([np.full((4, 5), 10), np.full((4, 5), 30)]).astype(np.uint16)
     np.testing.assert_array_equal(image_files.channel_mean(pixels), np.full((4, 5), 20, np.float32))
 
@@ -168,12 +219,12 @@ def test_plane_is_the_mean_of_the_channels() -> None:
         ("phase", 25, (1, 183, 245), "uint16"),
     ],
 )
-def test_real_tiles(shared_data: Path, folder: str, count: int, shape: tuple[int, ...], dtype: str) -> None:
+def test_the_real_tiles_are_read(shared_data: Path, folder: str, count: int, shape: tuple[int, ...], dtype: str) -> None:
     tiles = [image_files.read(path) for path in (shared_data / folder).iterdir() if path.suffix != ".txt"]
     assert len(tiles) == count
     assert {(tile.shape, tile.dtype.name) for tile in tiles} == {(shape, dtype)}
 
 
-def test_real_sources(shared_data: Path) -> None:
+def test_the_real_whole_images_are_read(shared_data: Path) -> None:
     assert image_files.read(shared_data / "cuts" / "dapi.tif").shape == (1, 4864, 3968)
     assert image_files.read(shared_data / "cuts" / "he.svs").shape == (3, 2967, 2220)
