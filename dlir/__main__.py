@@ -4,12 +4,13 @@ A step is imported only when it is called, so that `dlir --help` and the steps w
 the workflow run this file by its path, so that the package beside the Snakefile is the one that runs, whatever is installed.
 """
 
+import argparse
 import logging
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 if not __package__:
@@ -20,6 +21,7 @@ from cyclopts import App, CycloptsError, Parameter, Token, UnknownCommandError  
 
 from dlir.steps import STEPS  # noqa: E402
 
+DEFECT = "dlir has a defect: please report it with this message"
 NETWORK_STEPS = ("train", "register", "selfcheck", "pretrain")
 
 
@@ -30,7 +32,8 @@ def convert(kind: Any, tokens: Sequence[Token]) -> Any:
 
 app = App(
     name="dlir",
-    help="Register, place and fuse overlapping microscope tiles. Settings are one section of config.yaml, as JSON.",
+    help="Register, place and fuse overlapping microscope tiles. The settings of a step are a section of config.yaml, as JSON. "
+    "Each step takes --log FILE, which gets its messages too, and --dataset NAME, which its messages start with.",
     default_parameter=Parameter(converter=convert, n_tokens=1, accepts_keys=False, consume_multiple=True, negative=()),
     print_error=False,
     exit_on_error=False,
@@ -40,23 +43,39 @@ for name, step in STEPS.items():
 log = logging.getLogger(__name__)
 
 
-@app.meta.default
-def launch(
-    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
-    log: Path | None = None,
-    dataset: str | None = None,
+@app.command
+def stitch(
+    images: str,
+    *,
+    overlap: tuple[float, ...] = (0.1,),
+    name: str = "mosaic",
+    cores: int | None = None,
+    set: list[str] | None = None,
+    dry_run: bool = False,
 ) -> None:
-    """Run one step.
+    """Stitch a folder of tiles: write the settings to results/NAME/config.yaml and run all steps that changed.
 
     Args:
-        log: a file that gets the messages, too.
-        dataset: the name of the dataset, which each message starts with.
+        images: path of the tiles in quotation marks, such as "tiles/Y{row}_X{col}.tif"; {row} and {col}, or {index}, stand for
+            the numbers in the names.
+        overlap: part of a tile that neighbours share, or two numbers for y and x.
+        name: name of the dataset; the results go to results/NAME.
+        cores: processor cores to use; all by default.
+        set: other settings as section.key=value, such as train.steps=0 or tiles.columns=9.
+        dry_run: only list the jobs that would run.
     """
-    step = next((word for word in tokens if word in STEPS), "")
-    _set_up_messages(" ".join(filter(None, (dataset, step or "dlir"))), log)
-    if step in NETWORK_STEPS:
-        _keep_freed_memory()
-    app(tokens)
+    from dlir import run_workflow
+
+    share = (overlap[0], overlap[1]) if len(overlap) == 2 else overlap[0]
+    run_workflow.stitch(images, share, name=name, cores=cores, settings=run_workflow.parsed(set or []), dry_run=dry_run)
+
+
+@app.command
+def snakefile() -> None:
+    """Print the path of the Snakefile, for snakemake -s "$(dlir snakefile)" and for modules of other workflows."""
+    from dlir import run_workflow
+
+    sys.stdout.write(f"{run_workflow.snakefile()}\n")
 
 
 class Messages(logging.Formatter):
@@ -97,28 +116,34 @@ def _keep_freed_memory() -> None:
 
 
 def main() -> None:
-    """Run one step; a mistake of the user ends in one message and exit code 1 (2 for a wrong command line)."""
+    """Run one step; a mistake of the user ends in one message and exit code 1 (2 for a wrong command line, 3 for a defect)."""
     # before torch and NumPy start: waiting threads would keep the cores busy, and NumPy has little to share among threads
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    _set_up_messages("dlir", None)
+    common = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    common.add_argument("--log", type=Path)
+    common.add_argument("--dataset")
+    given, arguments = common.parse_known_args(sys.argv[1:])
+    step = next((word for word in arguments if word in STEPS), "")
+    _set_up_messages(" ".join(filter(None, (given.dataset, step or "dlir"))), given.log)
+    if step in NETWORK_STEPS:
+        _keep_freed_memory()
     try:
-        app.meta(sys.argv[1:])
+        app(arguments)
     except UnknownCommandError as error:
         log.error("there is no step %s; dlir --help lists them", (error.unused_tokens or [""])[0])
         sys.exit(2)
     except CycloptsError as error:
-        step = next((word for word in sys.argv[1:] if word in STEPS), "")
         log.error("%s (%s --help lists the options)", error, f"dlir {step}".strip())
         sys.exit(2)
     except (ValueError, OSError) as error:
-        if isinstance(error, ValueError) and not type(error).__module__.startswith("dlir."):
-            log.exception("dlir has a defect: please report it with this message")
-            sys.exit(3)
-        log.error("%s", error)
-        sys.exit(1)
+        if type(error).__module__.startswith("dlir.") or isinstance(error, OSError):
+            log.error("%s", error)
+            sys.exit(1)
+        log.exception(DEFECT)
+        sys.exit(3)
     except Exception:
-        log.exception("dlir has a defect: please report it with this message")
+        log.exception(DEFECT)
         sys.exit(3)
 
 

@@ -3,11 +3,11 @@
 import inspect
 import json
 import re
+import shutil
 import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -102,11 +102,34 @@ def test_mistakes_are_one_message(
     assert record.exc_info is None
 
 
+def test_messages_go_to_the_log_too_and_name_the_dataset(tmp_path: Path) -> None:
+    result = dlir("pairs", *FILES, "--log", tmp_path / "new" / "pairs.log", "--dataset", "brain")
+    assert result.returncode == 1
+    assert re.fullmatch(r"\d\d:\d\d:\d\d brain pairs: error: .*no\.csv.*\n", result.stderr)
+    assert (tmp_path / "new" / "pairs.log").read_text() == result.stderr
+
+
+def test_a_defect_is_in_the_log_with_its_traceback(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['dlir.registration.pairs.neighbours'] = None; from dlir import __main__ as cli; cli.main()"
+    command = [sys.executable, "-c", code, "pairs", *FILES, "--log", str(tmp_path / "pairs.log")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert "Traceback" in (tmp_path / "pairs.log").read_text()
+
+
+def test_the_package_beside_the_file_runs_whatever_is_installed(tmp_path: Path) -> None:
+    shutil.copytree(Path(cli.__file__).parent, tmp_path / "dlir", ignore=shutil.ignore_patterns("__pycache__"))
+    text = (tmp_path / "dlir" / "steps.py").read_text()
+    (tmp_path / "dlir" / "steps.py").write_text(text.replace("List the neighbours", "List the copied neighbours"))
+    command = [sys.executable, "-P", tmp_path / "dlir" / "__main__.py", "--help"]
+    assert "copied" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
 def test_defects_keep_their_traceback(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     def broken(_: object) -> None:
         raise ValueError("a defect")
 
-    monkeypatch.setattr(cli, "app", SimpleNamespace(meta=broken))
+    monkeypatch.setattr(cli, "app", broken)
     with pytest.raises(SystemExit) as exit:
         cli.main()
     assert exit.value.code == 3

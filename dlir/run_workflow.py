@@ -1,0 +1,98 @@
+"""A folder of tiles to a mosaic in one call: writes the settings and runs the workflow that comes with the package."""
+
+import logging
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dlir.config import Settings
+from dlir.core.atomic import atomically
+
+PACKAGE = Path(__file__).resolve().parent
+log = logging.getLogger(__name__)
+
+
+class StitchError(ValueError):
+    """The workflow could not be run to its end."""
+
+
+def snakefile() -> Path:
+    """The Snakefile of the workflow: in the package that is installed, or beside the package in a checkout."""
+    installed = PACKAGE / "_workflow" / "Snakefile"
+    return installed if installed.is_file() else PACKAGE.parent / "Snakefile"
+
+
+def stitch(
+    images: str,
+    overlap: float | tuple[float, float] = 0.1,
+    *,
+    name: str = "mosaic",
+    folder: str | Path = ".",
+    cores: int | None = None,
+    settings: dict[str, Any] | None = None,
+    dry_run: bool = False,
+) -> Path:
+    """Stitch the tiles that `images` means; a second call runs only the steps that changed.
+
+    The settings go to `results/NAME/config.yaml`, below `folder`, and the results beside them.
+
+    Args:
+        images: the path of the tiles, in which {row} and {col}, or {index}, stand for the numbers in their names; a relative
+            path starts at `folder`.
+        overlap: the part of a tile that neighbours share, or (y, x).
+        name: the name of the dataset, and of the folder of its results.
+        cores: processor cores to use; all of them by default.
+        settings: other settings, as sections of config.yaml; the keys of `tiles` count for the dataset.
+        dry_run: only list the jobs that would run.
+
+    Returns:
+        The folder of the results: mosaic.ome.zarr, report.html and the tables.
+
+    Raises:
+        SettingsError: when a setting is unknown or has a value that it cannot have.
+        StitchError: when a job failed; its message says where its log is.
+    """
+    share = list(overlap) if isinstance(overlap, tuple) else overlap
+    config = {**(settings or {}), "datasets": {name: {"overlap": share, "images": images}}}
+    Settings.checked(config)
+    results = Path(folder) / "results" / name
+    results.mkdir(parents=True, exist_ok=True)
+    with atomically(results / "config.yaml") as partial:
+        partial.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    profile = snakefile().parent / "workflow" / "profiles" / "local"
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile()), "--directory", str(folder)]
+    command += [
+        "--profile",
+        str(profile),
+        "--configfile",
+        str(results / "config.yaml"),
+        "--cores",
+        str(cores or os.cpu_count()),
+    ]
+    done = subprocess.run([*command, *(["--dry-run"] if dry_run else [])], check=False)
+    if done.returncode:
+        raise StitchError(f"the workflow stopped with status {done.returncode}: the logs are in {results / 'logs'}")
+    if not dry_run:
+        log.info("the mosaic is %s; open %s in a browser", results / "mosaic.ome.zarr", results / "report.html")
+    return results
+
+
+def parsed(assignments: list[str]) -> dict[str, Any]:
+    """The settings in texts such as train.steps=0.
+
+    Raises:
+        StitchError: when a text is no assignment to a key of a section.
+    """
+    tree: dict[str, Any] = {}
+    for text in assignments:
+        found = re.fullmatch(r"(\w+)\.(\w+)=(.*)", text, re.DOTALL)
+        if not found:
+            raise StitchError(f"--set {text}: give section.key=value, as in --set train.steps=0")
+        section, key, value = found.groups()
+        tree.setdefault(section, {})[key] = yaml.safe_load(value)
+    return tree

@@ -1,0 +1,67 @@
+"""Each name that the workflow takes from Snakemake's inside still does what it did: a small workflow asks all of them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support import ROOT
+
+SNAKEFILE = """
+import json
+from pathlib import Path
+
+include: {internals!r}
+
+STORED = storage_provider()
+told = {{
+    "provider": STORED, "prefix": storage_prefix(), "copy": working_copy("a/b.tif"), "folder": str(folder_of_snakefile()),
+    "forced": is_forced("made"), "other": is_forced("all"), "listed": callable(keys_in_storage),
+}}
+Path({told!r}).write_text(json.dumps(told))
+
+rule all:
+    input: "made.txt"
+
+rule made:
+    output: "made.txt"
+    shell: "echo 1 > {{output}}"
+
+onstart:
+    without_pauses()
+    Path({pace!r}).write_text(repr(workflow.scheduler.job_rate_limiter))
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path):
+    """Runs the small workflow with options; what it was told, and what limits its scheduler."""
+
+    def run(*options: str) -> tuple[dict[str, object], str]:
+        paths = {"told": str(tmp_path / "told.json"), "pace": str(tmp_path / "pace.txt")}
+        internals = str(ROOT / "workflow" / "rules" / "snakemake_internals.smk")
+        (tmp_path / "Snakefile").write_text(SNAKEFILE.format(internals=internals, **paths))
+        command = [sys.executable, "-m", "snakemake", "-s", tmp_path / "Snakefile", "-d", tmp_path, "--cores", "1", *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return json.loads(Path(paths["told"]).read_text()), Path(paths["pace"]).read_text()
+
+    return run
+
+
+def test_without_a_storage_paths_stay_and_no_rule_is_forced(run, tmp_path: Path) -> None:
+    told, pace = run()
+    assert told == {"provider": "", "prefix": "", "copy": "a/b.tif", "folder": str(tmp_path), "forced": False,
+                    "other": False, "listed": True}  # fmt: skip
+    assert pace == "None"
+
+
+def test_a_forced_rule_is_told(run) -> None:
+    told, _ = run("--forcerun", "made")
+    assert told["forced"] is True and told["other"] is False
+
+
+def test_a_pace_that_the_user_gives_stays(run) -> None:
+    _, pace = run("--max-jobs-per-timespan", "5/1s")
+    assert pace != "None"
