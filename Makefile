@@ -29,7 +29,7 @@ docs: $(ENVIRONMENT) # the pages of docs/ as a site
 	$(BIN)/mkdocs build --strict
 
 constraints: # the versions of this environment, as exact ones
-	{ sed '/^#/!d' envs/constraints.txt; $(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//'; } > envs/constraints.new
+	{ sed '/^#/!d' envs/constraints.txt; $(BIN)/pip freeze --all --exclude-editable | sed '/^pip==/d; s/+cpu$$//'; } > envs/constraints.new
 	mv envs/constraints.new envs/constraints.txt
 
 clean: # what the targets above made; results of other datasets stay
