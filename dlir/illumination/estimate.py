@@ -1,8 +1,8 @@
-"""What sits still on the camera: shading, dirt, fringes, an offset; estimated from the tiles themselves, or given.
+"""The step `illumination`: estimates the flat-field and the dark-field of the camera from the tiles, or takes the user's own.
 
-It matches perfectly at the wrong place in every nearly empty overlap, so it is taken out before registration, pixel by pixel.
-`smooth.py` finds the smooth part: how the light falls off, and what the camera shows in the dark; `fixed_pattern.py` the fine
-one, in tiles that are freed of it.
+Shading, dust and fringes stay at the same pixels in every tile. In a nearly empty overlap, registration would match these
+instead of the specimen, at a wrong place. So tiles are corrected pixel by pixel before registration. `smooth.py` finds the
+smooth part: the shading and the dark-field. `fine.py` then finds dust and fringes, in tiles corrected for the smooth part.
 """
 
 import logging
@@ -24,8 +24,9 @@ from dlir.reading import image_files
 from dlir.reading.tile_reader import TileReader
 
 log = logging.getLogger(__name__)
-TILES = 128  # at most; evenly chosen
-FEWEST = 4  # tiles; with fewer no pattern can be told from the specimen
+MOST_TILES = 128  # tiles that the illumination is estimated from at most, evenly chosen from the table
+FEWEST_TILES = 4  # tiles that are needed at least to distinguish the illumination from the specimen
+LEAST_LEVEL = 1e-3  # of the median level of all tiles; the fine pattern ignores darker tiles
 
 
 def illumination(
@@ -37,14 +38,17 @@ def illumination(
     dark: Path | None = None,
     key: str | None = None,
 ) -> None:
-    """Write the flat-field and the dark-field (`fields.py`) of the tiles in the table `tiles` to `output`.
+    """Estimates the illumination of the tiles in a table and writes it to a TIFF (`fields.write`).
 
     Args:
-        flat, dark: images of your own, which replace the estimate; a flat-field alone means that there is no dark-field.
-        key: a text that says with what this was estimated, written beside `output` with the ending .key.
+        tiles: the table of the tiles (tables.TILES).
+        output: the TIFF that is written.
+        flat, dark: the user's own images (channels, y, x), which replace the estimate. With a flat-field alone, the dark-field
+            is 0; with a dark-field alone, the flat-field is estimated.
+        key: a hash of the settings and the code, written beside `output` with the ending .key.
 
     Raises:
-        ImageError: when a given image does not fit the tiles.
+        ImageError: when a given image does not fit the tiles, or a tile can no longer be read.
     """
     found, sources = estimate_illumination(tables.read(tiles, tables.TILES), settings, flat, dark)
     fields.write(found, output, sources)
@@ -54,63 +58,67 @@ def illumination(
 def estimate_illumination(
     tiles: pd.DataFrame, settings: Illumination = Illumination(), flat: Path | None = None, dark: Path | None = None
 ) -> tuple[Fields, list[str]]:
-    """The flat-field and the dark-field of tiles (tables.TILES), and the SHA-256 of the tiles that they were estimated from.
+    """Returns the fields of the camera of these tiles (tables.TILES), and the SHA-256 of each tile that they come from.
 
-    See `illumination` for the arguments and the errors.
+    The arguments and the errors are those of `illumination`.
     """
     first = tiles.iloc[0]
     shape = (int(first["channels"]), int(first["height"]), int(first["width"]))
-    own_flat, own_dark = (None if path is None else _given(path, shape, first["path"]) for path in (flat, dark))
+    own_flat, own_dark = (None if path is None else _read_own(path, shape, first["path"]) for path in (flat, dark))
     found, sample = fields.identity(shape), tiles.iloc[:0]
     if not settings.correct:
-        log.info("the tiles are used as they are: illumination.correct is false")
+        log.info("the illumination is not corrected: illumination.correct is false")
     elif flat is not None and own_flat is not None:
         if own_flat.min() <= 0:
-            raise image_files.ImageError(f"{flat}: has pixels of {own_flat.min():g}: a flat-field is positive everywhere")
+            raise image_files.ImageError(
+                f"{flat}: its smallest pixel is {own_flat.min():g}: give a flat-field that is positive everywhere"
+            )
         found = Fields(own_flat / own_flat.mean((1, 2), keepdims=True), found.dark if own_dark is None else own_dark)
-    elif len(tiles) < FEWEST:
-        log.info("the illumination is not corrected: there are fewer than %d tiles", FEWEST)
+    elif len(tiles) < FEWEST_TILES:
+        log.info("the flat-field is not estimated: there are fewer than %d tiles", FEWEST_TILES)
         found = found if own_dark is None else found._replace(dark=own_dark)
     else:
-        sample, reader = tiles[:: -(-len(tiles) // TILES)], TileReader(tiles)
-        found = estimate([reader.sample(path) for path in progress(list(sample["path"]), "reading tiles")], own_dark)
-    for channel, words in enumerate(fields.described(found)):
-        log.info("channel %d: %s", channel, words)
+        sample, reader = tiles[:: -(-len(tiles) // MOST_TILES)], TileReader(tiles)
+        found = estimate_fields([reader.sample(path) for path in progress(list(sample["path"]), "reading tiles")], own_dark)
+    for channel, sentence in enumerate(fields.described(found)):
+        log.info("channel %d: %s", channel, sentence)
     return found, list(sample["sha256"])
 
 
-def estimate(tiles: list[image_files.Image], dark: image_files.Plane | None = None) -> Fields:
-    """The light that the tiles (channels, y, x) share; `dark` (channels, y, x) is found too unless it is given."""
+def estimate_fields(tiles: list[image_files.Image], dark: image_files.Plane | None = None) -> Fields:
+    """Estimates the fields that tiles, each (channels, y, x), have in common; the dark-field is kept where it is given."""
     stack = np.stack(tiles)
-    channels = [_channel(stack[:, channel], None if dark is None else dark[channel]) for channel in range(stack.shape[1])]
-    return Fields(*(np.stack(patterns) for patterns in zip(*channels, strict=True)))
+    channels = [_estimate_channel(stack[:, i], None if dark is None else dark[i]) for i in range(stack.shape[1])]
+    return Fields(*(np.stack(planes) for planes in zip(*channels, strict=True)))
 
 
-def _given(path: Path, shape: tuple[int, ...], tile: str) -> image_files.Plane:
+def _read_own(path: Path, shape: tuple[int, ...], tile: str) -> image_files.Plane:
+    """Reads the user's own flat-field or dark-field and checks that it has the shape (channels, y, x) of the tile at `tile`."""
     pixels = image_files.read(path).astype(np.float32)
     if pixels.shape != shape:
         raise image_files.ImageError(
             f"{path}: has the shape {pixels.shape}, but {tile} has {shape} (channels, y, x): give an image of the same camera"
         )
     if not np.isfinite(pixels).all():
-        raise image_files.ImageError(f"{path}: has pixels that are no number: repair the image")
+        raise image_files.ImageError(f"{path}: has pixels that are not finite numbers: repair the image")
     return pixels
 
 
-def _channel(tiles: NDArray[Any], given: image_files.Plane | None) -> tuple[image_files.Plane, image_files.Plane]:
-    """The flat and the dark (y, x) of one channel's tiles (n, y, x)."""
-    known = 0 if given is None else given
-    blocks = np.stack([smooth.in_blocks(tile - known) for tile in tiles])
-    even, offset = smooth.smooth(blocks, tiles.shape[1:], dark=given is None)
-    flat, dark = even.astype(np.float32), np.asarray(offset + known, np.float32)
-    flat *= _fine(tiles, flat, dark)
+def _estimate_channel(tiles: NDArray[Any], given_dark: image_files.Plane | None) -> tuple[image_files.Plane, image_files.Plane]:
+    """Returns the flat-field and the dark-field (y, x) of one channel of the tiles (n, y, x)."""
+    known_dark = 0 if given_dark is None else given_dark
+    blocks = np.stack([smooth.block_medians(tile - known_dark) for tile in tiles])
+    smooth_flat, offset = smooth.smooth_fields(blocks, tiles.shape[1:], with_dark=given_dark is None)
+    flat, dark = smooth_flat.astype(np.float32), np.asarray(offset + known_dark, np.float32)
+    flat *= _fine_flat(tiles, flat, dark)
     return flat / flat.mean(), dark
 
 
-def _fine(tiles: NDArray[Any], flat: image_files.Plane, dark: image_files.Plane) -> image_files.Plane:
-    """The fine pattern (y, x), around 1, of tiles (n, y, x) that their smooth light is taken from."""
+def _fine_flat(tiles: NDArray[Any], flat: image_files.Plane, dark: image_files.Plane) -> image_files.Plane:
+    """Returns the fine part (y, x) of the flat-field, around 1, from tiles (n, y, x) and their smooth flat and dark (y, x)."""
     level = np.array([np.median((tile - dark) / flat) for tile in tiles], np.float32)
-    seen = level > 1e-3 * max(float(np.median(level)), 1e-3)  # a tile without light shows no pattern
-    if seen.sum() < FEWEST:
+    lit = level > LEAST_LEVEL * max(float(np.median(level)), 1e-3)  # the floor, 1e-3 grey values, leaves out black tiles
+    if lit.sum() < FEWEST_TILES:
         return np.ones_like(flat)
-    return np.exp(smooth.without(fixed_pattern(tiles[seen], level[seen], flat, dark)), dtype=np.float32)
+    logarithm = fixed_pattern(tiles[lit], level[lit], flat, dark)
+    return np.exp(smooth.without_polynomial(logarithm), dtype=np.float32)

@@ -1,8 +1,10 @@
-"""What stands between the specimen and the grey values of a tile: how the light falls, and what is there without any.
+"""The illumination of a camera: its flat-field and its dark-field, and how they correct a tile.
 
     tile(y, x) = dark(y, x) + flat(y, x) * specimen(y, x),    hence    specimen = (tile - dark) / flat
 
-`flat` has the mean 1 in each channel, so that grey values stay what they are on the whole. On disk both are one TIFF.
+The flat-field `flat` is the relative brightness of each pixel: shading, dust and fringes. Its mean is 1 in each channel, so the
+correction keeps the overall level of the grey values. The dark-field `dark` is the grey value of each pixel without light. One
+TIFF file holds both.
 """
 
 from collections.abc import Sequence
@@ -18,72 +20,80 @@ from dlir.reading.image_files import Image, Plane
 
 
 class IlluminationError(ValueError):
-    """The light was learnt from tiles of another shape."""
+    """The illumination was estimated from tiles of another shape."""
 
 
 class Fields(NamedTuple):
-    """The two patterns that sit still on the camera."""
+    """The flat-field and the dark-field of a camera."""
 
-    flat: Plane  # (channels, y, x), mean 1
+    flat: Plane  # (channels, y, x), mean 1 in each channel
     dark: Plane  # (channels, y, x), grey values
 
     def of(self, channels: slice) -> "Fields":
-        """The light of some of the channels."""
+        """Returns the fields of some of the channels."""
         return Fields(self.flat[channels], self.dark[channels])
 
     def part(self, rows: slice, columns: slice) -> "Fields":
-        """The light in a part of the camera."""
+        """Returns the fields in a part of the camera, given by its rows and columns of pixels."""
         return Fields(self.flat[:, rows, columns], self.dark[:, rows, columns])
 
 
 def identity(shape: tuple[int, ...]) -> Fields:
-    """The light that leaves tiles (channels, y, x) as they are."""
+    """Returns the fields that leave tiles of this shape (channels, y, x) unchanged: flat is 1, dark is 0."""
     return Fields(np.ones(shape, np.float32), np.zeros(shape, np.float32))
 
 
 def read(path: Path, tiles: pd.DataFrame) -> Fields:
-    """The light in the file that `write` made, of these tiles (tables.TILES).
+    """Reads the fields that `write` wrote, to correct these tiles (tables.TILES).
 
     Raises:
-        IlluminationError: where the tiles have another shape than those that it was learnt from.
+        IlluminationError: when the tiles have another shape than those that the fields were estimated from.
     """
-    light, first = Fields(*tifffile.imread(path)), tiles.iloc[0]
+    illumination, first = Fields(*tifffile.imread(path)), tiles.iloc[0]
     shape = tuple(int(first[name]) for name in ("channels", "height", "width"))
-    if light.flat.shape != shape:
-        what = f"was learnt from tiles of the shape {light.flat.shape} (channels, y, x), and they are {shape} now"
-        raise IlluminationError(f"{path}: {what}: have it and the model learnt again, snakemake --forcerun illumination train")
-    return light
+    if illumination.flat.shape != shape:
+        raise IlluminationError(
+            f"{path}: was learnt from tiles of the shape {illumination.flat.shape} (channels, y, x), but the tiles now have "
+            f"the shape {shape}: estimate it and train the model again with snakemake --forcerun illumination train"
+        )
+    return illumination
 
 
-def write(light: Fields, path: Path, tiles: Sequence[str] = ()) -> None:
-    """Write the light as a TIFF (2, channels, y, x), float32: the flat-field, then the dark-field.
+def write(illumination: Fields, path: Path, tiles: Sequence[str] = ()) -> None:
+    """Writes the fields as a TIFF (2, channels, y, x), float32: the flat-field, then the dark-field.
 
-    `tiles` are the SHA-256 of those that it was learnt from, which `learnt_from` tells.
+    Args:
+        tiles: the SHA-256 of each tile that the fields were estimated from; `learnt_from` reads them back.
     """
-    about = {"axes": "QCYX", "tiles": list(tiles)}
+    metadata = {"axes": "QCYX", "tiles": list(tiles)}
     with atomically(path) as partial:
-        tifffile.imwrite(partial, np.stack(light), photometric="minisblack", compression="zlib", metadata=about)
+        tifffile.imwrite(partial, np.stack(illumination), photometric="minisblack", compression="zlib", metadata=metadata)
 
 
 def learnt_from(path: Path) -> list[str]:
-    """The SHA-256 of the tiles that the light in a file of `write` was learnt from."""
+    """Returns the SHA-256 of each tile that the fields in this file of `write` were estimated from."""
     with tifffile.TiffFile(path) as file:
-        about = file.shaped_metadata
-    return list(about[0]["tiles"]) if about else []
+        metadata = file.shaped_metadata
+    return list(metadata[0]["tiles"]) if metadata else []
 
 
-def correct(pixels: Image, light: Fields) -> Plane:
-    """The tile (channels, y, x), float32, as even light shows it; what lies under the dark comes out negative."""
-    corrected: Plane = np.subtract(pixels, light.dark, dtype=np.float32)
-    corrected /= light.flat
+def correct(pixels: Image, illumination: Fields) -> Plane:
+    """Returns the tile (channels, y, x), float32, corrected for the illumination.
+
+    Pixels that are darker than the dark-field become negative.
+    """
+    corrected: Plane = np.subtract(pixels, illumination.dark, dtype=np.float32)
+    corrected /= illumination.flat
     return corrected
 
 
-def described(light: Fields) -> list[str]:
-    """How deep the patterns of each channel are, in a sentence."""
-    said = []
-    for flat, dark in zip(*light, strict=True):
-        depth = f"the flat-field is {flat.std():.1%} deep (root mean square), {flat.min():.2f} to {flat.max():.2f}"
-        offset = f"the dark-field {dark.min():.0f} to {dark.max():.0f} grey values" if dark.any() else "there is no dark-field"
-        said.append(f"{depth}; {offset}")
-    return said
+def described(illumination: Fields) -> list[str]:
+    """Returns a sentence for each channel: how far flat and dark depart from an even illumination."""
+    sentences = []
+    for flat, dark in zip(*illumination, strict=True):
+        shading = f"the flat-field varies by {flat.std():.1%} (root mean square), from {flat.min():.2f} to {flat.max():.2f}"
+        offset = (
+            f"the dark-field is {dark.min():.0f} to {dark.max():.0f} grey values" if dark.any() else "there is no dark-field"
+        )
+        sentences.append(f"{shading}; {offset}")
+    return sentences

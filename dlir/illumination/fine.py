@@ -1,14 +1,16 @@
-"""The fine part of what sits still on the camera: dust, scratches and fringes, as all tiles show it.
+"""The fine part of the flat-field, found from all tiles together: dust, scratches and fringes.
 
-The logarithm of each tile is cut into bands, each half as fine as the one before (Laplacian pyramid; Burt and Adelson 1983,
-doi 10.1109/TCOM.1983.1095851), so that the large structure of the specimen does not hide the small one of the camera. In each
-band B the pattern P is the mean over the tiles k, weighted by the inverse of the variance that each tile has around a place:
-an even place says much, an edge of the specimen little. Its own variance N is what the tiles scatter, m of them in effect:
+The logarithm of each tile is split into octaves, ranges of spatial frequency of which each has half the resolution of the one
+before (Laplacian pyramid; Burt and Adelson 1983, doi 10.1109/TCOM.1983.1095851). So the coarse structure of the specimen does
+not hide the fine pattern of the camera. In each octave B, the pattern P is the mean over the tiles k. The weight w_k is the
+inverse of the local variance of tile k: even areas count much, edges of the specimen little. N is the variance of P, its noise,
+which follows from the scatter of the m tiles that effectively count:
 
     P = sum w_k B_k / sum w_k,    m = (sum w_k)^2 / sum w_k^2,    N = (sum (w_k B_k)^2 / (sum w_k)^2 - P^2 / m) m / (m - 1)
 
-Dust is sparse, so how much of P is more than chance is asked place by place (local Wiener filter; Lee 1980, doi
-10.1109/TPAMI.1980.4766994), and more carefully in a band that on the whole shows no more than chance:
+Dust is sparse, so each pixel of P is reduced by how likely it is noise, judged from the local mean <P^2> (local Wiener filter;
+Lee 1980, doi 10.1109/TPAMI.1980.4766994). An octave whose P is, as a whole, no stronger than N is reduced more, by a larger
+`caution`:
 
     gain = 1 - caution N / <P^2>, at least 0
 """
@@ -20,98 +22,117 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-Band = NDArray[np.floating]  # (y, x), 32 bit
+from dlir.reading.image_files import Plane
 
-COARSEST = 8  # px, of the shorter side of the coarsest band, at least
-HALVINGS = 3  # of a band, to cells over which the variance of a tile is taken,
-AROUND = 3  # which is that of so many of them along either axis
-LEAST_VARIANCE = 1e-9
-QUIET, UNKNOWN = 0.1, np.float32(1e-6)  # part of px that differ, at which a cell says nothing, and its weight then
-FEWEST = 1.5  # tiles in effect; of fewer the scatter is taken as that of so many
-DARKEST = 0.05  # of a tile's level: what is darker is noise
-SIGMA = 1.5  # px of a band, of the Gaussian under which P^2 is local
-CAUTION, MORE_CAUTION = 1.5, 3.0  # times N is what P^2 may be by chance in few px, somewhere, and anywhere in the band
-CHANCE, DEVIATIONS = 0.1, 3.0  # by which P^2 may exceed N on the whole: as px are not independent, and as they are few
+Octave = NDArray[np.floating]  # (y, x), 32 bit; also an image that octaves are made of, and values of cells
+
+COARSEST_SIDE = 8  # px, the shorter side of the coarsest octave is at least so long
+CELL_HALVINGS = 3  # a cell is a square of 2**3 px of an octave; each tile has one weight in a cell
+VARIANCE_CELLS = 3  # cells, along either axis, around a cell that its variance is taken from
+LEAST_VARIANCE = 1e-9  # of the logarithm; avoids a division by zero
+LEAST_NOISY = 0.1  # part of the pixels of a cell that differ from their left neighbour; with less, no noise is visible
+QUIET_WEIGHT = np.float32(1e-6)  # weight of a cell without visible noise, negligible beside that of others
+LEAST_TILES = 1.5  # the number m of tiles is taken as at least so many
+LEAST_BRIGHTNESS = 0.05  # of a tile's level; darker pixels are mostly noise, and are raised to it before the logarithm
+LOCAL_SIGMA = 1.5  # px of an octave, standard deviation of the Gaussian that weights the local means
+CAUTION = 1.5  # times N: how large <P^2> may be by chance, in an octave that clearly shows a pattern
+MORE_CAUTION = 3.0  # the same in an octave that does not
+# An octave clearly shows a pattern when the mean of P^2 exceeds the mean of N by more than the sum of both:
+CLEAR_EXCESS = 0.1  # part of the mean of N, since the pixels are not independent
+CLEAR_DEVIATIONS = 3.0  # standard deviations of the mean of P^2, since the pixels are few
 
 
-def fixed_pattern(tiles: NDArray[Any], level: NDArray[np.float32], flat: Band, dark: Band) -> Band:
-    """The logarithm (y, x) of the pattern that tiles (n, y, x) share in the light of flat and dark (y, x), each tile in units
-    of its level (n,)."""
-    sums: list[list[Band]] = []
-    for tile, one in zip(tiles, level, strict=True):
-        even = np.maximum((tile - dark) / (flat * one), np.float32(DARKEST))
-        seen = [_weighed(band, alive) for band, alive in zip(_bands(np.log(even)), _noisy(tile), strict=False)]
-        sums = [[a + b for a, b in zip(*both, strict=True)] for both in zip(sums, seen, strict=True)] if sums else seen
-    *finer, pattern = (_believed(*band) for band in sums)
-    for band in finer[::-1]:
-        pattern = band + _doubled(pattern, band.shape)
+def fixed_pattern(tiles: NDArray[Any], level: NDArray[np.float32], flat: Plane, dark: Plane) -> Octave:
+    """Estimates the fine pattern that all tiles have in common.
+
+    Args:
+        tiles: (n, y, x), grey values of one channel.
+        level: (n,), the typical grey value of each tile after correction with `flat` and `dark`, positive.
+        flat, dark: (y, x), the smooth parts of the flat-field and the dark-field.
+
+    Returns:
+        The natural logarithm (y, x) of the factor by which the smooth flat-field is to be multiplied.
+    """
+    totals: list[list[Octave]] = []
+    for tile, tile_level in zip(tiles, level, strict=True):
+        brightness = np.maximum((tile - dark) / (flat * tile_level), np.float32(LEAST_BRIGHTNESS))
+        octaves = zip(_octaves(np.log(brightness)), _noisy_parts(tile), strict=False)
+        sums = [_summands(octave, noisy_part) for octave, noisy_part in octaves]
+        totals = [[a + b for a, b in zip(*both, strict=True)] for both in zip(totals, sums, strict=True)] if totals else sums
+    *finer, pattern = (_pattern_above_noise(*octave_totals) for octave_totals in totals)
+    for octave in finer[::-1]:
+        pattern = octave + _doubled(pattern, octave.shape)
     return pattern
 
 
-def _bands(image: Band) -> Iterator[Band]:
-    """The bands of an image (y, x), from fine to coarse, which add up to it but for its mean."""
-    while min(image.shape) >= 2 * COARSEST:
+def _octaves(image: Octave) -> Iterator[Octave]:
+    """Yields the octaves of an image (y, x), from fine to coarse. Enlarged to one size, they add up to it less a constant."""
+    while min(image.shape) >= 2 * COARSEST_SIDE:
         coarser = _halved(image)
         yield image - _doubled(coarser, image.shape)
         image = coarser
     yield image - image.mean()
 
 
-def _noisy(tile: NDArray[Any]) -> Iterator[Band]:
-    """The part of the px in each cell of each band that differ from their neighbours: none where the camera was saturated, or
-    where too few grey values hide its noise, which says nothing of the pattern, however even it is."""
-    part = _in_cells((tile != np.roll(tile, 1, axis=1)).astype(np.float32))
+def _noisy_parts(tile: NDArray[Any]) -> Iterator[Octave]:
+    """Yields for each octave the part of the pixels in each of its cells that differ from their left neighbour.
+
+    Where no pixels differ, the camera was saturated, or the grey values are too few to show its noise. Such a place shows
+    nothing of the pattern, although its variance is small.
+    """
+    part = _cell_means((tile != np.roll(tile, 1, axis=1)).astype(np.float32))
     while True:
         yield part
         part = _halved(part)
 
 
-def _weighed(band: Band, noisy: Band) -> list[Band]:
-    """What is summed over the tiles: weight and squared weight of each cell, band (y, x) times weight, and its square."""
-    around = ndimage.uniform_filter(_in_cells(band * band), AROUND, mode="nearest")
-    weight = np.where(noisy > QUIET, 1 / np.maximum(around, LEAST_VARIANCE, dtype=np.float32), UNKNOWN)
-    weighed = _of_cells(weight, band) * band
-    return [weight, weight * weight, weighed, weighed * weighed]
+def _summands(octave: Octave, noisy_part: Octave) -> list[Octave]:
+    """Returns what is summed over the tiles: w and w^2 in each cell, w B and (w B)^2 in each pixel (y, x) of an octave B."""
+    variance = ndimage.uniform_filter(_cell_means(octave * octave), VARIANCE_CELLS, mode="nearest")
+    inverse_variance = 1 / np.maximum(variance, LEAST_VARIANCE, dtype=np.float32)
+    weight = np.where(noisy_part > LEAST_NOISY, inverse_variance, QUIET_WEIGHT)
+    weighted = _cells_to_pixels(weight, octave) * octave
+    return [weight, weight * weight, weighted, weighted * weighted]
 
 
-def _believed(weight: Band, squared_weight: Band, weighed: Band, squares: Band) -> Band:
-    """What is more than chance in a band, from the sums of `_weighed`."""
-    inverse = 1 / _of_cells(weight, weighed)
-    count = _of_cells(np.maximum(weight**2 / squared_weight, FEWEST, dtype=np.float32), weighed)
-    pattern = weighed * inverse
+def _pattern_above_noise(weight: Octave, squared_weight: Octave, weighted: Octave, squares: Octave) -> Octave:
+    """Returns the pattern (y, x) of an octave, reduced by its noise, from the sums of `_summands` over all tiles."""
+    inverse = 1 / _cells_to_pixels(weight, weighted)
+    count = _cells_to_pixels(np.maximum(weight**2 / squared_weight, LEAST_TILES, dtype=np.float32), weighted)
+    pattern = weighted * inverse
     power = pattern * pattern
     noise = np.maximum(squares * inverse**2 - power / count, 0) * count / (count - 1)
     excess = float(power.mean()) / max(float(noise.mean()), LEAST_VARIANCE) - 1
-    clear = excess > CHANCE + DEVIATIONS * np.sqrt(2 / pattern.size)
-    near, expected = (ndimage.gaussian_filter(each, SIGMA, mode="nearest") for each in (power, noise))
-    chance = (CAUTION if clear else MORE_CAUTION) * expected / np.maximum(near, LEAST_VARIANCE)
+    clear = excess > CLEAR_EXCESS + CLEAR_DEVIATIONS * np.sqrt(2 / pattern.size)
+    local_power, local_noise = (ndimage.gaussian_filter(each, LOCAL_SIGMA, mode="nearest") for each in (power, noise))
+    chance = (CAUTION if clear else MORE_CAUTION) * local_noise / np.maximum(local_power, LEAST_VARIANCE)
     return np.asarray(pattern * np.clip(1 - chance, 0, 1))
 
 
-def _in_cells(band: Band) -> Band:
-    """The means of a band over its cells."""
-    for _ in range(HALVINGS):
-        band = _halved(band)
-    return band
+def _cell_means(octave: Octave) -> Octave:
+    """Returns the mean of an octave over each of its cells."""
+    for _ in range(CELL_HALVINGS):
+        octave = _halved(octave)
+    return octave
 
 
-def _of_cells(cells: Band, band: Band) -> Band:
-    """Values of cells at each px of a band."""
-    side = 2**HALVINGS
-    height, width = band.shape
+def _cells_to_pixels(cells: Octave, octave: Octave) -> Octave:
+    """Returns at each pixel of an octave the value of its cell."""
+    side = 2**CELL_HALVINGS
+    height, width = octave.shape
     return cells.repeat(side, axis=0)[:height].repeat(side, axis=1)[:, :width]
 
 
-def _halved(image: Band) -> Band:
-    """The means (y / 2, x / 2) of 2 x 2 px; at the far edges of an image of odd sides, of what is there."""
+def _halved(image: Octave) -> Octave:
+    """Returns the means (ceil(y / 2), ceil(x / 2)) of 2 x 2 pixels. The last row or column of an odd side counts twice."""
     height, width = image.shape
     even = np.pad(image, ((0, height % 2), (0, width % 2)), mode="edge") if height % 2 or width % 2 else image
     return (even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]) / 4
 
 
-def _doubled(image: Band, shape: tuple[int, ...]) -> Band:
-    """The image twice as large, (y, x) of that shape, linear between the centres of its px."""
-    for length in shape:  # along y, and, turned, along x
+def _doubled(image: Octave, shape: tuple[int, ...]) -> Octave:
+    """Returns the image at twice the resolution, cut to `shape` (y, x), interpolated linearly between pixel centres."""
+    for length in shape:  # first along y, then along x of the transposed image
         before, after = np.concatenate([image[:1], image[:-1]]), np.concatenate([image[1:], image[-1:]])
         both = np.stack([0.75 * image + 0.25 * before, 0.75 * image + 0.25 * after], axis=1)
         image = both.reshape(-1, image.shape[1])[:length].T

@@ -4,6 +4,6 @@ from dlir.core.settings import Section
 
 
 class Illumination(Section):
-    """Whether what sits still on the camera is taken out."""
+    """Whether the tiles are corrected for the flat-field and the dark-field of the camera."""
 
     correct: bool = True

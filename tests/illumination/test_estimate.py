@@ -1,4 +1,4 @@
-"""What sits still on the camera: found where there is something, not invented where there is nothing, or given."""
+"""The illumination: found where tiles show one, not invented where they show none, or taken from the user's own images."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from support.specimens import PLAIN
 
 from dlir.core import tables
 from dlir.illumination import fields
-from dlir.illumination.estimate import estimate, illumination
+from dlir.illumination.estimate import estimate_fields, illumination
 from dlir.illumination.settings import Illumination
 from dlir.reading import image_files
 
@@ -19,65 +19,66 @@ SIZE = 128
 
 
 def tissue(count: int, seed: int = 0) -> np.ndarray:
-    """Dense structure that differs from tile to tile, (n, y, x), positive."""
+    """Tiles (n, y, x) of dense structure, which differs from tile to tile; positive."""
     noise = np.random.default_rng(seed).standard_normal((count, SIZE, SIZE))
-    smooth = [ndimage.gaussian_filter(noise, (0, s, s)) for s in (1.0, 4.0)]
-    return np.clip(1 + sum(0.2 * part / part.std() for part in smooth), 0.05, None)
+    parts = [ndimage.gaussian_filter(noise, (0, sigma, sigma)) for sigma in (1.0, 4.0)]
+    return np.clip(1 + sum(0.2 * part / part.std() for part in parts), 0.05, None)
 
 
-def camera(dirt: float) -> np.ndarray:
-    """Shading off the centre, and specks."""
+def flat_field(dust: float) -> np.ndarray:
+    """A flat-field (y, x), mean 1, with shading around a point off the centre, and specks of dust of this depth."""
     y, x = np.mgrid[-1 : 1 : SIZE * 1j, -1 : 1 : SIZE * 1j]
     specks = np.zeros((SIZE, SIZE))
     specks[tuple(np.random.default_rng(5).integers(0, SIZE, (2, 40)))] = 1
     specks = ndimage.gaussian_filter(specks, 2.0)
-    flat = (1 - 0.4 * ((y - 0.1) ** 2 + (x + 0.2) ** 2) / 2) * (1 - dirt * specks / specks.max())
+    flat = (1 - 0.4 * ((y - 0.1) ** 2 + (x + 0.2) ** 2) / 2) * (1 - dust * specks / specks.max())
     return flat / flat.mean()
 
 
-def uint16(stack: np.ndarray) -> list[np.ndarray]:
-    return [np.rint(1000 * plane).astype(np.uint16)[None] for plane in stack]
+def as_tiles(specimens: np.ndarray) -> list[np.ndarray]:
+    """Tiles (1, y, x) of 16 bit, in which a brightness of 1 is the grey value 1000."""
+    return [np.rint(1000 * specimen).astype(np.uint16)[None] for specimen in specimens]
 
 
 def test_shading_is_found() -> None:
-    flat = camera(dirt=0)
-    found = estimate(uint16(tissue(40) * flat)).flat[0]
+    flat = flat_field(dust=0)
+    found = estimate_fields(as_tiles(tissue(40) * flat)).flat[0]
     assert np.std(found / flat) < 0.03
     assert np.std(1 / flat) > 0.1
 
 
-def test_dirt_is_found_where_most_tiles_are_empty() -> None:
-    flat = camera(dirt=0.3)
+def test_dust_is_found_in_empty_tiles() -> None:
+    flat = flat_field(dust=0.3)
     empty = 1 + 0.02 * np.random.default_rng(1).standard_normal((40, SIZE, SIZE))
-    found = estimate(uint16(empty * flat)).flat[0]
+    found = estimate_fields(as_tiles(empty * flat)).flat[0]
     assert np.std(found / flat) < 0.012
 
 
 @pytest.mark.parametrize("count", [6, 30])
-def test_structure_of_the_specimen_is_no_pattern(count: int) -> None:
-    found = estimate(uint16(tissue(count)))
+def test_structure_of_the_specimen_is_not_taken_for_illumination(count: int) -> None:
+    found = estimate_fields(as_tiles(tissue(count)))
     assert found.flat.std() < 0.02 and not found.dark.any()
 
 
-def test_channels_have_patterns_of_their_own() -> None:
-    flat = camera(dirt=0)
+def test_each_channel_has_its_own_flat_field() -> None:
+    flat = flat_field(dust=0)
     tiles = np.stack([tissue(30) * flat, tissue(30, seed=9)], 1)
-    found = estimate([np.rint(1000 * tile).astype(np.uint16) for tile in tiles]).flat
+    found = estimate_fields([np.rint(1000 * tile).astype(np.uint16) for tile in tiles]).flat
     assert np.std(found[0] / flat) < 0.04 and found[1].std() < 0.02
     assert found.mean((1, 2)) == pytest.approx([1, 1], abs=1e-3)
 
 
-def test_black_tiles_give_finite_values() -> None:
-    assert np.isfinite(estimate([np.zeros((1, 32, 32), np.uint16)] * 5)).all()
+def test_black_tiles_give_finite_fields() -> None:
+    assert np.isfinite(estimate_fields([np.zeros((1, 32, 32), np.uint16)] * 5)).all()
 
 
-def test_one_bright_tile_among_black_ones_gives_finite_values() -> None:
-    tiles = uint16(tissue(1)) + [np.zeros((1, SIZE, SIZE), np.uint16)] * 9
-    assert np.isfinite(np.stack(estimate(tiles))).all()
+def test_one_bright_tile_among_black_tiles_gives_finite_fields() -> None:
+    tiles = as_tiles(tissue(1)) + [np.zeros((1, SIZE, SIZE), np.uint16)] * 9
+    assert np.isfinite(np.stack(estimate_fields(tiles))).all()
 
 
 def cells(count: int, gains: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Few bright cells on a dim background, (n, y, x), each tile exposed by its own gain."""
+    """Tiles (n, y, x) of few bright cells on a dim background, each exposed with its own gain (n,)."""
     rng = np.random.default_rng(seed)
     seeds = (rng.random((count, SIZE, SIZE)) < 0.0005) * rng.uniform(0.2, 1, (count, SIZE, SIZE))
     spots = ndimage.gaussian_filter(seeds, (0, 4, 4))
@@ -89,55 +90,55 @@ def error(found: np.ndarray, flat: np.ndarray) -> float:
     return float(np.sqrt(np.mean((found / found.mean() - flat / flat.mean()) ** 2)))
 
 
-def test_an_offset_is_told_from_the_light_by_tiles_exposed_differently() -> None:
-    flat = camera(dirt=0)
+def test_tiles_of_different_exposure_show_the_offset_of_the_camera() -> None:
+    flat = flat_field(dust=0)
     gains = np.random.default_rng(3).uniform(0.8, 1.2, 30)
     tiles = 500 + 1000 * cells(30, gains) * flat
     tiles += 20 * np.random.default_rng(4).standard_normal(tiles.shape)
-    found = estimate([np.rint(tile).astype(np.uint16)[None] for tile in tiles])
+    found = estimate_fields([np.rint(tile).astype(np.uint16)[None] for tile in tiles])
     assert error(found.flat[0], flat) < 0.01
     assert found.dark == pytest.approx(500, abs=30)
 
 
-def test_an_offset_that_tiles_do_not_show_is_not_guessed() -> None:
-    tiles = 500 + 1000 * cells(30, np.ones(30)) * camera(dirt=0)
-    found = estimate([np.rint(tile).astype(np.uint16)[None] for tile in tiles])
+def test_tiles_of_equal_exposure_give_no_offset() -> None:
+    tiles = 500 + 1000 * cells(30, np.ones(30)) * flat_field(dust=0)
+    found = estimate_fields([np.rint(tile).astype(np.uint16)[None] for tile in tiles])
     assert not found.dark.any()
 
 
-def test_a_dark_field_with_a_shape_of_its_own_beside_bright_tissue() -> None:
-    flat = camera(dirt=0)
+def test_a_dark_field_with_its_own_shape_is_found_from_dim_and_bright_tiles() -> None:
+    flat = flat_field(dust=0)
     dark = 600 + 300 * np.linspace(-1, 1, SIZE)[None] * np.ones((SIZE, 1))
-    light_of = np.where(np.arange(48) < 24, 0.1, np.random.default_rng(5).uniform(3, 6, 48))[:, None, None]
-    specimen = light_of * np.concatenate([1 + 0.02 * (tissue(24) - 1), 1 + 0.3 * (tissue(24, seed=1) - 1)])
+    level = np.where(np.arange(48) < 24, 0.1, np.random.default_rng(5).uniform(3, 6, 48))[:, None, None]
+    specimen = level * np.concatenate([1 + 0.02 * (tissue(24) - 1), 1 + 0.3 * (tissue(24, seed=1) - 1)])
     tiles = [np.rint(dark + 1000 * flat * one).astype(np.uint16)[None] for one in specimen]
-    found = estimate(tiles)
+    found = estimate_fields(tiles)
     assert error(found.flat[0], flat) < 0.01
-    even = fields.correct(tiles[0], found)[0]
-    assert np.ptp(ndimage.gaussian_filter(even, 8)) < 20  # an empty tile, which dark and flat make 600 grey values uneven
+    corrected = fields.correct(tiles[0], found)[0]  # an empty tile, uneven by 600 grey values until corrected
+    assert np.ptp(ndimage.gaussian_filter(corrected, 8)) < 20
     assert found.dark.min() >= 0
 
 
-def test_channels_have_offsets_of_their_own() -> None:
-    flat, gains = camera(dirt=0), np.random.default_rng(3).uniform(0.8, 1.2, 30)
+def test_each_channel_has_its_own_offset() -> None:
+    flat, gains = flat_field(dust=0), np.random.default_rng(3).uniform(0.8, 1.2, 30)
     tiles = [np.stack([1000 * one * flat, 400 + 1000 * one * flat[::-1]]) for one in cells(30, gains)]
-    found = estimate([np.rint(tile).astype(np.uint16) for tile in tiles])
+    found = estimate_fields([np.rint(tile).astype(np.uint16) for tile in tiles])
     assert error(found.flat[0], flat) < 0.01 and error(found.flat[1], flat[::-1]) < 0.01
     assert found.dark.mean((1, 2)) == pytest.approx([0, 400], abs=30)
 
 
-def test_four_tiles_are_enough_for_even_light() -> None:
-    flat = camera(dirt=0)
-    found = estimate(uint16((1 + 0.1 * (tissue(4) - 1)) * flat))
+def test_four_tiles_are_enough_for_the_shading() -> None:
+    flat = flat_field(dust=0)
+    found = estimate_fields(as_tiles((1 + 0.1 * (tissue(4) - 1)) * flat))
     assert error(found.flat[0], flat) < 0.02
     assert not found.dark.any()
 
 
-def test_blank_tiles_do_no_harm() -> None:
-    flat, specimen = camera(dirt=0), tissue(30)
+def test_blank_tiles_do_not_disturb_the_shading() -> None:
+    flat, specimen = flat_field(dust=0), tissue(30)
     specimen[::3] = 0.3
     noise = 0.01 * np.random.default_rng(6).standard_normal(specimen.shape)
-    assert error(estimate(uint16(specimen * flat + noise)).flat[0], flat) < 0.012
+    assert error(estimate_fields(as_tiles(specimen * flat + noise)).flat[0], flat) < 0.012
 
 
 def write_tiles(folder: Path, tiles: list[np.ndarray]) -> Path:
@@ -153,49 +154,49 @@ def write_tiles(folder: Path, tiles: list[np.ndarray]) -> Path:
 
 
 @pytest.mark.parametrize(("correct", "count"), [(False, 12), (True, 2)])
-def test_without_correction_or_tiles_enough_nothing_is_taken_out(tmp_path: Path, correct: bool, count: int) -> None:
-    table = write_tiles(tmp_path, uint16(tissue(count) * camera(0)))
-    illumination(table, tmp_path / "light.tif", settings=Illumination(correct=correct))
-    found = fields.read(tmp_path / "light.tif", tables.read(table, tables.TILES))
+def test_without_correction_or_with_too_few_tiles_the_fields_change_nothing(tmp_path: Path, correct: bool, count: int) -> None:
+    table = write_tiles(tmp_path, as_tiles(tissue(count) * flat_field(dust=0)))
+    illumination(table, tmp_path / "illumination.tif", settings=Illumination(correct=correct))
+    found = fields.read(tmp_path / "illumination.tif", tables.read(table, tables.TILES))
     assert (found.flat == 1).all() and not found.dark.any()
-    assert fields.learnt_from(tmp_path / "light.tif") == []
+    assert fields.learnt_from(tmp_path / "illumination.tif") == []
 
 
-def test_given_images_win_over_the_tiles(tmp_path: Path) -> None:
-    table = write_tiles(tmp_path, uint16(tissue(6)))
-    flat, dark = 300 * camera(0.3), np.full((SIZE, SIZE), 90.0)
+def test_given_images_replace_the_estimate(tmp_path: Path) -> None:
+    table = write_tiles(tmp_path, as_tiles(tissue(6)))
+    flat, dark = 300 * flat_field(dust=0.3), np.full((SIZE, SIZE), 90.0)
     for name, pixels in (("flat", flat), ("dark", dark)):
         tifffile.imwrite(tmp_path / f"{name}.tif", pixels.astype(np.float32))
     own = {"flat": tmp_path / "flat.tif", "dark": tmp_path / "dark.tif"}
-    illumination(table, tmp_path / "light.tif", settings=Illumination(correct=True), **own)
-    found = fields.read(tmp_path / "light.tif", tables.read(table, tables.TILES))
+    illumination(table, tmp_path / "illumination.tif", settings=Illumination(correct=True), **own)
+    found = fields.read(tmp_path / "illumination.tif", tables.read(table, tables.TILES))
     assert found.flat[0] == pytest.approx(flat / flat.mean(), abs=1e-5)
     assert (found.dark == 90).all()
 
 
-def test_a_given_dark_is_taken_off_before_the_flat_is_found(tmp_path: Path) -> None:
-    flat = camera(0)
+def test_a_given_dark_field_is_subtracted_before_the_flat_field_is_estimated(tmp_path: Path) -> None:
+    flat = flat_field(dust=0)
     tifffile.imwrite(tmp_path / "dark.tif", np.full((SIZE, SIZE), 500, np.uint16))
     empty = 1 + 0.02 * np.random.default_rng(1).standard_normal((12, SIZE, SIZE))
-    table = write_tiles(tmp_path, [tile + np.uint16(500) for tile in uint16(empty * flat)])
-    illumination(table, tmp_path / "light.tif", settings=Illumination(correct=True), dark=tmp_path / "dark.tif")
-    found = fields.read(tmp_path / "light.tif", tables.read(table, tables.TILES))
+    table = write_tiles(tmp_path, [tile + np.uint16(500) for tile in as_tiles(empty * flat)])
+    illumination(table, tmp_path / "illumination.tif", settings=Illumination(correct=True), dark=tmp_path / "dark.tif")
+    found = fields.read(tmp_path / "illumination.tif", tables.read(table, tables.TILES))
     assert error(found.flat[0], flat) < 0.005
     assert (found.dark == 500).all()
-    assert fields.learnt_from(tmp_path / "light.tif") == [f"{index:02}" for index in range(12)]
+    assert fields.learnt_from(tmp_path / "illumination.tif") == [f"{index:02}" for index in range(12)]
 
 
 @pytest.mark.parametrize(
     ("pixels", "message"),
     [
         (np.ones((SIZE, SIZE + 1)), r"flat\.tif: has the shape \(1, 128, 129\), but .*0\.tif has \(1, 128, 128\)"),
-        (np.full((SIZE, SIZE), np.nan), r"flat\.tif: has pixels that are no number"),
-        (np.zeros((SIZE, SIZE)), r"flat\.tif: has pixels of 0: a flat-field is positive everywhere"),
+        (np.full((SIZE, SIZE), np.nan), r"flat\.tif: has pixels that are not finite numbers"),
+        (np.zeros((SIZE, SIZE)), r"flat\.tif: its smallest pixel is 0: give a flat-field that is positive everywhere"),
     ],
 )
-def test_a_given_image_that_does_not_fit_is_named(tmp_path: Path, pixels: np.ndarray, message: str) -> None:
-    table = write_tiles(tmp_path, uint16(tissue(6)))
+def test_an_unusable_own_image_is_refused_by_name(tmp_path: Path, pixels: np.ndarray, message: str) -> None:
+    table = write_tiles(tmp_path, as_tiles(tissue(6)))
     tifffile.imwrite(tmp_path / "flat.tif", pixels.astype(np.float32))
     with pytest.raises(image_files.ImageError, match=message):
-        illumination(table, tmp_path / "light.tif", settings=Illumination(correct=True), flat=tmp_path / "flat.tif")
-    assert not (tmp_path / "light.tif").exists()
+        illumination(table, tmp_path / "illumination.tif", settings=Illumination(correct=True), flat=tmp_path / "flat.tif")
+    assert not (tmp_path / "illumination.tif").exists()
