@@ -44,7 +44,7 @@ def test_a_pair_of_arrays_is_registered_on_each_side(nominal: tuple[float, float
     fixed = specimen.tile(np.c_[np.eye(2), [0.0, 0.0]], 200, 200)
     moving = specimen.tile(np.c_[np.eye(2), true], 200, 200)
     pair = dlir.register_pair(fixed, moving, nominal)
-    assert pair.affine[:, 2] == pytest.approx(true, abs=0.1)
+    assert pair.affine[:, 2] == pytest.approx(true, abs=0.3)  # px, at a corner far from the overlap
     assert pair.affine[:, :2] == pytest.approx(np.eye(2), abs=2e-3)
     where = pair.affine[:, :2] @ pair.point + pair.affine[:, 2]
     assert where == pytest.approx(pair.point + true, abs=0.05)

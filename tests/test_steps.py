@@ -51,7 +51,7 @@ def edited(folder: Path, file: str, change: dict[str, str]) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("file", "change"),
     [
-        ("core/progress.py", {"EVERY = ": "EVERY = 2 * "}),
+        ("core/progress.py", {"import time\n": "import time\n\nEDITED = 1\n"}),
         ("core/tables.py", {'"""': '"""Edited. '}),
         ("core/affine.py", {"def translation(": "# a comment\ndef translation("}),
         ("placement/solver.py", {"import numpy as np\n": "import numpy as np\n\n\n"}),
