@@ -13,7 +13,7 @@ import numpy as np
 import tifffile
 import yaml
 
-FLOW = {  # the stages, and those whose output each reads
+FLOW = {  # the steps, and those whose output each reads
     "demo": [],
     "tiles": ["demo"],
     "illumination": ["tiles"],
@@ -39,12 +39,12 @@ GRID, SINGLE = {"images": "in/grid/{row}_{col}.tif", "overlap": 0.25}, {"images"
 TWO = {"datasets": {"grid": GRID, "single": SINGLE}, **PHASE}
 
 
-def since(*stages: str) -> dict[str, int]:
-    """The jobs when these stages run, once each, and so those after them."""
-    run = set(stages)
-    for stage, reads in FLOW.items():
+def since(*steps: str) -> dict[str, int]:
+    """The jobs when these steps run, once each, and so those after them."""
+    run = set(steps)
+    for step, reads in FLOW.items():
         if run.intersection(reads):
-            run.add(stage)
+            run.add(step)
     return dict.fromkeys(run, 1)
 
 
@@ -76,13 +76,13 @@ class Workflow:
         return result.stdout
 
     def planned(self, *options: str, cwd: Path | None = None, **changes: Any) -> dict[str, int]:
-        """The jobs of each stage that a dry run would start."""
+        """The jobs of each step that a dry run would start."""
         result = self("--dry-run", *options, cwd=cwd, **changes)
         assert result.returncode == 0, result.stdout + result.stderr
         if "Nothing to be done" in result.stdout + result.stderr:
             return {}
         rows = re.findall(r"^(\w+) +(\d+)$", result.stdout, re.MULTILINE)
-        return {stage: int(count) for stage, count in rows if stage not in ("all", "total")}
+        return {step: int(count) for step, count in rows if step not in ("all", "total")}
 
     def copy(self, folder: Path) -> "Workflow":
         """The same in another working directory, with all times kept."""

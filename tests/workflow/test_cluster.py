@@ -1,6 +1,7 @@
 """The slurm profile on a real SLURM of one node, and the resources that the rules ask for."""
 
 import csv
+import math
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -112,7 +114,10 @@ def test_profiles_name_rules_that_exist() -> None:
 
 def test_resources_grow_with_tiles_and_attempt(tmp_path: Path) -> None:
     """The functions of the rules, on tables of few and of many tiles."""
-    space: dict[str, Any] = {"taught_by": lambda name: [name], "Path": tmp_path.joinpath, "kept": str, "csv": csv}
+    space: dict[str, Any] = {
+        "taught_by": lambda name: [name], "Path": tmp_path.joinpath, "working_copy": str, "csv": csv, "ceil": math.ceil,
+        "SimpleNamespace": SimpleNamespace,
+    }  # fmt: skip
     exec((ROOT / "workflow" / "rules" / "resources.smk").read_text(), space)
     for name, rows, side in (("few", 4, 512), ("many", 400, 512), ("large", 4, 2048)):
         table = tmp_path / "results" / name / "tiles.csv"

@@ -20,9 +20,9 @@ from support.workflow import GRID, PHASE, Workflow, contents, write_tiles
 
 pytestmark = pytest.mark.slow
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="mounting file systems needs root")
-STAGES = ["tiles", "illumination", "pairs", "register", "selfcheck", "place", "export", "exposure", "mosaic", "report",
+STEPS = ["tiles", "illumination", "pairs", "register", "selfcheck", "place", "export", "exposure", "mosaic", "report",
           "provenance"]  # fmt: skip
-# Put into the copy's command: the stage that the file `pause` names stops where its result would take its place.
+# Put into the copy's command: the step that the file `pause` names stops where its result would take its place.
 PAUSE = """
 def _pause(path, target, replace=__import__("pathlib").Path.replace):
     import os, time
@@ -41,7 +41,7 @@ Survived = Callable[[str, str, int], None]  # takes a row of the table
 
 @pytest.fixture(scope="module")
 def code(repository: Path) -> Path:
-    """The copy of the code, whose stages can be paused."""
+    """The copy of the code, whose steps can be paused."""
     command = repository / "dlir" / "__main__.py"
     command.write_text(command.read_text().replace("\nif __name__", f"\n{PAUSE}\n\nif __name__"))
     return repository
@@ -85,14 +85,14 @@ def mount() -> Iterator[Callable[..., None]]:
 
 
 class Run(Workflow):
-    """Runs of one dataset, which can be paused in the middle of a stage."""
+    """Runs of one dataset, which can be paused in the middle of a step."""
 
     def __init__(self, repository: Path, folder: Path, **config: Any) -> None:
         super().__init__(repository, folder, {"datasets": {"grid": GRID}, **PHASE, **config})
         self.results = folder / "results" / "grid"
 
     def start(self, pause: str, *options: str) -> "Started":
-        """Start snakemake, and come back when the stage `pause` is about to put its result in place."""
+        """Start snakemake, and come back when the step `pause` is about to put its result in place."""
         (self.folder / "pause").write_text(pause)
         (self.folder / "paused").unlink(missing_ok=True)
         (self.folder / "mine.yaml").write_text(yaml.safe_dump(self.config))
@@ -105,7 +105,7 @@ class Run(Workflow):
 
 
 class Started:
-    """A snakemake that runs, and the stage in it that is paused."""
+    """A snakemake that runs, and the step in it that is paused."""
 
     def __init__(self, run: Run, options: tuple[str, ...]) -> None:
         self.run, self.job, self.output = run, 0, run.folder / "printed"
@@ -119,7 +119,7 @@ class Started:
         return self.output.read_text()
 
     def go_on(self) -> int:
-        """Let the stage go on; the exit code of snakemake."""
+        """Let the step go on; the exit code of snakemake."""
         (self.run.folder / "pause").unlink()
         return self.process.wait(timeout=300)
 
@@ -148,26 +148,26 @@ def recovered(run: Run, undisturbed: Path, before: dict[str, bytes], *options: s
     return "yes", lost
 
 
-def test_kills_at_every_stage(run: Run, undisturbed: Path, survived: Survived) -> None:
+def test_kills_at_every_step(run: Run, undisturbed: Path, survived: Survived) -> None:
     losses = {"snakemake": 0, "job": 0}
-    for stage in STAGES:
+    for step in STEPS:
         for victim in ("snakemake", "job"):
-            started = run.start(stage, "--until", stage)
+            started = run.start(step, "--until", step)
             before = contents(run.results)
             started.kill(snakemake=victim == "snakemake", job=True)
             losses[victim] += len(before.items() - contents(run.results).items())
             if victim == "snakemake":
-                if stage == STAGES[0]:
+                if step == STEPS[0]:
                     locked = run()
                     assert locked.returncode == 1 and "unlock" in locked.stdout + locked.stderr
                 assert run("--unlock").returncode == 0
             else:
-                assert f"Error in rule {stage}" in started.said()
+                assert f"Error in rule {step}" in started.said()
     (run.folder / "pause").unlink()
     same, lost = recovered(run, undisturbed, contents(run.results))
     assert lost == 0 and losses == {"snakemake": 0, "job": 0}
     for victim, lost in losses.items():
-        survived(f"SIGKILL of {victim}, at {len(STAGES)} stages", same, lost)
+        survived(f"SIGKILL of {victim}, at {len(STEPS)} steps", same, lost)
 
 
 def test_a_job_that_outlives_its_snakemake(run: Run, undisturbed: Path, survived: Survived) -> None:
@@ -262,7 +262,7 @@ def test_a_model_is_cut_short(code: Path, run: Run, survived: Survived) -> None:
     model.write_bytes(model.read_bytes()[:5000])
     damaged = run("--until", "register")
     assert damaged.returncode == 1
-    assert "results/grid/model.pt: is no model of dlir" in damaged.stdout
+    assert "results/grid/model.pt is not a model of dlir" in damaged.stdout
     assert "delete it and train again" in damaged.stdout
     assert "Traceback" not in damaged.stdout + damaged.stderr
     model.unlink()

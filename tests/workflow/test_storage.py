@@ -123,4 +123,4 @@ def test_a_tile_uploaded_anew_reruns_its_dataset(remote: Remote, local: Workflow
     tifffile.imwrite(tmp_path / "1_0.tif", pixels)
     bucket.upload_file(str(tmp_path / "1_0.tif"), "micro/raw/1_0.tif")
     planned = remote.planned()
-    assert planned == {stage: 1 for stage in since("tiles") if stage not in ("train", "accuracy")}
+    assert planned == {step: 1 for step in since("tiles") if step not in ("train", "accuracy")}

@@ -1,7 +1,7 @@
 """The workflow: what runs, what runs again after a change, and what stops it before it starts.
 
 A copy of the repository is run once to its end on the demo and once on two datasets of one's own; each test changes one
-thing, in a copy of the results or in the settings, and asks a dry run which stages it would run again.
+thing, in a copy of the results or in the settings, and asks a dry run which steps it would run again.
 """
 
 import json
@@ -67,7 +67,7 @@ def test_demo_ends_with_mosaic_report_and_its_error(demo: tuple[Workflow, str]) 
     assert (results / "report.html").is_file()
 
 
-def test_each_stage_has_its_log(demo: tuple[Workflow, str]) -> None:
+def test_each_step_has_its_log(demo: tuple[Workflow, str]) -> None:
     folder = demo[0].folder / "results" / "demo" / "logs"
     assert {log.stem for log in folder.glob("*.log")} == set(FLOW)
 
@@ -96,7 +96,7 @@ def test_grid_is_placed_where_it_was_cut(two: Workflow) -> None:
 
 def test_phase_correlation_needs_no_model(two: Workflow) -> None:
     planned = two.planned("--forceall")
-    assert planned == {stage: 2 for stage in FLOW if stage not in ("demo", "train", "accuracy")}
+    assert planned == {step: 2 for step in FLOW if step not in ("demo", "train", "accuracy")}
 
 
 def test_bands_are_jobs_of_their_own(two: Workflow) -> None:
@@ -143,11 +143,11 @@ def test_nothing_changed(demo: tuple[Workflow, str], two: Workflow) -> None:
     assert two.planned() == {}
 
 
-def test_provenance_holds_what_each_stage_took(demo: tuple[Workflow, str]) -> None:
+def test_provenance_holds_what_each_step_took(demo: tuple[Workflow, str]) -> None:
     found = json.loads((demo[0].folder / "results" / "demo" / "provenance.json").read_text())
     assert set(found["stages"]) == set(FLOW) - {"provenance"}
-    assert min(stage["seconds"] for stage in found["stages"].values()) > 0
-    assert max(stage["peak_memory_mb"] or 0 for stage in found["stages"].values()) > 100
+    assert min(step["seconds"] for step in found["stages"].values()) > 0
+    assert max(step["peak_memory_mb"] or 0 for step in found["stages"].values()) > 100
     assert found["settings"]["datasets"].keys() == {"demo"}
     assert set(found["results"]) == {"illumination.tif", "pairs.csv", "affines.csv", "placement.csv", "model.pt"}
 
@@ -179,7 +179,7 @@ def test_a_moved_folder_of_code_and_results(repository: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("section", "key", "value", "stages"),
+    ("section", "key", "value", "steps"),
     [
         ("demo", "seed", 2, ["demo"]),
         ("tiles", "pixel_size", 0.5, ["tiles"]),
@@ -194,10 +194,10 @@ def test_a_moved_folder_of_code_and_results(repository: Path, tmp_path: Path) ->
         ("report", "overview", 800, ["report"]),
     ],
 )
-def test_a_setting_reruns_its_stage_and_those_after(
-    demo: tuple[Workflow, str], section: str, key: str, value: object, stages: list[str]
+def test_a_setting_reruns_its_step_and_those_after(
+    demo: tuple[Workflow, str], section: str, key: str, value: object, steps: list[str]
 ) -> None:
-    assert demo[0].planned(**{section: {key: value}}) == since(*stages)
+    assert demo[0].planned(**{section: {key: value}}) == since(*steps)
 
 
 def test_comments_and_order_of_the_config(
@@ -253,14 +253,14 @@ def test_a_tile_edited_in_place_reruns_its_dataset(two: Workflow, tmp_path: Path
     pixels[5, 5] += 1
     tifffile.imwrite(path, pixels)
     expected = since("tiles")  # but for what is learnt, which is learnt once
-    assert copy.planned() == {stage: 1 for stage in expected if stage not in ("train", "illumination", "accuracy")}
+    assert copy.planned() == {step: 1 for step in expected if step not in ("train", "illumination", "accuracy")}
 
 
 def test_a_flat_field_of_ones_own_reruns_what_needs_it(two: Workflow, tmp_path: Path) -> None:
     copy = two.copy(tmp_path / "copy")
     grid = {**GRID, "flat": "in/my flat.tif"}
     tifffile.imwrite(copy.folder / "in" / "my flat.tif", np.full((64, 64), 100, np.uint16))
-    expected = {stage: 1 for stage in since("illumination") if stage not in ("train", "accuracy")}
+    expected = {step: 1 for step in since("illumination") if step not in ("train", "accuracy")}
     assert copy.planned(datasets={"grid": grid}) == expected
     result = copy(datasets={"grid": grid})
     assert result.returncode == 0, result.stdout + result.stderr
@@ -291,7 +291,7 @@ def test_no_tile_found(repository: Path, tmp_path: Path) -> None:
     assert "error: no tile found: images is in/grid/{row}_{col}.tif" in result.stderr
 
 
-def test_a_damaged_tile_stops_the_first_stage(repository: Path, tmp_path: Path) -> None:
+def test_a_damaged_tile_stops_the_first_step(repository: Path, tmp_path: Path) -> None:
     write_tiles(tmp_path)
     path = tmp_path / "in" / "grid" / "1_1.tif"
     path.write_bytes(path.read_bytes()[:4000])

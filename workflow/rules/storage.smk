@@ -6,13 +6,13 @@ if BUCKET and storage_provider() != "s3":
 
 
 def kept_files(dataset):
-    """The dataset, with the paths at which a stage finds its files."""
+    """The dataset, with the paths at which a step finds its files."""
     table = Path(working_copy(dataset.positions)) if dataset.positions else None
     return dataset.model_copy(update={"images": working_copy(dataset.images), "positions": table})
 
 
 def fetched(names):
-    """The tiles that a bucket has to send to a stage that learns from those datasets, which learns again when they change."""
+    """The tiles that a bucket has to send to a step that learns from those datasets, which learns again when they change."""
     return [path for name in names for path in TILES[name]] if BUCKET else []
 
 
