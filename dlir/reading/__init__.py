@@ -1,2 +1,2 @@
-"""Image files flow in; tiles.csv flows out: which tiles there are, where the stage says that each one lies, and proof that each
-can be read. The step `tiles` (inventory.py) is the door. Every other wing reads pixels through `TileReader`."""
+"""Image files flow in; tiles.csv flows out: which tiles there are, where the stage puts each one, and that each can be read.
+The step `tiles` (inventory.py) is the door. Every other wing reads pixels with `TileReader`."""

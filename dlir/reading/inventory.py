@@ -1,8 +1,8 @@
-"""Images to `tiles.csv`: which tiles there are, where the stage says they lie, and proof that each can be read.
+"""The step `tiles`: images to tiles.csv, with the nominal place of each tile, and a check that each file can be read.
 
-Every pixel is read once, so that a damaged file is found here and not after an hour of work, and its hash is kept, so that
-a tile edited in place is seen. All tiles hold the same channels, z planes and time points, in one file or in several. A place
-in the grid is a nominal place in px, exactly:
+Every pixel is read once, so that a damaged file is an error here and not after an hour of work. The hash of the pixels is
+kept, so that the workflow notices when a tile is replaced. All tiles must have the same channels, z planes and time points, in
+one file or in several. The nominal place of a tile of the grid is, in px,
 
     y = row * height * (1 - overlap_y)        x = col * width * (1 - overlap_x)
 """
@@ -30,28 +30,28 @@ from dlir.reading.settings import Dataset
 from dlir.reading.tiff import Sizes
 
 log = logging.getLogger(__name__)
-THREADS = 4  # files read at once
-SHOWN = 10  # problems in a message
-UNREAD = Sizes(0, 0, 0, 0, 0)
+THREADS = 4  # files read at the same time
+MOST_PROBLEMS = 10  # lines in an error message
+UNKNOWN_SIZES = Sizes(0, 0, 0, 0, 0)
 
 
-class Found(NamedTuple):
-    """The tiles that lie somewhere, and what the placeholders in their names stand for."""
+class FoundTiles(NamedTuple):
+    """The tiles of a dataset, before their files are read."""
 
     tiles: list[Tile]
-    values: Mapping[str, list[str]]
-    places: Mapping[Path, Place]
+    values: Mapping[str, list[str]]  # of the placeholders in the file names
+    places: Mapping[Path, Place]  # (row, col) in the grid, or (y, x), px, where a table of positions is given
     problems: list[str]
 
 
 @dataclass(frozen=True)
-class Look:
-    """What reading a file told: its sizes, type, channels' names and hash, or what is wrong with it."""
+class FileReport:
+    """What a file holds, or what is wrong with it."""
 
     path: Path
-    sizes: Sizes = UNREAD
+    sizes: Sizes = UNKNOWN_SIZES
     dtype: str = ""
-    names: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()  # of the channels
     sha256: str = ""
     problem: str = ""
 
@@ -61,16 +61,16 @@ class Look:
 
 
 def tiles(output: Path, *, settings: Dataset) -> None:
-    """Write the table of the tiles that `settings` name, in reading order (tables.TILES).
+    """Writes the tiles of the dataset to `output`, in reading order (tables.TILES).
 
     Raises:
-        TileError: with a line for each file, or row of `positions`, that is wrong, up to ten.
+        TileError: with a line for each problem with a file or a row of `positions`, up to MOST_PROBLEMS.
     """
     tables.write(find_tiles(settings), tables.TILES, output)
 
 
 def find_tiles(settings: Dataset) -> pd.DataFrame:
-    """The tiles that `settings` name, in reading order (tables.TILES); each file is read once.
+    """Returns the tiles of the dataset, in reading order (tables.TILES); reads each file once.
 
     Raises:
         TileError: as `tiles` does.
@@ -78,31 +78,34 @@ def find_tiles(settings: Dataset) -> pd.DataFrame:
     found = _find(settings)
     files = [file for tile in found.tiles for file in tile.files]
     with ThreadPoolExecutor(THREADS) as pool:
-        looks = list(progress(pool.map(_look, files), "reading tiles", len(files)))
-    _stop([*found.problems, *(look.problem for look in looks if look.problem), *_misfits(looks)])
-    _stop(_axes_twice(looks[0], found.values))
-    stack = _stack(looks, found.values, settings)
-    table = _table(found, {look.path: look for look in looks}, settings).assign(**stack)
+        reports = list(progress(pool.map(_read, files), "reading tiles", len(files)))
+    _raise_if_any([*found.problems, *(report.problem for report in reports if report.problem), *_different_files(reports)])
+    _raise_if_any(_axes_in_names_and_files(reports[0], found.values))
+    same = _same_columns(reports, found.values, settings)
+    table = _tile_rows(found, {report.path: report for report in reports}, settings).assign(**same)
     log.info("found %d tiles in %d rows and %d columns", len(table), table["row"].max() + 1, table["col"].max() + 1)
-    log.info("each tile has %(channels)d channels, %(depth)d z planes and %(times)d time points", stack)
+    log.info("each tile has %(channels)d channels, %(depth)d z planes and %(times)d time points", same)
     return table
 
 
-def _find(settings: Dataset) -> Found:
+def _find(settings: Dataset) -> FoundTiles:
+    """Finds the tiles and their places by their file names and the table of positions."""
     paths = grid_layout.find(settings)
     listed, values, missing = filenames.group(paths, settings.images)
     if settings.positions is None:
         cells, problems = grid_layout.grid(listed, settings)
-        return Found(listed, values, cells, problems + missing)
+        return FoundTiles(listed, values, cells, problems + missing)
     places, problems = grid_layout.positions(settings.positions, listed)
     if left_out := [file for tile in listed if tile.path not in places for file in tile.files]:
-        _warn_left_out(left_out, settings.positions)
+        names = filenames.listed_names([path.name for path in left_out])
+        log.warning("%s does not list %d of the files, which are left out: %s", settings.positions, len(left_out), names)
         listed, values, missing = filenames.group([path for path in paths if path not in left_out], settings.images)
         places, problems = grid_layout.positions(settings.positions, listed)
-    return Found(listed, values, places, problems + missing)
+    return FoundTiles(listed, values, places, problems + missing)
 
 
-def _look(path: Path) -> Look:
+def _read(path: Path) -> FileReport:
+    """Reads all pixels of a file."""
     try:
         with image_files.opened(path) as stack:
             digest, wrong = hashlib.sha256(f"{tuple(stack.sizes)} {stack.dtype}".encode()), 0
@@ -112,49 +115,55 @@ def _look(path: Path) -> Look:
                     digest.update(pixels.tobytes())
                     wrong += pixels.size - int(np.count_nonzero(np.isfinite(pixels))) if pixels.dtype.kind == "f" else 0
     except image_files.ImageError as error:
-        return Look(path, problem=str(error))
+        return FileReport(path, problem=str(error))
     if wrong:
-        return Look(path, problem=f"{path}: {wrong} pixels are NaN or infinite: export it again, or set them to a number")
-    return Look(path, stack.sizes, stack.dtype, stack.names, digest.hexdigest())
+        return FileReport(path, problem=f"{path}: {wrong} pixels are NaN or infinite: export it again, or set them to a number")
+    return FileReport(path, stack.sizes, stack.dtype, stack.names, digest.hexdigest())
 
 
-def _misfits(looks: list[Look]) -> list[str]:
-    """A line for each file whose sizes or type are not those of most."""
-    good = [look for look in looks if not look.problem]
-    if not good:
+def _different_files(reports: list[FileReport]) -> list[str]:
+    """Returns a message for each file whose sizes or pixel type differ from those of most files."""
+    readable = [report for report in reports if not report.problem]
+    if not readable:
         return []
-    (usual, _), *others = Counter((look.sizes, look.dtype) for look in good).most_common()
-    pattern = next(look for look in good if (look.sizes, look.dtype) == usual)
+    (usual, _), *others = Counter((report.sizes, report.dtype) for report in readable).most_common()
+    example = next(report for report in readable if (report.sizes, report.dtype) == usual)
+    remedy = "remove it from the dataset, or make it a dataset of its own"
     return [
-        f"{look.path}: is {look}, but {pattern.path} and most tiles are {pattern}: take it out, or make it another dataset"
-        for look in good
-        if others and (look.sizes, look.dtype) != usual
+        f"{report.path}: is {report}, but {example.path} and most tiles are {example}: {remedy}"
+        for report in readable
+        if others and (report.sizes, report.dtype) != usual
     ]
 
 
-def _axes_twice(look: Look, values: Mapping[str, list[str]]) -> list[str]:
-    """A line for each axis along which both the names and the files count."""
-    inside = {"time": look.sizes.times, "z": look.sizes.depth, "channel": look.sizes.channels}
+def _axes_in_names_and_files(report: FileReport, values: Mapping[str, list[str]]) -> list[str]:
+    """Returns a message for each axis that has several values in the file names and several planes in each file."""
+    inside = {"time": report.sizes.times, "z": report.sizes.depth, "channel": report.sizes.channels}
     return [
-        f"{{{name}}} stands for {len(values[name])} values, and {look.path} itself holds {inside[name]} of that axis: "
-        f"export one of a kind to each file, or narrow images to one {name}"
+        f"{{{name}}} has {len(values[name])} values in the file names, and {report.path} itself has {inside[name]} along this "
+        f"axis: export one {name} to each file, or make images match one {name}"
         for name in inside
         if len(values[name]) > 1 and inside[name] > 1
     ]
 
 
-def _stop(problems: list[str]) -> None:
+def _raise_if_any(problems: list[str]) -> None:
+    """Raises TileError with the first MOST_PROBLEMS messages, where there are any."""
     if problems:
-        more = [f"  ... and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
-        raise TileError("\n".join(["the tiles cannot be used:", *(f"  {line}" for line in problems[:SHOWN]), *more]))
+        more = [f"  ... and {len(problems) - MOST_PROBLEMS} more"] if len(problems) > MOST_PROBLEMS else []
+        raise TileError("\n".join(["the tiles cannot be used:", *(f"  {line}" for line in problems[:MOST_PROBLEMS]), *more]))
 
 
-def _stack(looks: list[Look], values: Mapping[str, list[str]], settings: Dataset) -> dict[str, Any]:
-    """The columns that say what each tile holds, and what of it is the reference; raises TileError."""
-    times, depth, channels, height, width = looks[0].sizes
+def _same_columns(reports: list[FileReport], values: Mapping[str, list[str]], settings: Dataset) -> dict[str, Any]:
+    """Returns the columns of tables.TILES that are the same for all tiles: what a tile holds, and its reference.
+
+    Raises:
+        TileError: when the dataset has no such reference as the settings name.
+    """
+    times, depth, channels, height, width = reports[0].sizes
     lengths = [inside * max(len(values[name]), 1) for name, inside in (("time", times), ("z", depth), ("channel", channels))]
     times, depth, channels = lengths
-    names = values["channel"] if len(values["channel"]) == channels else _own_names(looks)
+    names = values["channel"] if len(values["channel"]) == channels else _names_in_metadata(reports)
     wanted = settings.reference_channel
     z = None if settings.reference_z == "max" else settings.reference_z
     number = names.index(str(wanted)) if str(wanted) in names else wanted
@@ -169,30 +178,30 @@ def _stack(looks: list[Look], values: Mapping[str, list[str]], settings: Dataset
     if settings.reference_time >= times:
         given = settings.reference_time
         problems.append(f"reference_time is {given}, and there are {times} time points: give a number from 0 to {times - 1}")
-    _stop(problems)
+    _raise_if_any(problems)
     return {
-        "times": times, "depth": depth, "channels": channels, "height": height, "width": width, "dtype": looks[0].dtype,
+        "times": times, "depth": depth, "channels": channels, "height": height, "width": width, "dtype": reports[0].dtype,
         "time_names": SEPARATOR.join(values["time"]), "z_names": SEPARATOR.join(values["z"]),
         "channel_names": SEPARATOR.join(names),
         "reference_channel": number, "reference_z": z, "reference_time": settings.reference_time,
     }  # fmt: skip
 
 
-def _own_names(looks: list[Look]) -> list[str]:
-    """The names of the channels that all files give."""
-    agreed = {look.names for look in looks}
-    return [name.replace(SEPARATOR, "/") for name in looks[0].names] if len(agreed) == 1 else []
+def _names_in_metadata(reports: list[FileReport]) -> list[str]:
+    """Returns the names of the channels in the files' metadata; none unless all files have the same names."""
+    names = {report.names for report in reports}
+    return [name.replace(SEPARATOR, "/") for name in reports[0].names] if len(names) == 1 else []
 
 
-def _table(found: Found, looks: Mapping[Path, Look], settings: Dataset) -> pd.DataFrame:
-    """The columns that differ from tile to tile."""
+def _tile_rows(found: FoundTiles, reports: Mapping[Path, FileReport], settings: Dataset) -> pd.DataFrame:
+    """Returns the columns of tables.TILES that differ from tile to tile."""
     places: Array = np.array([found.places[tile.path] for tile in found.tiles], float)
-    *_, height, width = looks[found.tiles[0].files[0]].sizes
-    step = np.array([height, width]) * (1 - np.broadcast_to(settings.overlap, 2))
+    *_, height, width = reports[found.tiles[0].files[0]].sizes
+    distance = np.array([height, width]) * (1 - np.broadcast_to(settings.overlap, 2))  # px, from tile to tile
     if settings.positions is None:
-        cells, nominal = places, places * step
-    else:  # row and col only tell people and the report which tiles lie side by side
-        cells, nominal = np.rint((places - places.min(0)) / step), places
+        cells, nominal = places, places * distance
+    else:  # row and col are approximate: they only show people which tiles lie side by side
+        cells, nominal = np.rint((places - places.min(0)) / distance), places
     table = pd.DataFrame(
         {
             "path": [str(tile.path) for tile in found.tiles],
@@ -201,18 +210,12 @@ def _table(found: Found, looks: Mapping[Path, Look], settings: Dataset) -> pd.Da
             "y": nominal[:, 0],
             "x": nominal[:, 1],
             "pixel_size": settings.pixel_size or math.nan,
-            "sha256": [_hash([looks[file].sha256 for file in tile.files]) for tile in found.tiles],
+            "sha256": [_combined_hash([reports[file].sha256 for file in tile.files]) for tile in found.tiles],
         }
     ).sort_values(["row", "col", "path"], ignore_index=True)
     table.insert(0, "tile", table.index)
     return table
 
 
-def _hash(parts: list[str]) -> str:
+def _combined_hash(parts: list[str]) -> str:
     return parts[0] if len(parts) == 1 else hashlib.sha256("".join(parts).encode()).hexdigest()
-
-
-def _warn_left_out(paths: list[Path], positions: Path) -> None:
-    if paths:
-        named = filenames.listed_names([path.name for path in paths])
-        log.warning("%s does not list %d of the files, which are left out: %s", positions, len(paths), named)

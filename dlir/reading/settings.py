@@ -1,4 +1,4 @@
-"""The settings of reading: where the tiles lie, and what of them is registered."""
+"""The settings of reading: the layout of the tiles, and which plane of them is registered."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,7 +9,7 @@ from dlir.core.settings import Fraction, Section
 
 
 class Layout(Section):
-    """What the stage says of the places of the tiles, and what of them is registered; each dataset may override any key."""
+    """The layout of the tiles by the stage, and the plane that is registered; each dataset may override every key."""
 
     overlap: Fraction | tuple[Fraction, Fraction] = 0.1
     rows: Annotated[int, Field(ge=1)] | None = None
@@ -24,13 +24,14 @@ class Layout(Section):
 
 
 class Dataset(Layout):
-    """Where the tiles of one dataset lie.
+    """The files of one dataset, with its layout.
 
-    `images` is a path in which `{row}` and `{col}`, or `{index}`, stand for the numbers in the file names, `{channel}`, `{z}`
-    and `{time}` for what tells the files of one tile apart, and `*` for anything. `positions` is a table with the nominal
-    places, `truth` a placement table to measure the result against, `overrides` a table of what the user knows better than was
-    measured (`overrides.py`); `flat` and `dark` are images of the user's in place of the illumination that the tiles show
-    (`illumination.py`).
+    - `images`: the path of the tiles, in which `{row}` and `{col}`, or `{index}`, stand for the numbers in the file names,
+      `{channel}`, `{z}` and `{time}` for what differs between the files of one tile, and `*` for any characters.
+    - `positions`: a table of nominal places.
+    - `truth`: a placement table with which the result is compared.
+    - `overrides`: a table of pairs and tiles that the user corrects (`placement/overrides.py`).
+    - `flat`, `dark`: the user's flat-field and dark-field, in place of those that dlir estimates from the tiles.
     """
 
     images: str
@@ -42,12 +43,13 @@ class Dataset(Layout):
 
     @model_validator(mode="after")
     def places_are_known(self) -> "Dataset":
+        """Raises ValueError when neither the file names nor a table say where the tiles lie."""
         found = {name for name in ("row", "col", "index") if "{" + name + "}" in self.images}
-        line = self.columns if self.order == "rows" else self.rows
+        length = self.columns if self.order == "rows" else self.rows
         if self.positions is None and found not in ({"row", "col"}, {"index"}):
             raise ValueError("images needs {row} and {col}, or {index}, in the path; or give positions, a table")
-        if self.positions is None and found == {"index"} and line is None:
+        if self.positions is None and found == {"index"} and length is None:
             raise ValueError("a path with {index} needs columns (with order: rows) or rows (with order: columns)")
         if "}{" in self.images:
-            raise ValueError("images has two placeholders side by side, and nothing says where the first ends: part them")
+            raise ValueError("images has two placeholders side by side, and nothing says where the first ends: separate them")
         return self

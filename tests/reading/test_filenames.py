@@ -1,4 +1,4 @@
-"""File names say which tile they belong to, and which channel, z plane and time point they hold; gaps are named."""
+"""File names give the tile, the channel, the z plane and the time point of a file; missing files are named."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from dlir.reading import filenames
 
 
 def group(images: str, *names: str) -> tuple[dict[str, list[str]], dict[str, list[str]], list[str]]:
-    """The files of each tile by its path, what the placeholders stand for, and what is wrong."""
+    """Returns the files of each tile by its path, the values of the placeholders, and the problems."""
     tiles, values, problems = filenames.group([Path(name) for name in names], images)
     return {str(tile.path): [str(file) for file in tile.files] for tile in tiles}, values, problems
 
@@ -18,7 +18,7 @@ def group(images: str, *names: str) -> tuple[dict[str, list[str]], dict[str, lis
     [("channel", ["DAPI", "GFP-2", "w3"]), ("z", ["8", "9", "10"]), ("time", ["008", "009", "010"])],
 )
 @pytest.mark.parametrize("images", ["in/s{index}_%s.tif", "in/%s/s{index}.tif", "in/%s_*_{index}_%s.tif"])
-def test_each_placeholder_parts_the_files_of_a_tile(placeholder: str, texts: list[str], images: str) -> None:
+def test_files_that_differ_in_a_placeholder_are_one_tile(placeholder: str, texts: list[str], images: str) -> None:
     images = images.replace("%s", "{" + placeholder + "}")
     paths = [images.replace("{index}", index).replace("*", "some") for index in ("1", "2")]
     files = [[path.replace("{" + placeholder + "}", text) for text in texts] for path in paths]
@@ -27,7 +27,7 @@ def test_each_placeholder_parts_the_files_of_a_tile(placeholder: str, texts: lis
     assert values[placeholder] == texts and sum(map(bool, values.values())) == 1
 
 
-def test_the_files_of_a_tile_go_by_time_then_z_then_channel() -> None:
+def test_the_files_of_a_tile_are_in_the_order_of_time_then_z_then_channel() -> None:
     names = [f"{c}-{index}_z{z}t{t}.tif" for index in (3, 4) for c in "ab" for z in (0, 1) for t in (9, 10)]
     tiles, values, problems = group("{channel}-{index}_z{z}t{time}.tif", *sorted(names))
     expected = [f"{c}-3_z{z}t{t}.tif" for t in (9, 10) for z in (0, 1) for c in "ab"]
@@ -45,22 +45,22 @@ def test_the_files_of_a_tile_go_by_time_then_z_then_channel() -> None:
         ("r{row}c{col}-ch{channel}sk1.tif", "r01c02-ch12sk1.tif", ("12", {"row": 1, "col": 2})),
     ],
 )
-def test_a_channel_takes_what_the_rest_leaves(images: str, name: str, found: tuple[str, dict[str, int]]) -> None:
+def test_a_channel_takes_what_the_rest_of_the_pattern_leaves(images: str, name: str, found: tuple[str, dict[str, int]]) -> None:
     (tile,), values, _ = filenames.group([Path(name)], images)
-    assert (values["channel"], tile.places) == ([found[0]], found[1])
+    assert (values["channel"], tile.numbers) == ([found[0]], found[1])
 
 
-def test_a_channel_is_within_one_name_and_has_no_other_signs() -> None:
+def test_a_channel_has_letters_digits_and_hyphens_only() -> None:
     regex = filenames.as_regex("{channel}/{index}.tif")
     assert not regex.fullmatch("a/b/1.tif") and not regex.fullmatch("a_b/1.tif") and regex.fullmatch("a-B9/1.tif")
 
 
-def test_a_placeholder_of_one_value_leaves_no_trace_in_the_path() -> None:
+def test_a_placeholder_with_one_value_is_replaced_in_the_path() -> None:
     tiles, values, problems = group("s{index}_{channel}_z{z}.tif", *(f"s{i}_GFP_z{z}.tif" for i in (1, 2) for z in (0, 1)))
     assert list(tiles) == ["s1_GFP_z{z}.tif", "s2_GFP_z{z}.tif"] and values["channel"] == ["GFP"] and not problems
 
 
-def test_a_placeholder_that_comes_twice_is_the_same() -> None:
+def test_a_placeholder_that_occurs_twice_has_the_same_value() -> None:
     regex = filenames.as_regex("{channel}/s{index}_{channel}.tif")
     assert regex.fullmatch("GFP/s1_GFP.tif") and not regex.fullmatch("GFP/s1_DAPI.tif")
     tiles, *_ = group("{channel}/s{index}_{channel}.tif", "DAPI/s1_DAPI.tif", "GFP/s1_GFP.tif")
@@ -73,26 +73,26 @@ FOUR = [f"s{i}_{c}_z{z}.tif" for i in range(4) for c in ("a", "b") for z in (0, 
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        ([name for name in FOUR if name != "s2_b_z1.tif"], ["s2_b_z1.tif: missing, and each tile needs a file"]),
+        ([name for name in FOUR if name != "s2_b_z1.tif"], ["s2_b_z1.tif: missing; each tile needs a file"]),
         ([n for n in FOUR if n[1:] not in ("2_b_z1.tif", "1_b_z1.tif")], ["s1_b_z1.tif, s2_b_z1.tif: missing"]),
-        ([*FOUR, "s1_a_z2.tif", "s1_b_z2.tif"], ["s1_a_z2.tif: most tiles have no file with z 2, channel a: take it away",
+        ([*FOUR, "s1_a_z2.tif", "s1_b_z2.tif"], ["s1_a_z2.tif: most tiles have no file with z 2, channel a: move it away",
                                                  "s1_b_z2.tif: most tiles have no file with z 2, channel b"]),
         ([name for name in FOUR if "b_z1" not in name], ["s0_b_z1.tif, s1_b_z1.tif, s2_b_z1.tif and 1 more: missing"]),
         ([*FOUR, "s3_a_z01.tif"], ["{z} is written as 01 and as 1: rename the files"]),
     ],
 )  # fmt: skip
-def test_what_is_missing_or_too_many_is_named(names: list[str], words: list[str]) -> None:
+def test_the_message_names_files_that_are_missing_or_too_many(names: list[str], words: list[str]) -> None:
     *_, problems = group("s{index}_{channel}_z{z}.tif", *sorted(names))
     assert len(problems) == len(words)
     assert all(problem.startswith(word) for problem, word in zip(problems, words, strict=True))
 
 
-def test_a_tile_is_meant_by_each_of_its_files_and_by_its_path() -> None:
+def test_a_tile_is_named_by_each_of_its_files_and_by_its_path() -> None:
     row = {"path": "in/{channel}/s1_z{z}.tif", "time_names": float("nan"), "z_names": "00|01", "channel_names": "a|b"}
     assert filenames.names_of(row) == {"s1_z00.tif", "s1_z01.tif", "s1_z{z}.tif"}
     assert filenames.files(row["path"], filenames.values_of(row))[1] == "in/b/s1_z00.tif"
 
 
-def test_braces_that_stand_for_nothing_stay() -> None:
+def test_braces_without_values_stay_in_the_path() -> None:
     row = {"path": "in/s{z}.tif", "time_names": "", "z_names": float("nan"), "channel_names": "a|b"}
     assert filenames.files(row["path"], filenames.values_of(row)) == ["in/s{z}.tif"]

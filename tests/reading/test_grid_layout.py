@@ -1,4 +1,4 @@
-"""Files are found by their pattern and nothing else, and each layout of a stage gives the places it means."""
+"""The pattern finds the files, and each layout gives the places of its tiles."""
 
 import subprocess
 import sys
@@ -16,6 +16,7 @@ Make = Callable[..., Dataset]
 
 
 def touch(folder: Path, *names: str) -> Path:
+    """Makes empty files with these names."""
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
@@ -23,14 +24,14 @@ def touch(folder: Path, *names: str) -> Path:
 
 
 def grid(settings: Dataset) -> tuple[dict[Path, tuple[int, int]], list[str]]:
-    """The places of the tiles, and what is wrong with them."""
+    """Returns the places of the tiles, and the problems."""
     tiles, _, missing = filenames.group(grid_layout.find(settings), settings.images)
     assert not missing
     return grid_layout.grid(tiles, settings)
 
 
-def order(settings: Dataset) -> list[list[int | None]]:
-    """The numbers of the tiles as they lie, row by row; None where a tile is missing."""
+def numbers_in_grid(settings: Dataset) -> list[list[int | None]]:
+    """Returns the numbers in the names of the tiles, row by row as the tiles lie; None where a tile is missing."""
     places, problems = grid(settings)
     assert not problems
     rows, columns = (1 + max(place[axis] for place in places.values()) for axis in (0, 1))
@@ -40,7 +41,7 @@ def order(settings: Dataset) -> list[list[int | None]]:
     return picture
 
 
-SNAKES = [
+LAYOUTS = [
     ("top-left", "rows", False, [[1, 2, 3], [4, 5, 6]]),
     ("top-left", "rows", True, [[1, 2, 3], [6, 5, 4]]),
     ("top-right", "rows", False, [[3, 2, 1], [6, 5, 4]]),
@@ -60,11 +61,13 @@ SNAKES = [
 ]
 
 
-@pytest.mark.parametrize(("start", "along", "snake", "picture"), SNAKES)
-def test_index(tmp_path: Path, dataset: Make, start: str, along: str, snake: bool, picture: list[list[int | None]]) -> None:
+@pytest.mark.parametrize(("start", "along", "snake", "picture"), LAYOUTS)
+def test_each_layout_of_an_index(
+    tmp_path: Path, dataset: Make, start: str, along: str, snake: bool, picture: list[list[int | None]]
+) -> None:
     touch(tmp_path, *(f"t{i}.tif" for i in range(1, 7)))
     line = {"columns": 3} if along == "rows" else {"rows": 2}
-    assert order(dataset(tmp_path / "t{index}.tif", start=start, order=along, snake=snake, **line)) == picture
+    assert numbers_in_grid(dataset(tmp_path / "t{index}.tif", start=start, order=along, snake=snake, **line)) == picture
 
 
 @pytest.mark.parametrize(
@@ -76,14 +79,14 @@ def test_index(tmp_path: Path, dataset: Make, start: str, along: str, snake: boo
         ("bottom-right", [[4, 3], [2, 1]]),
     ],
 )
-def test_start_turns_row_and_col_too(tmp_path: Path, dataset: Make, start: str, picture: list[list[int | None]]) -> None:
+def test_start_is_the_corner_of_row_0(tmp_path: Path, dataset: Make, start: str, picture: list[list[int | None]]) -> None:
     touch(tmp_path, "r0-c0/1.tif", "r0-c1/2.tif", "r1-c0/3.tif", "r1-c1/4.tif")
-    assert order(dataset(tmp_path / "r{row}-c{col}" / "*.tif", start=start)) == picture
+    assert numbers_in_grid(dataset(tmp_path / "r{row}-c{col}" / "*.tif", start=start)) == picture
 
 
-def test_numbers_start_anywhere_and_gaps_are_missing_tiles(tmp_path: Path, dataset: Make) -> None:
+def test_numbers_may_start_anywhere_and_gaps_are_missing_tiles(tmp_path: Path, dataset: Make) -> None:
     touch(tmp_path, "s_017.tif", "s_018.tif", "s_020.tif", "s_022.tif")
-    assert order(dataset(tmp_path / "s_{index}.tif", columns=3)) == [[17, 18, None], [20, None, 22]]
+    assert numbers_in_grid(dataset(tmp_path / "s_{index}.tif", columns=3)) == [[17, 18, None], [20, None, 22]]
     touch(tmp_path / "g", "y5_x10.tif", "y5_x12.tif", "y7_x11.tif")
     settings = dataset(tmp_path / "g" / "y{row}_x{col}.tif")
     places, problems = grid(settings)
@@ -96,7 +99,7 @@ def test_a_missing_last_row_keeps_its_place_when_the_grid_is_given(tmp_path: Pat
     assert set(grid(settings)[0].values()) == {(2, 0), (2, 1)}
 
 
-def test_only_wildcards_are_wild(tmp_path: Path, dataset: Make) -> None:
+def test_brackets_in_the_pattern_are_literal(tmp_path: Path, dataset: Make) -> None:
     touch(tmp_path, "a b[Grid@0 0].jpg", "a b[Grid@1 0].jpg", "a bG0 0.jpg", "a b[Grid@1 0].jpg.bak", "a b[Grid@x 0].jpg")
     found = grid_layout.find(dataset(tmp_path / "a b[Grid@{col} {row}].jpg"))
     assert [path.name for path in found] == ["a b[Grid@0 0].jpg", "a b[Grid@1 0].jpg"]
@@ -104,16 +107,16 @@ def test_only_wildcards_are_wild(tmp_path: Path, dataset: Make) -> None:
 
 def test_a_wildcard_leaves_the_number_its_digits(tmp_path: Path, dataset: Make) -> None:
     touch(tmp_path, *(f"run/C3-Brain{i:04d}_x.tif" for i in (9, 10, 11)), "run/._C3-Brain0012_x.tif")
-    assert order(dataset(tmp_path / "*" / "*{index}_*.tif", columns=3)) == [[30009, 30010, 30011]]
+    assert numbers_in_grid(dataset(tmp_path / "*" / "*{index}_*.tif", columns=3)) == [[30009, 30010, 30011]]
 
 
-def test_a_number_that_comes_twice_is_the_same(tmp_path: Path, dataset: Make) -> None:
+def test_a_number_that_occurs_twice_has_the_same_value(tmp_path: Path, dataset: Make) -> None:
     touch(tmp_path, "row1/r1_c0.tif", "row1/r2_c0.tif", "row2/r2_c0.tif")
     found = grid_layout.find(dataset(tmp_path / "row{row}" / "r{row}_c{col}.tif"))
     assert [path.name for path in found] == ["r1_c0.tif", "r2_c0.tif"]
 
 
-def test_paths_stay_relative(tmp_path: Path, dataset: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_paths_stay_relative(tmp_path: Path, dataset: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     touch(tmp_path, "data/1.tif", "work/x")
     monkeypatch.chdir(tmp_path / "work")
     assert grid_layout.find(dataset("../data/{index}.tif", columns=1)) == [Path("../data/1.tif")]
@@ -121,7 +124,7 @@ def test_paths_stay_relative(tmp_path: Path, dataset: Make, monkeypatch: pytest.
     assert grid_layout.find(dataset("./{index}.tif", columns=1)) == [Path("1.tif")]
 
 
-def test_nothing_matches(tmp_path: Path, dataset: Make) -> None:
+def test_without_a_match_the_error_names_what_is_there(tmp_path: Path, dataset: Make) -> None:
     touch(tmp_path / "in", *(f"tile_{i}.png" for i in range(5)))
     with pytest.raises(TileError) as caught:
         grid_layout.find(dataset(tmp_path / "in" / "tile_{index}.tif", columns=3))
@@ -131,15 +134,15 @@ def test_nothing_matches(tmp_path: Path, dataset: Make) -> None:
     assert "tile_0.png, tile_1.png, tile_2.png and 2 more" in words and words.endswith("correct images")
 
 
-def test_nothing_there(tmp_path: Path, dataset: Make) -> None:
+def test_the_error_says_that_the_folder_is_missing_or_empty(tmp_path: Path, dataset: Make) -> None:
     with pytest.raises(TileError, match=f"there is no folder {tmp_path}/in: correct images"):
         grid_layout.find(dataset(tmp_path / "in" / "{index}.tif", columns=3))
     (tmp_path / "in").mkdir()
-    with pytest.raises(TileError, match="it is empty: correct images"):
+    with pytest.raises(TileError, match="the folder is empty: correct images"):
         grid_layout.find(dataset(tmp_path / "in" / "{index}.tif", columns=3))
 
 
-def test_outside_the_grid(tmp_path: Path, dataset: Make) -> None:
+def test_a_tile_outside_the_grid_is_named(tmp_path: Path, dataset: Make) -> None:
     touch(tmp_path, *(f"t{i}.tif" for i in range(1, 8)))
     settings = dataset(tmp_path / "t{index}.tif", rows=2, columns=3)
     _, problems = grid(settings)
@@ -151,33 +154,33 @@ def test_outside_the_grid(tmp_path: Path, dataset: Make) -> None:
     ("images", "names"),
     [("r{row}c{col}_*.tif", ["r0c0_a.tif", "r0c0_b.tif", "r0c1_a.tif"]), ("t{index}.tif", ["t1.tif", "t01.tif", "t2.tif"])],
 )
-def test_two_files_for_one_place(tmp_path: Path, dataset: Make, images: str, names: list[str]) -> None:
+def test_two_files_for_one_place_are_named(tmp_path: Path, dataset: Make, images: str, names: list[str]) -> None:
     settings = dataset(touch(tmp_path, *names) / images, columns=5)
     _, problems = grid(settings)
     assert len(problems) == 1
     assert names[0] in problems[0] and names[1] in problems[0] and names[2] not in problems[0]
-    assert "one place, row 0, column 0" in problems[0] and "narrow images" in problems[0]
+    assert "one place in the grid, row 0, column 0" in problems[0] and "make images match fewer files" in problems[0]
 
 
 FILES = [Path("in/a 1.tif"), Path("in/a 2.tif")]
 
 
-def alone(*paths: Path) -> list[Tile]:
-    """Tiles of one file each."""
+def single_file_tiles(*paths: Path) -> list[Tile]:
+    """Returns tiles with one file each."""
     return [Tile(path, [path], {}) for path in paths]
 
 
-def test_positions_of_fiji(tmp_path: Path) -> None:
+def test_positions_are_read_from_a_table_of_fiji(tmp_path: Path) -> None:
     table = tmp_path / "TileConfiguration.txt"
     table.write_text("# comment\ndim = 2\n\na 1.tif; ; (460.5, -3)\nC:\\old\\a 2.tif ;;( 1e2,7.25 )\n")
-    places, problems = grid_layout.positions(table, alone(*FILES))
+    places, problems = grid_layout.positions(table, single_file_tiles(*FILES))
     assert places == {FILES[0]: (-3.0, 460.5), FILES[1]: (7.25, 100.0)} and not problems
 
 
-def test_positions_of_a_table(tmp_path: Path) -> None:
+def test_positions_are_read_from_a_csv_file(tmp_path: Path) -> None:
     table = tmp_path / "stage.csv"
     table.write_text("\ufeffpath, x, y, z\nelsewhere/a 2.tif, 5, 6, 0\na 1.tif, 1.5, -2, 0\n", encoding="utf-8")
-    places, problems = grid_layout.positions(table, alone(*FILES))
+    places, problems = grid_layout.positions(table, single_file_tiles(*FILES))
     assert places == {FILES[1]: (6.0, 5.0), FILES[0]: (-2.0, 1.5)} and not problems
 
 
@@ -185,7 +188,7 @@ def test_positions_of_a_table(tmp_path: Path) -> None:
     ("name", "text", "words"),
     [
         ("p.txt", "dim = 2\na 1.tif; ; (0, 0)\nb.tif; ; (9, 0)\n", "line 3: b.tif is not among the files of images: add it"),
-        ("p.txt", "dim = 2\na 1.tif; ; (0, 0)\na 1.tif; ; (9, 0)\n", "line 3: a 1.tif is listed twice: drop one"),
+        ("p.txt", "dim = 2\na 1.tif; ; (0, 0)\na 1.tif; ; (9, 0)\n", "line 3: a 1.tif is listed twice: delete one"),
         ("p.txt", "a 1.tif; ; (0, 0)\na 2.tif (9, 0)\n", "line 2: 'a 2.tif (9, 0)' is not of the form 'name; ; (x, y)'"),
         ("p.txt", "a 1.tif; ; (0, zero)\n", "line 1: 'a 1.tif; ; (0, zero)' is not of the form"),
         ("p.txt", "dim = 3\na 1.tif; ; (0, 0)\n", "line 1: 'dim = 3' is not of the form 'name; ; (x, y)' with dim = 2"),
@@ -196,19 +199,19 @@ def test_positions_of_a_table(tmp_path: Path) -> None:
         ("p.csv", "path,y,x\na 1.tif,0,nan\n", "line 2: needs a path and two numbers"),
     ],
 )
-def test_positions_that_are_wrong(tmp_path: Path, name: str, text: str, words: str) -> None:
+def test_a_wrong_line_of_positions_is_named(tmp_path: Path, name: str, text: str, words: str) -> None:
     (tmp_path / name).write_text(text)
-    _, problems = grid_layout.positions(tmp_path / name, alone(*FILES))
+    _, problems = grid_layout.positions(tmp_path / name, single_file_tiles(*FILES))
     assert len(problems) == 1 and problems[0].startswith(str(tmp_path / name)) and words in problems[0]
 
 
-def test_positions_cannot_tell_files_of_one_name(tmp_path: Path) -> None:
+def test_positions_cannot_name_one_of_two_files_with_the_same_name(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text("path,y,x\na.tif,0,0\n")
-    _, problems = grid_layout.positions(tmp_path / "p.csv", alone(Path("1/a.tif"), Path("2/a.tif")))
-    assert len(problems) == 1 and "1/a.tif, 2/a.tif have one name" in problems[0] and "narrow images" in problems[0]
+    _, problems = grid_layout.positions(tmp_path / "p.csv", single_file_tiles(Path("1/a.tif"), Path("2/a.tif")))
+    assert len(problems) == 1 and "1/a.tif, 2/a.tif have one name" in problems[0] and "match fewer files" in problems[0]
 
 
-def test_positions_mean_a_tile_by_any_of_its_files(tmp_path: Path) -> None:
+def test_positions_name_a_tile_by_any_of_its_files(tmp_path: Path) -> None:
     tiles = [Tile(Path(f"in/s{i}_{{channel}}.tif"), [Path(f"in/s{i}_{c}.tif") for c in "ab"], {}) for i in (1, 2)]
     (tmp_path / "p.csv").write_text("path,y,x\ns1_a.tif,0,1\ns1_b.tif,0,1\ns2_{channel}.tif,4,5\n")
     places, problems = grid_layout.positions(tmp_path / "p.csv", tiles)
@@ -218,12 +221,12 @@ def test_positions_mean_a_tile_by_any_of_its_files(tmp_path: Path) -> None:
     assert len(problems) == 1 and "line 3: s1_b.tif is listed twice" in problems[0]
 
 
-def test_positions_that_are_not_there(tmp_path: Path) -> None:
+def test_a_missing_table_of_positions_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(TileError, match=r"gone\.txt: cannot be read \(No such file.*: correct positions"):
-        grid_layout.positions(tmp_path / "gone.txt", alone(*FILES))
+        grid_layout.positions(tmp_path / "gone.txt", single_file_tiles(*FILES))
 
 
-def test_finding_files_loads_nothing_heavy() -> None:
+def test_finding_files_imports_nothing_heavy() -> None:
     modules = "dlir.steps, dlir.config, dlir.reading.grid_layout, dlir.core.hashing"
     heavy = "('torch', 'pandas', 'numpy', 'tifffile')"
     code = f"import {modules}, sys; print([m for m in {heavy} if m in sys.modules])"

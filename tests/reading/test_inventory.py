@@ -1,4 +1,4 @@
-"""`tiles.csv` says what is there; every bad input is an error that names the file and the remedy."""
+"""`tiles.csv` lists the tiles; every problem with a file is an error that names the file and the remedy."""
 
 import logging
 from collections.abc import Callable
@@ -19,20 +19,20 @@ Write = Callable[..., Path]
 
 
 def run(folder: Path, settings: Dataset) -> pd.DataFrame:
-    """The table that the stage writes."""
+    """Runs the step and returns the table that it writes."""
     tiles(folder / "tiles.csv", settings=settings)
     return tables.read(folder / "tiles.csv", tables.TILES)
 
 
 def message(folder: Path, settings: Dataset) -> str:
-    """The words of the error, which must leave no table behind."""
+    """Returns the message of the error that the step raises; it must not write a table."""
     with pytest.raises(TileError) as caught:
         tiles(folder / "tiles.csv", settings=settings)
     assert not list(folder.glob("tiles.csv*"))
     return str(caught.value)
 
 
-def test_table(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
+def test_each_tile_is_a_row_with_its_nominal_place(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
     folder = write_tiles("r2c5.tif", "r2c4.tif", "r3c4.tif")
     table = run(tmp_path, dataset(folder / "r{row}c{col}.tif", overlap=(0.1, 0.3), pixel_size=0.65))
     assert table["tile"].tolist() == [0, 1, 2]
@@ -44,7 +44,7 @@ def test_table(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
     assert table["sha256"].nunique() == 3
 
 
-def test_the_hash_is_of_the_pixels(tmp_path: Path, dataset: Make) -> None:
+def test_the_hash_depends_on_the_pixels_and_not_on_the_file(tmp_path: Path, dataset: Make) -> None:
     pixels = np.arange(600, dtype=np.uint16)
     shapes = {"plain": pixels.reshape(20, 30), "packed": pixels.reshape(20, 30), "turned": pixels.reshape(30, 20)}
     hashes = {}
@@ -54,17 +54,19 @@ def test_the_hash_is_of_the_pixels(tmp_path: Path, dataset: Make) -> None:
     assert hashes["plain"] == hashes["packed"] != hashes["turned"]
 
 
-def test_one_tile(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
+def test_a_single_tile_is_row_0_column_0(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
     table = run(tmp_path, dataset(write_tiles("t7.tif") / "t{index}.tif", columns=4))
     assert table[["tile", "row", "col", "y", "x"]].to_numpy().tolist() == [[0, 0, 0, 0, 0]]
 
 
-def test_colours_are_channels(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
+def test_colours_are_three_channels(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
     table = run(tmp_path, dataset(write_tiles("t1.tif", shape=(20, 30, 3), dtype="uint8") / "t{index}.tif", columns=1))
     assert table[["height", "width", "channels"]].to_numpy().tolist() == [[20, 30, 3]]
 
 
-def test_positions(tmp_path: Path, dataset: Make, write_tiles: Write, caplog: pytest.LogCaptureFixture) -> None:
+def test_files_that_positions_do_not_list_are_left_out(
+    tmp_path: Path, dataset: Make, write_tiles: Write, caplog: pytest.LogCaptureFixture
+) -> None:
     folder = write_tiles("a.tif", "b.tif", "c.tif", "d.tif")
     (tmp_path / "stage.csv").write_text("path,y,x\nb.tif,101,205\na.tif,100,178\nc.tif,117.5,176\n")
     with caplog.at_level(logging.WARNING):
@@ -75,18 +77,18 @@ def test_positions(tmp_path: Path, dataset: Make, write_tiles: Write, caplog: py
     assert "stage.csv does not list 1 of the files, which are left out: d.tif\n" in caplog.text
 
 
-def test_positions_without_a_file(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
+def test_a_position_without_a_file_is_an_error(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
     (tmp_path / "stage.csv").write_text("path,y,x\na.tif,0,0\nz.tif,0,27\n")
     words = message(tmp_path, dataset(write_tiles("a.tif") / "*.tif", positions=tmp_path / "stage.csv"))
-    assert f"{tmp_path / 'stage.csv'}, line 3: z.tif is not among the files of images: add it, or drop the line" in words
+    assert f"{tmp_path / 'stage.csv'}, line 3: z.tif is not among the files of images: add it, or delete the line" in words
 
 
-def test_nothing_matches(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
+def test_without_a_match_the_error_names_what_is_there(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
     words = message(tmp_path, dataset(write_tiles("a1.tif") / "b{index}.tif", columns=1))
-    assert "no tile found" in words and "it holds a1.tif: correct images" in words
+    assert "no tile found" in words and "the folder holds a1.tif: correct images" in words
 
 
-def test_cut_short(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
+def test_a_file_cut_short_is_named(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
     folder = write_tiles("t1.tif", "t2.tif")
     (folder / "t2.tif").write_bytes((folder / "t2.tif").read_bytes()[:-10])
     words = message(tmp_path, dataset(folder / "t{index}.tif", columns=2))
@@ -95,23 +97,25 @@ def test_cut_short(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
 
 
 @pytest.mark.parametrize(("shape", "dtype"), [((20, 31), "uint16"), ((20, 30), "uint8"), ((20, 30, 3), "uint16")])
-def test_tiles_that_differ(tmp_path: Path, dataset: Make, write_tiles: Write, shape: tuple[int, ...], dtype: str) -> None:
+def test_a_tile_that_differs_from_the_others_is_named(
+    tmp_path: Path, dataset: Make, write_tiles: Write, shape: tuple[int, ...], dtype: str
+) -> None:
     folder = write_tiles("t1.tif", "t2.tif", "t4.tif")
     write_tiles("t3.tif", shape=shape, dtype=dtype)
     words = message(tmp_path, dataset(folder / "t{index}.tif", columns=2))
-    odd = f"{shape[0]} x {shape[1]} px, {3 if len(shape) == 3 else 1} channels, 1 z planes, 1 time points, {dtype}"
-    assert f"{folder / 't3.tif'}: is {odd}, but {folder / 't1.tif'} and most tiles are 20 x 30 px, 1 channels" in words
-    assert "take it out, or make it another dataset" in words and len(words.splitlines()) == 2
+    different = f"{shape[0]} x {shape[1]} px, {3 if len(shape) == 3 else 1} channels, 1 z planes, 1 time points, {dtype}"
+    assert f"{folder / 't3.tif'}: is {different}, but {folder / 't1.tif'} and most tiles are 20 x 30 px, 1 channels" in words
+    assert "remove it from the dataset, or make it a dataset of its own" in words and len(words.splitlines()) == 2
 
 
-def test_two_files_for_one_place(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
+def test_two_files_for_one_place_are_named(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
     folder = write_tiles("r0c0_a.tif", "r0c0_b.tif")
     words = message(tmp_path, dataset(folder / "r{row}c{col}_*.tif"))
-    assert f"{folder / 'r0c0_a.tif'}, {folder / 'r0c0_b.tif'} lie at one place" in words
+    assert f"{folder / 'r0c0_a.tif'}, {folder / 'r0c0_b.tif'} have one place in the grid" in words
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_pixels_that_are_no_numbers(tmp_path: Path, dataset: Make, write_tiles: Write, value: float) -> None:
+def test_pixels_that_are_nan_or_infinite_are_an_error(tmp_path: Path, dataset: Make, write_tiles: Write, value: float) -> None:
     folder = write_tiles("t1.tif", dtype="float32")
     pixels = np.ones((20, 30), np.float32)
     pixels[3, 4:6] = value
@@ -120,7 +124,7 @@ def test_pixels_that_are_no_numbers(tmp_path: Path, dataset: Make, write_tiles: 
     assert f"{folder / 't2.tif'}: 2 pixels are NaN or infinite: export it again" in words
 
 
-def test_unreadable(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
+def test_files_that_cannot_be_read_are_named(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
     folder = write_tiles("t1.tif")
     (folder / "t2.tif").mkdir()
     (folder / "t3.tif").symlink_to(folder / "gone.tif")
@@ -129,13 +133,13 @@ def test_unreadable(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
     assert f"{folder / 't3.tif'}: cannot be read (No such file or directory)" in words
 
 
-def test_outside_the_grid(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
+def test_a_tile_outside_the_grid_is_named(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
     folder = write_tiles("t1.tif", "t2.tif", "t3.tif")
     words = message(tmp_path, dataset(folder / "t{index}.tif", columns=2, rows=1))
     assert f"{folder / 't3.tif'}: lies outside the grid of 1 rows x 2 columns" in words
 
 
-def test_ten_problems_at_once(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
+def test_the_error_lists_ten_problems_and_counts_the_others(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
     folder = write_tiles("t01.tif", "t1.tif")
     for i in range(2, 15):
         (folder / f"t{i}.tif").write_text("no image")
@@ -164,21 +168,21 @@ def test_a_tile_of_several_files_is_one_row(tmp_path: Path, dataset: Make, write
     assert after[["reference_channel", "reference_z"]].isna().all(axis=None)
 
 
-def test_names_that_look_like_numbers_come_back_as_they_were(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
+def test_channel_names_that_look_like_numbers_stay_texts(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
     folder = write_tiles("1_0405.tif", "2_0405.tif")
     table = run(tmp_path, dataset(folder / "{index}_{channel}.tif", columns=2))
     assert table["channel_names"].tolist() == ["0405", "0405"]
     assert table["path"].tolist() == [str(folder / "1_0405.tif"), str(folder / "2_0405.tif")]
 
 
-def test_a_file_of_a_tile_is_missing(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
+def test_a_missing_file_of_a_tile_is_named(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
     folder = write_tiles(*STACK)
     (folder / "1_GFP_z09.tif").unlink()
     words = message(tmp_path, dataset(folder / "{index}_{channel}_z{z}.tif", columns=2)).splitlines()
-    assert words[1].startswith(f"  {folder / '1_GFP_z09.tif'}: missing, and each tile needs a file") and len(words) == 2
+    assert words[1].startswith(f"  {folder / '1_GFP_z09.tif'}: missing; each tile needs a file") and len(words) == 2
 
 
-def test_a_file_missing_from_a_tile_that_positions_leaves_out(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
+def test_a_file_may_be_missing_from_a_tile_that_positions_leave_out(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
     folder = write_tiles(*STACK)
     (folder / "1_GFP_z09.tif").unlink()
     (tmp_path / "stage.csv").write_text("path,y,x\n2_GFP_z10.tif,5,7\n")
@@ -186,23 +190,27 @@ def test_a_file_missing_from_a_tile_that_positions_leaves_out(tmp_path: Path, da
     assert table[["y", "x", "depth"]].to_numpy().tolist() == [[5, 7, 3]] and table["path"][0].endswith("2_{channel}_z{z}.tif")
 
 
-def test_an_axis_both_in_names_and_in_files(tmp_path: Path, dataset: Make) -> None:
+def test_an_axis_both_in_names_and_in_files_is_an_error(tmp_path: Path, dataset: Make) -> None:
     for index in range(2):
         for z in range(3):
             data = np.zeros((2, 20, 30), np.uint8)
             tifffile.imwrite(tmp_path / f"t{index}_z{z}.tif", data, imagej=True, metadata={"axes": "ZYX"})
     words = message(tmp_path, dataset(tmp_path / "t{index}_z{z}.tif", columns=2))
-    assert f"{{z}} stands for 3 values, and {tmp_path / 't0_z0.tif'} itself holds 2 of that axis: export one" in words
+    assert f"{{z}} has 3 values in the file names, and {tmp_path / 't0_z0.tif'} itself has 2 along this axis: export" in words
 
 
-@pytest.mark.parametrize(("axes", "odd"), [("ZYX", "1 channels, 3 z planes, 1 time"), ("TYX", "1 z planes, 3 time points")])
-def test_stacks_that_differ(tmp_path: Path, dataset: Make, write_tiles: Write, axes: str, odd: str) -> None:
+@pytest.mark.parametrize(
+    ("axes", "different"), [("ZYX", "1 channels, 3 z planes, 1 time"), ("TYX", "1 z planes, 3 time points")]
+)
+def test_a_stack_that_differs_from_the_others_is_named(
+    tmp_path: Path, dataset: Make, write_tiles: Write, axes: str, different: str
+) -> None:
     folder = write_tiles("t1.tif", "t2.tif", "t4.tif")
     data = np.zeros((3, 20, 30), np.uint16)
     tifffile.imwrite(folder / "t3.tif", data, ome=True, metadata={"axes": axes}, photometric="minisblack")
     words = message(tmp_path, dataset(folder / "t{index}.tif", columns=2))
-    assert f"{folder / 't3.tif'}: is 20 x 30 px, " in words and odd in words.split(", but ")[0]
-    assert words.endswith("1 channels, 1 z planes, 1 time points, uint16: take it out, or make it another dataset")
+    assert f"{folder / 't3.tif'}: is 20 x 30 px, " in words and different in words.split(", but ")[0]
+    assert words.endswith("1 time points, uint16: remove it from the dataset, or make it a dataset of its own")
 
 
 @pytest.mark.parametrize(
@@ -214,32 +222,33 @@ def test_stacks_that_differ(tmp_path: Path, dataset: Make, write_tiles: Write, a
         ({"reference_time": 1}, "reference_time is 1, and there are 1 time points: give a number from 0 to 0"),
     ],
 )
-def test_a_reference_that_is_not_there(
+def test_a_reference_that_does_not_exist_is_an_error(
     tmp_path: Path, dataset: Make, write_tiles: Write, reference: dict[str, object], words: str
 ) -> None:
     assert words in message(tmp_path, dataset(write_tiles(*STACK) / "{index}_{channel}_z{z}.tif", columns=2, **reference))
 
 
-def by_place(table: pd.DataFrame) -> dict[tuple[int, int], str]:
+def names_by_place(table: pd.DataFrame) -> dict[tuple[int, int], str]:
+    """Returns the file name of each tile by its row and column."""
     return {(row, col): Path(path).stem for row, col, path in zip(table["row"], table["col"], table["path"], strict=True)}
 
 
-def test_brain(tmp_path: Path, dataset: Make, shared_data: Path) -> None:
+def test_the_layout_of_brain(tmp_path: Path, dataset: Make, shared_data: Path) -> None:
     images = shared_data / "brain" / "C3-BrainSection{index}.tif"
     settings = dataset(images, columns=9, order="rows", start="top-right", snake=True)
     table = run(tmp_path, settings)
-    name = by_place(table)
+    name = names_by_place(table)
     assert len(table) == 63 and name[0, 8] == "C3-BrainSection0001" and name[0, 0] == "C3-BrainSection0009"
     assert [name[1, col][-2:] for col in range(9)] == [f"{i:02d}" for i in range(10, 19)]
     assert table[["row", "col"]].max().tolist() == [6, 8]
     listed = run(tmp_path, settings.model_copy(update={"positions": shared_data / "brain" / "TileConfiguration.txt"}))
     both = listed.merge(table, on="path")
-    assert len(both) == 54  # Fiji's own words on where these tiles lie, at a step of 460 px against 460.8
+    assert len(both) == 54  # the places that Fiji gives, with tiles every 460 px, not 460.8
     np.testing.assert_allclose(both[["y_x", "x_x"]], both[["y_y", "x_y"]], atol=8)
     assert (both[["row_x", "col_x"]].to_numpy() == both[["row_y", "col_y"]].to_numpy()).all()
 
 
-def test_lscm(tmp_path: Path, dataset: Make, shared_data: Path) -> None:
+def test_the_layout_of_lscm(tmp_path: Path, dataset: Make, shared_data: Path) -> None:
     images = shared_data / "lscm" / "x100_epr-jerem_10pct_002_A{index}_I.tif"
     table = run(tmp_path, dataset(images, columns=4, snake=True))
     assert len(table) == 12 and table[["height", "width", "channels", "dtype"]].to_numpy().tolist()[0] == [
@@ -248,23 +257,23 @@ def test_lscm(tmp_path: Path, dataset: Make, shared_data: Path) -> None:
         3,
         "uint8",
     ]
-    assert by_place(table)[1, 3].endswith("A005_I")
+    assert names_by_place(table)[1, 3].endswith("A005_I")
 
 
-def test_micrographs(tmp_path: Path, dataset: Make, shared_data: Path) -> None:
+def test_the_layout_of_micrographs(tmp_path: Path, dataset: Make, shared_data: Path) -> None:
     table = run(tmp_path, dataset(shared_data / "micrographs" / "r{row}-c{col}.png", overlap=0.115))
-    assert len(table) == 12 and by_place(table)[3, 2] == "r3-c2"
+    assert len(table) == 12 and names_by_place(table)[3, 2] == "r3-c2"
 
 
-def test_grid_filename(tmp_path: Path, dataset: Make, shared_data: Path) -> None:
+def test_the_layout_of_grid_filename(tmp_path: Path, dataset: Make, shared_data: Path) -> None:
     images = shared_data / "grid_filename" / "stitch2d_ex[Grid@{col} {row}].jpg"
     table = run(tmp_path, dataset(images, overlap=(0.1, 0.26)))
     names = {f"stitch2d_ex[Grid@{col} {row}]" for row in range(3) for col in range(2)}
-    assert set(by_place(table).values()) == names and by_place(table)[2, 1] == "stitch2d_ex[Grid@1 2]"
+    assert set(names_by_place(table).values()) == names and names_by_place(table)[2, 1] == "stitch2d_ex[Grid@1 2]"
 
 
-def test_phase(tmp_path: Path, dataset: Make, shared_data: Path) -> None:
+def test_the_layout_of_phase(tmp_path: Path, dataset: Make, shared_data: Path) -> None:
     images = shared_data / "phase" / "ImageName_t01_p{index}.tif"
     table = run(tmp_path, dataset(images, overlap=0.07, rows=5, order="columns"))
-    name = by_place(table)
+    name = names_by_place(table)
     assert [name[row, 0][-2:] for row in range(5)] == ["01", "02", "03", "04", "05"] and name[0, 1].endswith("p06")

@@ -1,4 +1,4 @@
-"""A plane of a stack is the plane that was written there, whatever the order of the axes, and no other page is decoded."""
+"""A stack returns the planes that were written, whatever the order of the axes, and decodes no other page."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ KINDS: dict[str, dict[str, Any]] = {"ome": {"ome": True}, "named": {}, "zlib": {
 
 
 def stack(axes: str, dtype: str = "uint16") -> np.ndarray:
-    """Pixels with these axes, all different."""
+    """Returns pixels with these axes, all different up to 60000."""
     shape = [SIZES.get(letter, 3) for letter in axes]
     return (np.arange(np.prod(shape)).reshape(shape) % 60000).astype(dtype)
 
@@ -29,7 +29,7 @@ def write(path: Path, data: np.ndarray, axes: str, **options: Any) -> Path:
 
 
 def expected(data: np.ndarray, axes: str, time: int, z: int) -> np.ndarray:
-    """The plane (channels, y, x), by numpy's own indexing."""
+    """Returns the plane (channels, y, x) by the indexing of numpy."""
     at = {"T": time, "Z": z}
     plane = data[tuple(at.get(letter, slice(None)) for letter in axes)]
     left = [letter for letter in axes if letter not in at]
@@ -38,7 +38,8 @@ def expected(data: np.ndarray, axes: str, time: int, z: int) -> np.ndarray:
     return plane.reshape(-1, *plane.shape[-2:])
 
 
-def check(path: Path, data: np.ndarray, axes: str) -> None:
+def assert_planes(path: Path, data: np.ndarray, axes: str) -> None:
+    """Asserts that the file holds the planes of `data`, which has these axes."""
     with image_files.opened(path) as found:
         times, depth, channels, *_ = found.sizes
         assert (times, depth) == tuple(SIZES[letter] if letter in axes else 1 for letter in "TZ")
@@ -52,24 +53,24 @@ def check(path: Path, data: np.ndarray, axes: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("axes", [*ORDERS, "ZYX", "TYX", "CYX", "TZYX", "CZYX", "YX"])
-def test_each_order_of_axes(tmp_path: Path, axes: str, kind: str) -> None:
-    check(write(tmp_path / "a.tif", data := stack(axes), axes, **KINDS[kind]), data, axes)
+def test_each_order_of_axes_is_read(tmp_path: Path, axes: str, kind: str) -> None:
+    assert_planes(write(tmp_path / "a.tif", data := stack(axes), axes, **KINDS[kind]), data, axes)
 
 
 @pytest.mark.parametrize("axes", ["TZCYX", "ZCYX", "TCYX", "ZYX", "CYX", "TYX", "YX"])
 @pytest.mark.parametrize("byteorder", ["<", ">"])
-def test_hyperstacks_of_imagej(tmp_path: Path, axes: str, byteorder: Any) -> None:
-    check(write(tmp_path / "a.tif", data := stack(axes), axes, imagej=True, byteorder=byteorder), data, axes)
+def test_hyperstacks_of_imagej_are_read(tmp_path: Path, axes: str, byteorder: Any) -> None:
+    assert_planes(write(tmp_path / "a.tif", data := stack(axes), axes, imagej=True, byteorder=byteorder), data, axes)
 
 
 @pytest.mark.parametrize("imagej", [True, False])
-def test_a_stack_with_one_page_and_the_planes_after_it(tmp_path: Path, imagej: bool) -> None:
-    """Files beyond 4 GB are written so."""
+def test_a_stack_with_one_page_and_the_other_planes_after_it_is_read(tmp_path: Path, imagej: bool) -> None:
+    """Programs write files above 4 GB in this way."""
     options = {"imagej": True, "truncate": True} if imagej else {"truncate": True}
     path = write(tmp_path / "a.tif", data := stack("TZCYX"), "TZCYX", **options)
     with tifffile.TiffFile(path) as file:
         assert len(file.pages) == 1
-    check(path, data, "TZCYX")
+    assert_planes(path, data, "TZCYX")
 
 
 @pytest.mark.parametrize(
@@ -77,15 +78,15 @@ def test_a_stack_with_one_page_and_the_planes_after_it(tmp_path: Path, imagej: b
 )
 @pytest.mark.parametrize("ome", [True, False])
 def test_samples_are_channels(tmp_path: Path, axes: str, config: Any, ome: bool) -> None:
-    check(write(tmp_path / "a.tif", data := stack(axes, "uint8"), axes, ome=ome, planarconfig=config), data, axes)
+    assert_planes(write(tmp_path / "a.tif", data := stack(axes, "uint8"), axes, ome=ome, planarconfig=config), data, axes)
 
 
-def test_samples_of_each_channel(tmp_path: Path) -> None:
-    check(write(tmp_path / "a.tif", data := stack("ZCYXS", "uint8"), "ZCYXS"), data, "ZCYXS")
+def test_the_samples_of_each_channel_are_channels(tmp_path: Path) -> None:
+    assert_planes(write(tmp_path / "a.tif", data := stack("ZCYXS", "uint8"), "ZCYXS"), data, "ZCYXS")
 
 
-def test_tiles_within_the_planes(tmp_path: Path) -> None:
-    check(write(tmp_path / "a.tif", data := stack("ZCYX"), "ZCYX", tile=(16, 16), compression="zlib"), data, "ZCYX")
+def test_planes_stored_in_tiles_are_read(tmp_path: Path) -> None:
+    assert_planes(write(tmp_path / "a.tif", data := stack("ZCYX"), "ZCYX", tile=(16, 16), compression="zlib"), data, "ZCYX")
 
 
 def test_pages_without_names_are_channels(tmp_path: Path) -> None:
@@ -93,12 +94,12 @@ def test_pages_without_names_are_channels(tmp_path: Path) -> None:
     with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
         for page in data:
             writer.write(page, metadata=None)
-    check(tmp_path / "a.tif", data, "CYX")
+    assert_planes(tmp_path / "a.tif", data, "CYX")
 
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """The numbers of the pages that tifffile decodes."""
+    """Collects the numbers of the pages that tifffile decodes."""
     pages: list[int] = []
     for kind in (tifffile.TiffPage, tifffile.TiffFrame):
         original = kind.asarray
@@ -112,7 +113,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_one_plane_is_read_without_the_others(tmp_path: Path, decoded: list[int], kind: str) -> None:
+def test_reading_one_plane_decodes_no_other_page(tmp_path: Path, decoded: list[int], kind: str) -> None:
     path = write(tmp_path / "a.tif", stack("TZCYX"), "TZCYX", **KINDS[kind])
     with image_files.opened(path) as found:
         found.read(1, 2)
@@ -122,7 +123,7 @@ def test_one_plane_is_read_without_the_others(tmp_path: Path, decoded: list[int]
         assert set(decoded) == {7}
 
 
-def test_damage_in_another_plane_does_no_harm_and_in_this_one_is_said(tmp_path: Path) -> None:
+def test_damage_is_an_error_only_in_the_plane_that_is_read(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tif", data := stack("ZCYX"), "ZCYX", compression="zlib")
     with tifffile.TiffFile(path) as file:
         page = file.pages[7]
@@ -140,7 +141,7 @@ def test_damage_in_another_plane_does_no_harm_and_in_this_one_is_said(tmp_path: 
 @pytest.mark.parametrize(
     "options", [{"ome": True}, {"imagej": True}, {}, {"imagej": True, "truncate": True}, {"truncate": True}]
 )
-def test_a_stack_cut_short(tmp_path: Path, options: dict[str, Any]) -> None:
+def test_a_stack_cut_short_is_an_error(tmp_path: Path, options: dict[str, Any]) -> None:
     whole = write(tmp_path / "a.tif", stack("ZCYX"), "ZCYX", **options).read_bytes()
     (tmp_path / "a.tif").write_bytes(whole[: len(whole) * 2 // 3])
     with (
@@ -151,7 +152,7 @@ def test_a_stack_cut_short(tmp_path: Path, options: dict[str, Any]) -> None:
             a.read(0, z)
 
 
-def test_names_of_the_channels(tmp_path: Path) -> None:
+def test_the_channels_have_names_where_each_has_one(tmp_path: Path) -> None:
     named = {"Channel": {"Name": ["DAPI", "Alexa 488", "a|b", "4"]}}
     for name, metadata in (("named", named), ("some", {"Channel": {"Name": ["DAPI", "", "", "4"]}}), ("none", {})):
         path = write(tmp_path / f"{name}.tif", stack("CYX"), "CYX", ome=True, metadata=metadata)
@@ -160,7 +161,7 @@ def test_names_of_the_channels(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("axes", ["QQYX", "CQYX", "TZCRYX"])
-def test_axes_that_have_no_names_here(tmp_path: Path, axes: str) -> None:
+def test_axes_that_a_tile_does_not_have_are_an_error(tmp_path: Path, axes: str) -> None:
     path = write(tmp_path / "a.tif", stack(axes, "uint8"), axes)
     with (
         pytest.raises(image_files.ImageError, match=rf"a\.tif: has axes {axes}, .*: export it as OME-TIFF"),
@@ -169,8 +170,8 @@ def test_axes_that_have_no_names_here(tmp_path: Path, axes: str) -> None:
         pass
 
 
-def test_a_file_of_an_ome_set_has_the_planes_that_it_holds(tmp_path: Path) -> None:
-    """A file for each channel, each with the metadata of the whole set."""
+def test_the_stack_of_a_file_of_an_ome_set_has_the_planes_in_this_file(tmp_path: Path) -> None:
+    """The set has a file for each channel, and each file has the metadata of the whole set."""
     data = stack("CZYX")
     planes = [
         f'<TiffData FirstC="{c}" FirstZ="{z}" FirstT="0" IFD="{z}" PlaneCount="1">'
@@ -184,4 +185,4 @@ def test_a_file_of_an_ome_set_has_the_planes_that_it_holds(tmp_path: Path) -> No
         xml = f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:{c}">{body}</OME>'
         tifffile.imwrite(tmp_path / f"c{c}.ome.tif", volume, description=xml, metadata=None, photometric="minisblack")
     for c, volume in enumerate(data):
-        check(tmp_path / f"c{c}.ome.tif", volume, "ZYX")
+        assert_planes(tmp_path / f"c{c}.ome.tif", volume, "ZYX")

@@ -1,4 +1,4 @@
-"""TilePlanes of tiles of one file or of many are those that were written, and the reference is the plane that was asked for."""
+"""Tiles of one file or of many are read plane by plane, and the reference is the plane that the settings name."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -29,23 +29,23 @@ Make = Callable[..., Dataset]
 TIMES, DEPTH, CHANNELS, SIZE = 2, 3, 2, (24, 32)
 FLAT = np.stack([np.full(SIZE, 0.5), np.full(SIZE, 2)]).astype(np.float32)
 NAMED = {"time": ["008", "010"], "z": ["9", "10", "11"], "channel": ["DAPI", "GFP"]}
-SPREADS = [(), ("channel",), ("z",), ("time",), ("channel", "z"), ("time", "channel"), ("time", "z", "channel")]
+FILE_AXES = [(), ("channel",), ("z",), ("time",), ("channel", "z"), ("time", "channel"), ("time", "z", "channel")]
 
 
 def pixels(tile: int) -> np.ndarray:
-    """The pixels (t, z, c, y, x) of a tile; which z is the brightest differs from pixel to pixel."""
+    """Returns random pixels (t, z, c, y, x) of a tile; the brightest z differs from pixel to pixel."""
     return np.random.default_rng(tile).integers(0, 60000, (TIMES, DEPTH, CHANNELS, *SIZE), np.uint16)
 
 
-def write(folder: Path, spread: tuple[str, ...]) -> Path:
-    """Two tiles with these axes in the names of the files and the others in the files; the pattern of the names."""
+def write_two_tiles(folder: Path, in_names: tuple[str, ...]) -> Path:
+    """Writes two tiles with the axes `in_names` in the names of the files and the others in the files; returns the pattern."""
     folder.mkdir()
-    pattern = "_".join(["s{index}", *("{" + name + "}" for name in spread)]) + ".tif"
-    inside = [letter for letter, name in zip("TZC", NAMED, strict=True) if name not in spread]
+    pattern = "_".join(["s{index}", *("{" + name + "}" for name in in_names)]) + ".tif"
+    inside = [letter for letter, name in zip("TZC", NAMED, strict=True) if name not in in_names]
     for tile in (1, 2):
-        for at in np.ndindex(*(len(NAMED[name]) for name in spread)):
-            texts = {name: NAMED[name][i] for name, i in zip(spread, at, strict=True)}
-            where = dict(zip(spread, at, strict=True))
+        for at in np.ndindex(*(len(NAMED[name]) for name in in_names)):
+            texts = {name: NAMED[name][i] for name, i in zip(in_names, at, strict=True)}
+            where = dict(zip(in_names, at, strict=True))
             data = pixels(tile)[tuple(where.get(name, slice(None)) for name in NAMED)]
             axes = "".join(inside) + "YX"
             tifffile.imwrite(folder / pattern.format(index=tile, **texts), data, ome=True, metadata={"axes": axes},
@@ -54,33 +54,34 @@ def write(folder: Path, spread: tuple[str, ...]) -> Path:
 
 
 def listed(folder: Path, settings: Dataset) -> pd.DataFrame:
+    """Runs the step `tiles` and returns its table."""
     tiles(folder / "tiles.csv", settings=settings)
     return tables.read(folder / "tiles.csv", tables.TILES)
 
 
 @pytest.fixture
 def table(tmp_path: Path, dataset: Make) -> Callable[..., pd.DataFrame]:
-    """The table of two tiles whose files are spread like this, with a reference."""
+    """Makes the table of two tiles with these axes in the names of the files, and with a reference."""
 
-    def make(*spread: str, **reference: Any) -> pd.DataFrame:
-        return listed(tmp_path, dataset(write(tmp_path / "in", spread), columns=2, **reference))
+    def make(*in_names: str, **reference: Any) -> pd.DataFrame:
+        return listed(tmp_path, dataset(write_two_tiles(tmp_path / "in", in_names), columns=2, **reference))
 
     return make
 
 
-@pytest.mark.parametrize("spread", SPREADS)
-def test_each_plane_is_the_one_that_was_written(table: Callable[..., pd.DataFrame], spread: tuple[str, ...]) -> None:
-    found = table(*spread)
-    stacks = TileReader(found)
-    assert (stacks.times, stacks.depth, stacks.channels, stacks.size) == (TIMES, DEPTH, CHANNELS, SIZE)
-    assert stacks.channel_names == (NAMED["channel"] if "channel" in spread else [])
+@pytest.mark.parametrize("in_names", FILE_AXES)
+def test_each_plane_is_the_one_that_was_written(table: Callable[..., pd.DataFrame], in_names: tuple[str, ...]) -> None:
+    found = table(*in_names)
+    reader = TileReader(found)
+    assert (reader.times, reader.depth, reader.channels, reader.size) == (TIMES, DEPTH, CHANNELS, SIZE)
+    assert reader.channel_names == (NAMED["channel"] if "channel" in in_names else [])
     for tile, path in enumerate(found["path"], 1):
         for time, z in np.ndindex(TIMES, DEPTH):
-            np.testing.assert_array_equal(stacks.read(path, time, z), pixels(tile)[time, z])
-            np.testing.assert_array_equal(stacks.read(path, time, z, 1), pixels(tile)[time, z, 1:])
+            np.testing.assert_array_equal(reader.read(path, time, z), pixels(tile)[time, z])
+            np.testing.assert_array_equal(reader.read(path, time, z, 1), pixels(tile)[time, z, 1:])
 
 
-@pytest.mark.parametrize("spread", SPREADS)
+@pytest.mark.parametrize("in_names", FILE_AXES)
 @pytest.mark.parametrize(
     ("reference", "expected"),
     [
@@ -90,40 +91,40 @@ def test_each_plane_is_the_one_that_was_written(table: Callable[..., pd.DataFram
         ({"reference_channel": 0, "reference_z": 1}, lambda data: data[0, 1, 0] / FLAT[0]),
     ],
 )
-def test_reference(
+def test_the_reference_is_the_plane_of_the_settings(
     table: Callable[..., pd.DataFrame],
     tmp_path: Path,
-    spread: tuple[str, ...],
+    in_names: tuple[str, ...],
     reference: dict[str, Any],
     expected: Callable[..., Any],
 ) -> None:
-    found = table(*spread, **reference)
+    found = table(*in_names, **reference)
     fields.write(fields.Fields(FLAT, np.zeros_like(FLAT)), tmp_path / "light.tif")
-    seen = TilePlanes(found, fields.read(tmp_path / "light.tif", found)).plane(1)
-    assert seen.dtype == np.float32 and seen.shape == SIZE
-    np.testing.assert_allclose(seen, expected(pixels(2).astype(float)), rtol=1e-6)
+    plane = TilePlanes(found, fields.read(tmp_path / "light.tif", found)).plane(1)
+    assert plane.dtype == np.float32 and plane.shape == SIZE
+    np.testing.assert_allclose(plane, expected(pixels(2).astype(float)), rtol=1e-6)
 
 
-def test_channels_by_name(table: Callable[..., pd.DataFrame], tmp_path: Path, dataset: Make) -> None:
+def test_the_reference_channel_is_a_name_or_a_number(table: Callable[..., pd.DataFrame], tmp_path: Path, dataset: Make) -> None:
     assert TileReader(table("channel", reference_channel="GFP")).channel == 1
     data, names = pixels(0)[0, 0], {"Channel": {"Name": ["405", "1"]}}
     tifffile.imwrite(tmp_path / "a1.tif", data, ome=True, metadata={"axes": "CYX", **names}, photometric="minisblack")
-    for wanted, number in (("405", 0), (405, 0), (1, 1), (0, 0)):  # a name first of all, if there is such a one
+    for wanted, number in (("405", 0), (405, 0), (1, 1), (0, 0)):  # a name, where a channel has this name
         found = listed(tmp_path, dataset(tmp_path / "a{index}.tif", columns=1, reference_channel=wanted))
         assert TileReader(found).channel == number and TileReader(found).channel_names == ["405", "1"]
 
 
-@pytest.mark.parametrize("spread", [(), ("z",)])
-def test_the_sample_of_the_camera_is_the_reference_or_the_middle(
-    table: Callable[..., pd.DataFrame], spread: tuple[str, ...]
+@pytest.mark.parametrize("in_names", [(), ("z",)])
+def test_the_sample_lies_at_the_z_of_the_reference_or_in_the_middle(
+    table: Callable[..., pd.DataFrame], in_names: tuple[str, ...]
 ) -> None:
-    found = table(*spread, reference_time=1)
+    found = table(*in_names, reference_time=1)
     np.testing.assert_array_equal(TileReader(found).sample(found["path"][0]), pixels(1)[1, 1])
     chosen = TileReader(found.assign(reference_z=0))
     np.testing.assert_array_equal(chosen.sample(found["path"][0]), pixels(1)[1, 0])
 
 
-def test_a_maximum_over_z_opens_a_file_once(table: Callable[..., pd.DataFrame], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_maximum_over_z_opens_each_file_once(table: Callable[..., pd.DataFrame], monkeypatch: pytest.MonkeyPatch) -> None:
     found, opened, original = table("channel"), [], image_files.opened
 
     def counted(path: str) -> Any:
@@ -139,10 +140,10 @@ def test_a_maximum_over_z_opens_a_file_once(table: Callable[..., pd.DataFrame], 
 
 
 @pytest.mark.parametrize("other", [np.zeros((3, 24, 31), np.uint16), np.zeros((2, 24, 32), np.uint16)])
-def test_a_file_that_has_changed_is_named(table: Callable[..., pd.DataFrame], tmp_path: Path, other: np.ndarray) -> None:
+def test_a_file_whose_shape_has_changed_is_named(table: Callable[..., pd.DataFrame], tmp_path: Path, other: np.ndarray) -> None:
     found = table("time", "channel")
     tifffile.imwrite(tmp_path / "in" / "s2_008_GFP.tif", other, ome=True, metadata={"axes": "ZYX"}, photometric="minisblack")
-    with pytest.raises(image_files.ImageError, match=r"s2_008_GFP\.tif: .* before: run from the stage tiles again"):
+    with pytest.raises(image_files.ImageError, match=r"s2_008_GFP\.tif: .* before: run snakemake --forcerun tiles"):
         TileReader(found).read(found["path"][1], 0, 2)
     (tmp_path / "in" / "s1_010_GFP.tif").unlink()
     with pytest.raises(image_files.ImageError, match=r"s1_010_GFP\.tif: cannot be read \(No such file"):
@@ -153,16 +154,16 @@ SIDE, STEP = 160, 128.0
 
 
 def write_grid(folder: Path) -> np.ndarray:
-    """2 x 2 tiles of two channels, a file each, and three z planes; the places (n, 2), px, of the tiles.
+    """Writes 2 x 2 tiles of two channels, with a file for each channel, and three z planes; returns their places (n, 2), px.
 
-    Only GFP shows the specimen, at a depth that differs from place to place; DAPI shows the same dirt in every tile.
+    Only GFP shows the specimen, which is in focus at another z in each place; DAPI shows the same dirt in every tile.
     """
     specimen, rng = Specimen(1, waves=200, shortest=5.0), np.random.default_rng(3)
     dirt = 300 * rng.random((SIDE, SIDE))
     places = np.array([[row, col] for row in (0, 1) for col in (0, 1)]) * STEP + rng.uniform(-4, 4, (4, 2))
     for tile, (y, x) in enumerate(places):
         bright = specimen.tile(affine.translation([y, x]), SIDE, SIDE)
-        surface = np.add.outer(np.zeros(SIDE), np.arange(SIDE) + x) // 40 % 3  # the z that is in focus
+        surface = np.add.outer(np.zeros(SIDE), np.arange(SIDE) + x) // 40 % 3  # the z in focus
         for channel in NAMED["channel"]:
             show = [30 * bright * (surface == z) if channel == "GFP" else dirt for z in range(3)]
             stack = 1000 + np.array(show) + rng.normal(0, 3, (3, SIDE, SIDE))
@@ -171,14 +172,14 @@ def write_grid(folder: Path) -> np.ndarray:
     return places
 
 
-def test_from_files_to_places(tmp_path: Path, dataset: Make) -> None:
+def test_tiles_are_placed_by_the_reference_channel(tmp_path: Path, dataset: Make) -> None:
     places, files = write_grid(tmp_path), {name: tmp_path / f"{name}.csv" for name in ("tiles", "pairs", "affines", "placed")}
     flat = tmp_path / "flat.tif"
     found = {}
     for channel in NAMED["channel"]:
         settings = dataset(tmp_path / "s_{row}_{col}_{channel}.tif", overlap=0.2, reference_channel=channel)
         tiles(files["tiles"], settings=settings)
-        illumination(files["tiles"], flat, settings=Illumination(correct=channel == "GFP"))  # which would find the dirt
+        illumination(files["tiles"], flat, settings=Illumination(correct=channel == "GFP"))  # else the dirt is removed
         pairs(files["tiles"], files["pairs"], settings=Pairs(search=0.5, min_overlap=8))
         chosen = Register(method="phase", accept=0.5, seed=1)
         register(files["tiles"], flat, files["pairs"], files["affines"], settings=chosen, device="cpu")
