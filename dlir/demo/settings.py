@@ -11,7 +11,7 @@ DEMO_TRUTH = "results/demo/truth.csv"
 
 
 class Demo(Section):
-    """The specimen and the microscope of the demo dataset."""
+    """The grid of the demo dataset, and the error of its stage."""
 
     rows: Annotated[int, Field(ge=1)] = 5
     columns: Annotated[int, Field(ge=1)] = 6
@@ -22,6 +22,6 @@ class Demo(Section):
 
     @property
     def images(self) -> list[str]:
-        """The paths of its tiles, in reading order."""
+        """The paths of the tiles, in reading order."""
         cells = [(row, col) for row in range(self.rows) for col in range(self.columns)]
         return [DEMO_IMAGES.format(row=f"{row:03d}", col=f"{col:03d}") for row, col in cells]
