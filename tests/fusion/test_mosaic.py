@@ -9,7 +9,7 @@ import pytest
 import tifffile
 import zarr
 from ome_zarr_models import v05
-from support.mosaics import SIDE, Stage, grid, specimen, take
+from support.mosaics import SIDE, MosaicInputs, cut_tile, grid, specimen
 
 from dlir.core import affine, tables
 from dlir.fusion.blend import PlacedTiles, Region
@@ -29,7 +29,7 @@ def truth(shape: tuple[int, ...]) -> np.ndarray:
 @pytest.mark.parametrize(("order", "bound"), [(0, 40), (1, 1.5), (3, 0.6)])
 def test_subpixel_places_give_the_specimen(tmp_path: Path, order: int, bound: float) -> None:
     affines = grid(0.9)
-    fused = Stage(tmp_path, [take(a) for a in affines], affines).run(order=order)["0"][...]
+    fused = MosaicInputs(tmp_path, [cut_tile(a) for a in affines], affines).run(order=order)["0"][...]
     inside = (slice(10, 2 * 80 + SIDE - 10), slice(10, 3 * 80 + SIDE - 10))
     assert np.abs(fused - truth(fused.shape))[inside].max() < bound
 
@@ -38,7 +38,7 @@ def test_subpixel_places_give_the_specimen(tmp_path: Path, order: int, bound: fl
 def test_whole_pixel_places_copy_the_bits(tmp_path: Path, order: int) -> None:
     affines = grid(0.0, step=SIDE)  # the tiles touch and do not overlap
     tiles = [np.random.default_rng(i).random((1, SIDE, SIDE), np.float32) for i in range(12)]
-    fused = Stage(tmp_path, tiles, affines).run(order=order)["0"][...]
+    fused = MosaicInputs(tmp_path, tiles, affines).run(order=order)["0"][...]
     expected = np.block([[tiles[4 * row + column][0] for column in range(4)] for row in range(3)])
     assert np.array_equal(fused, expected)
 
@@ -46,7 +46,7 @@ def test_whole_pixel_places_copy_the_bits(tmp_path: Path, order: int) -> None:
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 def test_one_tile_is_its_own_mosaic(tmp_path: Path, dtype: str) -> None:
     tile = np.random.default_rng(0).integers(0, 256, (1, 70, 51)).astype(dtype)
-    fused = Stage(tmp_path, [tile], grid(0, 1, 1)).run()["0"]
+    fused = MosaicInputs(tmp_path, [tile], grid(0, 1, 1)).run()["0"]
     assert fused.dtype == dtype
     assert np.array_equal(fused[...], tile[0])
 
@@ -56,20 +56,20 @@ def test_turned_tiles_are_turned_back(tmp_path: Path) -> None:
     places[..., 2] += 10
     linear = [[[np.cos(t), -np.sin(t)], [np.sin(t), np.cos(t)]] * np.array(1.01) for t in (0.03, -0.02, 0.0, 0.05)]
     affines = np.concatenate([np.array(linear), places[..., 2:]], -1)
-    stage = Stage(tmp_path, [take(a) for a in affines], affines)
-    placed = PlacedTiles(stage.paths, affines, np.ones((4, 1)), fields.identity((1, SIDE, SIDE)), read, 1, "linear")
+    inputs = MosaicInputs(tmp_path, [cut_tile(a) for a in affines], affines)
+    placed = PlacedTiles(inputs.paths, affines, np.ones((4, 1)), fields.identity((1, SIDE, SIDE)), read, 1, "linear")
     fused, covered = placed.fuse(Region(0, 0, 190, 190))
     inside = (slice(20, 175), slice(20, 175))
     assert covered[inside].all()
     assert np.abs(fused[0] - truth((190, 190)))[inside].max() < 1.5
-    assert np.abs(stage.run()["0"][:185, :185] - fused[0, :185, :185]).max() == 0
+    assert np.abs(inputs.run()["0"][:185, :185] - fused[0, :185, :185]).max() == 0
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.9])
 @pytest.mark.parametrize(("dtype", "value"), [("uint8", 1), ("uint8", 255), ("uint16", 65535), ("float32", 1)])
 def test_every_covered_pixel_is_written_and_none_overflows(tmp_path: Path, fraction: float, dtype: str, value: int) -> None:
     affines = grid(fraction)
-    fused = Stage(tmp_path, [np.full((1, SIDE, SIDE), value, dtype)] * 12, affines).run()["0"][...]
+    fused = MosaicInputs(tmp_path, [np.full((1, SIDE, SIDE), value, dtype)] * 12, affines).run()["0"][...]
     covered = np.zeros(fused.shape, bool)
     for y, x in np.ceil(affines[..., 2]).astype(int):
         covered[y : y + SIDE - (fraction > 0), x : x + SIDE - (fraction > 0)] = True
@@ -81,13 +81,13 @@ def test_every_covered_pixel_is_written_and_none_overflows(tmp_path: Path, fract
 def test_means_are_rounded_not_cut(tmp_path: Path) -> None:
     tiles = [np.full((1, SIDE, SIDE), value, np.uint8) for value in (100, 101)]
     affines = affine.translation([[0.0, 0.0], [0.0, 0.0]])
-    assert (Stage(tmp_path, [*tiles, tiles[1]], affines[[0, 0, 1]]).run()["0"][...] == 101).all()  # of 100.67
+    assert (MosaicInputs(tmp_path, [*tiles, tiles[1]], affines[[0, 0, 1]]).run()["0"][...] == 101).all()  # of 100.67
 
 
 def test_the_seam_fades_from_one_tile_into_the_other(tmp_path: Path) -> None:
     tiles = [np.full((1, SIDE, SIDE), value, np.float32) for value in (0, 1)]
     affines = affine.translation([[0.0, 0.0], [0.0, 80.0]])
-    row = Stage(tmp_path, tiles, affines).run()["0"][50]
+    row = MosaicInputs(tmp_path, tiles, affines).run()["0"][50]
     assert (row[:80] == 0).all() and (row[SIDE:] == 1).all()
     assert np.allclose(row[80:SIDE], np.arange(1, 17) / 17)
 
@@ -95,37 +95,37 @@ def test_the_seam_fades_from_one_tile_into_the_other(tmp_path: Path) -> None:
 def test_illumination_is_taken_out(tmp_path: Path) -> None:
     affines = grid(0.0)
     flat = np.linspace(0.5, 1.5, SIDE, dtype=np.float32)[None, :, None] * np.ones((1, SIDE, SIDE), np.float32)
-    tiles = [np.rint(take(a) * flat).astype(np.uint16) for a in affines]
-    fused = Stage(tmp_path, tiles, affines, flat).run()["0"][...]
+    tiles = [np.rint(cut_tile(a) * flat).astype(np.uint16) for a in affines]
+    fused = MosaicInputs(tmp_path, tiles, affines, flat).run()["0"][...]
     assert np.abs(fused - truth(fused.shape)).max() < 1.6  # half a grey value where the flat is 0.5, and the rounding
 
 
 def test_dark_and_gains_are_taken_out(tmp_path: Path) -> None:
     affines = grid(0.0)
     gains = np.linspace(0.7, 1.3, 12)[:, None]
-    tiles = [(take(a) * g + 50).astype(np.float32) for a, g in zip(affines, gains[..., 0], strict=True)]
-    stage = Stage(tmp_path, tiles, affines)
+    tiles = [(cut_tile(a) * g + 50).astype(np.float32) for a, g in zip(affines, gains[..., 0], strict=True)]
+    inputs = MosaicInputs(tmp_path, tiles, affines)
     fields.write(
         fields.identity((1, SIDE, SIDE))._replace(dark=np.full((1, SIDE, SIDE), 50, np.float32)), tmp_path / "light.tif"
     )
-    stage.expose(gains)
-    fused = stage.run()["0"][...]
+    inputs.expose(gains)
+    fused = inputs.run()["0"][...]
     assert np.abs(fused - truth(fused.shape)).max() < 0.01
 
 
 def test_light_under_the_dark_is_clipped_after_the_tiles_are_fused(tmp_path: Path) -> None:
     tiles = [np.full((1, SIDE, SIDE), value, np.uint16) for value in (90, 130)]
-    stage = Stage(tmp_path, tiles, affine.translation([[0.0, 0.0], [0.0, 0.0]]))
+    inputs = MosaicInputs(tmp_path, tiles, affine.translation([[0.0, 0.0], [0.0, 0.0]]))
     fields.write(
         fields.identity((1, SIDE, SIDE))._replace(dark=np.full((1, SIDE, SIDE), 100, np.float32)), tmp_path / "light.tif"
     )
-    assert (stage.run()["0"][...] == 10).all()  # the mean of -10 and 30
+    assert (inputs.run()["0"][...] == 10).all()  # the mean of -10 and 30
 
 
 def test_colours_keep_their_order(tmp_path: Path) -> None:
     affines = grid(0.0, 2, 2)
     tile = np.stack([np.full((SIDE, SIDE), value, np.uint8) for value in (200, 100, 50)])
-    group = Stage(tmp_path, [tile] * 4, affines).run()
+    group = MosaicInputs(tmp_path, [tile] * 4, affines).run()
     assert group["0"].shape == (3, 80 + SIDE, 80 + SIDE)
     assert [np.unique(channel).tolist() for channel in group["0"][...]] == [[200], [100], [50]]
     assert [axis["name"] for axis in group.attrs["ome"]["multiscales"][0]["axes"]] == ["c", "y", "x"]
@@ -134,7 +134,7 @@ def test_colours_keep_their_order(tmp_path: Path) -> None:
 
 def test_store_is_valid_and_knows_its_size(tmp_path: Path) -> None:
     affines = grid(0.5, 1, 8)
-    Stage(tmp_path, [take(a) for a in affines], affines, pixel_size=0.25).run()
+    MosaicInputs(tmp_path, [cut_tile(a) for a in affines], affines, pixel_size=0.25).run()
     image = ome_zarr_models.open_ome_zarr(zarr.open_group(tmp_path / "mosaic.ome.zarr", mode="r"))
     assert isinstance(image, v05.Image)
     multiscale = image.ome_attributes.multiscales[0]
@@ -146,7 +146,7 @@ def test_store_is_valid_and_knows_its_size(tmp_path: Path) -> None:
 
 def test_pyramid_holds_means_of_2_x_2_pixels(tmp_path: Path) -> None:
     affines = grid(0.5, 2, 14)  # 1137 px wide: levels 0 to 2, with odd sides
-    group = Stage(tmp_path, [np.rint(take(a)).astype(np.uint16) for a in affines], affines).run()
+    group = MosaicInputs(tmp_path, [np.rint(cut_tile(a)).astype(np.uint16) for a in affines], affines).run()
     assert sorted(group.array_keys()) == ["0", "1", "2"]
     for fine, coarse in (("0", "1"), ("1", "2")):
         pixels = group[fine][...].astype(float)
@@ -163,20 +163,20 @@ def test_halving_an_odd_side_averages_what_is_there() -> None:
 @pytest.mark.parametrize("bands", [2, 3, 5, 20])
 def test_neither_threads_nor_bands_change_a_byte(tmp_path: Path, bands: int) -> None:
     affines = grid(0.9, rows=7)  # 576 px: 10 rows of shards
-    stage = Stage(tmp_path, [np.rint(take(a)).astype(np.uint16) for a in affines], affines)
-    stage.run("alone")
-    stage.run("bands", threads=2, bands=bands)
-    digests = stage.digests("alone")
+    inputs = MosaicInputs(tmp_path, [np.rint(cut_tile(a)).astype(np.uint16) for a in affines], affines)
+    inputs.run("alone")
+    inputs.run("bands", threads=2, bands=bands)
+    digests = inputs.digests("alone")
     assert len(digests) > 50
-    bands_only = {name: digest for name, digest in stage.digests("bands").items() if digests.get(name) != digest}
+    bands_only = {name: digest for name, digest in inputs.digests("bands").items() if digests.get(name) != digest}
     assert set(bands_only) == {"zarr.json"}  # which holds the name of the store
-    assert len(stage.digests("bands")) == len(digests)
+    assert len(inputs.digests("bands")) == len(digests)
 
 
 def test_bands_are_not_copied(tmp_path: Path) -> None:
     affines = grid(0.9, rows=7)
-    stage = Stage(tmp_path, [take(a) for a in affines], affines)
-    stage.run("bands", bands=2)
+    inputs = MosaicInputs(tmp_path, [cut_tile(a) for a in affines], affines)
+    inputs.run("bands", bands=2)
     assert (tmp_path / "bands/0/c/0/0").samefile(tmp_path / "bands.bands/0/0/c/0/0")
 
 
@@ -186,7 +186,7 @@ def test_bands_are_not_copied(tmp_path: Path) -> None:
 def test_the_overlap_is_blended_as_the_settings_say(tmp_path: Path, blend: str, expected: list[float]) -> None:
     tiles = [np.full((1, SIDE, SIDE), value, np.float32) for value in (0, 1)]
     affines = affine.translation([[0.0, 0.0], [0.0, 87.0]])  # 9 px in common
-    row = Stage(tmp_path, tiles, affines).run(blend=blend)["0"][50]
+    row = MosaicInputs(tmp_path, tiles, affines).run(blend=blend)["0"][50]
     assert row[[87 + 1, 87 + 4, 87 + 7]] == pytest.approx(expected)
     assert (row[:87] == 0).all() and (row[SIDE:] == 1).all()
 
@@ -194,33 +194,33 @@ def test_the_overlap_is_blended_as_the_settings_say(tmp_path: Path, blend: str, 
 def test_max_takes_the_brighter_tile_below_zero_too(tmp_path: Path) -> None:
     tiles = [np.full((1, SIDE, SIDE), value, np.float32) for value in (-3, -2)]
     affines = affine.translation([[0.0, 0.0], [0.0, 80.0]])
-    row = Stage(tmp_path, tiles, affines).run(blend="max")["0"][50]
+    row = MosaicInputs(tmp_path, tiles, affines).run(blend="max")["0"][50]
     assert (row[:80] == -3).all() and (row[80:] == -2).all()
 
 
 def test_none_takes_each_pixel_from_one_tile(tmp_path: Path) -> None:
     affines = grid(0.0)
     tiles = [np.full((1, SIDE, SIDE), number + 1, np.uint8) for number in range(12)]
-    fused = Stage(tmp_path, tiles, affines).run(blend="none")["0"][...]
+    fused = MosaicInputs(tmp_path, tiles, affines).run(blend="none")["0"][...]
     assert set(np.unique(fused)) == set(range(1, 13))
     assert fused[100, 100] == 1 + 4 + 1  # of the second row and column, whose middle is nearest
 
 
 def test_a_tile_that_fails_midway_leaves_nothing(tmp_path: Path) -> None:
     affines = grid(0.0)
-    stage = Stage(tmp_path, [take(a) for a in affines], affines)
-    Path(stage.paths[9]).write_bytes(b"no longer a tile")
+    inputs = MosaicInputs(tmp_path, [cut_tile(a) for a in affines], affines)
+    Path(inputs.paths[9]).write_bytes(b"no longer a tile")
     with pytest.raises(ImageError, match=r"tile9\.tif"):
-        stage.run()
+        inputs.run()
     assert not list(tmp_path.glob("mosaic*"))
 
 
 def test_a_tile_that_changed_its_shape_is_named(tmp_path: Path) -> None:
     affines = grid(0.0)
-    stage = Stage(tmp_path, [take(a) for a in affines], affines)
-    tifffile.imwrite(stage.paths[3], np.zeros((SIDE, SIDE + 1), np.float32))
+    inputs = MosaicInputs(tmp_path, [cut_tile(a) for a in affines], affines)
+    tifffile.imwrite(inputs.paths[3], np.zeros((SIDE, SIDE + 1), np.float32))
     with pytest.raises(ImageError, match=r"tile3\.tif.*stage tiles"):
-        stage.run()
+        inputs.run()
 
 
 def test_every_channel_z_and_time_is_placed_alike(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_every_channel_z_and_time_is_placed_alike(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for number, matrix in enumerate(affines):
         for channel, name in enumerate(("DAPI", "GFP")):
-            planes = [take(matrix)[0] + 100 * channel + 10 * z + time for time in range(2) for z in range(3)]
+            planes = [cut_tile(matrix)[0] + 100 * channel + 10 * z + time for time in range(2) for z in range(3)]
             stack = np.rint(planes).astype(np.uint16).reshape(2, 3, SIDE, SIDE)
             path = tmp_path / "in" / f"r{number // 2}_c{number % 2}_{name}.tif"
             tifffile.imwrite(path, stack, imagej=True, metadata={"axes": "TZYX"})

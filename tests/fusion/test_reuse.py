@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from support.mosaics import SIDE, Stage, grid, take
+from support.mosaics import SIDE, MosaicInputs, cut_tile, grid
 
 AFFINES = grid(0.9, rows=7)  # 577 x 337 px: 10 x 6 shards of 64 px, and 5 x 3 on the level above
 EVERY = 60
@@ -16,7 +16,7 @@ EVERY = 60
 def noisy(affines: np.ndarray, seed: int = 0, channels: int = 1) -> list[np.ndarray]:
     """The tiles that lie there, with noise, so that no two are alike."""
     random = np.random.default_rng(seed)
-    taken = [np.concatenate([take(matrix)] * channels) for matrix in affines]
+    taken = [np.concatenate([cut_tile(matrix)] * channels) for matrix in affines]
     return [np.rint(tile + random.normal(0, 9, tile.shape)).astype(np.uint16) for tile in taken]
 
 
@@ -33,11 +33,11 @@ class Runs:
         self.caplog.clear()
         for name, cache in (("scratch", None), ("now", self.cache)):
             (self.folder / name).mkdir(exist_ok=True)
-            stage = Stage(self.folder / name, tiles, affines, flat)
-            stage.expose(np.ones((len(tiles), len(tiles[0]))) if gains is None else np.asarray(gains)[:, None])
+            inputs = MosaicInputs(self.folder / name, tiles, affines, flat)
+            inputs.expose(np.ones((len(tiles), len(tiles[0]))) if gains is None else np.asarray(gains)[:, None])
             if cache:
                 self.caplog.clear()
-            stage.run(cache=cache, **options)
+            inputs.run(cache=cache, **options)
         said = re.findall(r"fusing (\d+) of (\d+) shards; (\d+) are as before", self.caplog.text)
         assert all(int(new) + int(kept) == int(every) for new, every, kept in said)
         return sum(int(new) for new, *_ in said)

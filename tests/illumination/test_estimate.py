@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import tifffile
 from scipy import ndimage
-from support.specimens import PLAIN
+from support.specimens import ONE_PLANE
 
 from dlir.core import tables
 from dlir.illumination import fields
@@ -148,7 +148,7 @@ def write_tiles(folder: Path, tiles: list[np.ndarray]) -> Path:
         tifffile.imwrite(path, tile[0])
         rows.append({"tile": index, "path": str(path), "row": 0, "col": index, "y": 0.0, "x": 0.0, "height": SIZE,
                      "width": SIZE, "channels": 1, "dtype": "uint16", "pixel_size": None, "sha256": f"{index:02}",
-                     **PLAIN})  # fmt: skip
+                     **ONE_PLANE})  # fmt: skip
     tables.write(pd.DataFrame(rows), tables.TILES, folder / "tiles.csv")
     return folder / "tiles.csv"
 

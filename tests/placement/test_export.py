@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from support.pair_graphs import SIDE, make_graph
-from support.placements import placed
+from support.placements import place_graph
 
 from dlir.core import affine
 from dlir.placement.export import export
@@ -15,7 +15,7 @@ from dlir.placement.export import export
 
 def test_the_places_come_back(tmp_path: Path) -> None:
     graph = make_graph(3, 4, turn=1.0, scale=1.01)
-    table = placed(graph, tmp_path)
+    table = place_graph(graph, tmp_path)
     files = tmp_path / "TileConfiguration.registered.txt", tmp_path / "positions.csv"
     export(tmp_path / "tiles.csv", tmp_path / "placement.csv", files[1], fiji=files[0])
     lines = re.findall(r"^(\S+\.tif); ; \((\S+), (\S+)\)$", files[0].read_text(), re.MULTILINE)
@@ -34,7 +34,7 @@ def test_the_places_come_back(tmp_path: Path) -> None:
 
 def test_a_known_pixel_size_gives_micrometres(tmp_path: Path) -> None:
     graph = make_graph(2, 2)
-    placed(graph._replace(tiles=graph.tiles), tmp_path)
+    place_graph(graph._replace(tiles=graph.tiles), tmp_path)
     tiles = pd.read_csv(tmp_path / "tiles.csv").assign(pixel_size=0.5)
     tiles.to_csv(tmp_path / "tiles.csv", index=False)
     export(tmp_path / "tiles.csv", tmp_path / "placement.csv", tmp_path / "b.csv", fiji=tmp_path / "a.txt")
@@ -46,7 +46,7 @@ def test_a_known_pixel_size_gives_micrometres(tmp_path: Path) -> None:
 def test_fiji_gets_the_first_of_several_files(tmp_path: Path) -> None:
     graph = make_graph(2, 2)
     paths = [f"in/s{tile}_{{channel}}_z{{z}}.tif" for tile in graph.tiles["tile"]]
-    placed(graph._replace(tiles=graph.tiles.assign(path=paths, channel_names="a|b", z_names="00|01")), tmp_path)
+    place_graph(graph._replace(tiles=graph.tiles.assign(path=paths, channel_names="a|b", z_names="00|01")), tmp_path)
     export(tmp_path / "tiles.csv", tmp_path / "placement.csv", tmp_path / "p.csv", fiji=tmp_path / "fiji.txt")
     assert re.findall(r"^(\S+); ; ", (tmp_path / "fiji.txt").read_text(), re.MULTILINE) == [
         f"s{i}_a_z00.tif" for i in range(10, 14)

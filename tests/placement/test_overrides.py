@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from support.pair_graphs import Graph, make_graph
-from support.placements import placed
+from support.placements import place_graph
 
 from dlir.core import tables
 from dlir.placement.overrides import read_overrides
@@ -28,15 +28,15 @@ def graph() -> Graph:
 
 
 def test_a_pair_that_is_ignored_says_nothing(tmp_path: Path) -> None:
-    all_pairs = placed(graph(), tmp_path)
-    fewer = placed(graph(), tmp_path, given(tmp_path, ("0.tif", "1.tif", None, None), ("4.tif", "1.tif", None, None)))
+    all_pairs = place_graph(graph(), tmp_path)
+    fewer = place_graph(graph(), tmp_path, given(tmp_path, ("0.tif", "1.tif", None, None), ("4.tif", "1.tif", None, None)))
     by_tile = fewer.set_index("path")["pairs"]
     assert (all_pairs.set_index("path")["pairs"] - by_tile).loc[["0.tif", "1.tif", "4.tif"]].tolist() == [1, 2, 1]
 
 
 def test_an_offset_that_is_given_is_kept(tmp_path: Path) -> None:
     pairs = [("1.tif", "0.tif", -3.0, -190.0), ("0.tif", "3.tif", None, None)]
-    table = placed(graph(), tmp_path, given(tmp_path, *pairs))
+    table = place_graph(graph(), tmp_path, given(tmp_path, *pairs))
     assert place_of(table, "0.tif") - place_of(table, "1.tif") == pytest.approx([-3, -190], abs=0.1)
     assert table.set_index("path").loc["0.tif", "placed_by"] == "user"
 
@@ -45,7 +45,7 @@ def test_a_place_that_is_given_is_kept(tmp_path: Path) -> None:
     alone = graph()
     pairs = alone.pairs[~alone.pairs[["fixed", "moving"]].isin([18]).any(axis=1)]
     alone = alone._replace(pairs=pairs)
-    before, after = placed(alone, tmp_path), placed(alone, tmp_path, given(tmp_path, (None, "8.tif", 430.0, 380.0)))
+    before, after = place_graph(alone, tmp_path), place_graph(alone, tmp_path, given(tmp_path, (None, "8.tif", 430.0, 380.0)))
     moved = place_of(after, "8.tif") - place_of(after, "4.tif") - place_of(before, "8.tif") + place_of(before, "4.tif")
     assert moved == pytest.approx([30, -20], abs=2.5)
     assert after.set_index("path").loc["8.tif", "placed_by"] == "user"

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from support.specimens import PLAIN
+from support.specimens import ONE_PLANE
 
 from dlir.core import affine, tables
 from dlir.reporting.accuracy import AccuracyError, accuracy, corner_errors
@@ -23,7 +23,7 @@ def measure(
     """The errors that the step writes for the affines `placed`, by tile."""
     same = {"tile": range(len(PATHS)), "path": PATHS if values is None else SPREAD}
     listed = pd.DataFrame({**same, "y": PLACES[:, 0], "x": PLACES[:, 1], "row": 0, "col": range(len(PATHS))})
-    listed = listed.assign(height=SIDE, width=SIDE, channels=1, dtype="uint8", pixel_size=np.nan, sha256="-", **PLAIN)
+    listed = listed.assign(height=SIDE, width=SIDE, channels=1, dtype="uint8", pixel_size=np.nan, sha256="-", **ONE_PLANE)
     listed = listed.assign(channel_names=values or "")
     tables.write(listed, tables.TILES, folder / "tiles.csv")
     placement = pd.DataFrame({**same, **affine.to_columns(placed), "pairs": 1, "residual": 0.1, "deviation": 0.1,

@@ -11,7 +11,7 @@ import pytest
 import tifffile
 import zarr
 from PIL import Image as Picture
-from support.specimens import PLAIN
+from support.specimens import ONE_PLANE
 
 from dlir.core import affine, tables
 from dlir.fusion.mosaic import mosaic
@@ -55,7 +55,8 @@ class Run:
         tables.write(self.exposed, tables.EXPOSURE, folder / "exposure.csv")
         same = {"tile": range(len(places)), "path": paths}
         table = pd.DataFrame({**same, "y": nominal[:, 0], "x": nominal[:, 1], "row": 0, "col": range(len(places))})
-        table = table.assign(height=SIDE, width=SIDE, channels=channels, dtype="uint16", pixel_size=np.nan, sha256="-", **PLAIN)
+        table = table.assign(height=SIDE, width=SIDE, channels=channels, dtype="uint16", pixel_size=np.nan)
+        table = table.assign(sha256="-", **ONE_PLANE)
         tables.write(table, tables.TILES, folder / "tiles.csv")
         self.affines = self.pairs(places, rows, columns)
         tables.write(self.affines, tables.AFFINES, folder / "affines.csv")

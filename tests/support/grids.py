@@ -13,7 +13,7 @@ from dlir.core import affine, tables
 from dlir.illumination import fields
 from dlir.registration.pairs.neighbours import pairs
 from dlir.registration.settings import Pairs
-from support.specimens import PLAIN, Specimen
+from support.specimens import ONE_PLANE, Specimen
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def make_grid(folder: Path, rows: int, cols: int, noise: float, blank: tuple[int
         tifffile.imwrite(folder / f"{tile}.tif", pixels)
         listed.append({"tile": tile, "path": str(folder / f"{tile}.tif"), "row": tile // cols, "col": tile % cols,
                        "y": stage[0], "x": stage[1], "height": side, "width": side, "channels": 1, "dtype": "uint16",
-                       "pixel_size": None, "sha256": hashlib.sha256(pixels).hexdigest(), **PLAIN})  # fmt: skip
+                       "pixel_size": None, "sha256": hashlib.sha256(pixels).hexdigest(), **ONE_PLANE})  # fmt: skip
     tables.write(pd.DataFrame(listed), tables.TILES, folder / "tiles.csv")
     pairs(folder / "tiles.csv", folder / "pairs.csv", settings=Pairs(search=0.5, min_overlap=8))
     fields.write(fields.identity((1, side, side)), folder / "light.tif")

@@ -12,7 +12,7 @@ from dlir.core import affine, tables
 from dlir.fusion.mosaic import band, mosaic
 from dlir.fusion.settings import Mosaic
 from dlir.illumination import fields
-from support.specimens import PLAIN
+from support.specimens import ONE_PLANE
 
 SIDE = 96  # px of a tile
 
@@ -23,7 +23,7 @@ def specimen(points: np.ndarray) -> np.ndarray:
     return 1000 + 300 * np.sin(2 * np.pi * y / 60) + 300 * np.cos(2 * np.pi * (x + 0.5 * y) / 70)
 
 
-def take(matrix: np.ndarray, height: int = SIDE, width: int = SIDE) -> np.ndarray:
+def cut_tile(matrix: np.ndarray, height: int = SIDE, width: int = SIDE) -> np.ndarray:
     """The tile (1, y, x) whose pixels lie in the specimen where the affine says."""
     grid = np.stack(np.meshgrid(np.arange(height), np.arange(width), indexing="ij"), -1).reshape(-1, 2)
     return specimen(affine.apply(matrix, grid)).reshape(1, height, width).astype(np.float32)
@@ -37,7 +37,7 @@ def grid(fraction: float, rows: int = 3, columns: int = 4, step: int = 80) -> np
     return affine.translation(places + shifts)
 
 
-class Stage:
+class MosaicInputs:
     """The inputs of the stage in a folder, and its output."""
 
     def __init__(self, folder: Path, tiles: list, affines: np.ndarray, flat=None, pixel_size: float = np.nan) -> None:
@@ -51,7 +51,7 @@ class Stage:
         self.expose(np.ones((len(tiles), channels)))
         same = {"tile": range(len(tiles)), "path": self.paths}
         content = [hashlib.sha256(tile.tobytes()).hexdigest() for tile in tiles]
-        table = pd.DataFrame({**same, "y": affines[:, 0, 2], "x": affines[:, 1, 2], "sha256": content, **PLAIN})
+        table = pd.DataFrame({**same, "y": affines[:, 0, 2], "x": affines[:, 1, 2], "sha256": content, **ONE_PLANE})
         table = table.assign(row=0, col=table["tile"], height=height, width=width, channels=channels)
         table = table.assign(dtype=str(tiles[0].dtype), pixel_size=pixel_size)
         tables.write(table, tables.TILES, folder / "tiles.csv")

@@ -8,7 +8,7 @@ import pandas as pd
 from dlir.core import affine
 from dlir.core.tables import LINEAR_COVARIANCE
 from dlir.placement.solver import BASIS
-from support.specimens import PLAIN
+from support.specimens import ONE_PLANE
 
 SIDE, STEP = 220, 200.0  # px, of a tile and from tile to tile
 
@@ -41,7 +41,7 @@ def make_graph(rows: int, cols: int, *, noise: float = 0.1, stage_error: float =
     turned = np.eye(2) + np.einsum("nk,kab->nab", rng.normal(0, 1, (len(index), 4)) * linear, BASIS)
     truth = np.concatenate([turned, (centre - turned @ middle)[:, :, None]], 2)
     tiles = pd.DataFrame({"tile": index + 10, "path": [f"{i}.tif" for i in index], "row": index // cols, "col": index % cols,
-                          "y": stage[:, 0], "x": stage[:, 1], "height": SIDE, "width": SIDE, **PLAIN})  # fmt: skip
+                          "y": stage[:, 0], "x": stage[:, 1], "height": SIDE, "width": SIDE, **ONE_PLANE})  # fmt: skip
     right, down = index[index % cols < cols - 1], index[index < (rows - 1) * cols]
     i, j = np.concatenate([right, down]), np.concatenate([right + 1, down + cols])
     side = np.repeat(["right", "down"], [len(right), len(down)])

@@ -10,7 +10,7 @@ from dlir.placement.place import place
 from support.pair_graphs import Graph
 
 
-def placed(graph: Graph, folder: Path, overrides: Path | None = None) -> pd.DataFrame:
+def place_graph(graph: Graph, folder: Path, overrides: Path | None = None) -> pd.DataFrame:
     tiles = graph.tiles.assign(channels=1, dtype="uint16", pixel_size=np.nan, sha256="0")
     pairs = graph.pairs.assign(score_before=0.0, score_after=0.9, reason="")
     tables.write(tiles, tables.TILES, folder / "tiles.csv")

@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-PLAIN = {"times": 1, "depth": 1, "time_names": "", "z_names": "", "channel_names": "", "reference_channel": None,
+ONE_PLANE = {"times": 1, "depth": 1, "time_names": "", "z_names": "", "channel_names": "", "reference_channel": None,
          "reference_z": None, "reference_time": 0}  # fmt: skip  # columns of tables.TILES, for tiles of one plane
 
 

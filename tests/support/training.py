@@ -18,5 +18,5 @@ SETTINGS = Train(
 )
 
 
-def same(first: torch.nn.Module, second: torch.nn.Module) -> bool:
+def same_weights(first: torch.nn.Module, second: torch.nn.Module) -> bool:
     return all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True))

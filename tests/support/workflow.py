@@ -39,7 +39,7 @@ GRID, SINGLE = {"images": "in/grid/{row}_{col}.tif", "overlap": 0.25}, {"images"
 TWO = {"datasets": {"grid": GRID, "single": SINGLE}, **PHASE}
 
 
-def since(*steps: str) -> dict[str, int]:
+def jobs_from(*steps: str) -> dict[str, int]:
     """The jobs when these steps run, once each, and so those after them."""
     run = set(steps)
     for step, reads in FLOW.items():

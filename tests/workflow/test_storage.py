@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from support.workflow import PHASE, Workflow, contents, since, write_tiles
+from support.workflow import PHASE, Workflow, contents, jobs_from, write_tiles
 
 boto3 = pytest.importorskip("boto3", reason="needs the plugin: pip install '.[dev,s3]'")
 server = pytest.importorskip("moto.server", reason="needs the server: pip install '.[dev,s3]'")
@@ -123,4 +123,4 @@ def test_a_tile_uploaded_anew_reruns_its_dataset(remote: Remote, local: Workflow
     tifffile.imwrite(tmp_path / "1_0.tif", pixels)
     bucket.upload_file(str(tmp_path / "1_0.tif"), "micro/raw/1_0.tif")
     planned = remote.planned()
-    assert planned == {step: 1 for step in since("tiles") if step not in ("train", "accuracy")}
+    assert planned == {step: 1 for step in jobs_from("tiles") if step not in ("train", "accuracy")}

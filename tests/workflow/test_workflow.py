@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import tifffile
 import yaml
-from support.workflow import FLOW, GRID, PHASE, SMALL, TWO, Workflow, contents, since, write_tiles
+from support.workflow import FLOW, GRID, PHASE, SMALL, TWO, Workflow, contents, jobs_from, write_tiles
 
 pytestmark = pytest.mark.slow
 
@@ -197,7 +197,7 @@ def test_a_moved_folder_of_code_and_results(repository: Path, tmp_path: Path) ->
 def test_a_setting_reruns_its_step_and_those_after(
     demo: tuple[Workflow, str], section: str, key: str, value: object, steps: list[str]
 ) -> None:
-    assert demo[0].planned(**{section: {key: value}}) == since(*steps)
+    assert demo[0].planned(**{section: {key: value}}) == jobs_from(*steps)
 
 
 def test_comments_and_order_of_the_config(
@@ -234,7 +234,7 @@ def test_an_edited_module_reruns_the_steps_that_use_it(
 ) -> None:
     text = (repository / "dlir" / f"{module}.py").read_text()
     edit(f"dlir/{module}.py", text + "EDITED = True\n")
-    assert demo[0].planned() == since(*steps)
+    assert demo[0].planned() == jobs_from(*steps)
 
 
 def test_comments_and_docstrings_rerun_nothing(
@@ -252,7 +252,7 @@ def test_a_tile_edited_in_place_reruns_its_dataset(two: Workflow, tmp_path: Path
     pixels = tifffile.imread(path)
     pixels[5, 5] += 1
     tifffile.imwrite(path, pixels)
-    expected = since("tiles")  # but for what is learnt, which is learnt once
+    expected = jobs_from("tiles")  # but for what is learnt, which is learnt once
     assert copy.planned() == {step: 1 for step in expected if step not in ("train", "illumination", "accuracy")}
 
 
@@ -260,7 +260,7 @@ def test_a_flat_field_of_ones_own_reruns_what_needs_it(two: Workflow, tmp_path: 
     copy = two.copy(tmp_path / "copy")
     grid = {**GRID, "flat": "in/my flat.tif"}
     tifffile.imwrite(copy.folder / "in" / "my flat.tif", np.full((64, 64), 100, np.uint16))
-    expected = {step: 1 for step in since("illumination") if step not in ("train", "accuracy")}
+    expected = {step: 1 for step in jobs_from("illumination") if step not in ("train", "accuracy")}
     assert copy.planned(datasets={"grid": grid}) == expected
     result = copy(datasets={"grid": grid})
     assert result.returncode == 0, result.stdout + result.stderr

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from support.specimens import PLAIN
+from support.specimens import ONE_PLANE
 
 from dlir.registration.pairs.neighbours import neighbours
 from dlir.registration.pairs.unrelated import COUNT, unrelated_pairs
@@ -16,7 +16,7 @@ def drawn(rows: int, columns: int, left_out: int = 0, seed: int = 1) -> tuple[pd
     """Strangers of a grid whose last tiles are missing, with the names of their tiles, and the tiles."""
     cells = np.array(list(np.ndindex(rows, columns)))[: rows * columns - left_out]
     tiles = pd.DataFrame({"tile": range(len(cells)), "path": [f"{row}_{col}.tif" for row, col in cells]})
-    tiles = tiles.assign(y=cells[:, 0] * 400.0, x=cells[:, 1] * 400.0, height=512, width=512, **PLAIN)
+    tiles = tiles.assign(y=cells[:, 0] * 400.0, x=cells[:, 1] * 400.0, height=512, width=512, **ONE_PLANE)
     found = unrelated_pairs(neighbours(tiles, Pairs(search=0.5, min_overlap=8)), tiles, seed)
     path = tiles.set_index("tile")["path"]
     return found.assign(fixed_path=path.loc[found["fixed"]].to_numpy(), moving_path=path.loc[found["moving"]].to_numpy()), tiles

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import tifffile
 import torch
-from support.specimens import PLAIN
+from support.specimens import ONE_PLANE
 
 from dlir.illumination import fields
 from dlir.registration.pairs.windows import TilePlanes, batches
@@ -23,7 +23,7 @@ def planes(tmp_path: Path) -> TilePlanes:
         tifffile.imwrite(tmp_path / f"{name}.tif", (tile * FLAT[0] + 7).astype(np.float32))
     fields.write(fields.Fields(FLAT.astype(np.float32), np.full_like(FLAT, 7, np.float32)), tmp_path / "light.tif")
     table = pd.DataFrame({"tile": [3, 9], "path": [str(tmp_path / "a.tif"), str(tmp_path / "b.tif")]})
-    table = table.assign(height=32, width=40, channels=1, **PLAIN)
+    table = table.assign(height=32, width=40, channels=1, **ONE_PLANE)
     return TilePlanes(table, fields.read(tmp_path / "light.tif", table))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from support.grids import Grid
-from support.training import SETTINGS, same
+from support.training import SETTINGS, same_weights
 
 from dlir.core import tables
 from dlir.registration.model import checkpoint
@@ -136,7 +136,7 @@ def test_a_training_that_was_cut_off_goes_on(trained: Path, noisy_grid: Grid, tm
         f"{rank}-{step}.pt" for rank in (0, 1) for step in (3, 4, 5)
     ]
     models = [checkpoint.load(folder / "model.pt", torch.device("cpu")) for folder in (tmp_path, trained)]
-    assert same(*models)
+    assert same_weights(*models)
 
 
 def test_one_process_where_several_are_asked_for_says_how_to_start_them(grid: Grid, tmp_path: Path) -> None:

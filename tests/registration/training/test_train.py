@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from support.grids import Grid
-from support.training import SETTINGS, same
+from support.training import SETTINGS, same_weights
 
 from dlir.core import tables
 from dlir.registration.inference.register import register
@@ -50,14 +50,14 @@ def test_training_from_random_weights_lowers_the_error(noisy_grid: Grid, tmp_pat
 
 def test_no_steps_give_the_generic_weights(grid: Grid, tmp_path: Path) -> None:
     model = run(grid, tmp_path / "model.pt", start="generic", steps=0)
-    assert same(model, checkpoint.load(checkpoint.GENERIC, torch.device("cpu")))
+    assert same_weights(model, checkpoint.load(checkpoint.GENERIC, torch.device("cpu")))
 
 
 def test_the_same_seed_gives_the_same_weights(noisy_grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     better = itertools.count(0, -1)  # each check finds a smaller error, so the last weights are kept
     monkeypatch.setattr(train, "_errors", lambda *_: torch.full((4,), float(next(better))))
     first, second, other = (run(noisy_grid, tmp_path / f"{i}.pt", steps=2, batch=2, seed=s) for i, s in enumerate((1, 1, 2)))
-    assert same(first, second) and not same(first, other)
+    assert same_weights(first, second) and not same_weights(first, other)
 
 
 def test_training_that_does_harm_is_undone(grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +68,7 @@ def test_training_that_does_harm_is_undone(grid: Grid, tmp_path: Path, monkeypat
         return 0.0
 
     monkeypatch.setattr(Loop, "step", spoil)
-    assert same(run(grid, tmp_path / "model.pt", steps=2), run(grid, tmp_path / "none.pt", steps=0))
+    assert same_weights(run(grid, tmp_path / "model.pt", steps=2), run(grid, tmp_path / "none.pt", steps=0))
 
 
 @pytest.mark.parametrize("kind", ["killed", "damaged"])
@@ -97,13 +97,13 @@ def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(
     if kind == "damaged":
         state.write_bytes(state.read_bytes()[:1000])
     monkeypatch.setattr(Loop, "step", counts)
-    assert same(run(noisy_grid, tmp_path / "model.pt", steps=5, batch=2), whole)
+    assert same_weights(run(noisy_grid, tmp_path / "model.pt", steps=5, batch=2), whole)
     assert taken == ([2, 3, 4] if kind == "killed" else [0, 1, 2, 3, 4])
     assert not state.exists()
 
 
 def test_one_tile_has_nothing_to_learn_from(one_tile: Grid, tmp_path: Path) -> None:
-    assert same(run(one_tile, tmp_path / "model.pt"), run(one_tile, tmp_path / "none.pt", steps=0))
+    assert same_weights(run(one_tile, tmp_path / "model.pt"), run(one_tile, tmp_path / "none.pt", steps=0))
     assert all(np.isfinite(value.numpy()).all() for value in run(one_tile, tmp_path / "m.pt").state_dict().values())
 
 
