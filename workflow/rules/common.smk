@@ -12,15 +12,15 @@ except (ValueError, OSError) as error:
 if os.path.exists("results") and not os.path.isdir("results"):
     sys.exit("error: results is a file, and the folder of the results has to go there: move it away")
 os.environ |= {
-    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.getenv('PATH')}",  # the environment of --sdm conda goes first
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.getenv('PATH')}",  # an environment of --sdm conda comes before it
     "DLIR_PROCESSES": str(SETTINGS.train.processes),  # a profile asks for as many GPUs
 }
 
 
 def dlir_command(wildcards, output):
-    """The command that runs a step with the package beside the Snakefile, whatever is installed.
+    """The command that runs a step with the package beside the Snakefile, even if another one is installed.
 
-    It takes `output` since Snakemake then does not see another path of the package as a change.
+    The parameter `output` tells Snakemake that this is no setting: another path of the package then reruns nothing.
     """
     return f"python3 -P {MAIN}"
 
@@ -31,5 +31,5 @@ def dlir_together(wildcards, output):
 
 
 def placed(path):
-    """A file of the package, by its path from the working directory if it lies below: then both can be moved together."""
+    """A file of the package, relative to the working directory if it lies below: then both can be moved together."""
     return local(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))

@@ -11,33 +11,34 @@ TRAINING = SETTINGS.train.model_copy(update={"model": None}).model_dump_json()
 
 
 def taught(step, settings, files):
-    """A hash of all that a step learns with, besides the tiles: its code, its settings, and these files."""
+    """A hash of what a step learns with besides the tiles: its code, its settings, and the content of `files`."""
     return hashing.of(steps.code(step), settings, *(hashing.of_file(Path(p)) for p in files if p and os.path.exists(p)))
 
 
 def learnt_from(tables, step, key, now):
-    """The tables that a step learns from, which count no more once it has learnt with what `taught` gives now: `key` says so.
+    """The tables that a step learns from; a change in them makes it learn again only until it has learnt once.
 
-    Otherwise they count, since Snakemake looks for no other reason, not even --forcerun, in a job whose inputs are all ancient
-    and just made again. The demo's tiles follow from settings, and count always.
+    The file `key` holds the hash (`taught`) with which the step learnt. While it equals `now`, the tables are marked as ancient,
+    so that one more tile does not train the network again. In all other cases they are plain inputs: Snakemake would not
+    even obey --forcerun in a job whose inputs are all ancient and were just made again. The demo's tables are always plain
+    inputs, since its tiles change only with its settings.
     """
-    told = DEMO or is_forced(step)
-    kept = not told and os.path.exists(key) and Path(key).read_text().strip() == now
+    kept = not (DEMO or is_forced(step)) and os.path.exists(key) and Path(key).read_text().strip() == now
     return [ancient(table) for table in tables] if kept else tables
 
 
 def lit(wildcards):
-    """What illumination learns with, besides the tiles."""
+    """The hash of what the step illumination learns with, besides the tiles."""
     dataset = DATASETS[wildcards.dataset]
     return taught("illumination", SETTINGS.illumination.model_dump_json(), [dataset.flat, dataset.dark])
 
 
 def taught_by(wildcards):
-    """The datasets that a model learns from."""
+    """The names of the datasets that a model is trained on."""
     return list(DATASETS) if SETTINGS.train.share else [wildcards.dataset]
 
 
 def lessons(wildcards, table):
-    """The tables of that name that a model learns from."""
+    """The tables of this name that a model is trained on."""
     tables = [f"results/{name}/{table}" for name in taught_by(wildcards)]
     return learnt_from(tables, "train", f"{LEARNT}/model.key".format(**wildcards), taught("train", TRAINING, START))

@@ -42,7 +42,7 @@ rule tiles:
     params:
         dlir=dlir_command,
         code=steps.code("tiles"),
-        settings=lambda wildcards: kept_files(DATASETS[wildcards.dataset]).model_dump_json(
+        settings=lambda wildcards: with_working_copies(DATASETS[wildcards.dataset]).model_dump_json(
             exclude={"truth", "flat", "dark"}
         ),
     shell:

@@ -1,4 +1,4 @@
-# What a job asks of a cluster: memory, MB, and time, minutes, from the number and the size of its tiles; what it took.
+# The memory (MB) and the time (minutes) that a job asks for, from the number and the size of its tiles.
 
 MEASURED = [
     "tiles",
@@ -15,7 +15,7 @@ MEASURED = [
 
 
 def extent(wildcards):
-    """The tiles of a job: how many, in how many columns, px high, and MB each as float32; a guess before tiles.csv is there."""
+    """The tiles of a job: their number, columns, height (px), and MB each as float32; a guess before tiles.csv exists."""
     names = taught_by(wildcards)
     tables = [Path(working_copy(f"results/{name}/tiles.csv")) for name in names]
     if not all(table.exists() for table in tables):
@@ -33,7 +33,7 @@ def extent(wildcards):
 
 
 def memory(base, held):
-    """MB of a job that holds, beside `base`, `held(extent)` tiles; each retry asks for that much more."""
+    """MB of a job that needs `base` MB and holds `held(extent)` tiles; each retry asks for as much again."""
 
     def mem_mb(wildcards, attempt):
         tiles = extent(wildcards)
@@ -43,15 +43,15 @@ def memory(base, held):
 
 
 def blocks(tiles):
-    """The memory of fusion in tiles: some that are kept, and for each thread the blocks that it works on."""
+    """The memory of fusion in tiles: those that it keeps, and the blocks that its threads work on."""
     return 32 + 30 * (SETTINGS.mosaic.shard / tiles.height) ** 2
 
 
 def minutes(base, each):
-    """Minutes of a job that takes, beside `base`, `each` for a tile; each retry asks for that much more."""
+    """Minutes of a job that needs `base` minutes and `each` minutes for a tile; each retry asks for as much again."""
     return lambda wildcards, attempt: ceil(attempt * (base + each * extent(wildcards).count))
 
 
 def measured(wildcards):
-    """The steps that run for each dataset by itself; Snakemake measures each."""
+    """The steps that run once for each dataset; Snakemake measures their time and memory."""
     return ["demo"] * DEMO + MEASURED + ["accuracy"] * bool(DATASETS[wildcards.dataset].truth)
