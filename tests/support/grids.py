@@ -1,4 +1,4 @@
-"""Small grids of synthetic tiles on disk, with exact truth."""
+"""Writes small grids of synthetic tiles and their tables, with exact truth."""
 
 import hashlib
 from dataclasses import dataclass
@@ -18,21 +18,21 @@ from support.specimens import ONE_PLANE, Specimen
 
 @dataclass(frozen=True)
 class Grid:
-    """The tables of a small grid of tiles, and the truth about it."""
+    """The tables of a small grid of tiles, and its truth."""
 
     tiles: Path
     illumination: Path
     pairs: Path
-    truth: NDArray[np.float64]  # (n, 2, 3) tile px to specimen px
-    size: tuple[int, int]
-    blank: tuple[int, ...] = ()
+    truth: NDArray[np.float64]  # (n, 2, 3) affines, tile px to specimen px
+    size: tuple[int, int]  # height and width of a tile, px
+    blank: tuple[int, ...] = ()  # tiles that show noise only
 
     def errors(self, found: pd.DataFrame) -> NDArray[np.float64]:
-        """The distance (n,), px, of the true from the found place of each overlap's centre in the fixed tile."""
+        """Returns the distances (n,), px, of `offsets`."""
         return np.asarray(np.linalg.norm(self.offsets(found), axis=1))
 
     def offsets(self, found: pd.DataFrame) -> NDArray[np.float64]:
-        """How far (n, 2), px, the found place lies from the true one."""
+        """Returns the found less the true place (n, 2), px, of the centre of each pair (tables.AFFINES) in the fixed tile."""
         centre = found[["centre_y", "centre_x"]].to_numpy()[:, None]
         fixed, moving = (self.truth[found[column]] for column in ("fixed", "moving"))
         true = affine.apply(affine.compose(affine.invert(fixed), moving), centre)
@@ -40,7 +40,15 @@ class Grid:
 
 
 def make_grid(folder: Path, rows: int, cols: int, noise: float, blank: tuple[int, ...] = (), side: int = 160) -> Grid:
-    """Tiles of 160 px with 20 % overlap, a stage error of 4 px and a camera turned by half a degree."""
+    """Writes tiles with 20 % overlap, a stage error of up to 4 px and a camera rotated by 0.5 degrees, and their tables.
+
+    Args:
+        folder: where the files are written.
+        rows, cols: of the grid.
+        noise: standard deviation, grey values; that of the specimen is about 200.
+        blank: tiles that show noise only.
+        side: of a tile, px.
+    """
     specimen, rng = Specimen(1, waves=200, shortest=5.0), np.random.default_rng(2)
     angle = np.deg2rad(0.5)
     camera = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
@@ -48,8 +56,8 @@ def make_grid(folder: Path, rows: int, cols: int, noise: float, blank: tuple[int
     for tile in range(rows * cols):
         stage = np.array(divmod(tile, cols)) * 0.8 * side
         truth.append(np.c_[camera, stage + rng.uniform(-4, 4, 2)])
-        shown = 4000 + (0 if tile in blank else 30) * specimen.tile(truth[-1], side, side)
-        pixels = np.rint(shown + noise * rng.standard_normal(shown.shape)).astype(np.uint16)
+        clean = 4000 + (0 if tile in blank else 30) * specimen.tile(truth[-1], side, side)
+        pixels = np.rint(clean + noise * rng.standard_normal(clean.shape)).astype(np.uint16)
         tifffile.imwrite(folder / f"{tile}.tif", pixels)
         listed.append({"tile": tile, "path": str(folder / f"{tile}.tif"), "row": tile // cols, "col": tile % cols,
                        "y": stage[0], "x": stage[1], "height": side, "width": side, "channels": 1, "dtype": "uint16",

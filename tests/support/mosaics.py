@@ -1,4 +1,4 @@
-"""Small mosaics of tiles cut from a known image."""
+"""Fuses small mosaics of tiles that are cut from a known image."""
 
 import hashlib
 from pathlib import Path
@@ -18,19 +18,19 @@ SIDE = 96  # px of a tile
 
 
 def specimen(points: np.ndarray) -> np.ndarray:
-    """Grey values at points (..., 2): smooth, so that interpolation is nearly exact, between 400 and 1600."""
+    """Returns the grey values (...) at points (..., 2), 400 to 1600; they are smooth, so interpolation is nearly exact."""
     y, x = points[..., 0], points[..., 1]
     return 1000 + 300 * np.sin(2 * np.pi * y / 60) + 300 * np.cos(2 * np.pi * (x + 0.5 * y) / 70)
 
 
 def cut_tile(matrix: np.ndarray, height: int = SIDE, width: int = SIDE) -> np.ndarray:
-    """The tile (1, y, x) whose pixels lie in the specimen where the affine says."""
+    """Returns the tile (1, y, x) whose pixels lie in the specimen at the affine `matrix` (2, 3)."""
     grid = np.stack(np.meshgrid(np.arange(height), np.arange(width), indexing="ij"), -1).reshape(-1, 2)
     return specimen(affine.apply(matrix, grid)).reshape(1, height, width).astype(np.float32)
 
 
 def grid(fraction: float, rows: int = 3, columns: int = 4, step: int = 80) -> np.ndarray:
-    """The affines of a grid of tiles, shifted by different fractions of a pixel up to `fraction`; the first at (0, 0)."""
+    """Returns the affines of a grid of tiles, `step` px apart, each shifted by up to `fraction` px; the first is at (0, 0)."""
     places = np.array([[row * step, column * step] for row in range(rows) for column in range(columns)], float)
     shifts = np.random.default_rng(1).uniform(0, fraction, places.shape)
     shifts[0] = 0
@@ -38,7 +38,7 @@ def grid(fraction: float, rows: int = 3, columns: int = 4, step: int = 80) -> np
 
 
 class MosaicInputs:
-    """The inputs of the stage in a folder, and its output."""
+    """Writes the inputs of the step `mosaic` to a folder, and runs the step."""
 
     def __init__(self, folder: Path, tiles: list, affines: np.ndarray, flat=None, pixel_size: float = np.nan) -> None:
         self.folder = folder
@@ -47,7 +47,7 @@ class MosaicInputs:
         for path, tile in zip(self.paths, tiles, strict=True):
             tifffile.imwrite(path, tile, photometric="minisblack", metadata={"axes": "CYX"})
         flat = np.ones(tiles[0].shape, np.float32) if flat is None else flat
-        fields.write(fields.Fields(flat, np.zeros_like(flat)), folder / "light.tif")
+        fields.write(fields.Fields(flat, np.zeros_like(flat)), folder / "illumination.tif")
         self.expose(np.ones((len(tiles), channels)))
         same = {"tile": range(len(tiles)), "path": self.paths}
         content = [hashlib.sha256(tile.tobytes()).hexdigest() for tile in tiles]
@@ -60,7 +60,7 @@ class MosaicInputs:
         tables.write(placed, tables.PLACEMENT, folder / "placement.csv")
 
     def expose(self, gains: np.ndarray) -> None:
-        """Say how bright each tile and channel (n, channels) was exposed."""
+        """Writes the gains (n, channels) of the tiles."""
         tile, channel = np.indices(gains.shape).reshape(2, -1)
         table = pd.DataFrame({"tile": tile, "channel": channel, "gain": gains.ravel()})
         tables.write(table, tables.EXPOSURE, self.folder / "exposure.csv")
@@ -74,8 +74,9 @@ class MosaicInputs:
         bands: int = 1,
         cache: Path | None = None,
     ) -> zarr.Group:
+        """Fuses the tiles, first each band where there are several, and returns the mosaic."""
         chosen = Mosaic(interpolation=order, blend=blend, bands=bands, chunk=32, shard=64)
-        files = [self.folder / name for name in ("tiles.csv", "light.tif", "exposure.csv", "placement.csv")]
+        files = [self.folder / name for name in ("tiles.csv", "illumination.tif", "exposure.csv", "placement.csv")]
         parts = [self.folder / f"{name}.bands" / str(number) for number in range(bands if bands > 1 else 0)]
         for number, part in reversed(list(enumerate(parts))):
             band(*files, part, number=number, settings=chosen, threads=threads, cache=cache)
@@ -83,6 +84,6 @@ class MosaicInputs:
         return zarr.open_group(self.folder / name, mode="r")
 
     def digests(self, name: str) -> dict[str, str]:
-        """The hash of each file of a store."""
+        """Returns the SHA-256 of each file of a store."""
         files = [path for path in (self.folder / name).rglob("*") if path.is_file()]
         return {str(path.relative_to(self.folder / name)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

@@ -1,4 +1,4 @@
-"""A SLURM of one node with two pretend GPUs, all of it below one folder; only a link to its configuration lies elsewhere."""
+"""Starts a SLURM cluster of one node with two pretend GPUs. All its files lie below one folder, but for a link to them."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-LINK = Path("/etc/slurm/slurm.conf")  # jobs look for it here alone: the plugin clears their SLURM variables
+LINK = Path("/etc/slurm/slurm.conf")  # the only place where jobs find it: Snakemake's plugin clears their SLURM variables
 CONF = """
 ClusterName=toy
 SlurmctldHost={host}(127.0.0.1)
@@ -43,11 +43,11 @@ PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
 
 
 def missing() -> str:
-    """Why no SLURM can be started here; empty where it can. Debian's packages are installed where that is possible."""
+    """Returns why no cluster can be started here, or an empty text; installs SLURM where apt-get can."""
     if os.geteuid():
         return "starting SLURM needs root"
     if LINK.exists():
-        return f"{LINK} is there: this machine has a SLURM of its own"
+        return f"{LINK} exists: this machine has its own SLURM"
     if not shutil.which("slurmctld") or not shutil.which("munged"):
         if not shutil.which("apt-get"):
             return "SLURM is not installed, and there is no apt-get"
@@ -59,7 +59,7 @@ def missing() -> str:
 
 @contextlib.contextmanager
 def cluster(folder: Path) -> Iterator[dict[str, str]]:
-    """Start it in an empty folder; the environment in which its commands find it."""
+    """Starts the cluster in an empty folder, and yields the environment in which its commands find it."""
     host = socket.gethostname().split(".")[0]
     ports = [_free_port() for _ in range(2)]
     for name in ("state", "spool"):
@@ -73,7 +73,7 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
              "seed-file": "munged.seed"}  # fmt: skip
     environment = {**os.environ, "SLURM_CONF": str(folder / "slurm.conf")}
     LINK.parent.mkdir(exist_ok=True)
-    LINK.unlink(missing_ok=True)  # one that leads nowhere, from a test that was killed
+    LINK.unlink(missing_ok=True)  # a broken link, from a test that was killed
     LINK.symlink_to(folder / "slurm.conf")
     munged = ["munged", "--force", *(f"--{option}={folder / name}" for option, name in files.items())]
     try:
@@ -98,8 +98,8 @@ def _free_port() -> int:
 
 def _wait_for_node(environment: dict[str, str]) -> None:
     for _ in range(60):
-        seen = subprocess.run(["sinfo", "-h", "-o", "%T"], env=environment, capture_output=True, text=True, check=False)
-        if seen.stdout.strip() == "idle":
+        result = subprocess.run(["sinfo", "-h", "-o", "%T"], env=environment, capture_output=True, text=True, check=False)
+        if result.stdout.strip() == "idle":
             return
         time.sleep(0.5)
-    raise RuntimeError(f"the node did not come up: {seen.stdout} {seen.stderr}")
+    raise RuntimeError(f"the node did not start: {result.stdout} {result.stderr}")

@@ -1,4 +1,4 @@
-"""A synthetic specimen that can be looked at under any affine, so that tests know the truth exactly."""
+"""A synthetic specimen that is known at every point, so that tests know the truth exactly."""
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ ONE_PLANE = {"times": 1, "depth": 1, "time_names": "", "z_names": "", "channel_n
 
 
 class Specimen:
-    """A sum of random waves and spots: smooth, defined at every real point, the same everywhere for one seed."""
+    """A sum of random waves: smooth, defined at every point, and the same for the same seed."""
 
     def __init__(self, seed: int, waves: int = 60, shortest: float = 6.0) -> None:
         rng = np.random.default_rng(seed)
@@ -19,14 +19,14 @@ class Specimen:
         self.phase, self.height = rng.uniform(0, 2 * np.pi, waves), rng.uniform(0.3, 1, waves)
 
     def __call__(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The brightness (...) at points (..., 2)."""
+        """Returns the brightness (...) at points (..., 2), px."""
         value = np.zeros(points.shape[:-1])
         for wave, phase, height in zip(self.wave, self.phase, self.height, strict=True):
             value += height * np.cos(points @ wave + phase)
         return value
 
     def tile(self, affine: NDArray[np.float64], height: int, width: int) -> NDArray[np.float64]:
-        """What a tile (height, width) sees whose px lie at `affine` (2, 3) in the specimen."""
+        """Returns the tile (height, width) at `affine` (2, 3), tile px to specimen px."""
         points = np.stack(np.meshgrid(np.arange(height), np.arange(width), indexing="ij"), -1).astype(float)
         return self(points @ affine[:, :2].T + affine[:, 2])
 
@@ -34,7 +34,10 @@ class Specimen:
 def crops(
     affine: NDArray[np.float64], height: int, width: int, seeds: range = range(4), noise: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """Fixed and moving crops (b, 1, h, w), between which `affine` takes a fixed px to a moving px about the centres."""
+    """Returns fixed and moving crops (b, 1, h, w) of the specimens with these seeds.
+
+    `affine` (2, 3) takes a fixed px to a moving px, both counted from the centres of the crops.
+    """
     middle = np.array([(height - 1) / 2, (width - 1) / 2])
     inverse = np.linalg.inv(affine[:, :2])
     fixed_at = np.c_[np.eye(2), -middle]

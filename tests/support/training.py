@@ -1,4 +1,4 @@
-"""Settings of a short training, and comparing two models."""
+"""The settings of a short training, and the comparison of two models."""
 
 import torch
 
@@ -19,4 +19,5 @@ SETTINGS = Train(
 
 
 def same_weights(first: torch.nn.Module, second: torch.nn.Module) -> bool:
+    """Returns whether all weights of two models are equal."""
     return all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True))

@@ -1,4 +1,4 @@
-"""The workflow on small datasets, run from a copy of the repository."""
+"""Runs the workflow on small datasets, from a copy of the repository."""
 
 import json
 import os
@@ -40,7 +40,7 @@ TWO = {"datasets": {"grid": GRID, "single": SINGLE}, **PHASE}
 
 
 def jobs_from(*steps: str) -> dict[str, int]:
-    """The jobs when these steps run, once each, and so those after them."""
+    """Returns one job for each of these steps and for each step that depends on them."""
     run = set(steps)
     for step, reads in FLOW.items():
         if run.intersection(reads):
@@ -53,10 +53,10 @@ class Workflow:
 
     def __init__(self, repository: Path, folder: Path, config: dict[str, Any]) -> None:
         self.repository, self.folder, self.config = repository, folder, config
-        self.log = ""  # what Snakemake said of the last run to the end
+        self.log = ""  # standard error of the last `finish`
 
     def __call__(self, *options: str, cwd: Path | None = None, **changes: Any) -> subprocess.CompletedProcess[str]:
-        """Run snakemake; `changes` are sections, whose keys are added to the user's."""
+        """Runs snakemake with these options; `changes` are sections of the settings, whose keys are added to `config`."""
         config = dict(self.config)
         for section, keys in changes.items():
             config[section] = {**config.get(section, {}), **keys}
@@ -69,14 +69,14 @@ class Workflow:
         return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd or self.folder)
 
     def finish(self, *options: str) -> str:
-        """Run to the end; what was printed for people."""
+        """Runs snakemake, which must succeed, and returns its standard output."""
         result = self(*options)
         assert result.returncode == 0, result.stdout + result.stderr
         self.log = result.stderr
         return result.stdout
 
     def planned(self, *options: str, cwd: Path | None = None, **changes: Any) -> dict[str, int]:
-        """The jobs of each step that a dry run would start."""
+        """Returns how many jobs of each step a dry run plans."""
         result = self("--dry-run", *options, cwd=cwd, **changes)
         assert result.returncode == 0, result.stdout + result.stderr
         if "Nothing to be done" in result.stdout + result.stderr:
@@ -85,13 +85,16 @@ class Workflow:
         return {step: int(count) for step, count in rows if step not in ("all", "total")}
 
     def copy(self, folder: Path) -> "Workflow":
-        """The same in another working directory, with all times kept."""
+        """Returns a copy in another working directory, in which all files keep their times."""
         shutil.copytree(self.folder, folder)
         return Workflow(self.repository, folder, self.config)
 
 
 def contents(results: Path) -> dict[str, bytes]:
-    """Every result by its path below a dataset's folder, without logs, times, what is not finished and what is only kept."""
+    """Returns the content of each result by its path below the folder of a dataset.
+
+    Logs, benchmarks, caches, unfinished files and the times in provenance.json are left out.
+    """
     found = {}
     for path in sorted(path for path in results.rglob("*") if path.is_file()):
         name = str(path.relative_to(results))
@@ -104,7 +107,7 @@ def contents(results: Path) -> dict[str, bytes]:
 
 
 def write_tiles(folder: Path) -> None:
-    """A specimen of smooth noise under a grid of 2 x 2 tiles that overlap by a quarter, and a dataset of one large tile."""
+    """Writes two datasets of smooth noise: in/grid, 2 x 2 tiles that overlap by a quarter, and in/single, one large tile."""
     specimen = np.random.default_rng(1).normal(size=(112, 112))
     for axis in (0, 1):
         specimen = specimen + np.roll(specimen, 1, axis) + np.roll(specimen, -1, axis)
@@ -114,4 +117,6 @@ def write_tiles(folder: Path) -> None:
     for row, col in np.ndindex(2, 2):
         tile = pixels[row * 48 : row * 48 + 64, col * 48 : col * 48 + 64]
         tifffile.imwrite(folder / "in" / "grid" / f"{row}_{col}.tif", tile)
-    tifffile.imwrite(folder / "in" / "single" / "0_0.tif", np.tile(pixels, (7, 7)))  # over 1 MB, Snakemake's limit
+    tifffile.imwrite(
+        folder / "in" / "single" / "0_0.tif", np.tile(pixels, (7, 7))
+    )  # over 1 MB: Snakemake hashes smaller files only
