@@ -1,9 +1,11 @@
-"""The registration networks, all behind one interface, and their files.
+"""Model files: saving and loading the registration networks, and the device on which they run.
 
-`correlation` finds a shift by comparing features over a window (`correlation_network.py`); `dlir` is the architecture of
-the paper that gave this project its name (`pooling_network.py`).
+There are two architectures. `correlation` (`network.py`) finds a shift by correlating features over a search window. `dlir`
+(`paper_network.py`) is that of the paper which gave this project its name.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,43 +18,68 @@ from dlir.registration.settings import Architecture
 
 Network = CorrelationNetwork | PaperNetwork
 ARCHITECTURES: dict[Architecture, type[Network]] = {"correlation": CorrelationNetwork, "dlir": PaperNetwork}
-GENERIC = Path(__file__).with_name("weights.pt")  # of the architecture correlation; `dlir pretrain` made them
+GENERIC = Path(__file__).with_name("weights.pt")  # generic weights of the architecture correlation, from `dlir pretrain`
+# Former names of parts of the network, which are in weights.pt and in the model.pt of earlier versions
+RENAMED = {
+    "evidence": "correlation_weights",
+    "prior": "refinement_prior",
+    "spread": "deviation_head",
+    "sure": "confidence_head",
+}
 
 
 class ModelError(ValueError):
-    """A model file is missing, damaged or not of dlir; the remedy is to train again."""
+    """A model file is missing, damaged, or not one of dlir. The remedy is to train again."""
 
 
 def save(network: Network, settings: dict[str, Any], path: Path) -> None:
-    """Write the weights and the settings that made them, whole or not at all."""
+    """Writes the weights of a network and the settings that made them, whole or not at all."""
     name = next(name for name, kind in ARCHITECTURES.items() if isinstance(network, kind))
     with atomically(path) as partial:
         torch.save({"architecture": name, "weights": network.state_dict(), "settings": settings}, partial)
 
 
 def load(path: Path, device: torch.device) -> Network:
-    """The network that `save` wrote, ready to register.
+    """Returns the network in a file that `save` wrote, in evaluation mode on `device`.
 
     Raises:
-        ModelError: where the file is no model of dlir or cut short.
+        ModelError: when the file is missing, damaged, or not a model of dlir.
     """
     try:
         content = torch.load(path, map_location=device, weights_only=True)
         network = ARCHITECTURES[content["architecture"]]()
-        network.load_state_dict(content["weights"])
+        network.load_state_dict({_current_name(name): value for name, value in content["weights"].items()})
     except Exception as error:  # torch raises many classes on a damaged file
-        raise ModelError(f"{path}: is no model of dlir ({error}): give another, or delete it and train again") from None
+        raise ModelError(
+            f"{path} is not a model of dlir, or is damaged ({error}): give another file, or delete it and train again"
+        ) from None
     return network.to(device).eval()
 
 
+def _current_name(name: str) -> str:
+    """The present name of a weight, such as deviation_head.bias for spread.bias."""
+    part, dot, rest = name.partition(".")
+    return RENAMED.get(part, part) + dot + rest
+
+
 def settings_of(path: Path) -> dict[str, Any]:
-    """What `save` wrote beside the weights, of a file that `load` can read."""
+    """Returns the settings that `save` wrote beside the weights, of a file that `load` can read."""
     return dict(torch.load(path, map_location="cpu", weights_only=True)["settings"])
 
 
 def choose_device(name: str) -> torch.device:
-    """`cpu`, `cuda`, `mps`, or with `auto` the fastest that is there."""
+    """Returns the device cpu, cuda or mps; auto is the fastest one that this machine has."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    torch.backends.cudnn.allow_tf32 = False  # so that a GPU gives the answers of the CPU
     return torch.device(name)
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """While it is open, GPUs convolve in 32 bit instead of TensorFloat-32, so that they give the results of a CPU."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before

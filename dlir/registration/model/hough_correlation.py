@@ -1,9 +1,13 @@
-"""Where two feature maps match best, over shifts inside a window, small rotations and scales: a similarity Hough vote.
+"""The coarse search: where two feature maps match best, over the shifts in a window, a few turns and a few scales.
 
-The long side of the overlap is cut into segments. Each is correlated with the other map over all shifts of the window (by
-FFT, zero outside the map, normalised by the energy of the true overlap). A turn or a change of scale moves the segments'
-peaks by an amount linear in their place, so that shifting the segments' correlations along that line and adding them gives
-the correlation under it. Nothing outside the window can be found: the stage's word bounds the answer.
+It is a Hough vote for similarities. The long side (x) of the fixed map is cut into segments. Each segment is correlated with
+the moving map over all shifts of the window (by FFT, with zeros outside the map), together with the energies of both under
+their overlap. A turn or a change of scale moves the peak of a segment by an amount that is linear in the segment's place. So
+the correlation under that turn or scale is the sum of the segments, each shifted along that line,
+
+    rho(shift, turn, scale) = sum f g / sqrt(sum f^2  sum g^2)
+
+Shifts outside the window are never found, so the window is a hard limit on the error of the stage.
 """
 
 import math
@@ -14,68 +18,70 @@ import torch.nn.functional as F
 from scipy.fft import next_fast_len
 from torch import Tensor
 
-from dlir.registration.model.warping import DEGREE, similarity_affine
-
-ROTATIONS = tuple(turn * DEGREE for turn in (-1.2, -0.8, -0.4, 0.0, 0.4, 0.8, 1.2))
-SCALES = (-0.01, 0.0, 0.01)
-SEGMENTS = 8
+from dlir.registration.model import hyperparameters
+from dlir.registration.model.priors import SEARCHED_SCALES, SEARCHED_TURNS
+from dlir.registration.model.warping import similarity_affine
 
 
 def correlate(fixed: Tensor, moving: Tensor, radius: int, centre: tuple[int, int]) -> Tensor:
-    """The normalised correlation of feature maps over shifts, rotations and scales.
+    """Returns the normalised correlation of two feature maps for all shifts, turns and scales.
 
     Args:
-        fixed, moving: (b, c, h, w), the long side is w.
+        fixed, moving: (b, c, h, w); the long side is w.
         radius: of the window of shifts, cells.
-        centre: of the window, cells: fixed cell p is compared with moving cell p + centre + shift.
+        centre: of the window (y, x), cells: fixed cell p is compared with moving cell p + centre + shift.
 
     Returns:
-        (b, rotations, scales, 2 radius + 1, 2 radius + 1), between -1 and 1.
+        (b, turns, scales, 2 radius + 1, 2 radius + 1), between -1 and 1, for SEARCHED_TURNS and SEARCHED_SCALES.
     """
-    width = fixed.shape[-1]
-    length = math.ceil(width / max(2, min(SEGMENTS, width // 8)))
-    reach = radius + math.ceil(max(ROTATIONS) * width / 2 + 0.01)
-    votes = [_vote(part, length, width, radius, reach) for part in _segments(fixed, moving, length, reach, centre)]
-    match, energy_fixed, energy_moving = votes
+    chosen, width = hyperparameters.DEFAULT, fixed.shape[-1]
+    length = math.ceil(width / max(2, min(chosen.segments, width // chosen.least_segment)))
+    reach = radius + math.ceil(max(SEARCHED_TURNS) * width / 2 + 0.01)
+    sums = _segment_sums(fixed, moving, length, reach, centre)
+    match, energy_fixed, energy_moving = (_add_segments(each, length, width, radius, reach) for each in sums)
     return match / (energy_fixed.clamp(min=0) * energy_moving.clamp(min=0)).clamp(min=1e-8).sqrt()
 
 
-def _segments(fixed: Tensor, moving: Tensor, length: int, reach: int, centre: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
-    """For each segment and shift (b, segments, 2 reach + 1, 2 reach + 1): match, energy of fixed, energy of moving."""
+def _segment_sums(
+    fixed: Tensor, moving: Tensor, length: int, reach: int, centre: tuple[int, int]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """For each segment and shift (b, segments, 2 reach + 1, 2 reach + 1): sum f g, sum f^2 and sum g^2 over the overlap."""
     height, width = fixed.shape[-2:]
-    rest = -width % length
-    around = (reach - centre[1], reach + centre[1] + rest, reach - centre[0], reach + centre[0])
+    missing = -width % length  # cells that the last segment lacks
+    margins = (reach - centre[1], reach + centre[1] + missing, reach - centre[0], reach + centre[0])
     size = tuple(next_fast_len(n + 2 * reach, real=True) for n in (height, length))
     ones = fixed.new_ones(1, 1, height, width)
 
-    def spectrum(image: Tensor, span: int) -> Tensor:
+    def spectra(image: Tensor, span: int) -> Tensor:
         segments = image.unfold(3, span, length).permute(0, 3, 1, 2, 4)
         return torch.as_tensor(torch.fft.rfft2(segments, s=size))
 
-    def shifts(first: Tensor, second: Tensor) -> Tensor:
+    def correlation(first: Tensor, second: Tensor) -> Tensor:
         product = (first.conj() * second).sum(2)
         full: Tensor = torch.fft.irfft2(product, s=size)
         return full[..., : 2 * reach + 1, : 2 * reach + 1]
 
-    padded, inside, span = F.pad(fixed, (0, rest)), F.pad(ones, (0, rest)), length + 2 * reach
-    other, there = F.pad(moving, around), F.pad(ones, around)
+    span = length + 2 * reach
+    fixed, fixed_mask = F.pad(fixed, (0, missing)), F.pad(ones, (0, missing))
+    moving, moving_mask = F.pad(moving, margins), F.pad(ones, margins)
     return (
-        shifts(spectrum(padded, length), spectrum(other, span)),
-        shifts(spectrum((padded**2).sum(1, keepdim=True), length), spectrum(there, span)),
-        shifts(spectrum(inside, length), spectrum((other**2).sum(1, keepdim=True), span)),
+        correlation(spectra(fixed, length), spectra(moving, span)),
+        correlation(spectra((fixed**2).sum(1, keepdim=True), length), spectra(moving_mask, span)),
+        correlation(spectra(fixed_mask, length), spectra((moving**2).sum(1, keepdim=True), span)),
     )
 
 
-def _vote(part: Tensor, length: int, width: int, radius: int, reach: int) -> Tensor:
-    """Shift each segment's values along the line of every rotation and scale, and add the segments."""
-    down = _lines(ROTATIONS, part.shape[1], length, width, radius, reach).to(part)
-    along = _lines(SCALES, part.shape[1], length, width, radius, reach).to(part)
-    return torch.einsum("nakdE,bkeE->nabde", torch.einsum("nkDE,akdD->nakdE", part, down), along)
+def _add_segments(sums: Tensor, length: int, width: int, radius: int, reach: int) -> Tensor:
+    """Shifts the sums of each segment (b, segments, d, d) along the line of every turn and scale, and adds the segments."""
+    along_y = _lines(SEARCHED_TURNS, sums.shape[1], length, width, radius, reach).to(sums)
+    along_x = _lines(SEARCHED_SCALES, sums.shape[1], length, width, radius, reach).to(sums)
+    return torch.einsum("nakdE,bkeE->nabde", torch.einsum("nkDE,akdD->nakdE", sums, along_y), along_x)
 
 
 @lru_cache(maxsize=64)
 def _lines(slopes: tuple[float, ...], segments: int, length: int, width: int, radius: int, reach: int) -> Tensor:
-    """Matrices (slopes, segments, 2 radius + 1, 2 reach + 1) that interpolate a segment's values on a line."""
+    """Matrices (slopes, segments, 2 radius + 1, 2 reach + 1) that read each segment at the place where a line of that slope
+    passes it, by linear interpolation."""
     start = torch.arange(segments) * length
     middle = (start + (start + length).clamp(max=width) - 1) / 2 - (width - 1) / 2
     shift = torch.arange(-radius, radius + 1).float()
@@ -84,13 +90,16 @@ def _lines(slopes: tuple[float, ...], segments: int, length: int, width: int, ra
 
 
 def peak(logits: Tensor, stride: int, centre: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """The mean over the cells around the highest peak, and how much of the whole probability lies there.
+    """Returns the mean affine around the highest peak, and the probability of that peak.
 
     Args:
-        logits: (b, rotations, scales, d, d); their softmax is the probability of each cell.
+        logits: (b, turns, scales, d, d); their softmax is the probability of each shift, turn and scale.
+        stride: px per cell.
+        centre: of the window of shifts (y, x), cells.
 
     Returns:
-        affines (b, 2, 3), fixed px to moving px about the centres, and mass (b,).
+        affines (b, 2, 3), a fixed px to a moving px about the windows' centres: the mean over the shifts that differ from the
+        most probable one by at most a cell, and all turns and scales; and the probability (b,) of all of these together.
     """
     size = logits.shape[-1]
     probability = logits.flatten(1).softmax(1).view_as(logits)
@@ -104,6 +113,6 @@ def peak(logits: Tensor, stride: int, centre: tuple[int, int]) -> tuple[Tensor, 
     shift = cells.to(logits) - (size - 1) / 2
     y = (near.sum((1, 2, 4)) @ shift + centre[0]) * stride
     x = (near.sum((1, 2, 3)) @ shift + centre[1]) * stride
-    rotation = near.sum((2, 3, 4)) @ torch.tensor(ROTATIONS).to(logits)
-    scale = near.sum((1, 3, 4)) @ torch.tensor(SCALES).to(logits)
+    rotation = near.sum((2, 3, 4)) @ torch.tensor(SEARCHED_TURNS).to(logits)
+    scale = near.sum((1, 3, 4)) @ torch.tensor(SEARCHED_SCALES).to(logits)
     return similarity_affine(torch.stack([y, x], 1), rotation, scale), mass

@@ -1,8 +1,8 @@
-"""The methods of registration by name, all behind one interface (`estimate.Method`).
+"""Chooses the method of registration by its name, the setting `register.method`. All have one interface (`estimate.Method`).
 
 - `network`: the network in a model file, of either architecture (`checkpoint.py`);
 - `phase`: phase correlation (`phase_correlation.py`);
-- `module:function`: a function of your own, which Python can import. `docs/your-own-method.md` has an example.
+- `module:function`: a function of your own that Python can import. `docs/your-own-method.md` has an example.
 """
 
 from importlib import import_module
@@ -17,19 +17,19 @@ from dlir.registration.model.phase_correlation import phase
 
 
 class MethodError(ValueError):
-    """The name of a method leads to no function."""
+    """The setting `register.method` names a function that cannot be imported."""
 
 
 def load_method(name: str, model: Path | None, device: torch.device) -> Method:
-    """The method with this name, ready to register on `device`.
+    """Returns the method of this name, ready to register on `device`.
 
     Args:
         name: network, phase, or module:function.
-        model: the model file, which the network alone needs.
+        model: the model file, which only the network needs.
 
     Raises:
-        ModelError: when the network has no model file, or the file cannot be read.
-        MethodError: when `name` leads to no function.
+        ModelError: when the method is the network and the model file is missing or cannot be read.
+        MethodError: when `name` names a function that cannot be imported.
     """
     if name == "network":
         if model is None:
@@ -45,5 +45,5 @@ def _imported(name: str) -> Method:
     except (ImportError, AttributeError) as error:
         raise MethodError(f"register.method is {name}, which cannot be imported ({error}): correct it, or install it") from None
     if not callable(found):
-        raise MethodError(f"register.method is {name}, which is no function: name one, as in package.module:function")
+        raise MethodError(f"register.method is {name}, which is not a function: give one as package.module:function")
     return cast(Method, found)

@@ -1,9 +1,15 @@
-"""The network that finds: two crops of neighbouring tiles in, the affine between them out, with covariance and confidence.
+"""The correlation network: takes two windows of neighbouring tiles, returns the affine between them, its covariance and a
+confidence.
 
-A shared encoder turns both crops into features at strides 4, 2 and 1. The coarse ones are correlated over every shift of the
-search window (`correlation.py`), whose peak is a shift, a rotation and a scale; the affine is then refined on each feature
-map (`lucas_kanade.py`). All steps can be trained through, with or without the truth. Before any training a fixed channel, the
-image as far as it rises above its noise (`spectrum.py`), already registers well.
+1. The noise filter keeps what rises above the noise of the two windows (`noise_filter.py`).
+2. A shared encoder turns each window into feature maps with strides of 4, 2 and 1 px.
+3. The coarse maps are correlated over all shifts of the search window, a few turns and a few scales (`hough_correlation.py`).
+   The peak gives the first affine.
+4. The affine is refined on each map, from coarse to fine (`lucas_kanade.py`).
+5. Two linear layers scale the covariance of the refinement, and give the probability that the pair is right.
+
+All of it can be differentiated, so the network is trained on pairs whose affine is known and on pairs whose affine is not
+(`training/losses.py`). The filtered window is one of the feature channels: so the network registers before any training.
 """
 
 import math
@@ -13,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dlir.registration.model import hyperparameters
 from dlir.registration.model.estimate import Estimate, best_point, scaled_covariance, transposed
 from dlir.registration.model.filters import blur, high_pass, standardise
 from dlir.registration.model.hough_correlation import correlate, peak
@@ -20,17 +27,17 @@ from dlir.registration.model.lucas_kanade import refine
 from dlir.registration.model.ncc import masked_ncc
 from dlir.registration.model.noise_filter import above_noise
 
-STRIDES = (4, 2, 1)  # of the feature maps, px
-STEPS = (3, 3, 2)  # of refinement at each
-CUES = 5
-MANY = 10.0  # log odds
-SIZE = 30000  # px, of an overlap that is neither small nor large
-FULL_OVERLAP = 0.7
-LEAST_NCC = 0.02  # NCC
+FEATURES = (  # what the heads of covariance and confidence see of a pair
+    "log odds of the correlation peak, in units of logit_scale",
+    "Fisher's z of the NCC of the finest features after alignment",
+    "the same, times the root of the overlap's area",
+    "log variance of the shift, in units of logit_scale",
+    "log of that NCC",
+)
 
 
 class Residual(nn.Module):
-    """Two convolutions beside the identity; the second starts at zero."""
+    """Adds the output of two convolutions to the input; the second starts at zero, so that the block starts as the identity."""
 
     def __init__(self, channels: int, dilation: int = 1) -> None:
         super().__init__()
@@ -40,77 +47,84 @@ class Residual(nn.Module):
         nn.init.zeros_(cast(Tensor, self.second.bias))
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.second(active(self.first(active(x))))
+        y: Tensor = self.second(activation(self.first(activation(x))))
         return x + y
 
 
-def active(x: Tensor) -> Tensor:
-    """The one non-linearity."""
-    return F.leaky_relu(x, 0.1)
+def activation(x: Tensor) -> Tensor:
+    """The non-linearity of all layers."""
+    return F.leaky_relu(x, hyperparameters.DEFAULT.leak)
 
 
 def enlarge(x: Tensor, like: Tensor) -> Tensor:
-    """`x` at the size of `like`."""
+    """Interpolates `x` to the height and width of `like`."""
     return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
 
 
 class Encoder(nn.Module):
-    """Crops (b, 1, h, w) to features at strides 4, 2 and 1: (b, 17, h/4, w/4), (b, 9, h/2, w/2), (b, 4, h, w).
+    """Turns windows (b, 1, h, w) into feature maps (b, 17, h/4, w/4), (b, 9, h/2, w/2) and (b, 4, h, w).
 
-    `clear` is the crop as far as it rises above its noise: an input beside the crop, and the last channel of each map, so
-    that the network registers before it has learnt anything. In training on a GPU the convolutions are in half precision.
+    The last channel of each map is the window after the noise filter; the others are learnt. In training on a GPU the
+    convolutions run in bfloat16.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(6, 16, 3, padding=1)
-        self.down4, self.body4 = nn.Conv2d(16, 32, 3, padding=1), Residual(32)
-        self.down8, self.body8 = nn.Conv2d(32, 32, 3, padding=1), nn.Sequential(Residual(32), Residual(32, dilation=2))
-        self.up4, self.up2, self.join2 = nn.Conv2d(32, 32, 1), nn.Conv2d(32, 16, 1), Residual(16)
-        self.heads = nn.ModuleList([nn.Conv2d(*c, 3, padding=1) for c in ((32, 16), (16, 8), (16, 12))])
-        self.gains = nn.Parameter(torch.zeros(3, 2))  # log weights of learnt channels and `clear` at each stride
+        chosen = hyperparameters.DEFAULT
+        width, (at4, at2, at1) = chosen.width, chosen.head_channels
+        self.stem = nn.Conv2d(6, width, 3, padding=1)
+        self.down4, self.body4 = nn.Conv2d(width, 2 * width, 3, padding=1), Residual(2 * width)
+        self.down8 = nn.Conv2d(2 * width, 2 * width, 3, padding=1)
+        self.body8 = nn.Sequential(Residual(2 * width), Residual(2 * width, dilation=2))
+        self.up4, self.up2, self.join2 = nn.Conv2d(2 * width, 2 * width, 1), nn.Conv2d(2 * width, width, 1), Residual(width)
+        channels = ((2 * width, at4), (width, at2), (width, 4 * at1))  # the last are unfolded to twice the height and width
+        self.heads = nn.ModuleList([nn.Conv2d(*each, 3, padding=1) for each in channels])
+        self.gains = nn.Parameter(torch.zeros(3, 2))  # log weights of the learnt and of the filtered channels of each map
         for head in self.heads:
-            nn.init.normal_(cast(Tensor, head.weight), std=0.02)
+            nn.init.normal_(cast(Tensor, head.weight), std=chosen.head_deviation)
             nn.init.zeros_(cast(Tensor, head.bias))
 
-    def forward(self, crop: Tensor, clear: Tensor) -> list[Tensor]:
-        sharp = high_pass(crop)
-        small = F.avg_pool2d(crop, 4)
-        broad = standardise(enlarge(small - blur(small, 8.0), sharp[..., ::2, ::2]))
-        clear2 = blur(F.avg_pool2d(clear, 2), 0.7)
-        bands = torch.cat([F.pixel_unshuffle(sharp, 2), broad, clear2], 1).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(crop.device.type, torch.bfloat16, enabled=self.training and crop.device.type == "cuda"):
-            learnt = [features.float() for features in self._learnt(bands)]
+    def forward(self, window: Tensor, clear: Tensor) -> list[Tensor]:
+        """The feature maps of windows (b, 1, h, w); `clear` are the same windows after the noise filter."""
+        chosen = hyperparameters.DEFAULT
+        sharp = high_pass(window, chosen.fine_background)
+        small = F.avg_pool2d(window, 4)
+        broad = standardise(enlarge(small - blur(small, chosen.coarse_background), sharp[..., ::2, ::2]))
+        clear2 = blur(F.avg_pool2d(clear, 2), chosen.halving_blur)
+        inputs = torch.cat([F.pixel_unshuffle(sharp, 2), broad, clear2], 1).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(window.device.type, torch.bfloat16, enabled=self.training and window.device.type == "cuda"):
+            learnt = [features.float() for features in self._learnt(inputs)]
         learnt[0] = learnt[0] - learnt[0].mean((2, 3), keepdim=True)
         learnt[2] = F.pixel_shuffle(learnt[2], 2)
-        images = (F.avg_pool2d(blur(clear2, 0.7), 2), clear2, blur(clear, 0.5))
+        filtered = (F.avg_pool2d(blur(clear2, chosen.halving_blur), 2), clear2, blur(clear, chosen.full_blur))
         gains = self.gains.exp()
-        return [torch.cat([f * g[0], i * g[1]], 1) for f, i, g in zip(learnt, images, gains, strict=True)]
+        return [torch.cat([f * g[0], c * g[1]], 1) for f, c, g in zip(learnt, filtered, gains, strict=True)]
 
-    def _learnt(self, bands: Tensor) -> list[Tensor]:
-        """The learnt channels at strides 4, 2 and 1, the last folded into stride 2."""
-        at2 = self.stem(bands)
-        at4 = self.body4(self.down4(F.avg_pool2d(active(at2), 2)))
-        at8 = self.body8(self.down8(F.avg_pool2d(active(at4), 2)))
-        at4 = active(at4 + enlarge(self.up4(active(at8)), at4))
-        at2 = active(self.join2(at2 + enlarge(self.up2(at4), at2)))
+    def _learnt(self, inputs: Tensor) -> list[Tensor]:
+        """The learnt channels at strides 4, 2 and 1; those of stride 1 are folded into four times the channels at stride 2."""
+        at2 = self.stem(inputs)
+        at4 = self.body4(self.down4(F.avg_pool2d(activation(at2), 2)))
+        at8 = self.body8(self.down8(F.avg_pool2d(activation(at4), 2)))
+        at4 = activation(at4 + enlarge(self.up4(activation(at8)), at4))
+        at2 = activation(self.join2(at2 + enlarge(self.up2(at4), at2)))
         return [head(x) for head, x in zip(self.heads, (at4, at2, at2), strict=True)]
 
 
 class CorrelationNetwork(nn.Module):
-    """Encoder, windowed correlation, and refinement; see the module's docstring."""
+    """Encoder, coarse search and refinement; the module's docstring says how they follow each other."""
 
     def __init__(self) -> None:
         super().__init__()
+        chosen = hyperparameters.DEFAULT
         self.encoder = Encoder()
-        self.evidence = nn.Parameter(torch.tensor([3.5, 2.0]))  # log weights of correlation and of its likelihood
-        self.prior = nn.Parameter(torch.tensor([[1.2, 0.0], [2.5, 0.0], [2.5, 0.0]]))  # of the refinement at each stride
-        self.spread = nn.Linear(CUES, 2)  # log scale of the deviations of shift and linear part
-        self.sure = nn.Linear(CUES, 1)  # log odds that the pair is right
-        for judge in (self.spread, self.sure):
-            nn.init.zeros_(judge.weight)
-            nn.init.zeros_(judge.bias)
-        nn.init.constant_(self.sure.weight[:, :1], MANY)  # before any training, the odds of the peak
+        self.correlation_weights = nn.Parameter(torch.tensor(chosen.correlation_start))  # as correlation_start
+        self.refinement_prior = nn.Parameter(torch.tensor(chosen.prior_start))  # of each map; see `refine`
+        self.deviation_head = nn.Linear(len(FEATURES), 2)  # log scales of the deviations of the shift and of the linear part
+        self.confidence_head = nn.Linear(len(FEATURES), 1)  # log odds that the pair is right
+        for head in (self.deviation_head, self.confidence_head):
+            nn.init.zeros_(head.weight)
+            nn.init.zeros_(head.bias)
+        nn.init.constant_(self.confidence_head.weight[:, :1], chosen.logit_scale)  # untrained: the odds of the peak
 
     def forward(
         self,
@@ -120,56 +134,66 @@ class CorrelationNetwork(nn.Module):
         centre: tuple[float, float] = (0.0, 0.0),
         linear: float = math.inf,
     ) -> Estimate:
-        """Register crops (b, 1, h, w), h and w multiples of 8.
-
-        Args:
-            search: how far from `centre` the shift is looked for, px.
-            centre: the shift (y, x), px, that is expected: fixed px p lies at moving px p + centre.
-            linear: the deviation from the identity that is expected of the linear part, if more is known than of any tiles.
-        """
-        if fixed.shape[-2] > fixed.shape[-1]:  # the segments lie along x, so the long side has to
+        """Registers windows (b, 1, h, w) as `estimate.Method` says; h and w are multiples of 8."""
+        if fixed.shape[-2] > fixed.shape[-1]:  # the coarse search cuts the overlap along x, which has to be the long side
             return transposed(self(fixed.mT, moving.mT, search, (centre[1], centre[0]), linear))
+        chosen = hyperparameters.DEFAULT
+        stride = chosen.strides[0]
         clear = above_noise(fixed, moving)
         maps = [features.chunk(2) for features in self.encoder(torch.cat([fixed, moving]), torch.cat(clear))]
-        cells = (round(centre[0] / STRIDES[0]), round(centre[1] / STRIDES[0]))
-        rho = correlate(maps[0][0], maps[0][1], math.ceil(search / STRIDES[0]), cells).clamp(-0.995, 0.995)
-        size, part = _shared(maps[0][0], cells, rho.shape[-1])
-        weight = self.evidence.exp()
-        logits = weight[0] * (size * part).sqrt() * rho - weight[1] * size * part * torch.log1p(-(rho.clamp(min=0) ** 2))
-        affine, mass = peak(logits, STRIDES[0], cells)
+        cells = (round(centre[0] / stride), round(centre[1] / stride))
+        limit = chosen.largest_correlation
+        rho = correlate(maps[0][0], maps[0][1], math.ceil(search / stride), cells).clamp(-limit, limit)
+        area, part = _overlap(maps[0][0], cells, rho.shape[-1])
+        weight = self.correlation_weights.exp()
+        logits = weight[0] * (area * part).sqrt() * rho - weight[1] * area * part * torch.log1p(-(rho.clamp(min=0) ** 2))
+        affine, mass = peak(logits, stride, cells)
         steps = [affine]
-        few = int(self.training)  # fewer steps cost less, and show the features what one step can do
-        for (first, second), stride, count, prior in zip(maps, STRIDES, STEPS, self.prior, strict=True):
-            affine, information, shared = refine(first, second, affine, stride, count - few, prior, linear)
+        fewer = int(self.training)  # a step less is quicker, and makes the features good enough to do without it
+        for (first, second), stride, count, prior in zip(
+            maps, chosen.strides, chosen.iterations, self.refinement_prior, strict=True
+        ):
+            affine, information, aligned = refine(first, second, affine, stride, count - fewer, prior, linear)
             steps.append(affine)
-        # judging must not bend the features
+        # detached: the loss of covariance and confidence must not change the features
         covariance = torch.linalg.inv(information.detach().double() + 1e-9 * torch.eye(6).to(information))
-        middle = covariance.new_tensor([(side - 1) / 2 for side in fixed.shape[-2:]])
-        match = masked_ncc(*shared).detach()
-        point = best_point(covariance, affine[:, :, 2].detach().double(), middle)
-        cues = _cues(mass.detach(), match, covariance, size)
-        times = self.spread(cues).clamp(-5, 5).double().exp()
-        covariance = scaled_covariance(covariance, point, *times.unbind(1)).float()
-        return Estimate(affine, covariance, self.sure(cues)[:, 0].sigmoid(), tuple(steps), logits, clear)
+        corner = covariance.new_tensor([(side - 1) / 2 for side in fixed.shape[-2:]])
+        point = best_point(covariance, affine[:, :, 2].detach().double(), corner)
+        features = _features(mass.detach(), masked_ncc(*aligned).detach(), covariance, area)
+        log_scales = self.deviation_head(features).clamp(-chosen.largest_log_scale, chosen.largest_log_scale).double()
+        covariance = scaled_covariance(covariance, point, *log_scales.exp().unbind(1)).float()
+        confidence = self.confidence_head(features)[:, 0].sigmoid()
+        return Estimate(affine, covariance, confidence, tuple(steps), logits, clear)
 
 
-def _shared(features: Tensor, centre: tuple[int, int], shifts: int) -> tuple[float, Tensor]:
-    """How much the crops should share, SIZE being one, and for each shift (shifts, shifts) the part of that which they do:
-    the more, the surer is a correlation. One, where nearly all is shared."""
+def _overlap(features: Tensor, centre: tuple[int, int], shifts: int) -> tuple[float, Tensor]:
+    """How much two maps (b, c, h, w) overlap: the more, the more a correlation proves.
+
+    Returns:
+        the area of the expected overlap, in units of usual_overlap, and for each shift (shifts, shifts) the overlap as a
+        fraction of that area, one from full_overlap on.
+    """
+    chosen = hyperparameters.DEFAULT
     height, width = features.shape[-2:]
-    along = torch.arange(shifts, device=features.device) - (shifts - 1) / 2
-    rows, columns = ((n - (along + c).abs()).clamp(min=0) for n, c in zip((height, width), centre, strict=True))
+    shift = torch.arange(shifts, device=features.device) - (shifts - 1) / 2
+    rows, columns = ((n - (shift + c).abs()).clamp(min=0) for n, c in zip((height, width), centre, strict=True))
     expected = max(1, height - abs(centre[0])) * max(1, width - abs(centre[1]))
-    part = (rows[:, None] * columns / (FULL_OVERLAP * expected)).clamp(max=1)
-    return expected * STRIDES[0] ** 2 / SIZE, part
+    part = (rows[:, None] * columns / (chosen.full_overlap * expected)).clamp(max=1)
+    return expected * chosen.strides[0] ** 2 / chosen.usual_overlap, part
 
 
-def _cues(mass: Tensor, match: Tensor, covariance: Tensor, size: float) -> Tensor:
-    """What tells a right pair from a wrong one, and how exact it is (b, CUES): log odds of the peak, NCC of the features after
-    alignment, with and without the size of their overlap, SIZE being one, the log variance of the shift, and the log of
-    that NCC; the log odds and the log variance in units of MANY."""
+def _features(mass: Tensor, ncc: Tensor, covariance: Tensor, area: float) -> Tensor:
+    """The FEATURES (b, 5) of pairs.
+
+    Args:
+        mass: (b,) the probability of the correlation peak.
+        ncc: (b,) the NCC of the finest features after alignment.
+        covariance: (b, 6, 6) of the affines.
+        area: of the expected overlap, in units of usual_overlap.
+    """
+    chosen = hyperparameters.DEFAULT
     odds = torch.logit(mass.double(), eps=1e-9).float()
-    fisher = torch.atanh(match.clamp(-0.999, 0.999))
+    fisher = torch.atanh(ncc.clamp(-chosen.largest_ncc, chosen.largest_ncc))
     variance = (covariance[:, 2, 2] + covariance[:, 5, 5]).clamp(min=1e-6).log().float()
-    logs = variance / MANY, match.clamp(min=LEAST_NCC).log()
-    return torch.stack([odds / MANY, fisher, fisher * size**0.5, *logs], 1)
+    logs = variance / chosen.logit_scale, ncc.clamp(min=chosen.least_ncc).log()
+    return torch.stack([odds / chosen.logit_scale, fisher, fisher * area**0.5, *logs], 1)

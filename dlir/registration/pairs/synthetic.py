@@ -19,11 +19,11 @@ from torch import Tensor
 
 from dlir.reading.image_files import Plane
 from dlir.registration.model.filters import blur, standardise
-from dlir.registration.model.warping import DEGREE, grid, sample, transform
+from dlir.registration.model.priors import SYNTHETIC_LIMITS
+from dlir.registration.model.warping import grid, sample, transform
 from dlir.registration.pairs.neighbours import MULTIPLE
 from dlir.registration.pairs.windows import expected_shift
 
-ROTATION, SCALE, ASPECT, SHEAR = 1.0 * DEGREE, 0.01, 0.0025, 0.0025  # largest of a known warp, uniform
 SHADING = 0.15
 QUIET_VARIANCE = 0.767  # of the variance of white noise: what a quarter of the blocks of 8 x 8 px does not reach
 
@@ -151,7 +151,7 @@ def synthetic_pairs(
 
 def random_affine(unit: Tensor, shift: Tensor) -> Tensor:
     """Affines (b, 2, 3) of rotation, scale, aspect and shear from `unit` (b, 4), each within -1 to 1, and shift (b, 2)."""
-    turn, scale, aspect, shear = (unit * unit.new_tensor([ROTATION, SCALE, ASPECT, SHEAR])).unbind(1)
+    turn, scale, aspect, shear = (unit * unit.new_tensor(SYNTHETIC_LIMITS)).unbind(1)
     y = torch.stack([turn.cos() * (1 + scale + aspect), turn.sin() + shear, shift[:, 0]], -1)
     x = torch.stack([shear - turn.sin(), turn.cos() * (1 + scale - aspect), shift[:, 1]], -1)
     return torch.stack([y, x], 1)

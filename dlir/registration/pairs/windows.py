@@ -19,6 +19,7 @@ from dlir.illumination import fields
 from dlir.illumination.fields import Fields
 from dlir.reading import image_files
 from dlir.reading.tile_reader import TileReader
+from dlir.registration.model.checkpoint import full_precision
 from dlir.registration.model.estimate import LINEAR, SHIFT, best_point, covariance_at
 
 BATCH, BATCH_GPU = 8, 128  # pairs at a time
@@ -116,7 +117,8 @@ def in_batches(
         return work(_batch(rows, planes, device))
 
     try:
-        with ThreadPoolExecutor(threads if on_cpu else 1, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        workers = ThreadPoolExecutor(threads if on_cpu else 1, initializer=torch.set_num_threads, initargs=(1,))
+        with full_precision(), workers as pool:
             return pd.concat(progress(pool.map(done, groups), f"registering {what}", len(pairs), size=len))
     finally:
         torch.set_num_threads(threads)

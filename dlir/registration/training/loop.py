@@ -62,7 +62,7 @@ class Loop:
         torch.autograd.backward(loss)
         if on_real:  # NCC rewards the matching of noise, which the prior is there to stop
             for name, parameter in self.model.named_parameters():
-                parameter.grad = None if name == "prior" else parameter.grad
+                parameter.grad = None if name == "refinement_prior" else parameter.grad
         distributed.average([parameter.grad for parameter in self.model.parameters() if parameter.grad is not None])
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         if torch.isfinite(norm):  # a flat crop may have no gradient

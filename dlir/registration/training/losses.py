@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy
 
+from dlir.registration.model import hyperparameters
 from dlir.registration.model.estimate import LINEAR, RIGHT_PX, SHIFT, STUDENT_FREEDOM, Estimate, best_point, covariance_at
-from dlir.registration.model.hough_correlation import ROTATIONS, SCALES
 from dlir.registration.model.ncc import Similarity, frequency_bands, multiscale_score
-from dlir.registration.model.network import STRIDES
+from dlir.registration.model.priors import SEARCHED_SCALES, SEARCHED_TURNS
 from dlir.registration.model.warping import corner_error
 from dlir.registration.pairs.synthetic import Shape, SyntheticPairs
 
@@ -60,11 +60,12 @@ def _target(affine: Tensor, size: int, centre: tuple[float, float]) -> Tensor:
     def near(values: Tensor, true: Tensor, deviation: float) -> Tensor:
         return (-((values - true[:, None]) ** 2) / (2 * deviation**2)).softmax(1)
 
-    shift = (torch.arange(size) - (size - 1) / 2).to(affine) * STRIDES[0]
-    y, x = (shift + round(c / STRIDES[0]) * STRIDES[0] for c in centre)
+    stride = hyperparameters.DEFAULT.strides[0]
+    shift = (torch.arange(size) - (size - 1) / 2).to(affine) * stride
+    y, x = (shift + round(c / stride) * stride for c in centre)
     parts = (
-        near(torch.tensor(ROTATIONS).to(affine), affine[:, 0, 1], 0.004),
-        near(torch.tensor(SCALES).to(affine), affine[:, 1, 1] - 1, 0.006),
+        near(torch.tensor(SEARCHED_TURNS).to(affine), affine[:, 0, 1], 0.004),
+        near(torch.tensor(SEARCHED_SCALES).to(affine), affine[:, 1, 1] - 1, 0.006),
         near(y, affine[:, 0, 2], 2.0),
         near(x, affine[:, 1, 2], 2.0),
     )

@@ -33,6 +33,7 @@ DECAY = 0.9997  # a step, of the running mean of the weights
 AUGMENT = Augment(noise=(0.12, 6.0), zoom=(0.3, 1.15), dirt=0.5, tries=2)
 
 
+@checkpoint.full_precision()
 def pretrain(
     output: Path,
     *,
@@ -97,7 +98,9 @@ def _mean(models: list[checkpoint.Network]) -> checkpoint.Network:
 def _judge(model: CorrelationNetwork, source: TrainingData, generator: torch.Generator, steps: int) -> None:
     """Train covariance and confidence alone."""
     model.eval().requires_grad_(False)
-    heads = [parameter.requires_grad_() for head in (model.spread, model.sure) for parameter in head.parameters()]
+    heads = [
+        parameter.requires_grad_() for head in (model.deviation_head, model.confidence_head) for parameter in head.parameters()
+    ]
     optimizer = torch.optim.Adam(heads, JUDGING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for i in progress(range(steps), "judging"):

@@ -70,7 +70,7 @@ def train(
         device: cpu, cuda, mps, or auto.
         key: a text that says with what this was trained, written beside `output` with the ending .key.
     """
-    with distributed.process_group(device, settings.processes) as place:
+    with checkpoint.full_precision(), distributed.process_group(device, settings.processes) as place:
         output.parent.mkdir(parents=True, exist_ok=True)
         model, history = _trained([*zip(tiles, illumination, pairs, strict=True)], output, settings, place)
         if distributed.rank() == 0:

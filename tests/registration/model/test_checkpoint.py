@@ -1,23 +1,31 @@
-"""The file of a network: it comes back as it was, and a damaged one is refused by name."""
+"""Model files: a network is loaded as it was saved, files of earlier versions still load, and damaged ones are refused."""
 
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pytest
 import torch
+from support.specimens import crops
 
 from dlir.registration.model import checkpoint
 from dlir.registration.settings import Architecture
 
 CPU = torch.device("cpu")
+FORMER_NAMES = {
+    "correlation_weights": "evidence",
+    "refinement_prior": "prior",
+    "deviation_head": "spread",
+    "confidence_head": "sure",
+}
 
 
-def test_every_architecture_of_the_settings_is_there() -> None:
+def test_every_architecture_of_the_settings_exists() -> None:
     assert set(checkpoint.ARCHITECTURES) == set(get_args(Architecture))
 
 
 @pytest.mark.parametrize("name", get_args(Architecture))
-def test_a_saved_model_comes_back(name: Architecture, tmp_path: Path) -> None:
+def test_a_saved_model_is_loaded_as_it_was(name: Architecture, tmp_path: Path) -> None:
     model = checkpoint.ARCHITECTURES[name]()
     checkpoint.save(model, {"steps": 3}, tmp_path / "model.pt")
     back = checkpoint.load(tmp_path / "model.pt", CPU)
@@ -33,3 +41,38 @@ def test_a_damaged_model_is_refused_by_name(tmp_path: Path, content: bytes | Non
     with pytest.raises(checkpoint.ModelError, match="train again") as error:
         checkpoint.load(path, CPU)
     assert str(path) in str(error.value)
+
+
+def test_a_model_of_an_earlier_version_registers_as_before(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    model = checkpoint.ARCHITECTURES["correlation"]().eval()
+    for parameter in model.parameters():  # all differ from a new network
+        torch.nn.init.normal_(parameter, std=0.05)
+    checkpoint.save(model, {}, tmp_path / "model.pt")
+    content = torch.load(tmp_path / "model.pt", weights_only=True)
+    former = {}
+    for name, value in content["weights"].items():
+        part, *rest = name.split(".")
+        former[".".join([FORMER_NAMES.get(part, part), *rest])] = value
+    assert {"evidence", "prior", "spread.weight", "spread.bias", "sure.weight", "sure.bias"} <= set(former)
+    torch.save({**content, "weights": former}, tmp_path / "former.pt")
+    fixed, moving = crops(np.array([[1.002, 0.006, 3.0], [-0.006, 1.001, -2.0]]), 32, 64)
+    with torch.no_grad():
+        now, then = (net(fixed, moving, 8.0) for net in (model, checkpoint.load(tmp_path / "former.pt", CPU)))
+    for first, second in zip(now[:3], then[:3], strict=True):
+        torch.testing.assert_close(first, second, rtol=0, atol=0)
+
+
+def test_full_precision_ends_with_its_block() -> None:
+    before = torch.backends.cudnn.allow_tf32
+    try:
+        for chosen in (True, False):
+            torch.backends.cudnn.allow_tf32 = chosen
+            checkpoint.choose_device("cpu")
+            assert torch.backends.cudnn.allow_tf32 is chosen
+            with pytest.raises(KeyboardInterrupt), checkpoint.full_precision():
+                assert torch.backends.cudnn.allow_tf32 is False
+                raise KeyboardInterrupt
+            assert torch.backends.cudnn.allow_tf32 is chosen
+    finally:
+        torch.backends.cudnn.allow_tf32 = before

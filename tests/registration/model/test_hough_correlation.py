@@ -5,7 +5,8 @@ import pytest
 import torch
 from support.specimens import crops
 
-from dlir.registration.model.hough_correlation import ROTATIONS, correlate, peak
+from dlir.registration.model.hough_correlation import correlate, peak
+from dlir.registration.model.priors import SEARCHED_TURNS
 
 
 def found(affine: np.ndarray, radius: int, centre: tuple[int, int] = (0, 0)) -> torch.Tensor:
@@ -30,7 +31,7 @@ def test_nothing_outside_the_window_is_found() -> None:
     assert (affine[:, :, 2].abs() <= 5 + 1e-4).all()
 
 
-@pytest.mark.parametrize("turn", [ROTATIONS[1], ROTATIONS[5]])
+@pytest.mark.parametrize("turn", [SEARCHED_TURNS[1], SEARCHED_TURNS[5]])
 def test_a_rotation_is_found(turn: float) -> None:
     linear = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
     affine = found(np.c_[linear, [2.0, 1.0]], radius=6)

@@ -5,7 +5,8 @@ import pytest
 import torch
 from support.specimens import crops
 
-from dlir.registration.model.paper_network import LIMITS, PaperNetwork
+from dlir.registration.model.paper_network import PaperNetwork
+from dlir.registration.model.priors import PAPER_LIMITS
 from dlir.registration.model.warping import corner_error
 from dlir.registration.pairs.synthetic import TileStack
 from dlir.registration.pairs.windows import WindowBatch
@@ -30,7 +31,7 @@ def test_the_parameters_are_bounded() -> None:
     fixed, moving = crops(np.eye(2, 3), 64, 256)
     linear = model(fixed, moving, 12.0, (0.0, 0.0)).affine - torch.eye(2, 3)
     assert (linear[:, :, 2].abs() <= 12.0).all()
-    assert (linear[:, :, :2].abs() <= max(LIMITS) + LIMITS[-1]).all()
+    assert (linear[:, :, :2].abs() <= max(PAPER_LIMITS) + PAPER_LIMITS[-1]).all()
 
 
 @pytest.mark.slow
