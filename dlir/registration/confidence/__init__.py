@@ -1,3 +1,3 @@
 """Estimates flow in; the probability that each is right flows out (calibration.py). The step `selfcheck` (selfcheck.py)
-measures registration on pairs with a known affine.
+measures the errors of registration on synthetic pairs, whose affine is known.
 """

@@ -1,16 +1,17 @@
 """The probability that a pair is right, calibrated on the dataset itself.
 
-Of the pairs some are right and some wrong; the strangers, pairs of tiles that cannot match, are all wrong, by the same
-chance and the same camera. With the density f0 of the cues x of wrong pairs and f1 of right ones, taken as
+Some of the registered pairs are right and some are wrong. *Unrelated pairs*, pairs of tiles that cannot match, are all wrong;
+they come from the same specimen and the same camera, so they show what wrong pairs look like. The cues x of a pair are its NCC
+and the confidence that the method reports. Their density is f0 for wrong pairs and f1 for right ones, where
 
     f1(x) / f0(x) = exp(a + b x)        (the exponential tilt model; Qin 1999, with labels on part of the data)
 
-the share of right pairs, a and b are found by expectation and maximisation: given who is right, a logistic regression gives
-a and b; given those, Bayes' rule gives the probability that each pair is right.
+The share of right pairs, a and b are found by expectation maximisation: with the present probability of each pair, a logistic
+regression gives a and b; with those, Bayes' rule gives the probability of each pair.
 
-Once it is known how far right pairs lie from where they are expected, the place where a pair was found tells, too: a right one
-is distributed around there as Student's t, a wrong one lies anywhere in the area that was searched. The ratio of the two
-densities multiplies the odds.
+Once it is known how far the stage errs, the place where a pair was found is a further cue. A right pair is distributed around
+its expected place as Student's t in the plane; a wrong pair lies anywhere in the area that was searched, all places being
+equally probable. The ratio of the two densities multiplies the odds.
 """
 
 import numpy as np
@@ -23,104 +24,136 @@ from dlir.core.robust import DEVIATIONS, intrinsic_deviation
 from dlir.core.tables import LINEAR, LINEAR_COVARIANCE
 from dlir.registration.model.estimate import RIGHT_PX, STUDENT_FREEDOM
 
-ORDINARY = 0.7  # of the strangers: a pair that is no better than so many is wrong (Efron's zero assumption)
-RIDGE = 0.03  # keeps the regression finite where right and wrong do not overlap
-ROUNDS, STEPS = 60, 8
-ANYWHERE = 100.0  # times as far as was searched: where pairs err by more, their places tell nothing
-RARE_SHARE = 0.01  # part of the right pairs, by their covariances, that is turned, scaled or sheared more than this
-LEAST_TRUST = 0.6  # of the pairs beyond that, about so many are right where they are surest, on real tiles
+ZERO_QUANTILE = 0.7  # of the odds of unrelated pairs: a pair of lower odds counts as wrong (Efron's zero assumption)
+RIDGE = 0.03  # penalty on b, which keeps it finite where the cues of right and wrong pairs do not overlap
+CONSTANT_RIDGE = 1e-6  # penalty on a
+EM_ROUNDS, NEWTON_STEPS = 60, 8  # of expectation maximisation, and of the regression in each round
+LARGEST_DEVIATION = 100.0  # times the searched distance: where right pairs deviate by more, their place is no cue
+RARE_SHARE = 0.01  # tail probability of a linear part, by its covariance, below which the confidence of its pair is lowered
+LEAST_TRUST = 0.6  # the lowest factor of that; on real tiles, this share of pairs beyond RARE_SHARE with the best cues is right
+LIKE_UNRELATED = "probably wrong: pairs of tiles that cannot match reach the same score"  # texts of the column `reason`
+OUTSIDE = "found outside the search window"
 
 
-def probability(pairs: Array, strangers: Array, near: Array | float = 0.0) -> Array:
-    """P(right), (n,), of pairs with the cues (n, k), of which more is better, given those of strangers (m, k), and the
-    logarithm of how much likelier a right pair is found where each was than a wrong one (n,)."""
-    if not len(pairs) or not len(strangers):
-        return np.full(len(pairs), 0.5)
-    middle = np.median(strangers, axis=0)
-    scale = np.concatenate([pairs, strangers]).std(axis=0) + 1e-9
-    cues = np.c_[(np.concatenate([pairs, strangers]) - middle) / scale, np.ones(len(pairs) + len(strangers))]
-    beyond = (pairs > np.quantile(strangers, 0.95, axis=0)).mean(axis=1)
-    right, weights = np.r_[beyond, np.zeros(len(strangers))], np.zeros(cues.shape[1])
-    told = right[: len(pairs)]
-    for _ in range(ROUNDS):
-        for _ in range(STEPS):
-            weights = _newton(cues, right, weights)
-        wrong_pairs = max(float((1 - told).sum()), 0.5)
-        # the regression sees the strangers among the wrong; among the pairs alone right ones are that much more likely
-        odds = cues @ weights + np.log((wrong_pairs + len(strangers)) / wrong_pairs)
-        ordinary = odds[: len(pairs)] <= np.quantile(odds[len(pairs) :], ORDINARY)
-        told[:] = np.where(ordinary, 0.0, 1 / (1 + np.exp(-(odds[: len(pairs)] + near).clip(-30, 30))))
-    return np.asarray(told)
+def probability(pairs: Array, unrelated: Array, log_ratio: Array | float = 0.0) -> Array:
+    """Returns the probability (n,) that each pair is right; 0.5 for all without unrelated pairs.
+
+    Args:
+        pairs: the cues (n, k) of the pairs; larger values speak for a right pair.
+        unrelated: the cues (m, k) of unrelated pairs.
+        log_ratio: (n,) what else is known of each pair: the logarithm of its density among right pairs over that among wrong
+            ones.
+    """
+    count = len(pairs)
+    if not count or not len(unrelated):
+        return np.full(count, 0.5)
+    middle = np.median(unrelated, axis=0)
+    scale = np.concatenate([pairs, unrelated]).std(axis=0) + 1e-9
+    cues = np.c_[(np.concatenate([pairs, unrelated]) - middle) / scale, np.ones(count + len(unrelated))]
+    # to begin with, the share of a pair's cues that are better than those of nearly all unrelated pairs
+    start = (pairs > np.quantile(unrelated, 0.95, axis=0)).mean(axis=1)
+    right, weights = np.r_[start, np.zeros(len(unrelated))], np.zeros(cues.shape[1])
+    found = right[:count]  # a view of the probabilities of the pairs; those of the unrelated pairs stay zero
+    for _ in range(EM_ROUNDS):
+        for _ in range(NEWTON_STEPS):
+            weights = _newton_step(cues, right, weights)
+        wrong_pairs = max(float((1 - found).sum()), 0.5)
+        # the regression counts the unrelated pairs as wrong; among the pairs alone, right ones are that much more frequent
+        odds = cues @ weights + np.log((wrong_pairs + len(unrelated)) / wrong_pairs)
+        low = odds[:count] <= np.quantile(odds[count:], ZERO_QUANTILE)
+        found[:] = np.where(low, 0.0, 1 / (1 + np.exp(-(odds[:count] + log_ratio).clip(-30, 30))))
+    return np.asarray(found)
 
 
-def _newton(cues: Array, right: Array, weights: Array) -> Array:
-    """A step of logistic regression on the shares `right` (n,); a better cue never counts against a pair."""
-    share = 1 / (1 + np.exp(-(cues @ weights).clip(-30, 30)))
-    ridge = np.diag(np.r_[np.full(cues.shape[1] - 1, RIDGE), 1e-6])
-    curve = (cues * (share * (1 - share))[:, None]).T @ cues + ridge
-    step = np.linalg.solve(curve, cues.T @ (right - share) - ridge @ weights)
+def _newton_step(cues: Array, right: Array, weights: Array) -> Array:
+    """Returns the weights (k + 1,) after a Newton step of logistic regression on the probabilities `right` (n,).
+
+    The last cue is constant. The weights of the others are never negative: a better cue never lowers the probability.
+    """
+    fitted = 1 / (1 + np.exp(-(cues @ weights).clip(-30, 30)))
+    ridge = np.diag(np.r_[np.full(cues.shape[1] - 1, RIDGE), CONSTANT_RIDGE])
+    curvature = (cues * (fitted * (1 - fitted))[:, None]).T @ cues + ridge
+    step = np.linalg.solve(curvature, cues.T @ (right - fitted) - ridge @ weights)
     weights = weights + step / max(1.0, float(np.abs(step).max()) / 2)
     return np.asarray(np.r_[weights[:-1].clip(min=0), weights[-1]])
 
 
-def with_verdict(found: pd.DataFrame, strangers: pd.DataFrame, accept: float) -> pd.DataFrame:
-    """Registered pairs, as `register` has them, with the probability that each is right as its confidence, and the columns
-    accepted and reason.
+def with_verdict(found: pd.DataFrame, unrelated: pd.DataFrame, accept: float) -> pd.DataFrame:
+    """Returns registered pairs with their confidence, the probability that they are right, and the columns accepted and reason.
 
-    A pair that is turned, scaled or sheared as no other pair is shows too little, or not the same thing, in its two tiles:
-    its covariance is widened, and it is less likely to be right. A pair that shows the same thing, but faintly, may be more
-    than RIGHT_PX off: it is accepted all the same, for what its covariance says. Not so where its place alone speaks for it: of
-    that the stage says as much.
+    Three rules go beyond the probability:
+
+    - A pair that is turned, scaled or sheared as no other pair is shows too little, or not the same thing, in its two tiles:
+      its covariance is widened, and its confidence is lowered.
+    - A pair that shows the same thing, but with little contrast, may be more than RIGHT_PX off. Its confidence is low, and it
+      is accepted all the same, since its covariance says how exact it is.
+    - That does not hold for a pair that its place alone speaks for: the stage knows the place as well.
+
+    Args:
+        found: registered pairs (tables.AFFINES, where the confidence is what the method reports) with the columns of `_cues`,
+            `_location_log_ratio` and `inside`, which are dropped.
+        unrelated: registered pairs that cannot match, with the same columns.
+        accept: the least probability of an accepted pair.
     """
-    cues, others = _cues(found), _cues(strangers)
-    seen, alike = probability(cues, others), probability(cues, others, _near(found))
-    square = _unlike(found, linear_deviation(found, alike >= accept))
+    cues, unrelated_cues = _cues(found), _cues(unrelated)
+    by_cues, by_all = (probability(cues, unrelated_cues, ratio) for ratio in (0.0, _location_log_ratio(found)))
+    square = _linear_chi_square(found, linear_deviation(found, by_all >= accept))
     wider = {name: found[name] * np.maximum(1, square / len(LINEAR)) for name in ("var_y", "cov_yx", "var_x")}
-    # Student's t in two dimensions
-    exact = 1 - (1 + RIGHT_PX**2 / STUDENT_FREEDOM / ((wider["var_y"] + wider["var_x"]) / 2)) ** (-STUDENT_FREEDOM / 2)
-    usual = np.clip(chdtrc(len(LINEAR), square) / RARE_SHARE, LEAST_TRUST, 1)
-    confidence = (alike * usual * exact).round(4)
-    unsure = ((alike * usual).round(4) < accept) | (((seen * usual).round(4) < accept) & (confidence < accept))
+    factor = np.clip(chdtrc(len(LINEAR), square) / RARE_SHARE, LEAST_TRUST, 1)
+    # the probability that the error is below RIGHT_PX: Student's t in the plane
+    ratio = RIGHT_PX**2 / STUDENT_FREEDOM / ((wider["var_y"] + wider["var_x"]) / 2)
+    exact = 1 - (1 + ratio) ** (-STUDENT_FREEDOM / 2)
+    confidence = (by_all * factor * exact).round(4)
+    by_place_alone = (by_cues * factor).round(4) < accept
+    wrong = ((by_all * factor).round(4) < accept) | (by_place_alone & (confidence < accept))
     outside = ~found["inside"].to_numpy(bool)
-    words = "likely wrong: tiles that are no neighbours match as well"
-    reason = np.select([outside, unsure], ["outside the search window", words], default="")
-    found = found.drop(columns=["away", "expected", "searched", "inside", "overlap"]).assign(**wider)
-    return found.assign(confidence=confidence, accepted=~(unsure | outside), reason=reason)
+    reason = np.select([outside, wrong], [OUTSIDE, LIKE_UNRELATED], default="")
+    found = found.drop(columns=["distance", "expected_deviation", "searched", "inside", "overlap"]).assign(**wider)
+    return found.assign(confidence=confidence, accepted=~(wrong | outside), reason=reason)
 
 
 def linear_deviation(found: pd.DataFrame, right: NDArray[np.bool_]) -> float:
-    """How far the tiles differ in the entries of their linear parts, as the right ones of the registered pairs show.
+    """The standard deviation by which the tiles differ in the entries of their linear parts, from those pairs that are right.
 
-    It may be more than the pairs' covariances say: by so much that half of the right pairs lie below the median of chi square.
+    The pairs may differ by more than their covariances say. The deviation is the least at which half of the right pairs lie
+    below the median of chi square.
     """
     if not right.any():
         return float(DEVIATIONS[-1])
-    return intrinsic_deviation(lambda deviation: _unlike(found[right], deviation), len(LINEAR))
+    return intrinsic_deviation(lambda deviation: _linear_chi_square(found[right], deviation), len(LINEAR))
 
 
-def _unlike(found: pd.DataFrame, deviation: float) -> NDArray[np.float64]:
-    """How far the linear part of each affine lies from the identity, where tiles differ by `deviation`: (n,), chi square of
-    four degrees of freedom."""
+def _linear_chi_square(found: pd.DataFrame, deviation: float) -> NDArray[np.float64]:
+    """How far (n,) the linear part of each affine lies from the identity: chi square with four degrees of freedom.
+
+    Args:
+        deviation: the standard deviation by which tiles differ in each entry, which widens the covariance.
+    """
     difference = (found[list(LINEAR)].to_numpy() - np.eye(2).ravel())[:, None]
     covariance = found[LINEAR_COVARIANCE].to_numpy().reshape(-1, len(LINEAR), len(LINEAR))
     solved = np.linalg.solve(covariance + deviation**2 * np.eye(len(LINEAR)), difference.mT)
     return np.asarray((difference @ solved)[:, 0, 0])
 
 
-def _near(found: pd.DataFrame) -> NDArray[np.float64]:
-    """The logarithm of how much likelier (n,) a right pair is found where each was than a wrong one, which may be anywhere in
-    the searched area, here taken as round."""
-    away, expected, searched = (found[name].to_numpy(float) for name in ("away", "expected", "searched"))
+def _location_log_ratio(found: pd.DataFrame) -> NDArray[np.float64]:
+    """The logarithm (n,) of the density of right pairs over that of wrong pairs at the place where each pair was found.
+
+    Right pairs lie around the nominal offset as Student's t in the plane, cut off at the edge of the searched area, which is
+    taken as round; wrong pairs lie anywhere in that area.
+    """
+    names = ("distance", "expected_deviation", "searched")
+    distance, expected, searched = (found[name].to_numpy(float) for name in names)
     area = (2 * searched + 1) ** 2
-    square = STUDENT_FREEDOM * np.minimum(expected, ANYWHERE * searched) ** 2
+    square = STUDENT_FREEDOM * np.minimum(expected, LARGEST_DEVIATION * searched) ** 2
     within = -np.expm1(-STUDENT_FREEDOM / 2 * np.log1p(area / np.pi / square))
-    # Student's t in two dimensions
-    density = (1 + away**2 / square) ** (-STUDENT_FREEDOM / 2 - 1) * STUDENT_FREEDOM / (2 * np.pi * square) / within
+    density = (1 + distance**2 / square) ** (-STUDENT_FREEDOM / 2 - 1) * STUDENT_FREEDOM / (2 * np.pi * square) / within
     return np.asarray(np.log(density * area))
 
 
 def _cues(found: pd.DataFrame) -> NDArray[np.float64]:
-    """What tells right pairs from wrong ones (n, 2): Fisher's z of the NCC, which by chance is the larger the less overlaps,
-    and the log odds that the method gives."""
-    score, overlap, odds = (found[name].to_numpy(float) for name in ("score_after", "overlap", "confidence"))
-    return np.asarray(np.c_[np.arctanh(score.clip(-0.99, 0.99)) * np.sqrt(overlap), logit(odds.clip(1e-6, 1 - 1e-6))])
+    """The cues (n, 2) that tell right pairs from wrong ones: Fisher's z of the NCC, and the log odds that the method reports.
+
+    Chance makes the NCC the larger the smaller the overlap, so z is multiplied by the root of the overlap.
+    """
+    score, overlap, confidence = (found[name].to_numpy(float) for name in ("score_after", "overlap", "confidence"))
+    return np.asarray(np.c_[np.arctanh(score.clip(-0.99, 0.99)) * np.sqrt(overlap), logit(confidence.clip(1e-6, 1 - 1e-6))])

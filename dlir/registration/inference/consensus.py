@@ -1,28 +1,37 @@
-"""What all pairs together say about each pair: the loop between registration and placement.
+"""The loop between registration and placement: how all pairs together support or contradict each pair.
 
-    register all pairs -> compare with pairs that cannot match -> search wider, if the stage needs it
-         ^                                                                       |
-         |                                                                       v
-    register again the pairs that disagree, where the placement expects them <- place the tiles
+    register all pairs, and pairs that cannot match  <---+
+                       |                                 |  windows twice as wide, while the stage errs by more
+    give each pair a confidence and a verdict  ----------+
+                       |
+    place the tiles by the accepted pairs  <-------------+
+                       |                                 |
+    predict the affine of each pair                      |  LOOKS times at most, while further pairs are found
+                       |                                 |
+    register rejected and disagreeing pairs again  ------+
+                       |
+    refine the affines of the accepted pairs
+                       |
+    lower the confidence of pairs that the placement overrules
 
-A pair is judged by the NCC of its two windows and by the confidence of the method. Both are compared with what pairs of
-tiles that cannot match reach in the same windows (`confidence/calibration.py`). The accepted pairs place the tiles
-(`placement/solver.py`). The placement predicts an affine for each pair, and a pair that was rejected, or that lies elsewhere,
-is registered once more near its prediction. At last the fine registration (`fine.py`) starts from the predictions, and a pair
-that the placement still overrules is marked as doubtful.
+The verdict compares the NCC of the two windows, and the confidence that the method reports, with what pairs of tiles that
+cannot match reach in the same windows (`confidence/calibration.py`). The tiles are placed by the solver of the placement
+(`placement/solver.py`). Pairs are registered again in small windows around their predictions, and the fine registration
+(`fine.py`) starts at the predictions. This module decides which pairs are registered when and where; it reads no pixels.
 """
 
 import logging
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from dlir.core import affine
+from dlir.core.affine import Array
 from dlir.core.tile_graph import groups
 from dlir.placement.solver import Measurements, Solution, initial_stage, measurements, residuals, solve
 from dlir.placement.tile_model import choose_model
@@ -32,186 +41,231 @@ from dlir.registration.pairs.unrelated import unrelated_pairs
 from dlir.registration.settings import Register
 
 log = logging.getLogger(__name__)
-Registered = tuple[pd.DataFrame, pd.DataFrame]  # the pairs, and pairs that cannot match
-Look = Callable[[pd.DataFrame], Registered]
-WIDEST_SEARCH = 0.15  # fraction of a tile; a window that searches further is not widened
-FULL_SEARCH = 0.7  # fraction of the search; when one pair in ten lies further out, the windows are widened
-LOOKS = 3  # registrations, at most, of the pairs that disagree with the others
-DISAGREEMENT = 1.5  # px from the prediction
-LEAST_STAGE_ERROR = 1.0  # px, deviation
-STAGE_REACH = 3.0  # deviations of the stage that a second look searches
-LEAST_LINEAR_DEVIATION = 1e-3  # no grid has linear parts that agree better than this
-LINEAR_MARGIN = 3.0  # times the deviation that the pairs show; a tighter prior would count the same evidence twice
-TOO_FAINT = "too little contrast, and no surer pair holds either tile"
-OVERRULED_WEIGHT = 0.07  # weight in the placement of a pair that is five deviations off
+WIDEST_SEARCH = 0.15  # fraction of a tile's shorter side: windows that search further than this are not widened
+FULL_SEARCH = 0.7  # fraction of the search distance: the windows are widened when one accepted pair in ten lies further out
+LOOKS = 3  # rounds, at most, in which pairs that disagree with the placement are registered again
+DISAGREEMENT = 1.5  # px: a pair that lies further from its prediction is registered again
+LEAST_STAGE_ERROR = 1.0  # px: standard deviation of stage positions, which is never taken to be smaller
+STAGE_REACH = 3.0  # standard deviations of the stage that the search covers where the stage alone predicts a pair
+LEAST_LINEAR_DEVIATION = 1e-3  # standard deviation of linear parts, which is never taken to be smaller
+LINEAR_MARGIN = 3.0  # times the deviation that the pairs show; a tighter prior would use the same evidence twice
+TOO_FAINT = "too little contrast, and neither tile has a more certain pair"  # text of the column `reason`
+OVERRULED_WEIGHT = 0.07  # the weight in the placement of a pair whose residual is five standard deviations
 
 
-class Estimate(Protocol):
-    """Registers pairs (tables.PAIRS), called `what` in the log, whose linear parts deviate by `linear` from the identity."""
+class EstimatePairs(Protocol):
+    """Registers pairs (tables.PAIRS), which the log calls `what`; their linear parts deviate from the identity by `linear`."""
 
     def __call__(self, pairs: pd.DataFrame, what: str, linear: float) -> pd.DataFrame: ...
 
 
-class Refine(Protocol):
+class RefinePairs(Protocol):
     """Replaces the affines of the accepted pairs in `found` by more exact ones, starting from `predicted` (n, 2, 3)."""
 
-    def __call__(self, found: pd.DataFrame, predicted: affine.Array, tiles: pd.DataFrame, *, linear: float) -> None: ...
+    def __call__(self, found: pd.DataFrame, predicted: Array, tiles: pd.DataFrame, *, linear: float) -> None: ...
+
+
+class Registered(NamedTuple):
+    """Registered pairs, and beside them pairs of tiles that cannot match, registered in the same windows; without verdict."""
+
+    pairs: pd.DataFrame
+    unrelated: pd.DataFrame
+
+
+class Prediction(NamedTuple):
+    """What the placement by the accepted pairs predicts for n pairs."""
+
+    affines: Array  # (n, 2, 3) a moving px to a fixed px
+    offset: Array  # (n, 2) px, of the moving tile from the fixed one, at the centre of the pair
+    joined: NDArray[np.bool_]  # (n,) whether accepted pairs join the two tiles; if not, the stage alone predicts the pair
+    stage_deviation: float  # px, standard deviation of an offset that the stage alone predicts, on the worse axis
 
 
 def consensus(
-    pairs: pd.DataFrame, tiles: pd.DataFrame, estimate: Estimate, settings: Register, refine: Refine | None = None
+    pairs: pd.DataFrame, tiles: pd.DataFrame, estimate: EstimatePairs, settings: Register, refine: RefinePairs | None = None
 ) -> pd.DataFrame:
-    """The affine, the confidence and the verdict of each pair (tables.AFFINES), as all pairs together support it.
+    """Returns the affine, the confidence and the verdict of each pair (tables.AFFINES), as all pairs together support it.
 
     Args:
         pairs: the pairs to register (tables.PAIRS).
         tiles: their tiles (tables.TILES).
-        refine: the fine registration; without it the affines of `estimate` stay as they are, and their linear parts too.
+        estimate: registers pairs in their windows.
+        refine: the fine registration; without it the affines of `estimate` are final, and their linear parts have no prior.
     """
-    look = partial(_look, tiles=tiles, estimate=estimate, seed=settings.seed)
-    registered = look(pairs)
-    while (wider := _widened(pairs, found := _judged(registered, settings), tiles)) is not None:
-        log.info("the stage errs by more than the search window: searching up to %.0f px", wider["search"].max())
-        pairs, registered = wider, look(wider)
-    found = drop_unsupported(_judged(registered, settings, _stage_error(found, pairs)), settings.accept)
+    register = partial(_register, tiles=tiles, estimate=estimate, seed=settings.seed)
+    registered = register(pairs)
+    found = _with_verdict(registered, settings)
+    while (wider := _with_wider_windows(pairs, found, tiles)) is not None:
+        log.info("many pairs lie near the edge of their search windows: searching up to %.0f px", wider["search"].max())
+        pairs, registered = wider, register(wider)
+        found = _with_verdict(registered, settings)
+    # The accepted pairs show how far the stage errs. From here on a pair near its nominal offset is more probably right.
+    found = drop_unsupported(_with_verdict(registered, settings, _stage_error(found, pairs)), settings.accept)
     linear = _linear_prior(found) if refine else math.inf
-    found = _look_again(pairs, found, tiles, partial(look, linear=linear), settings)
+    found = _register_again(pairs, found, tiles, partial(register, linear=linear), settings)
     if refine and found["accepted"].any():
-        predicted, _, _ = _predicted(found, tiles)
-        refine(found, predicted, tiles, linear=linear)
+        refine(found, _predict(found, tiles).affines, tiles, linear=linear)
     return doubt_overruled(found, tiles, settings.accept)
 
 
-def _look(pairs: pd.DataFrame, tiles: pd.DataFrame, estimate: Estimate, seed: int, linear: float = math.inf) -> Registered:
-    """Register the pairs, and beside them pairs of tiles that cannot match."""
+def _register(
+    pairs: pd.DataFrame, tiles: pd.DataFrame, estimate: EstimatePairs, seed: int, what: str = "pairs", linear: float = math.inf
+) -> Registered:
+    """Registers the pairs, which the log calls `what`, and as a control pairs of tiles that cannot match."""
     unrelated = unrelated_pairs(pairs, tiles, seed)
-    found, wrong = estimate(pairs, "pairs", linear), estimate(unrelated, "pairs that cannot match", linear)
-    return _with_location(found, pairs), _with_location(wrong, unrelated)
-
-
-def _judged(registered: Registered, settings: Register, expected: float | NDArray[np.float64] = math.inf) -> pd.DataFrame:
-    """The registered pairs with confidence and verdict; a right pair lies within a deviation `expected` (n,), px, of its
-    nominal offset."""
-    found, wrong = registered
-    return with_verdict(found.assign(expected=expected), wrong, settings.accept).assign(method=settings.method)
+    found, control = estimate(pairs, what, linear), estimate(unrelated, "pairs that cannot match", linear)
+    return Registered(_with_location(found, pairs), _with_location(control, unrelated))
 
 
 def _with_location(found: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
-    """Registered pairs with their distance from the nominal offset, px, the distance that was searched, px, and the part of
-    their windows that overlaps."""
-    given, error = pairs.loc[found.index], _offset_error(found, pairs)
-    size = given[["height", "width"]].to_numpy()
-    shift = _offset(found) - given[["fixed_y", "fixed_x"]].to_numpy() + given[["moving_y", "moving_x"]].to_numpy()
+    """Adds to registered pairs their distance from the nominal offset, px; how far was searched, px; whether they lie inside
+    of that; and the fraction of their windows that overlaps."""
+    nominal, error = pairs.loc[found.index], _offset_error(found, pairs)
+    size = nominal[["height", "width"]].to_numpy()
+    shift = _offset(found) - nominal[["fixed_y", "fixed_x"]].to_numpy() + nominal[["moving_y", "moving_x"]].to_numpy()
     return found.assign(
-        away=np.linalg.norm(error, axis=1),
-        searched=given["search"],
-        inside=np.abs(error).max(axis=1) <= given["search"] + 1,
+        distance=np.linalg.norm(error, axis=1),
+        searched=nominal["search"],
+        inside=np.abs(error).max(axis=1) <= nominal["search"] + 1,
         overlap=(1 - np.abs(shift) / size).clip(min=0).prod(axis=1),
     )
 
 
-def _linear_prior(found: pd.DataFrame) -> float:
-    """The deviation from the identity that linear parts of right pairs may have, as the accepted pairs show it."""
-    return max(LEAST_LINEAR_DEVIATION, LINEAR_MARGIN * linear_deviation(found, found["accepted"].to_numpy(bool)))
+def _with_verdict(
+    registered: Registered, settings: Register, deviation: float | NDArray[np.float64] = math.inf
+) -> pd.DataFrame:
+    """Returns the registered pairs with confidence and verdict (tables.AFFINES).
+
+    Args:
+        deviation: how far, px, right pairs lie from their nominal offset on either axis, one number or one for each pair (n,);
+            where it is infinite, it does not matter where a pair was found.
+    """
+    pairs = registered.pairs.assign(expected_deviation=deviation)
+    return with_verdict(pairs, registered.unrelated, settings.accept).assign(method=settings.method)
 
 
-def _stage_error(found: pd.DataFrame, pairs: pd.DataFrame) -> float:
-    """The root mean square distance, px on either axis, of accepted pairs from the nominal offset; infinite without any."""
-    error = _offset_error(found[found["accepted"]], pairs)
-    return max(LEAST_STAGE_ERROR, float(np.sqrt((error**2).mean()))) if len(error) else math.inf
-
-
-def _widened(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame) -> pd.DataFrame | None:
-    """The pairs with windows that search twice as far, when the accepted pairs hardly fit into the present ones; else None."""
+def _with_wider_windows(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame) -> pd.DataFrame | None:
+    """Returns the pairs with windows that search twice as far; None where the accepted pairs do not need them."""
     size = tiles[["height", "width"]].iloc[0].to_numpy(int)
-    right = found[found["accepted"]]
-    if right.empty or pairs["search"].max() > WIDEST_SEARCH * size.min():
+    accepted = found[found["accepted"]]
+    if accepted.empty or pairs["search"].max() > WIDEST_SEARCH * size.min():
         return None
-    part = np.abs(_offset_error(right, pairs)).max(axis=1) / pairs.loc[right.index, "search"].to_numpy()
-    if np.quantile(part, 0.9) < FULL_SEARCH:
+    fraction = np.abs(_offset_error(accepted, pairs)).max(axis=1) / pairs.loc[accepted.index, "search"].to_numpy()
+    if np.quantile(fraction, 0.9) < FULL_SEARCH:
         return None
     return with_windows(pairs.assign(search=2 * pairs["search"]), size)
 
 
-def _look_again(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame, look: Look, settings: Register) -> pd.DataFrame:
-    """Register the pairs that disagree with the others once more, where those predict them, until none of them is found.
+def _stage_error(found: pd.DataFrame, pairs: pd.DataFrame) -> float:
+    """The root mean square, px on either axis, of how far accepted pairs lie from the nominal offset; infinite without any."""
+    error = _offset_error(found[found["accepted"]], pairs)
+    return max(LEAST_STAGE_ERROR, float(np.sqrt((error**2).mean()))) if len(error) else math.inf
 
-    When no other pairs join the two tiles, only the stage predicts the pair. The search then covers the stage's error, and the
-    pair needs a confidence of `settings.accept`, since the stage would place its tiles well without it.
+
+def _linear_prior(found: pd.DataFrame) -> float:
+    """The standard deviation from the identity to assume for linear parts, from that of the accepted pairs."""
+    return max(LEAST_LINEAR_DEVIATION, LINEAR_MARGIN * linear_deviation(found, found["accepted"].to_numpy(bool)))
+
+
+def _register_again(
+    pairs: pd.DataFrame,
+    found: pd.DataFrame,
+    tiles: pd.DataFrame,
+    register: Callable[..., Registered],
+    settings: Register,
+) -> pd.DataFrame:
+    """Registers pairs that disagree with the others again, where the placement predicts them, until no more are found.
+
+    Each pair is registered again once at most. Where accepted pairs join its two tiles, these predict it well, and the search
+    is small. Otherwise the stage alone predicts it: the search then covers the error of the stage, and the pair needs a
+    confidence of `settings.accept`, since without it the stage would place the tiles well enough.
     """
     size = tiles[["height", "width"]].iloc[0].to_numpy(int)
-    pairs = pairs.set_index("pair").loc[found["pair"]].reset_index()
+    pairs = pairs.set_index("pair").loc[found["pair"]].reset_index()  # in the order of `found`
     tried: set[int] = set()
     for _ in range(LOOKS):
-        affines, joined, error = _predicted(found, tiles)
-        predicted = affine.offsets(affines, found[["centre_y", "centre_x"]].to_numpy())
-        search = np.where(joined, LEAST_SEARCH, np.clip(pairs["search"], LEAST_SEARCH, max(STAGE_REACH * error, LEAST_SEARCH)))
-        distance = np.linalg.norm(_offset(found) - predicted, axis=1)
-        possible = (size - np.abs(predicted) >= LEAST_SEARCH).all(axis=1) & ~found["pair"].isin(tried).to_numpy()
-        again = possible & (~found["accepted"].to_numpy(bool) | (joined & (distance > DISAGREEMENT)))
+        predicted = _predict(found, tiles)
+        again = _disagree(found, predicted, size) & ~found["pair"].isin(tried).to_numpy()
         if not again.any():
             break
         tried |= set(found.loc[again, "pair"])
-        # whole px, so that the cache knows a pair whose prediction has hardly moved
-        near = pairs.assign(nominal_y=predicted[:, 0].round(), nominal_x=predicted[:, 1].round(), search=np.ceil(search))[again]
-        expected = np.where(joined, DISAGREEMENT, max(error, LEAST_STAGE_ERROR))
-        better = _judged(look(with_windows(near, size)), settings, expected[again])
-        better = better[better["accepted"] & (joined[again] | (better["confidence"] >= settings.accept))]
+        windows = _windows_at(predicted, pairs, size, again)
+        deviation = np.where(predicted.joined, DISAGREEMENT, max(predicted.stage_deviation, LEAST_STAGE_ERROR))[again]
+        better = _with_verdict(register(windows, what="doubtful pairs"), settings, deviation)
+        better = better[better["accepted"] & (predicted.joined[again] | (better["confidence"] >= settings.accept))]
         if better.empty:
             break
-        log.info("found %d of %d doubtful pairs where the other pairs or the stage predict them", len(better), again.sum())
-        better = better.set_index("pair").assign(score_before=found.set_index("pair")["score_before"]).reset_index()
-        found = pd.concat([found[~found["pair"].isin(better["pair"])], better]).sort_values("pair", ignore_index=True)
+        log.info("found %d of %d doubtful pairs near where the other pairs or the stage predict them", len(better), again.sum())
+        found = _replace(found, better)
     return found
 
 
-def drop_unsupported(found: pd.DataFrame, accept: float) -> pd.DataFrame:
-    """Reject accepted pairs whose confidence is below `accept` when no pair above it holds either of their tiles.
+def _disagree(found: pd.DataFrame, predicted: Prediction, size: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which pairs (n,) were rejected or lie away from where other pairs predict them, and should overlap by the prediction."""
+    distance = np.linalg.norm(_offset(found) - predicted.offset, axis=1)
+    overlapping = (size - np.abs(predicted.offset) >= LEAST_SEARCH).all(axis=1)
+    rejected = ~found["accepted"].to_numpy(bool)
+    return np.asarray(overlapping & (rejected | (predicted.joined & (distance > DISAGREEMENT))))
 
-    Such a pair may be some px off. The stage places these two tiles better.
+
+def _windows_at(predicted: Prediction, pairs: pd.DataFrame, size: NDArray[np.int64], chosen: NDArray[np.bool_]) -> pd.DataFrame:
+    """Returns the chosen pairs with windows around their predicted offsets, and with how far to search around these."""
+    farthest = max(STAGE_REACH * predicted.stage_deviation, LEAST_SEARCH)
+    search = np.where(predicted.joined, LEAST_SEARCH, np.clip(pairs["search"], LEAST_SEARCH, farthest))
+    # whole px, so that the estimate cache recognises a pair whose prediction has hardly moved
+    y, x = predicted.offset.round().T
+    return with_windows(pairs.assign(nominal_y=y, nominal_x=x, search=np.ceil(search))[chosen], size)
+
+
+def _replace(found: pd.DataFrame, better: pd.DataFrame) -> pd.DataFrame:
+    """Returns the pairs with those in `better` in place of the old ones; the NCC at the nominal offset stays the old one."""
+    better = better.set_index("pair").assign(score_before=found.set_index("pair")["score_before"]).reset_index()
+    return pd.concat([found[~found["pair"].isin(better["pair"])], better]).sort_values("pair", ignore_index=True)
+
+
+def drop_unsupported(found: pd.DataFrame, accept: float) -> pd.DataFrame:
+    """Rejects accepted pairs whose confidence is below `accept`, unless one of their tiles has an accepted pair above it.
+
+    Such a pair shows the same place, but may be some px off. Where nothing else joins its tiles, the stage places them better.
     """
-    accepted, sure = found["accepted"].to_numpy(bool), (found["confidence"] >= accept).to_numpy()
+    accepted, certain = found["accepted"].to_numpy(bool), (found["confidence"] >= accept).to_numpy()
     ends = found[["fixed", "moving"]]
-    faint = accepted & ~sure & ~ends.isin(ends[accepted & sure].to_numpy().ravel()).any(axis=1).to_numpy()
+    supported = ends.isin(ends[accepted & certain].to_numpy().ravel()).any(axis=1).to_numpy()
+    faint = accepted & ~certain & ~supported
     return found.assign(accepted=accepted & ~faint, reason=found["reason"].mask(faint, TOO_FAINT))
 
 
 def doubt_overruled(found: pd.DataFrame, tiles: pd.DataFrame, accept: float) -> pd.DataFrame:
-    """Lower the confidence of pairs that the placement overrules to `accept`: they are wrong, or their tiles are distorted."""
-    right = found.index[found["accepted"]]
-    _, solution = _solved(found, tiles)
-    odd = right[solution.weight < OVERRULED_WEIGHT]
-    found.loc[odd, "confidence"] = found.loc[odd, "confidence"].clip(upper=accept)
+    """Lowers the confidence of pairs that the placement overrules to `accept`: they are wrong, or their tiles are distorted."""
+    accepted = found.index[found["accepted"]]
+    _, solution = _place(found, tiles)
+    overruled = accepted[solution.weight < OVERRULED_WEIGHT]
+    found.loc[overruled, "confidence"] = found.loc[overruled, "confidence"].clip(upper=accept)
     return found
 
 
-def _predicted(found: pd.DataFrame, tiles: pd.DataFrame) -> tuple[affine.Array, NDArray[np.bool_], float]:
-    """What a placement by the accepted pairs predicts.
-
-    Returns:
-        The affine (n, 2, 3) of each pair; whether accepted pairs join its tiles (n,); and the deviation, px, of the
-        predictions of the others, which only the stage places.
-    """
-    every, (known, solution) = measurements(tiles, found), _solved(found, tiles)
-    group = groups(known.i, known.j, len(tiles))
+def _predict(found: pd.DataFrame, tiles: pd.DataFrame) -> Prediction:
+    """Places the tiles by the accepted pairs, and predicts all pairs, rejected ones too, from where their tiles then lie."""
+    every, (accepted, solution) = measurements(tiles, found), _place(found, tiles)
+    group = groups(accepted.i, accepted.j, len(tiles))
     linear = affine.linear(solution.linear[every.j] - solution.linear[every.i])
-    offset = every.offset + residuals(every, solution.places, solution.linear)
-    predicted = affine.moving(found[["centre_y", "centre_x"]].to_numpy(), offset, linear)
-    error = np.sqrt(2) * float(solution.stage.error.max())
-    return predicted, np.asarray(group[every.i] == group[every.j]), error
+    centre = found[["centre_y", "centre_x"]].to_numpy()
+    affines = affine.moving(centre, every.offset + residuals(every, solution.places, solution.linear), linear)
+    joined = np.asarray(group[every.i] == group[every.j])
+    return Prediction(affines, affine.offsets(affines, centre), joined, np.sqrt(2) * float(solution.stage.error.max()))
 
 
-def _solved(found: pd.DataFrame, tiles: pd.DataFrame) -> tuple[Measurements, Solution]:
-    """The measurements of the accepted pairs, and the placement by them."""
-    known, model = choose_model(measurements(tiles, found[found["accepted"]]), len(tiles))
-    return known, solve(known, initial_stage(tiles, known), model.deviations)
+def _place(found: pd.DataFrame, tiles: pd.DataFrame) -> tuple[Measurements, Solution]:
+    """Places the tiles by the accepted pairs; returns the measurements of these pairs, and the placement."""
+    accepted, model = choose_model(measurements(tiles, found[found["accepted"]]), len(tiles))
+    return accepted, solve(accepted, initial_stage(tiles, accepted), model.deviations)
 
 
 def _offset_error(found: pd.DataFrame, pairs: pd.DataFrame) -> NDArray[np.float64]:
-    """How far (n, 2), px, registered pairs lie from the nominal offsets in `pairs`, which has the same index."""
+    """How far (n, 2), px, registered pairs lie from the nominal offsets in `pairs`, whose index has that of `found`."""
     return np.asarray(_offset(found) - pairs.loc[found.index, ["nominal_y", "nominal_x"]].to_numpy())
 
 
 def _offset(found: pd.DataFrame) -> NDArray[np.float64]:
-    """How far (n, 2), px, the moving tile lies from the fixed one, at the point where the pair is surest."""
+    """How far (n, 2), px, the moving tile lies from the fixed one, at the point where the pair is most certain."""
     return affine.offsets(affine.from_table(found), found[["centre_y", "centre_x"]].to_numpy())

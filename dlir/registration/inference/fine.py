@@ -1,24 +1,32 @@
-"""The exact look at pairs that are found: at nothing but their overlap, and where there is something to see.
+"""The fine registration: it compares nothing but the overlap of two tiles, starting from what all pairs together predict.
 
-Near the edge of a tile a filter sees the specimen on one side only, while in the other tile it goes on. The two differ there,
-always in the direction that makes the overlap smaller: by little, but all along a row of tiles. In windows that end at the
-same place of the specimen they do not. Where that is, and how tiles are turned and scaled, all pairs together tell better than
-each alone: from there each sets out, and its windows end alike at the point that shows most.
+**Why.** The first registration compares search windows, which are larger than the overlap. At the border of the overlap one
+window ends, while the specimen continues in the other, so a filter gives different results there. This shifts the estimate by
+a little, and always so that the overlap gets smaller: along a row of tiles the errors add up. So a second registration cuts
+windows that end at the same place of the specimen in both tiles. Where that is, and how the tiles are turned and scaled, the
+placement by all pairs predicts better than a single pair shows it.
 
-What is compared is both crops as far as they rise above their noise (`spectrum.py`), which is as much as a filter can do that
-is the same everywhere. Where the specimen is empty, noise alone is left: so a pixel counts as much as a Wiener filter passes,
+**What is minimised.** Both windows pass the noise filter (`noise_filter.py`), which gives f (fixed) and g (moving). With the
+residuals r(p) = g(A p) - f(p) and their variance s^2, Gauss-Newton steps (`lucas_kanade.py`; Lucas and Kanade 1981) find the
+affine A that minimises
+
+    sum over px  w r^2 / s^2  +  k P(A)
+
+where P is the prior on the linear part. Where the specimen is empty, both windows show nothing but noise. So the weight of a
+pixel is the gain of a Wiener filter,
 
     w = S / (S + N)
 
-S being what the two crops share around it, the mean of their product, and N the power of what differs between them.
+where the signal S is the local mean of the product f g, and the noise N is half of the mean of r^2.
 
-How sure the shift is, the residuals tell themselves. Least squares takes them as independent from pixel to pixel, and the
-slopes J as free of noise. What differs between the crops, r, has the spectrum R instead, and its own slopes are in J; so the
-variance is
+**How exact the result is.** Least squares takes r as independent from pixel to pixel, and the slopes J (the mean of those of f
+and g) as free of noise. In truth r has a power spectrum R, and J contains slopes of the noise, whose power is (dr)^2 / 4, dr
+being the slope of r. So the variance of the result is k times what least squares says, with
 
-    ( sum |F(w J)|^2 R / (n sum w J^2 var r) ) ( sum w J^2 / sum w (J^2 - (dr)^2 / 4) )^2
+    k = ( sum |F(w J)|^2 R / (n sum w J^2 var r) ) ( sum w J^2 / sum w (J^2 - (dr)^2 / 4) )^2
 
-times as large (a sandwich; Huber 1967), and so much the more count the linear parts that are known.
+for n frequencies and the Fourier transform F. The first factor is the sandwich estimator (Huber 1967), the second corrects for
+regression dilution. Since the pixels say less than they seem to, the prior counts k times as much as well.
 """
 
 from functools import partial
@@ -26,12 +34,13 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from scipy.fft import next_fast_len
 from torch import Tensor
 
 from dlir.core import affine
 from dlir.core.affine import Array
-from dlir.registration.inference.cache import NAMES, EstimateCache
+from dlir.registration.inference.cache import IDENTITY, EstimateCache
 from dlir.registration.model.filters import EPSILON, blur
 from dlir.registration.model.lucas_kanade import gradients, refine
 from dlir.registration.model.noise_filter import above_noise
@@ -39,16 +48,16 @@ from dlir.registration.model.warping import warp
 from dlir.registration.pairs.neighbours import with_overlaps
 from dlir.registration.pairs.windows import TilePlanes, WindowBatch, affine_columns, in_batches, in_window_frame
 
-MULTIPLE = 8  # px, of which the longer side of a window is one, so that many are alike, and make a batch
-LEAST_SIDE = 8  # px, of a window that shows enough
-STEP = 0.25  # px, to which the place is rounded where a look begins
-TURN = STEP / 256  # of linear parts, in that way
-MOVED = 1.0  # px, that a pair should not lie from where it was found
-SIGMA = 0.5  # px, of the blur that lets a linear interpolation follow the crops
-AROUND = 8.0  # px, of the Gaussian under which signal is local
-ITERATIONS = 3  # of either round
-PRIOR = 2.3  # logarithm of that factor, before it is known
-LEAST_SLOPE = 0.05  # of the slopes' power, that is not noise
+MULTIPLE = 8  # px: the longer side of a window is cut to a multiple, so that many windows have one size and make a batch
+LEAST_SIDE = 8  # px: pairs whose overlap is narrower are not refined
+START_STEP = 0.25  # px: predicted offsets are rounded to multiples, so that the cache finds pairs that have hardly moved
+LINEAR_START_STEP = START_STEP / 256  # the same for predicted linear parts: so much moves a px that is 256 px away
+FARTHEST = 1.0  # px: a pair that is found farther from its prediction keeps its first estimate
+SIGMA = 0.5  # px, of the blur before the steps, which makes linear interpolation between pixels more exact
+SIGNAL_SIGMA = 8.0  # px, of the Gaussian that gives the local mean in the weights
+ITERATIONS = 3  # Gauss-Newton steps in each of the two rounds
+LOG_EXCESS = 2.3  # logarithm of k in the first round, before it is measured
+LEAST_SLOPE_SHARE = 0.05  # of the power of the slopes, which is never taken as noise
 
 
 def refine_overlaps(
@@ -61,75 +70,95 @@ def refine_overlaps(
     planes: TilePlanes,
     device: torch.device,
 ) -> None:
-    """Replace the affines of the accepted pairs in `found` (tables.AFFINES), and their covariances, by exact ones.
+    """Replaces the affines and covariances of the accepted pairs in `found` (tables.AFFINES) by those of the fine registration.
 
-    A pair that is found elsewhere, or whose overlap is too narrow, stays as it was.
+    A pair that is found far from its prediction, or whose overlap is too narrow, keeps what it has.
 
     Args:
         predicted: the affine (n, 2, 3) of each pair, a moving px to a fixed px, as the placement by all pairs predicts it.
-        linear: the deviation of their linear parts from the identity.
+        cache: estimates of earlier runs of the fine registration.
+        linear: the standard deviation of the linear parts from the identity.
     """
     accepted = found["accepted"].to_numpy(bool)
-    right, predicted = found[accepted], predicted[accepted]
-    at = right[["centre_y", "centre_x"]].to_numpy()
-    offset = affine.offsets(predicted, at)
-    size = tiles[["height", "width"]].iloc[0].to_numpy(int)
-    # in steps, so that a pair is the same as before where the tiles have hardly moved
-    start = affine.moving(at, (offset / STEP).round() * STEP, (predicted[:, :, :2] / TURN).round() * TURN)
-    near = right[NAMES].assign(
-        **affine.to_columns(start), nominal_y=offset[:, 0].round(), nominal_x=offset[:, 1].round(), search=0.0
+    pairs, predicted = found[accepted], predicted[accepted]
+    centre = pairs[["centre_y", "centre_x"]].to_numpy()
+    offset = affine.offsets(predicted, centre)
+    start = affine.moving(
+        centre,
+        (offset / START_STEP).round() * START_STEP,
+        (predicted[:, :, :2] / LINEAR_START_STEP).round() * LINEAR_START_STEP,
     )
-    windows = with_overlaps(near, size)
-    sides = windows[["height", "width"]].to_numpy()
-    windows[["height", "width"]] = sides - sides % np.where(sides > sides.min(axis=1, keepdims=True), MULTIPLE, 1)
-    windows = windows[(windows[["height", "width"]] >= LEAST_SIDE).all(axis=1)]
+    windows = _overlap_windows(pairs, start, offset, tiles[["height", "width"]].iloc[0].to_numpy(int))
     if windows.empty:
         return
-    work = partial(in_batches, planes=planes, device=device, work=partial(_rows, linear=linear))
-    exact = cache.complete(windows, "overlaps", linear, estimate=work)
-    here = np.isin(right.index, exact.index)
-    moved = affine.offsets(affine.from_table(exact), at[here]) - offset[here]
-    kept, columns = exact.index[np.linalg.norm(moved, axis=1) < MOVED], exact.columns.difference(NAMES)
-    found.loc[kept, columns] = exact.loc[kept, columns]
+    estimate = partial(in_batches, planes=planes, device=device, work=partial(_refine_batch, linear=linear))
+    refined = cache.complete(windows, "pairs in their overlap", linear, estimate=estimate)
+    tried = np.isin(pairs.index, refined.index)
+    distance = np.linalg.norm(affine.offsets(affine.from_table(refined), centre[tried]) - offset[tried], axis=1)
+    near, columns = refined.index[distance < FARTHEST], refined.columns.difference(IDENTITY)
+    found.loc[near, columns] = refined.loc[near, columns]
 
 
-def _rows(batch: WindowBatch, linear: float) -> pd.DataFrame:
-    """The pairs of a batch with their affines, which are about there."""
-    first, second = (blur(crop, SIGMA) for crop in above_noise(batch.fixed, batch.moving))
-    start = torch.from_numpy(in_window_frame(affine.from_table(batch.rows), batch)).to(first)
-    weight = _weight(first, *warp(second, start))
-    found, _, shared = refine(first, second, start, 1, ITERATIONS, first.new_tensor([PRIOR, 0.0]), linear, weight)
-    excess = _excess(*shared, weight)
+def _overlap_windows(pairs: pd.DataFrame, start: Array, offset: Array, size: NDArray[np.int64]) -> pd.DataFrame:
+    """Returns the pairs with windows that hold exactly their overlap (tables.PAIRS), and the affines to start from.
+
+    Pairs whose overlap is too narrow are left out.
+
+    Args:
+        start: affines (n, 2, 3), a moving px to a fixed px.
+        offset: (n, 2) px, of the moving tile from the fixed one, which decides the overlap.
+        size: (2,) px, of a tile.
+    """
+    nominal_y, nominal_x = offset.round().T
+    rows = pairs[IDENTITY].assign(**affine.to_columns(start), nominal_y=nominal_y, nominal_x=nominal_x, search=0.0)
+    windows = with_overlaps(rows, size)
+    sides = windows[["height", "width"]].to_numpy()
+    windows[["height", "width"]] = sides - sides % np.where(sides > sides.min(axis=1, keepdims=True), MULTIPLE, 1)
+    return windows[(windows[["height", "width"]] >= LEAST_SIDE).all(axis=1)]
+
+
+def _refine_batch(batch: WindowBatch, linear: float) -> pd.DataFrame:
+    """Returns the pairs of a batch with their refined affines and covariances, as columns of tables.AFFINES.
+
+    The first round of steps aligns the windows, so that k can be measured; the second uses it.
+    """
+    fixed, moving = (blur(window, SIGMA) for window in above_noise(batch.fixed, batch.moving))
+    start = torch.from_numpy(in_window_frame(affine.from_table(batch.rows), batch)).to(fixed)
+    weight = _weight(fixed, *warp(moving, start))
+    prior = fixed.new_tensor([LOG_EXCESS, 0.0])
+    aligned, _, maps = refine(fixed, moving, start, 1, ITERATIONS, prior, linear, weight)
+    excess = _excess_variance(*maps, weight)
     prior = torch.stack([excess.log(), torch.zeros_like(excess)]).view(2, -1, 1, 1)
-    found, information, _ = refine(first, second, found, 1, ITERATIONS, prior, linear, weight)
+    refined, information, _ = refine(fixed, moving, aligned, 1, ITERATIONS, prior, linear, weight)
     covariance = excess.view(-1, 1, 1) * torch.linalg.inv(information.double() + 1e-9 * torch.eye(6).to(information))
-    return batch.rows[NAMES].assign(**affine_columns(found, covariance, batch))
+    return batch.rows[IDENTITY].assign(**affine_columns(refined, covariance, batch))
 
 
 def _weight(fixed: Tensor, moving: Tensor, mask: Tensor) -> Tensor:
-    """How much each pixel (b, 1, h, w) counts, of crops that are aligned, in the mask of what they share."""
+    """The weight w of each pixel (b, 1, h, w) of aligned windows (b, 1, h, w), of which `mask` (b, 1, h, w) is shared."""
     noise = ((fixed - moving) ** 2 * mask).sum((2, 3), keepdim=True) / (2 * mask.sum((2, 3), keepdim=True)).clamp(min=1)
-    signal = blur(fixed * moving, AROUND).clamp(min=0)
+    signal = blur(fixed * moving, SIGNAL_SIGMA).clamp(min=0)
     return signal / (signal + noise + EPSILON)
 
 
-def _excess(fixed: Tensor, moving: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
-    """How many times (b,), at least one, the variance of least squares is that of independent residuals and exact slopes."""
-    covered, counts = mask[..., 1:-1, 1:-1], (mask * weight)[..., 1:-1, 1:-1]
-    differs = (moving - fixed)[..., 1:-1, 1:-1] * covered
-    residuals = _power(differs) / covered.sum((2, 3), keepdim=True).clamp(min=1)
-    variance = (differs**2 * counts).sum((1, 2, 3)) / counts.sum((1, 2, 3)).clamp(min=1)
-    seen, slopes, noise = (torch.zeros_like(variance) for _ in range(3))
+def _excess_variance(fixed: Tensor, moving: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
+    """The factor k (b,), at least one, by which least squares takes too small a variance, from aligned windows (b, 1, h, w)."""
+    covered, weights = mask[..., 1:-1, 1:-1], (mask * weight)[..., 1:-1, 1:-1]
+    residual = (moving - fixed)[..., 1:-1, 1:-1] * covered
+    spectrum = _power(residual) / covered.sum((2, 3), keepdim=True).clamp(min=1)
+    variance = (residual**2 * weights).sum((1, 2, 3)) / weights.sum((1, 2, 3)).clamp(min=1)
+    # `gradients` gives twice the slope: `both` is 4 J, and `difference` is 2 dr
+    correlated, slopes, noise = (torch.zeros_like(variance) for _ in range(3))
     for first, second in zip(gradients(fixed), gradients(moving), strict=True):
-        both = first + second
-        seen = seen + (_power(both * counts) * residuals).mean((1, 2, 3))
-        slopes = slopes + (both**2 * counts).sum((1, 2, 3))
-        noise = noise + ((first - second) ** 2 * counts).sum((1, 2, 3))
-    alike = seen / (variance * slopes).clamp(min=EPSILON)
-    exact = slopes / (slopes - noise).clamp(min=LEAST_SLOPE * slopes).clamp(min=EPSILON)
-    return (alike * exact**2).clamp(min=1)
+        both, difference = first + second, first - second
+        correlated = correlated + (_power(both * weights) * spectrum).mean((1, 2, 3))
+        slopes = slopes + (both**2 * weights).sum((1, 2, 3))
+        noise = noise + (difference**2 * weights).sum((1, 2, 3))
+    sandwich = correlated / (variance * slopes).clamp(min=EPSILON)
+    dilution = slopes / (slopes - noise).clamp(min=LEAST_SLOPE_SHARE * slopes).clamp(min=EPSILON)
+    return (sandwich * dilution**2).clamp(min=1)
 
 
 def _power(image: Tensor) -> Tensor:
-    """The power spectrum (b, 1, p, q) of images (b, 1, h, w), continued by zeros to a size that is fast."""
+    """The power spectrum (b, 1, p, q) of images (b, 1, h, w), padded by zeros to a size whose transform is fast."""
     return torch.as_tensor(torch.fft.fft2(image, s=[next_fast_len(n) for n in image.shape[-2:]])).abs() ** 2

@@ -1,8 +1,7 @@
-"""The step `register`: pairs.csv to affines.csv, the affine of each pair, its covariance, and whether it is accepted.
+"""The step `register`: it finds the affine of each pair in pairs.csv and writes affines.csv.
 
-Each pair is registered in its search window, and so are pairs of tiles that cannot match. `consensus.py` compares both,
-searches further where the stage needs it, and places the tiles to check each pair against all others. This module reads the
-inputs, runs the method on batches of windows, and writes the table.
+This module reads the inputs, runs the method on batches of windows, and writes the table. What is registered where, and which
+pairs are accepted, `consensus.py` decides.
 """
 
 import logging
@@ -15,7 +14,7 @@ import torch
 from dlir.core import affine, hashing, tables
 from dlir.illumination import fields
 from dlir.illumination.fields import Fields
-from dlir.registration.inference.cache import NAMES, EstimateCache
+from dlir.registration.inference.cache import IDENTITY, EstimateCache
 from dlir.registration.inference.consensus import consensus
 from dlir.registration.inference.fine import refine_overlaps
 from dlir.registration.model.checkpoint import choose_device
@@ -40,23 +39,34 @@ def register(
     device: str = "auto",
     cache: Path | None = None,
 ) -> None:
-    """Register all pairs and write their affines (tables.AFFINES) to `output`.
+    """Registers all pairs and writes their affines (tables.AFFINES) to `output`.
 
     Args:
+        tiles, illumination, pairs: files of earlier steps: tiles.csv, illumination.tif and pairs.csv.
+        model: the file of the network, which the method `network` needs.
+        device: cpu, cuda, mps, or auto for the fastest of the machine. Phase correlation always runs on the CPU.
         cache: a folder that keeps estimates from run to run. A pair that did not change is not registered again.
 
     Raises:
         ModelError: when the method is the network and no model is given, or the model cannot be read.
         MethodError: when `settings.method` names a function that cannot be imported.
     """
-    place = choose_device(device if settings.method != "phase" else "cpu")
-    method = load_method(settings.method, model, place)
-    table, rows = tables.read(tiles, tables.TILES), tables.read(pairs, tables.PAIRS)
+    chosen_device = choose_device(device if settings.method != "phase" else "cpu")
+    method = load_method(settings.method, model, chosen_device)
+    tile_table, pair_table = tables.read(tiles, tables.TILES), tables.read(pairs, tables.PAIRS)
     inputs = [hashing.of_file(path) if path else None for path in (illumination, model)]
-    coarse = EstimateCache(cache / "affines.npz" if cache else None, table, settings.method, *inputs)
-    fine = EstimateCache(cache / "overlaps.npz" if cache else None, table, inputs[0])
-    patterns = fields.read(illumination, table)
-    found = register_pairs(table, rows, patterns, method, settings, device=place, coarse=coarse, fine=fine)
+    coarse = EstimateCache(cache / "affines.npz" if cache else None, tile_table, settings.method, *inputs)
+    fine = EstimateCache(cache / "overlaps.npz" if cache else None, tile_table, inputs[0])
+    found = register_pairs(
+        tile_table,
+        pair_table,
+        fields.read(illumination, tile_table),
+        method,
+        settings,
+        device=chosen_device,
+        coarse=coarse,
+        fine=fine,
+    )
     tables.write(found, tables.AFFINES, output)
     coarse.write()
     fine.write()
@@ -65,7 +75,7 @@ def register(
 def register_pairs(
     tiles: pd.DataFrame,
     pairs: pd.DataFrame,
-    patterns: Fields,
+    illumination: Fields,
     method: Method,
     settings: Register = Register(),
     *,
@@ -73,40 +83,43 @@ def register_pairs(
     coarse: EstimateCache | None = None,
     fine: EstimateCache | None = None,
 ) -> pd.DataFrame:
-    """The affine, the covariance, the confidence and the verdict of each pair (tables.AFFINES).
+    """Returns the affine, the covariance, the confidence and the verdict of each pair (tables.AFFINES).
 
     Args:
         tiles, pairs: tables.TILES and tables.PAIRS.
-        patterns: the flat-field and the dark-field of the tiles.
-        method: what registers the windows of a pair.
-        coarse, fine: estimates of an earlier run; without them all pairs are registered.
+        illumination: the flat-field and the dark-field of the tiles.
+        method: registers the windows of pairs. With the network, the fine registration follows.
+        device: where the method runs.
+        coarse, fine: caches of the estimates of the method and of the fine registration; without them all pairs are registered.
     """
     if pairs.empty:
         log.warning("there is no pair to register")
         return pd.DataFrame(columns=list(tables.AFFINES.columns))
-    planes = TilePlanes(tiles, patterns)
+    planes = TilePlanes(tiles, illumination)
     coarse, fine = coarse or EstimateCache(None, tiles), fine or EstimateCache(None, tiles)
 
     def estimate(pairs: pd.DataFrame, what: str, linear: float) -> pd.DataFrame:
         work = partial(estimate_batch, method=method, linear=linear)
         return coarse.complete(pairs, what, linear, estimate=partial(in_batches, planes=planes, device=device, work=work))
 
-    # only the network's affines are exact enough to start the fine registration
-    refine = (
-        partial(refine_overlaps, cache=fine, planes=planes, device=device) if isinstance(method, CorrelationNetwork) else None
-    )
+    refine = None
+    if isinstance(method, CorrelationNetwork):  # the affines of other methods are too inexact to start the fine registration
+        refine = partial(refine_overlaps, cache=fine, planes=planes, device=device)
     found = consensus(pairs, tiles, estimate, settings, refine)
     log.info("accepted %d of %d pairs", int(found["accepted"].sum()), len(found))
     return found
 
 
 def estimate_batch(batch: WindowBatch, method: Method, linear: float) -> pd.DataFrame:
-    """The rows of tables.AFFINES for one batch, without the verdict."""
+    """Returns the rows of tables.AFFINES for one batch, without the verdict; the confidence is what the method reports.
+
+    The scores are the NCC of the windows, filtered by the noise filter, at the nominal offset and after registration.
+    """
     estimate = method(batch.fixed, batch.moving, batch.search, batch.centre, linear)
     nominal = torch.from_numpy(affine.translation(expected_shift(batch.rows)))
-    clear = estimate.clear or above_noise(batch.fixed, batch.moving)
-    before, after = alignment_ncc(*clear, nominal.to(clear[0]), estimate.affine)
-    return batch.rows[NAMES].assign(
+    filtered = estimate.clear or above_noise(batch.fixed, batch.moving)
+    before, after = alignment_ncc(*filtered, nominal.to(filtered[0]), estimate.affine)
+    return batch.rows[IDENTITY].assign(
         **affine_columns(estimate.affine, estimate.covariance, batch),
         score_before=before.cpu().numpy(),
         score_after=after.cpu().numpy(),

@@ -1,4 +1,4 @@
-"""The probability that a pair is right, on cues whose distributions are known."""
+"""The probability that a pair is right, on cues whose distributions are known, and the verdicts that follow from it."""
 
 import numpy as np
 import pandas as pd
@@ -8,123 +8,131 @@ from dlir.core.tables import LINEAR, LINEAR_COVARIANCE
 from dlir.registration.confidence.calibration import probability, with_verdict
 
 
-def drawn(right: int, wrong: int, strangers: int, apart: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Cues of pairs, whether each is right, and cues of strangers: two normal cues, `apart` deviations from each other."""
+def drawn(
+    right: int, wrong: int, unrelated: int, separation: float, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Two normal cues of pairs (n, 2), whether each pair is right (n,), and the cues of unrelated pairs (m, 2).
+
+    The cues of right pairs lie `separation` standard deviations above those of wrong and of unrelated pairs.
+    """
     rng = np.random.default_rng(seed)
-    cues = np.concatenate([rng.normal(apart, 1, (right, 2)), rng.normal(0, 1, (wrong, 2))])
-    return cues, np.arange(len(cues)) < right, rng.normal(0, 1, (strangers, 2))
+    cues = np.concatenate([rng.normal(separation, 1, (right, 2)), rng.normal(0, 1, (wrong, 2))])
+    return cues, np.arange(len(cues)) < right, rng.normal(0, 1, (unrelated, 2))
 
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
 def test_the_probability_is_that_of_being_right(share: float) -> None:
-    cues, right, strangers = drawn(round(2000 * share), round(2000 * (1 - share)), 1000, apart=2.0)
-    told = probability(cues, strangers)
+    cues, right, unrelated = drawn(round(2000 * share), round(2000 * (1 - share)), 1000, separation=2.0)
+    found = probability(cues, unrelated)
     for low, high in ((0.0, 0.2), (0.4, 0.6), (0.8, 1.0)):
-        there = (told >= low) & (told <= high)
-        if there.sum() > 50:
-            assert right[there].mean() == pytest.approx(told[there].mean(), abs=0.15)
+        within = (found >= low) & (found <= high)
+        if within.sum() > 50:
+            assert right[within].mean() == pytest.approx(found[within].mean(), abs=0.15)
 
 
 @pytest.mark.parametrize(("right", "wrong"), [(40, 0), (30, 10), (10, 40)])
-def test_few_pairs_are_told_apart(right: int, wrong: int) -> None:
-    rejected, taken = [], []
+def test_a_few_pairs_are_enough_to_tell_right_from_wrong(right: int, wrong: int) -> None:
+    rejected, accepted = [], []
     for seed in range(20):
-        cues, true, strangers = drawn(right, wrong, 64, apart=6.0, seed=seed)
-        told = probability(cues, strangers)
-        rejected.append(told[true] <= 0.5)
-        taken.append(told[~true] > 0.5)
+        cues, true, unrelated = drawn(right, wrong, 64, separation=6.0, seed=seed)
+        found = probability(cues, unrelated)
+        rejected.append(found[true] <= 0.5)
+        accepted.append(found[~true] > 0.5)
     assert np.mean(rejected) < 0.01
-    assert np.mean(taken) < 0.08 if wrong else True
+    assert np.mean(accepted) < 0.08 if wrong else True
 
 
-def test_pairs_like_strangers_are_all_wrong() -> None:
-    cues, _, strangers = drawn(0, 60, 64, apart=0.0)
-    assert (probability(cues, strangers) > 0.5).mean() < 0.1
+def test_pairs_that_look_like_unrelated_pairs_are_all_wrong() -> None:
+    cues, _, unrelated = drawn(0, 60, 64, separation=0.0)
+    assert (probability(cues, unrelated) > 0.5).mean() < 0.1
 
 
-def test_a_better_cue_is_never_held_against_a_pair() -> None:
-    cues, _, strangers = drawn(100, 100, 100, apart=2.0)
-    told = probability(np.concatenate([cues, cues + np.array([0.5, 0]), cues + np.array([0, 0.5])]), strangers).reshape(3, -1)
-    assert (np.diff(told[[0, 1]], axis=0) >= 0).all() and (np.diff(told[[0, 2]], axis=0) >= 0).all()
+def test_a_better_cue_never_lowers_the_probability() -> None:
+    cues, _, unrelated = drawn(100, 100, 100, separation=2.0)
+    both = np.concatenate([cues, cues + np.array([0.5, 0]), cues + np.array([0, 0.5])])
+    plain, *better = probability(both, unrelated).reshape(3, -1)
+    assert all((found >= plain).all() for found in better)
 
 
-def test_places_tell_more_and_the_probability_stays_that_of_being_right() -> None:
-    """Right pairs lie where the stage says, to 3 px on either axis, wrong ones anywhere within the 20 px that are searched."""
-    cues, right, strangers = drawn(1000, 1000, 1000, apart=2.0)
+def test_the_place_of_a_pair_is_a_further_cue_and_the_probability_stays_that_of_being_right() -> None:
+    """Right pairs lie where the stage says, to 3 px on each axis; wrong ones anywhere within the 20 px that are searched."""
+    cues, right, unrelated = drawn(1000, 1000, 1000, separation=2.0)
     rng = np.random.default_rng(1)
-    off = np.where(right[:, None], rng.normal(0, 3, (2000, 2)), rng.uniform(-20, 20, (2000, 2)))
-    near = np.log(40**2 / (2 * np.pi * 3**2)) - (off**2).sum(1) / (2 * 3**2)
-    told = probability(cues, strangers, near)
-    assert ((told > 0.5) != right).mean() < 0.5 * ((probability(cues, strangers) > 0.5) != right).mean()
+    error = np.where(right[:, None], rng.normal(0, 3, (2000, 2)), rng.uniform(-20, 20, (2000, 2)))
+    log_ratio = np.log(40**2 / (2 * np.pi * 3**2)) - (error**2).sum(1) / (2 * 3**2)
+    found = probability(cues, unrelated, log_ratio)
+    assert ((found > 0.5) != right).mean() < 0.5 * ((probability(cues, unrelated) > 0.5) != right).mean()
     for low, high in ((0.0, 0.2), (0.3, 0.7), (0.8, 1.0)):
-        there = (told >= low) & (told <= high)
-        assert right[there].mean() == pytest.approx(told[there].mean(), abs=0.15)
+        within = (found >= low) & (found <= high)
+        assert right[within].mean() == pytest.approx(found[within].mean(), abs=0.15)
 
 
-def test_without_strangers_nothing_is_known() -> None:
+def test_without_unrelated_pairs_every_probability_is_a_half() -> None:
     assert (probability(np.zeros((3, 2)), np.zeros((0, 2))) == 0.5).all()
     assert len(probability(np.zeros((0, 2)), np.zeros((5, 2)))) == 0
 
 
-def clear(count: int = 30) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Registered pairs that all show clearly the same, where they were expected, and strangers."""
+def clear_pairs(count: int = 30) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Registered pairs that all match clearly, near their nominal offsets, and unrelated pairs."""
     rng = np.random.default_rng(1)
     pairs = pd.DataFrame({"score_after": 0.9, "confidence": 0.99, "cov_yx": 0.0, "var_y": 0.01, "var_x": 0.01}, range(count))
-    pairs = pairs.assign(away=rng.uniform(0, 4, count), expected=3.0, searched=20.0, inside=True, overlap=0.5)
+    pairs = pairs.assign(distance=rng.uniform(0, 4, count), expected_deviation=3.0, searched=20.0, inside=True, overlap=0.5)
     pairs[list(LINEAR)] = np.eye(2).ravel()
     pairs[LINEAR_COVARIANCE] = (1e-6 * np.eye(4)).ravel()
-    strangers = pairs.assign(score_after=rng.uniform(0, 0.2, count), confidence=rng.uniform(0, 0.3, count))
-    return pairs, strangers.assign(away=rng.uniform(0, 20, count))
+    unrelated = pairs.assign(score_after=rng.uniform(0, 0.2, count), confidence=rng.uniform(0, 0.3, count))
+    return pairs, unrelated.assign(distance=rng.uniform(0, 20, count))
 
 
-def test_a_pair_that_is_turned_unlike_the_others_counts_for_less() -> None:
-    pairs, strangers = clear()
+def test_a_pair_that_is_turned_unlike_the_others_is_less_certain() -> None:
+    pairs, unrelated = clear_pairs()
     pairs[list(LINEAR)] += 0.001 * np.random.default_rng(2).standard_normal((30, 4))
     pairs.loc[7, list(LINEAR)] += 0.02
-    judged = with_verdict(pairs, strangers, 0.5)
-    others = judged.drop(index=7)
-    assert judged.loc[7, "confidence"] < 0.7 * others["confidence"].min()
-    assert judged.loc[7, "var_y"] > 10 * others["var_y"].max()
+    found = with_verdict(pairs, unrelated, 0.5)
+    others = found.drop(index=7)
+    assert found.loc[7, "confidence"] < 0.7 * others["confidence"].min()
+    assert found.loc[7, "var_y"] > 10 * others["var_y"].max()
 
 
-def test_a_faint_pair_is_accepted_but_may_not_be_exact() -> None:
-    pairs, strangers = clear()
+def test_a_faint_pair_is_accepted_with_the_probability_that_it_is_exact() -> None:
+    pairs, unrelated = clear_pairs()
     pairs.loc[3, ["var_y", "var_x"]] = 4.0
-    judged = with_verdict(pairs, strangers, 0.5)
+    found = with_verdict(pairs, unrelated, 0.5)
     rng = np.random.default_rng(1)
     draws = 2.0 * rng.standard_normal((20000, 2)) / np.sqrt(rng.chisquare(4, 20000) / 4)[:, None]
-    assert judged["accepted"].all() and judged["confidence"].drop(index=3).min() > 0.95
-    assert judged.loc[3, "confidence"] == pytest.approx((np.linalg.norm(draws, axis=1) < 2).mean(), abs=0.03)
+    assert found["accepted"].all() and found["confidence"].drop(index=3).min() > 0.95
+    assert found.loc[3, "confidence"] == pytest.approx((np.linalg.norm(draws, axis=1) < 2).mean(), abs=0.03)
 
 
-def test_a_pair_for_which_only_its_place_speaks_has_to_be_exact() -> None:
-    pairs, strangers = clear()
-    pairs.loc[:19, ["score_after", "confidence", "away"]] = strangers.loc[:19, ["score_after", "confidence", "away"]]
-    pairs.loc[[3, 4, 5], ["score_after", "confidence"]] = 0.19, 0.29  # as few strangers
-    pairs.loc[[3, 4, 5], "away"] = 1.0, 1.0, 19.0
+def test_a_pair_that_only_its_place_speaks_for_has_to_be_exact() -> None:
+    pairs, unrelated = clear_pairs()
+    pairs.loc[:19, ["score_after", "confidence", "distance"]] = unrelated.loc[:19, ["score_after", "confidence", "distance"]]
+    pairs.loc[[3, 4, 5], ["score_after", "confidence"]] = 0.19, 0.29  # which few unrelated pairs reach
+    pairs.loc[[3, 4, 5], "distance"] = 1.0, 1.0, 19.0
     pairs.loc[4, ["var_y", "var_x"]] = 4.0
-    assert with_verdict(pairs, strangers, 0.5).loc[[3, 4, 5], "accepted"].tolist() == [True, False, False]
+    assert with_verdict(pairs, unrelated, 0.5).loc[[3, 4, 5], "accepted"].tolist() == [True, False, False]
 
 
-def test_places_tell_nothing_where_nobody_knows_how_far_the_stage_errs() -> None:
-    pairs, strangers = clear()
-    pairs.loc[:19, ["score_after", "confidence"]] = strangers.loc[:19, ["score_after", "confidence"]]
-    near, far = (with_verdict(pairs.assign(away=away, expected=np.inf), strangers, 0.5) for away in (0.0, 19.0))
+def test_the_place_is_no_cue_while_the_error_of_the_stage_is_unknown() -> None:
+    pairs, unrelated = clear_pairs()
+    pairs.loc[:19, ["score_after", "confidence"]] = unrelated.loc[:19, ["score_after", "confidence"]]
+    near, far = (
+        with_verdict(pairs.assign(distance=distance, expected_deviation=np.inf), unrelated, 0.5) for distance in (0.0, 19.0)
+    )
     pd.testing.assert_frame_equal(near, far)
     assert near["accepted"].tolist() == [False] * 20 + [True] * 10
 
 
-def test_a_small_overlap_has_to_match_better() -> None:
-    pairs, strangers = clear()
-    pairs.loc[:14, "score_after"] = strangers.loc[:14, "score_after"] = 0.5
+def test_a_pair_with_a_small_overlap_needs_a_higher_ncc() -> None:
+    pairs, unrelated = clear_pairs()
+    pairs.loc[:14, "score_after"] = unrelated.loc[:14, "score_after"] = 0.5
     pairs.loc[:14, "confidence"] = 0.1
-    pairs.loc[:14, "overlap"] = strangers.loc[:14, "overlap"] = 0.01
-    judged = with_verdict(pairs, strangers, 0.5)
-    assert judged["accepted"].tolist() == [False] * 15 + [True] * 15
+    pairs.loc[:14, "overlap"] = unrelated.loc[:14, "overlap"] = 0.01
+    found = with_verdict(pairs, unrelated, 0.5)
+    assert found["accepted"].tolist() == [False] * 15 + [True] * 15
 
 
 @pytest.mark.parametrize("inside", [True, False])
 def test_a_pair_outside_its_window_is_rejected(inside: bool) -> None:
-    pairs, strangers = clear()
-    judged = with_verdict(pairs.assign(inside=[True] * 29 + [inside]), strangers, 0.5)
-    assert judged["accepted"].iloc[-1] == inside and (judged["reason"].iloc[-1] == "") == inside
+    pairs, unrelated = clear_pairs()
+    found = with_verdict(pairs.assign(inside=[True] * 29 + [inside]), unrelated, 0.5)
+    assert found["accepted"].iloc[-1] == inside and (found["reason"].iloc[-1] == "") == inside

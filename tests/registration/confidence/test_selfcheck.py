@@ -1,4 +1,4 @@
-"""The self-check: what it says of each method is true, repeatable, and empty where there is nothing to measure."""
+"""The self-check: its errors are true and repeatable, and its table is empty where there is nothing to measure."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,24 +24,24 @@ def run(grid: Grid, folder: Path, method: str = "network", count: int = 12, seed
 
 @pytest.fixture
 def near(grid: Grid, tmp_path: Path) -> Grid:
-    """The grid, searched within 4 px, which phase correlation can follow."""
+    """The grid with a search of 4 px, within which phase correlation finds most pairs."""
     rows = tables.read(grid.pairs, tables.PAIRS)
     tables.write(rows.assign(search=4.0), tables.PAIRS, tmp_path / "near.csv")
     return replace(grid, pairs=tmp_path / "near.csv")
 
 
-def test_the_network_beats_phase_correlation_and_that_beats_none(near: Grid, tmp_path: Path) -> None:
+def test_the_network_is_better_than_phase_correlation_and_that_is_better_than_none(near: Grid, tmp_path: Path) -> None:
     found = run(near, tmp_path)
     sides, methods = ["down", "right"], ["network", "phase", "none"]
     assert found[["side", "method"]].to_numpy().tolist() == [[side, method] for side in sides for method in methods]
     assert (found["pairs"] == 12).all()
     assert (found["median"] <= found["p95"]).all()
     for side in sides:
-        of = found[found["side"] == side].set_index("method")
-        assert of.loc["network", "median"] < 0.3
-        assert of.loc["network", "median"] < 0.8 * of.loc["phase", "median"]
-        assert of.loc["phase", "median"] < 0.8 * of.loc["none", "median"]
-        assert of.loc["network", "over_2px"] < of.loc["none", "over_2px"]
+        row = found[found["side"] == side].set_index("method")
+        assert row.loc["network", "median"] < 0.3
+        assert row.loc["network", "median"] < 0.8 * row.loc["phase", "median"]
+        assert row.loc["phase", "median"] < 0.8 * row.loc["none", "median"]
+        assert row.loc["network", "over_2px"] < row.loc["none", "over_2px"]
 
 
 def test_the_network_finds_pairs_at_the_ends_of_the_search(grid: Grid, tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_the_network_finds_pairs_at_the_ends_of_the_search(grid: Grid, tmp_path:
 def test_without_registration_the_error_is_that_of_the_stage(grid: Grid, tmp_path: Path) -> None:
     found = run(grid, tmp_path, "phase", count=64).set_index(["side", "method"])
     search = tables.read(grid.pairs, tables.PAIRS).groupby("side")["search"].median()
-    # known shifts are uniform in a square: half of them lie within 0.80, 95 % within 1.24, and 2 px cover pi / search^2
+    # synthetic shifts are uniform in a square: half of them lie within 0.80, 95 % within 1.24, and 2 px cover pi / search^2
     for side, reach in search.items():
         none = found.loc[(side, "none")]
         assert none["median"] == pytest.approx(0.80 * reach, rel=0.2)
@@ -79,8 +79,8 @@ def test_one_tile_gives_an_empty_table(one_tile: Grid, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("noise", [0, 30])
-def test_where_nothing_is_to_be_seen_nothing_is_registered(noise: float, grid: Grid, tmp_path: Path) -> None:
-    """Of noise alone, which is split between the crops, no method may find a trace."""
+def test_tiles_without_structure_are_not_registered(noise: float, grid: Grid, tmp_path: Path) -> None:
+    """No method may find the same noise in both windows, between which it is split."""
     rng, listed = np.random.default_rng(1), tables.read(grid.tiles, tables.TILES)
     listed["path"] = [str(tmp_path / f"{tile}.tif") for tile in listed["tile"]]
     for path in listed["path"]:

@@ -1,4 +1,4 @@
-"""What is kept of pairs: it answers for the same pair alone, and a file that is damaged answers for none."""
+"""The estimate cache: it knows an unchanged pair, and only that, and does not use a damaged file."""
 
 from pathlib import Path
 
@@ -12,8 +12,8 @@ from dlir.core import tables
 from dlir.registration.inference.cache import EstimateCache
 
 
-class Asked:
-    """A method that says of a pair its number and a third of it, and remembers which pairs it was asked of."""
+class CountingMethod:
+    """A method whose estimate of a pair is a third of its number, and which remembers the pairs that it was asked for."""
 
     def __init__(self) -> None:
         self.pairs: list[int] = []
@@ -23,56 +23,61 @@ class Asked:
         return pairs[["pair", "fixed", "moving", "side"]].assign(third=pairs["pair"] / 3, inside=pairs["pair"] > 3)[::-1]
 
 
-def ask(grid: Grid, file: Path | None, *basis: object, tiles: pd.DataFrame | None = None, **change: object) -> list[int]:
-    """Complete all pairs, with some columns changed, and keep them; those that were asked of."""
+def registered(
+    grid: Grid, file: Path | None, *inputs: object, tiles: pd.DataFrame | None = None, **change: object
+) -> list[int]:
+    """Completes all pairs, with some columns changed, and keeps them; returns the pairs that were not in the cache."""
     table = tables.read(grid.tiles, tables.TILES) if tiles is None else tiles
-    pairs, asked = tables.read(grid.pairs, tables.PAIRS).assign(**change), Asked()
-    recall = EstimateCache(file, table, *basis)
-    found = recall.complete(pairs, "pairs", estimate=asked)
-    recall.write()
+    pairs, method = tables.read(grid.pairs, tables.PAIRS).assign(**change), CountingMethod()
+    cache = EstimateCache(file, table, *inputs)
+    found = cache.complete(pairs, "pairs", estimate=method)
+    cache.write()
     assert found["third"].tolist() == [number / 3 for number in range(12)]
     assert found["inside"].astype(bool).tolist() == [number > 3 for number in range(12)]
     assert found.index.equals(pairs.index)
-    return sorted(asked.pairs)
+    return sorted(method.pairs)
 
 
-def test_pairs_are_asked_of_once(grid: Grid, tmp_path: Path) -> None:
-    assert ask(grid, tmp_path / "kept.npz", "model") == list(range(12))
-    assert ask(grid, tmp_path / "kept.npz", "model") == []
-    assert ask(grid, None, "model") == list(range(12))
+def test_a_pair_is_registered_once(grid: Grid, tmp_path: Path) -> None:
+    assert registered(grid, tmp_path / "cache.npz", "model") == list(range(12))
+    assert registered(grid, tmp_path / "cache.npz", "model") == []
+    assert registered(grid, None, "model") == list(range(12))
 
 
 @pytest.mark.parametrize("column", ["fixed_y", "moving_x", "height", "nominal_y", "search"])
-def test_another_window_or_search_is_another_pair(grid: Grid, tmp_path: Path, column: str) -> None:
-    ask(grid, tmp_path / "kept.npz")
+def test_a_pair_with_another_window_or_search_is_registered_again(grid: Grid, tmp_path: Path, column: str) -> None:
+    registered(grid, tmp_path / "cache.npz")
     changed = tables.read(grid.pairs, tables.PAIRS)[column].to_numpy(float, copy=True)
     changed[7] += 1
-    assert ask(grid, tmp_path / "kept.npz", **{column: changed}) == [7]
+    assert registered(grid, tmp_path / "cache.npz", **{column: changed}) == [7]
     changed[7] -= 1 - 1e-9
-    assert ask(grid, tmp_path / "kept.npz", **{column: changed}) == [7]  # which alone was not kept by the last run
+    # the last run did not use the first estimate of this pair, so it is no longer in the file; a change of 1e-9 is none
+    assert registered(grid, tmp_path / "cache.npz", **{column: changed}) == [7]
 
 
-def test_another_model_code_or_plane_is_another_pair(grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file, table = tmp_path / "kept.npz", tables.read(grid.tiles, tables.TILES)
-    ask(grid, file, "model")
-    assert len(ask(grid, file, "another")) == 12
-    assert len(ask(grid, file, "another", tiles=table.assign(reference_z=1))) == 12
+def test_another_model_plane_or_code_registers_all_pairs_again(
+    grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, table = tmp_path / "cache.npz", tables.read(grid.tiles, tables.TILES)
+    registered(grid, file, "model")
+    assert len(registered(grid, file, "another")) == 12
+    assert len(registered(grid, file, "another", tiles=table.assign(reference_z=1))) == 12
     monkeypatch.setattr(steps, "code", lambda step: f"{step}, edited")
-    assert len(ask(grid, file, "another", tiles=table.assign(reference_z=1))) == 12
+    assert len(registered(grid, file, "another", tiles=table.assign(reference_z=1))) == 12
 
 
-def test_a_tile_is_known_by_its_content_wherever_it_lies(grid: Grid, tmp_path: Path) -> None:
-    file, table = tmp_path / "kept.npz", tables.read(grid.tiles, tables.TILES)
-    ask(grid, file)
-    assert ask(grid, file, tiles=table.assign(path="moved/" + table["path"])) == []
+def test_a_tile_is_known_by_its_content_and_not_by_its_path(grid: Grid, tmp_path: Path) -> None:
+    file, table = tmp_path / "cache.npz", tables.read(grid.tiles, tables.TILES)
+    registered(grid, file)
+    assert registered(grid, file, tiles=table.assign(path="moved/" + table["path"])) == []
     table.loc[8, "sha256"] = "edited"
-    assert ask(grid, file, tiles=table) == [9, 11]
+    assert registered(grid, file, tiles=table) == [9, 11]
 
 
 @pytest.mark.parametrize("fault", ["cut short", "a byte changed", "no archive", "another archive"])
-def test_a_damaged_file_is_not_believed(grid: Grid, tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: str) -> None:
-    file = tmp_path / "kept.npz"
-    ask(grid, file)
+def test_a_damaged_file_is_not_used(grid: Grid, tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: str) -> None:
+    file = tmp_path / "cache.npz"
+    registered(grid, file)
     content = bytearray(file.read_bytes())
     if fault == "cut short":
         file.write_bytes(content[:-300])
@@ -83,14 +88,14 @@ def test_a_damaged_file_is_not_believed(grid: Grid, tmp_path: Path, caplog: pyte
         file.write_text("key,third\n")
     else:
         np.savez(file, keys=np.zeros(3))
-    assert ask(grid, file) == list(range(12))
-    assert "kept.npz is damaged" in caplog.text
-    assert ask(grid, file) == []
+    assert registered(grid, file) == list(range(12))
+    assert "cache.npz is damaged" in caplog.text
+    assert registered(grid, file) == []
 
 
-def test_no_pair_is_no_question(grid: Grid, tmp_path: Path) -> None:
-    recall = EstimateCache(tmp_path / "kept.npz", tables.read(grid.tiles, tables.TILES))
-    found = recall.complete(tables.read(grid.pairs, tables.PAIRS).head(0), "pairs", estimate=Asked())
-    assert found.empty
-    recall.write()
-    assert not (tmp_path / "kept.npz").exists()
+def test_without_pairs_no_file_is_written(grid: Grid, tmp_path: Path) -> None:
+    cache, method = EstimateCache(tmp_path / "cache.npz", tables.read(grid.tiles, tables.TILES)), CountingMethod()
+    found = cache.complete(tables.read(grid.pairs, tables.PAIRS).head(0), "pairs", estimate=method)
+    assert found.empty and not method.pairs
+    cache.write()
+    assert not (tmp_path / "cache.npz").exists()

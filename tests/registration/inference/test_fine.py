@@ -1,4 +1,4 @@
-"""The exact look at pairs: from nearly right to exact, and pixels that show nothing count for little."""
+"""The fine registration: it makes nearly right pairs exact, and pixels without structure have little weight."""
 
 from pathlib import Path
 
@@ -15,65 +15,70 @@ from dlir.registration.inference.cache import EstimateCache
 from dlir.registration.inference.fine import _weight, refine_overlaps
 from dlir.registration.pairs.windows import TilePlanes
 
-SHIFT = ["var_y", "cov_yx", "var_x"]
+SHIFT_COVARIANCE = ["var_y", "cov_yx", "var_x"]
 
 
-def nearly(grid: Grid, off: float) -> pd.DataFrame:
-    """The pairs with their true affines, but for shifts of `off` px, as accepted."""
+def true_pairs(grid: Grid, error: float) -> pd.DataFrame:
+    """The pairs, all accepted (tables.AFFINES), with their true affines but for an `error` of the shift, px on each axis."""
     pairs = tables.read(grid.pairs, tables.PAIRS)
     fixed, moving = (grid.truth[pairs[end]] for end in ("fixed", "moving"))
-    true = affine.compose(affine.translation([off, -off]), affine.compose(affine.invert(fixed), moving))
+    affines = affine.compose(affine.translation([error, -error]), affine.compose(affine.invert(fixed), moving))
     centre = pairs[["moving_y", "moving_x"]].to_numpy() + pairs[["height", "width"]].to_numpy() / 2
-    told = {"centre_y": centre[:, 0], "centre_x": centre[:, 1], **dict.fromkeys([*SHIFT, *tables.LINEAR_COVARIANCE], 1.0)}
-    return pairs[["pair", "fixed", "moving", "side"]].assign(**affine.to_columns(true), **told, accepted=True)
+    covariances = dict.fromkeys([*SHIFT_COVARIANCE, *tables.LINEAR_COVARIANCE], 1.0)
+    return pairs[["pair", "fixed", "moving", "side"]].assign(
+        **affine.to_columns(affines), centre_y=centre[:, 0], centre_x=centre[:, 1], **covariances, accepted=True
+    )
 
 
-def look(grid: Grid, found: pd.DataFrame, kept: Path | None = None, told: pd.DataFrame | None = None) -> pd.DataFrame:
-    """The exact look at what was found, where that itself or `told` says."""
-    table, found = tables.read(grid.tiles, tables.TILES), found.copy()
-    there = affine.from_table(found if told is None else told)
-    recall, planes = EstimateCache(kept, table), TilePlanes(table, fields.read(grid.illumination, table))
-    refine_overlaps(found, there, table, cache=recall, linear=0.01, planes=planes, device=torch.device("cpu"))
-    recall.write()
+def refined(
+    grid: Grid, found: pd.DataFrame, cache_file: Path | None = None, predicted: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """The pairs after the fine registration, which starts at `predicted`, or else at the pairs themselves."""
+    tiles, found = tables.read(grid.tiles, tables.TILES), found.copy()
+    start = affine.from_table(found if predicted is None else predicted)
+    cache, planes = EstimateCache(cache_file, tiles), TilePlanes(tiles, fields.read(grid.illumination, tiles))
+    refine_overlaps(found, start, tiles, cache=cache, linear=0.01, planes=planes, device=torch.device("cpu"))
+    cache.write()
     return found
 
 
 def test_pairs_become_exact(grid: Grid) -> None:
-    found = nearly(grid, 0.4)
+    found = true_pairs(grid, 0.4)
     assert grid.errors(found).min() > 0.5
-    assert grid.errors(look(grid, found)).max() < 0.05
+    assert grid.errors(refined(grid, found)).max() < 0.05
 
 
 @pytest.mark.parametrize("noise", [3.0, 200.0, 400.0])
 def test_the_variance_is_that_of_the_errors(tmp_path: Path, noise: float) -> None:
     grid = make_grid(tmp_path, 4, 4, noise)
-    found = look(grid, nearly(grid, 0.1))
+    found = refined(grid, true_pairs(grid, 0.1))
     ratio = grid.errors(found) ** 2 / (found["var_y"] + found["var_x"])
-    assert 0.3 < np.median(ratio) / np.log(2) < 2  # which is the median of an exponential distribution
+    assert 0.3 < np.median(ratio) / np.log(2) < 2  # log 2 is the median of an exponential distribution
 
 
-def test_pairs_that_are_rejected_or_found_elsewhere_stay(grid: Grid) -> None:
-    found = nearly(grid, 1.0).assign(accepted=lambda table: table["pair"] > 0)
-    pd.testing.assert_frame_equal(look(grid, found), found)
+def test_pairs_that_were_rejected_or_are_found_elsewhere_stay(grid: Grid) -> None:
+    found = true_pairs(grid, 1.0).assign(accepted=lambda table: table["pair"] > 0)
+    pd.testing.assert_frame_equal(refined(grid, found), found)
 
 
-def test_a_pair_is_looked_for_where_the_others_put_it(grid: Grid) -> None:
-    found = look(grid, nearly(grid, 3.0), told=nearly(grid, 0.4))
+def test_a_pair_is_registered_where_the_others_predict_it(grid: Grid) -> None:
+    found = refined(grid, true_pairs(grid, 3.0), predicted=true_pairs(grid, 0.4))
     assert grid.errors(found).max() < 0.05
 
 
-def test_what_was_known_before_tells_pairs_apart(grid: Grid, tmp_path: Path) -> None:
-    first = look(grid, nearly(grid, 0.4), tmp_path / "kept.npz")
-    again = look(grid, nearly(grid, 0.4), tmp_path / "kept.npz")
+def test_the_cache_tells_pairs_with_different_starts_apart(grid: Grid, tmp_path: Path) -> None:
+    first = refined(grid, true_pairs(grid, 0.4), tmp_path / "cache.npz")
+    again = refined(grid, true_pairs(grid, 0.4), tmp_path / "cache.npz")
     pd.testing.assert_frame_equal(first, again)
-    assert (grid.errors(look(grid, nearly(grid, 3.0), tmp_path / "kept.npz")) > 3).all()  # too far to be found
+    assert (grid.errors(refined(grid, true_pairs(grid, 3.0), tmp_path / "cache.npz")) > 3).all()  # too far off to be found
 
 
-def test_pixels_of_noise_count_for_little() -> None:
+def test_pixels_that_show_only_noise_have_little_weight() -> None:
     fixed, moving = crops(np.eye(2, 3), 64, 256)
-    there = torch.zeros_like(fixed)
-    there[..., :64] = 3.0
+    structure = torch.zeros_like(fixed)
+    structure[..., :64] = 3.0
     torch.manual_seed(0)
-    weight = _weight(*(image * there + torch.randn_like(image) for image in (fixed, moving)), torch.ones_like(fixed))
+    noisy = [window * structure + torch.randn_like(window) for window in (fixed, moving)]
+    weight = _weight(*noisy, torch.ones_like(fixed))
     assert weight[..., 16:48].mean() > 0.8
     assert weight[..., 112:].mean() < 0.2

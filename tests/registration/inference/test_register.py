@@ -1,4 +1,4 @@
-"""Registration of a small grid whose truth is known: affines, uncertainty and verdicts."""
+"""The step register on small grids whose truth is known: affines, covariances and verdicts."""
 
 import re
 from pathlib import Path
@@ -11,6 +11,7 @@ from support.grids import Grid, make_grid
 from support.pair_graphs import make_graph
 
 from dlir.core import affine, tables
+from dlir.registration.confidence.calibration import LIKE_UNRELATED, OUTSIDE
 from dlir.registration.inference.consensus import TOO_FAINT, doubt_overruled, drop_unsupported
 from dlir.registration.inference.register import register
 from dlir.registration.model import checkpoint
@@ -33,7 +34,7 @@ def test_pairs_are_found(grid: Grid, tmp_path: Path, method: str, bound: float) 
     assert (found["score_after"] > found["score_before"]).mean() > 0.8
 
 
-def test_the_edges_of_tiles_do_not_move_them(tmp_path: Path) -> None:
+def test_the_edges_of_tiles_do_not_bias_the_offsets(tmp_path: Path) -> None:
     grid = make_grid(tmp_path, 4, 4, noise=60.0)
     found = run(grid, tmp_path)
     across = np.where(found["side"] == "down", 0, 1)
@@ -44,9 +45,9 @@ def test_the_edges_of_tiles_do_not_move_them(tmp_path: Path) -> None:
 def test_the_centre_lies_in_the_overlap(grid: Grid, tmp_path: Path) -> None:
     found = run(grid, tmp_path)
     centre = found[["centre_y", "centre_x"]].to_numpy()[:, None]
-    through = affine.apply(affine.from_table(found), centre)[:, 0]
-    for place in (centre[:, 0], through):
-        assert ((place > -1) & (place < np.array(grid.size))).all()
+    in_fixed = affine.apply(affine.from_table(found), centre)[:, 0]
+    for point in (centre[:, 0], in_fixed):
+        assert ((point > -1) & (point < np.array(grid.size))).all()
     across = np.where(found["side"] == "down", 0, 1)
     assert (centre[np.arange(len(found)), 0, across] < 0.4 * grid.size[0]).all()
 
@@ -54,15 +55,15 @@ def test_the_centre_lies_in_the_overlap(grid: Grid, tmp_path: Path) -> None:
 def test_the_variance_is_that_of_the_errors(noisy_grid: Grid, tmp_path: Path) -> None:
     found = run(noisy_grid, tmp_path)
     right = noisy_grid.errors(found) < 3
-    told = np.sqrt((found["var_y"] + found["var_x"])[right])
-    assert 0.3 < np.median(noisy_grid.errors(found)[right] / told) < 1.6
+    deviation = np.sqrt((found["var_y"] + found["var_x"])[right])
+    assert 0.3 < np.median(noisy_grid.errors(found)[right] / deviation) < 1.6
 
 
-def test_tiles_without_content_are_rejected_and_say_why(blank_grid: Grid, tmp_path: Path) -> None:
+def test_pairs_of_tiles_without_content_are_rejected_with_a_reason(blank_grid: Grid, tmp_path: Path) -> None:
     found = run(blank_grid, tmp_path)
     blank = found["fixed"].isin(blank_grid.blank) | found["moving"].isin(blank_grid.blank)
     assert not found.loc[blank, "accepted"].any()
-    assert found.loc[blank, "reason"].str.contains("likely wrong|outside").all()
+    assert found.loc[blank, "reason"].isin([LIKE_UNRELATED, OUTSIDE]).all()
     assert found.loc[~blank, "accepted"].mean() > 0.5
 
 
@@ -87,14 +88,14 @@ def test_only_the_pairs_of_a_tile_that_changed_are_registered_again(
         caplog.clear()
         settings, given = Register(method="network", accept=0.5, seed=1), {"model": checkpoint.GENERIC, "device": "cpu"}
         register(tiles, grid.illumination, grid.pairs, tmp_path / "a.csv", settings=settings, cache=cache, **given)
-        said = re.findall(r"registering (\d+) of (\d+) pairs", caplog.text)
-        return tables.read(tmp_path / "a.csv", tables.AFFINES), [(int(new), int(every)) for new, every in said]
+        logged = re.findall(r"registering (\d+) of (\d+) pairs", caplog.text)
+        return tables.read(tmp_path / "a.csv", tables.AFFINES), [(int(new), int(every)) for new, every in logged]
 
     caplog.set_level("INFO")
-    first, said = registered(grid.tiles, tmp_path / "cache")
-    assert all(new == every for new, every in said[:2]) and said[0] == (12, 12)
-    again, said = registered(grid.tiles, tmp_path / "cache")
-    assert all(new == 0 for new, _ in said)
+    first, counts = registered(grid.tiles, tmp_path / "cache")
+    assert all(new == every for new, every in counts[:2]) and counts[0] == (12, 12)
+    again, counts = registered(grid.tiles, tmp_path / "cache")
+    assert all(new == 0 for new, _ in counts)
     pd.testing.assert_frame_equal(first, again)
 
     table = tables.read(grid.tiles, tables.TILES)
@@ -103,27 +104,28 @@ def test_only_the_pairs_of_a_tile_that_changed_are_registered_again(
     tifffile.imwrite(tmp_path / "0.tif", pixels)
     table.loc[0, ["path", "sha256"]] = str(tmp_path / "0.tif"), "another"
     tables.write(table, tables.TILES, tmp_path / "tiles.csv")
-    changed, said = registered(tmp_path / "tiles.csv", tmp_path / "cache")
-    assert said[0] == (2, 12) and 0 < said[1][0] < said[1][1] / 2  # the corner has two neighbours, and some strangers
+    changed, counts = registered(tmp_path / "tiles.csv", tmp_path / "cache")
+    # the tile in the corner has two neighbours, and is in a few unrelated pairs
+    assert counts[0] == (2, 12) and 0 < counts[1][0] < counts[1][1] / 2
     whole, _ = registered(tmp_path / "tiles.csv", None)
     numbers = [*affine.COLUMNS, "var_y", "var_x", "score_after"]
     np.testing.assert_allclose(changed[numbers], whole[numbers], atol=1e-3)
     assert not np.allclose(changed.loc[:1, numbers], first.loc[:1, numbers], atol=1e-3)
 
 
-def test_a_pair_that_all_others_contradict_is_doubted() -> None:
+def test_a_pair_that_all_others_contradict_becomes_doubtful() -> None:
     graph = make_graph(4, 5)
     pairs = graph.pairs.copy()
     pairs.loc[5, "x0"] += 6.0
-    judged = doubt_overruled(pairs, graph.tiles, 0.5)
-    assert judged.index[judged["confidence"] < 0.9].tolist() == [5]
-    assert judged["accepted"].all()
+    found = doubt_overruled(pairs, graph.tiles, 0.5)
+    assert found.index[found["confidence"] < 0.9].tolist() == [5]
+    assert found["accepted"].all()
 
 
-def test_faint_pairs_are_kept_only_where_surer_ones_hold_a_tile() -> None:
-    """Of tiles in a row, the third and fourth hang on faint pairs alone, and a pair of the last two was rejected before."""
+def test_faint_pairs_are_kept_only_where_a_tile_has_a_more_certain_pair() -> None:
+    """Of six tiles in a row, the third to fifth have faint pairs alone, and the pair of the last two was rejected before."""
     pairs = make_graph(1, 6).pairs.assign(confidence=[0.9, 0.3, 0.3, 0.3, 0.8], reason="")
-    pairs.loc[4, ["accepted", "reason"]] = False, "likely wrong"
-    judged = drop_unsupported(pairs, 0.5)
-    assert judged["accepted"].tolist() == [True, True, False, False, False]
-    assert judged["reason"].tolist() == ["", "", TOO_FAINT, TOO_FAINT, "likely wrong"]
+    pairs.loc[4, ["accepted", "reason"]] = False, LIKE_UNRELATED
+    found = drop_unsupported(pairs, 0.5)
+    assert found["accepted"].tolist() == [True, True, False, False, False]
+    assert found["reason"].tolist() == ["", "", TOO_FAINT, TOO_FAINT, LIKE_UNRELATED]
