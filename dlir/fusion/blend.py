@@ -1,12 +1,13 @@
-"""Tiles into one image: each resampled by its affine, and blended where several cover a place.
+"""Fuses placed tiles into one image: resamples each tile by its affine and blends them where several cover a pixel.
 
 By default a pixel is the weighted mean of the tiles that cover it. The weight of a tile falls linearly to its border,
 
     w(y, x) = (1 + distance to the nearer of top and bottom) * (1 + distance to the nearer of left and right),
 
-so that one tile fades into the next across their overlap; a tile covers the whole area of its pixels, half a pixel
-beyond their centres. The weights are summed first, from the geometry alone: dividing each by the sum before it meets a
-grey value keeps a pixel that one tile covers exactly as it was. Tiles are added in their order: threads never change a bit.
+so that one tile fades into the next across their overlap. A tile covers the whole area of its pixels, half a pixel beyond their
+centres. The weights follow from the places alone. They are summed first, and each is divided by the sum before it multiplies a
+grey value, so a pixel that one tile covers keeps its exact value. Tiles are added in the order of the table, so the number of
+threads does not change the result.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,15 +21,18 @@ from dlir.core import affine
 from dlir.core.affine import Array
 from dlir.illumination.fields import Fields, correct
 from dlir.reading.image_files import Image, ImageError, Plane
+from dlir.reading.tile_reader import REMEDY
 
-EDGE = 0.5 + 1e-6  # px that a tile reaches beyond the centres of its border pixels, and some rounding error
-SPLINE = 12  # px around a window that a cubic spline still feels: beyond, less than a millionth of the value there
-Order = Literal[0, 1, 3]
+EDGE = 0.5 + 1e-6  # px that a tile reaches beyond the centres of its border pixels, with a margin for rounding errors
+SPLINE_MARGIN = 12  # px around a region that its cubic spline depends on; pixels further away count less than a millionth
+LINEAR_MARGIN = 2  # px, the same for linear and nearest interpolation
+LEAST_TOTAL = 0.1  # avoids 0 / 0 beside turned tiles; the weight inside a tile is at least 0.2
+Order = Literal[0, 1, 3]  # of the interpolation: nearest pixel, linear, cubic spline
 Blend = Literal["linear", "average", "max", "none"]
 
 
 class Region(NamedTuple):
-    """A window of an image, px."""
+    """A rectangle of an image, px: its first pixel (y, x) and its size."""
 
     y: int
     x: int
@@ -37,120 +41,141 @@ class Region(NamedTuple):
 
     @property
     def slices(self) -> tuple[slice, slice]:
+        """The rows and the columns of the region in its image."""
         return slice(self.y, self.y + self.height), slice(self.x, self.x + self.width)
 
 
 class PlacedTiles(NamedTuple):
-    """Tiles that have their place, and how they become one image."""
+    """The n tiles of one plane of a mosaic with their places, and how they are fused."""
 
     paths: Sequence[str]
-    affines: Array  # (n, 2, 3) from px of the tiles to px of the mosaic
-    gains: Array  # (n, channels), how bright each tile was exposed
-    light: Fields
-    read: Callable[[str], Image]  # a path to (channels, y, x); raises ImageError
+    affines: Array  # (n, 2, 3), from px of a tile to px of the mosaic
+    gains: Array  # (n, channels), relative brightness of each tile, by which it is divided
+    illumination: Fields
+    read: Callable[[str], Image]  # returns the tile (channels, y, x) at a path; raises ImageError
     interpolation: Order
     blend: Blend
 
     def fuse(self, region: Region) -> tuple[Plane, NDArray[np.bool_]]:
-        """A region of the mosaic: its grey values (channels, y, x), 0 where no tile is, and where one is (y, x).
+        """Fuses a region of the mosaic.
+
+        Returns:
+            The grey values (channels, y, x), float32, 0 where no tile lies; and whether a tile covers the pixel (y, x).
 
         Raises:
-            ImageError: when a tile cannot be read, or has changed its shape.
+            ImageError: when a tile cannot be read, or its shape has changed.
         """
         views = self._views(region)
-        weights = [_weight(to_tile, window, self.light.flat.shape[1:], self.blend) for *_, window, to_tile in views]
+        shape = self.illumination.flat.shape
+        weights = [_weight(view.to_tile, view.part, shape[1:], self.blend) for view in views]
         total = np.zeros((region.height, region.width), np.float32)
-        join = np.maximum if self.blend in ("none", "max") else np.add
-        for (*_, window, _), weight in zip(views, weights, strict=True):
-            join(part := total[window.slices], weight, out=part)
-        values = np.full((len(self.light.flat), *total.shape), -np.inf if self.blend == "max" else 0, np.float32)
-        for (tile, window, to_tile), weight in zip(views, weights, strict=True):
-            seen, part = self._resampled(tile, to_tile, window), values[:, *window.slices]
+        combine = np.maximum if self.blend in ("none", "max") else np.add
+        for view, weight in zip(views, weights, strict=True):
+            combine(part := total[view.part.slices], weight, out=part)
+        values = np.full((shape[0], *total.shape), -np.inf if self.blend == "max" else 0, np.float32)
+        for view, weight in zip(views, weights, strict=True):
+            pixels, part = self._resampled(view), values[:, *view.part.slices]
             if self.blend == "max":
-                np.maximum(part, seen, out=part, where=weight > 0)
+                np.maximum(part, pixels, out=part, where=weight > 0)
             elif self.blend == "none":
-                np.copyto(part, seen, where=(weight > 0) & (weight == total[window.slices]))
+                np.copyto(part, pixels, where=(weight > 0) & (weight == total[view.part.slices]))
             else:
-                # no weight is under 0.2: the floor only keeps 0 / 0 away beside turned tiles
-                seen *= weight / np.maximum(total[window.slices], 0.1)
-                part += seen
+                pixels *= weight / np.maximum(total[view.part.slices], LEAST_TOTAL)
+                part += pixels
         covered = total > 0
         if self.blend == "max":
             values[:, ~covered] = 0
         return values, covered
 
-    def _views(self, region: Region) -> list[tuple[int, Region, Array]]:
-        """The tiles that a region touches: number, the part of the region, and the affine from its px to the tile's."""
-        height, width = self.light.flat.shape[1:]
+    def _views(self, region: Region) -> "list[_View]":
+        """Returns the tiles that touch a region, in the order of the table."""
+        height, width = self.illumination.flat.shape[1:]
         border = affine.corners(height + 2 * EDGE, width + 2 * EDGE) - EDGE
         ends = affine.apply(self.affines, border) - (region.y, region.x)
         low = np.maximum(np.ceil(ends.min(axis=1)), 0).astype(int)
         high = np.minimum(np.floor(ends.max(axis=1)) + 1, (region.height, region.width)).astype(int)
         views = []
         for tile in np.flatnonzero((high > low).all(axis=1)).tolist():
-            window = Region(*map(int, (*low[tile], *(high[tile] - low[tile]))))
-            start = affine.translation([window.y + region.y, window.x + region.x])
-            views.append((tile, window, affine.compose(affine.invert(self.affines[tile]), start)))
+            part = Region(*map(int, (*low[tile], *(high[tile] - low[tile]))))
+            to_mosaic = affine.translation([part.y + region.y, part.x + region.x])
+            views.append(_View(tile, part, affine.compose(affine.invert(self.affines[tile]), to_mosaic)))
         return views
 
-    def _resampled(self, tile: int, to_tile: Array, window: Region) -> Plane:
-        """The tile (channels, y, x) in a window, without the patterns of the camera."""
-        path, expected = self.paths[tile], self.light.flat.shape
+    def _resampled(self, view: "_View") -> Plane:
+        """Returns the tile (channels, y, x) in its part of a region, corrected for illumination and gain."""
+        path, expected, to_tile = self.paths[view.tile], self.illumination.flat.shape, view.to_tile
         pixels = self.read(path)
         if pixels.shape != expected:
-            raise ImageError(f"{path}: has the shape {pixels.shape}, not {expected} as before: run from the stage tiles again")
-        shifts, whole = (to_tile[:, :2] == np.eye(2)).all(), not (to_tile[:, 2] % 1).any()
-        around = 0 if whole and shifts else SPLINE if self.interpolation == 3 else 2
-        ends = affine.apply(to_tile, affine.corners(window.height, window.width))
+            raise ImageError(f"{path}: has the shape {pixels.shape}, not {expected} as before: {REMEDY}")
+        translated, whole = (to_tile[:, :2] == np.eye(2)).all(), not (to_tile[:, 2] % 1).any()
+        margin = 0 if whole and translated else SPLINE_MARGIN if self.interpolation == 3 else LINEAR_MARGIN
+        ends = affine.apply(to_tile, affine.corners(view.part.height, view.part.width))
         size = np.array(pixels.shape[1:])
-        low = np.clip(np.floor(ends.min(axis=0)).astype(int) - around, 0, size - 1)
-        high = np.clip(np.ceil(ends.max(axis=0)).astype(int) + around + 1, low + 1, size)
+        low = np.clip(np.floor(ends.min(axis=0)).astype(int) - margin, 0, size - 1)
+        high = np.clip(np.ceil(ends.max(axis=0)).astype(int) + margin + 1, low + 1, size)
         rows, columns = (slice(*ends) for ends in zip(low, high, strict=True))
-        near = affine.compose(affine.translation(-low), to_tile)
-        even = correct(pixels[:, rows, columns], self.light.part(rows, columns))
-        seen = resample(even, near, window.height, window.width, self.interpolation)
-        if (self.gains[tile] != 1).any():
-            seen /= self.gains[tile].astype(np.float32)[:, None, None]
-        return seen
+        to_crop = affine.compose(affine.translation(-low), to_tile)
+        crop = correct(pixels[:, rows, columns], self.illumination.part(rows, columns))
+        resampled = resample(crop, to_crop, view.part.height, view.part.width, self.interpolation)
+        gains = self.gains[view.tile]
+        if (gains != 1).any():
+            resampled /= gains.astype(np.float32)[:, None, None]
+        return resampled
+
+
+class _View(NamedTuple):
+    """What a tile contributes to a region of the mosaic."""
+
+    tile: int  # its row in the table
+    part: Region  # the part of the region that the tile touches, px of the region
+    to_tile: Array  # (2, 3), from px of this part to px of the tile
 
 
 def resample(tile: Plane, to_tile: Array, height: int, width: int, order: Order) -> Plane:
-    """The tile (channels, y, x) in a window (height, width), whose pixels `to_tile` takes to those of the tile.
+    """Interpolates a tile (channels, y, x) at the pixels of an image of this height and width.
 
-    Beyond its border a tile goes on with the value there. A translation by whole pixels copies, whatever the order.
+    Beyond its border a tile continues with the value at the border. A translation by whole pixels copies the values exactly.
+
+    Args:
+        to_tile: (2, 3), from px of the image to px of the tile.
+        order: 0 nearest pixel, 1 linear, 3 cubic spline.
+
+    Returns:
+        The image (channels, height, width).
     """
     linear, offset = to_tile[:, :2], to_tile[:, 2]
     whole = np.floor(offset).astype(int)
-    part = offset - whole
-    if (linear == np.eye(2)).all() and (order == 1 or not part.any()):
-        return _between(_between(tile, 1, int(whole[0]), float(part[0]), height), 2, int(whole[1]), float(part[1]), width)
+    fraction = offset - whole
+    if (linear == np.eye(2)).all() and (order == 1 or not fraction.any()):
+        rows = _shifted(tile, 1, int(whole[0]), float(fraction[0]), height)
+        return _shifted(rows, 2, int(whole[1]), float(fraction[1]), width)
     return np.stack([ndimage.affine_transform(c, linear, offset, (height, width), order=order, mode="nearest") for c in tile])
 
 
-def _between(tile: Plane, axis: int, start: int, part: float, length: int) -> Plane:
-    """`length` samples along an axis from `start` on, each at the same `part` of the way to the next, linearly."""
-    size, more = tile.shape[axis], int(part > 0)
+def _shifted(tile: Plane, axis: int, start: int, fraction: float, length: int) -> Plane:
+    """Interpolates linearly along an axis, 1 or 2, at `length` places: start + fraction, start + 1 + fraction, and so on."""
+    size, more = tile.shape[axis], int(fraction > 0)
     before, after = max(0, -start), max(0, start + length + more - size)
     if before or after:
         tile = np.pad(tile, [(before, after) if i == axis else (0, 0) for i in range(3)], mode="edge")
         start += before
     first = tile[:, start : start + length] if axis == 1 else tile[..., start : start + length]
-    if not part:
+    if not fraction:
         return first.copy()
     second = tile[:, start + 1 : start + 1 + length] if axis == 1 else tile[..., start + 1 : start + 1 + length]
-    moved: Plane = second - first
-    moved *= np.float32(part)
-    moved += first
-    return moved
+    shifted: Plane = second - first
+    shifted *= np.float32(fraction)
+    shifted += first
+    return shifted
 
 
-def _weight(to_tile: Array, window: Region, shape: tuple[int, ...], blend: Blend) -> Plane:
-    """The weight (y, x) of a tile in a window; 0 outside the tile."""
-    axes = np.arange(window.height)[:, None], np.arange(window.width)[None]
+def _weight(to_tile: Array, part: Region, shape: tuple[int, ...], blend: Blend) -> Plane:
+    """Returns the weight (y, x) of a tile of this shape (y, x) in its part of a region; 0 outside the tile."""
+    axes = np.arange(part.height)[:, None], np.arange(part.width)[None]
     factors = []
-    for (*steps, start), length in zip(to_tile, shape, strict=True):
-        # a translation has no step across: leaving it out keeps its factors one-dimensional, hence cheap
-        place = np.asarray(start + sum(step * axis for step, axis in zip(steps, axes, strict=True) if step))
+    for (*linear, start), length in zip(to_tile, shape, strict=True):
+        # skipping the zeros of a translation keeps its two factors one-dimensional, hence fast
+        place = np.asarray(start + sum(element * axis for element, axis in zip(linear, axes, strict=True) if element))
         distance = np.minimum(place, length - 1 - place)
         weight = distance + 1 if blend in ("linear", "none") else 1.0
         factors.append(np.where(distance >= -EDGE, weight, 0).astype(np.float32))

@@ -1,12 +1,13 @@
-"""How bright each tile was exposed, from the places that two placed tiles both show.
+"""The step `exposure`: estimates how bright each tile was exposed, from the overlaps of placed tiles.
 
-Lamps flicker and cameras choose their own time: a tile is gain * light. In an overlap both tiles see the same specimen, so the
-ratio of what they show there, r, is that of their gains g. The median of log r over small blocks, each counted by its light
-so that dark blocks say little, is measured for each pair (f, m), and the gains follow by least squares,
+Lamps flicker, and cameras choose their exposure time, so each tile has a gain g: its grey values are g times those at the usual
+exposure. In an overlap both tiles show the same specimen, so the ratio r of their grey values is the ratio of their gains. For
+each pair (f, m) of fixed and moving tile, log r is the median over small blocks of the overlap, weighted by their grey value,
+so that dark blocks count little. The gains follow by least squares,
 
     sum over pairs of ((log g_m - log g_f - log r) / deviation)^2 + sum over tiles of (log g / PRIOR)^2,
 
-in which pairs that the others contradict count for less (Cauchy's weights). The gains of each channel have the mean 1.
+in which pairs that contradict the others count less (Cauchy's weights). The gains of each channel have the mean 1.
 """
 
 import logging
@@ -29,98 +30,131 @@ from dlir.reading import image_files
 from dlir.reading.tile_reader import TileReader
 
 log = logging.getLogger(__name__)
-BLOCK = 9  # px, side of the blocks: wide enough that a placement some tenths of a px off does not matter
-FEWEST = 8  # blocks with light; fewer say nothing of a pair
-FLOOR = 0.002  # deviation of log r of the best pair: shading is not known better
-PRIOR = 0.3  # deviation of log g; far weaker than any pair
-ROUNDS = 20
+BLOCK = 9  # px, side of a block; so wide that an error of some tenths of a px in the placement does not matter
+FEWEST_BLOCKS = 8  # bright blocks that a pair needs at least
+LEAST_BRIGHTNESS = 0.05  # of the 95 % quantile of the blocks; darker blocks are left out
+LEAST_DEVIATION = 0.002  # of log r, even for the best pair, since the flat-field is not known better
+PRIOR = 0.3  # standard deviation of log g before any pair is seen; far weaker than one pair
+CAUCHY = 3.0  # deviations of a pair at which its weight is halved
+ROUNDS = 20  # of the robust least squares
+MAD = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
 CACHED = 64  # tiles kept in memory
 
 
 def exposure(
     tiles: Path, illumination: Path, pairs: Path, placement: Path, output: Path, *, settings: Exposure = Exposure()
 ) -> None:
-    """Write the gain of each tile and channel; all are 1 unless `settings.correct`."""
+    """Writes the gain of each tile and channel (tables.EXPOSURE); every gain is 1 unless `settings.correct` is true.
+
+    Args:
+        tiles, pairs, placement: the tables TILES, PAIRS and PLACEMENT.
+        illumination: the TIFF of the fields.
+
+    Raises:
+        IlluminationError: when the illumination was estimated from tiles of another shape.
+        ImageError: when a tile cannot be read.
+    """
     listed, placed = tables.read(tiles, tables.TILES), tables.read(placement, tables.PLACEMENT)
     shape = (len(placed), int(listed["channels"].iloc[0]))
     found = np.ones(shape)
     if settings.correct:
-        ends = _ends(tables.read(pairs, tables.PAIRS), placed)
-        ratios, deviations = _ratios(ends, placed, TileReader(listed), fields.read(illumination, listed))
-        found = np.stack([gains(ends, *of, len(placed)) for of in zip(ratios.T, deviations.T, strict=True)], axis=1)
-        for channel, of in enumerate(found.T):
+        ends = _tiles_of_pairs(tables.read(pairs, tables.PAIRS), placed)
+        ratios, deviations = _log_ratios(ends, placed, TileReader(listed), fields.read(illumination, listed))
+        by_channel = zip(ratios.T, deviations.T, strict=True)
+        found = np.stack([gains(ends, *measured, len(placed)) for measured in by_channel], axis=1)
+        for channel, of_channel in enumerate(found.T):
             known = np.isfinite(ratios[:, channel]).sum()
-            log.info("channel %d: gains of %.3f to %.3f, from %d of %d pairs", channel, of.min(), of.max(), known, len(ends))
+            log.info("channel %d: gains from %.3f to %.3f, estimated from %d of %d pairs",
+                     channel, of_channel.min(), of_channel.max(), known, len(ends))  # fmt: skip
     else:
-        log.info("the tiles keep their brightness: exposure.correct is false")
+        log.info("the brightness of the tiles is not changed: exposure.correct is false")
     rows, channels = np.indices(shape)
     table = {"tile": placed["tile"].to_numpy()[rows.ravel()], "channel": channels.ravel(), "gain": found.ravel()}
     tables.write(pd.DataFrame(table), tables.EXPOSURE, output)
 
 
 def gains(ends: NDArray[np.int64], ratios: Array, deviations: Array, count: int) -> Array:
-    """The gains (count,), mean 1, of tiles of which pairs `ends` (p, 2) show log ratios (p,); nan does not count."""
+    """Returns the gains (count,) of the tiles in one channel, with the mean 1, by robust least squares.
+
+    Args:
+        ends: (p, 2), the fixed and the moving tile of each pair, numbered from 0 to count - 1.
+        ratios: (p,), log r of each pair; pairs with nan are left out.
+        deviations: (p,), the standard deviation of log r.
+    """
     known = np.isfinite(ratios)
     ends, ratios, deviations = ends[known], ratios[known], deviations[known]
-    apart = differences(ends[:, 0], ends[:, 1], count)
-    found, doubt = np.zeros(count), np.ones(len(ends))
+    difference = differences(ends[:, 0], ends[:, 1], count)
+    log_gains, robust_weight = np.zeros(count), np.ones(len(ends))
     for _ in range(ROUNDS):
-        weight = doubt / deviations**2
-        normal = apart.T @ sparse.diags(weight) @ apart + sparse.identity(count) / PRIOR**2
-        found = factorised(normal).solve(apart.T @ (weight * ratios))
-        doubt = 1 / (1 + ((ratios - apart @ found) / (3 * deviations)) ** 2)
-    gain = np.exp(found)
+        weight = robust_weight / deviations**2
+        normal = difference.T @ sparse.diags(weight) @ difference + sparse.identity(count) / PRIOR**2
+        log_gains = factorised(normal).solve(difference.T @ (weight * ratios))
+        robust_weight = 1 / (1 + ((ratios - difference @ log_gains) / (CAUCHY * deviations)) ** 2)
+    gain = np.exp(log_gains)
     return np.asarray(gain / gain.mean())
 
 
-def _ends(pairs: pd.DataFrame, placed: pd.DataFrame) -> NDArray[np.int64]:
-    """The rows in `placed` (p, 2) of the two tiles of each pair."""
+def _tiles_of_pairs(pairs: pd.DataFrame, placed: pd.DataFrame) -> NDArray[np.int64]:
+    """Returns the rows (p, 2) of `placed` of the fixed and the moving tile of each pair."""
     return np.stack([pd.Index(placed["tile"]).get_indexer(pairs[side]) for side in ("fixed", "moving")], axis=1)
 
 
-def _ratios(ends: NDArray[np.int64], placed: pd.DataFrame, stacks: TileReader, patterns: Fields) -> tuple[Array, Array]:
-    """Of each pair and channel (p, channels) log r and its deviation; nan where the overlap shows too little."""
+def _log_ratios(ends: NDArray[np.int64], placed: pd.DataFrame, reader: TileReader, illumination: Fields) -> tuple[Array, Array]:
+    """Returns log r and its standard deviation (p, channels); nan where the overlap has too few bright blocks."""
 
     @lru_cache(maxsize=CACHED)
-    def tile(path: str) -> image_files.Plane:
-        pixels = fields.correct(stacks.sample(path), patterns)
+    def smoothed_tile(path: str) -> image_files.Plane:
+        pixels = fields.correct(reader.sample(path), illumination)
         return np.asarray(ndimage.uniform_filter(pixels, (0, BLOCK, BLOCK), mode="nearest"))
 
-    shape = patterns.flat.shape
+    shape = illumination.flat.shape
     found = np.full((2, len(ends), shape[0]), np.nan)
     affines, paths = affine.from_table(placed), list(placed["path"])
-    for row, (fixed, moving) in enumerate(progress(ends.tolist(), "overlaps")):
-        points = _shared(affines[fixed], affines[moving], shape[1:])
-        if len(points[0]) < FEWEST:
+    for row, (fixed, moving) in enumerate(progress(ends.tolist(), "measuring the brightness of overlaps")):
+        points = _common_blocks(affines[fixed], affines[moving], shape[1:])
+        if len(points[0]) < FEWEST_BLOCKS:
             continue
-        for channel, of in enumerate(zip(tile(paths[fixed]), tile(paths[moving]), strict=True)):
-            first, second = (ndimage.map_coordinates(c, at.T, order=1) for c, at in zip(of, points, strict=True))
-            found[:, row, channel] = _ratio(first, second)
+        both_tiles = zip(smoothed_tile(paths[fixed]), smoothed_tile(paths[moving]), strict=True)
+        for channel, planes in enumerate(both_tiles):
+            first, second = (ndimage.map_coordinates(plane, at.T, order=1) for plane, at in zip(planes, points, strict=True))
+            found[:, row, channel] = _log_ratio(first, second)
     return found[0], found[1]
 
 
-def _shared(fixed: Array, moving: Array, shape: tuple[int, ...]) -> tuple[Array, Array]:
-    """Centres of blocks (b, 2) that lie in both tiles, as pixels of the one and of the other."""
-    down, along = (np.arange(BLOCK // 2, length - BLOCK // 2, BLOCK) for length in shape)
-    points = np.stack(np.meshgrid(down, along, indexing="ij"), -1).reshape(-1, 2).astype(float)
-    there = affine.apply(affine.compose(affine.invert(moving), fixed), points)
-    inside = ((there >= BLOCK // 2) & (there <= np.array(shape) - 1 - BLOCK // 2)).all(1)
-    return points[inside], there[inside]
+def _common_blocks(fixed: Array, moving: Array, shape: tuple[int, ...]) -> tuple[Array, Array]:
+    """Returns the centres (b, 2) of the blocks that lie inside two tiles of this shape, px of the fixed and of the moving tile.
+
+    Args:
+        fixed, moving: (2, 3), the affines from px of either tile to px of the mosaic.
+    """
+    rows, columns = (np.arange(BLOCK // 2, length - BLOCK // 2, BLOCK) for length in shape)
+    in_fixed = np.stack(np.meshgrid(rows, columns, indexing="ij"), -1).reshape(-1, 2).astype(float)
+    in_moving = affine.apply(affine.compose(affine.invert(moving), fixed), in_fixed)
+    inside = ((in_moving >= BLOCK // 2) & (in_moving <= np.array(shape) - 1 - BLOCK // 2)).all(1)
+    return in_fixed[inside], in_moving[inside]
 
 
-def _ratio(first: NDArray[np.floating], second: NDArray[np.floating]) -> tuple[float, float]:
-    """log r of the light in blocks, as the second tile and the first one show it, and its deviation."""
-    both = np.minimum(first, second)
-    lit = both > 0.05 * np.percentile(both, 95)
-    if both.max(initial=0) <= 0 or lit.sum() < FEWEST:
+def _log_ratio(first: NDArray[np.floating], second: NDArray[np.floating]) -> tuple[float, float]:
+    """Returns the log of the ratio second / first of the grey values (b,) of two tiles in the same blocks, and its deviation.
+
+    Both are nan where fewer than FEWEST_BLOCKS are bright.
+    """
+    darker = np.minimum(first, second)
+    bright = darker > LEAST_BRIGHTNESS * np.percentile(darker, 95)
+    if darker.max(initial=0) <= 0 or bright.sum() < FEWEST_BLOCKS:
         return np.nan, np.nan
-    logs, weight = np.log(second[lit] / first[lit]), both[lit]
-    middle = _weighted_median(logs, weight)
-    spread = 1.4826 * _weighted_median(np.abs(logs - middle), weight)
-    return middle, float(np.hypot(FLOOR, spread / np.sqrt(weight.sum() ** 2 / np.sum(weight**2))))
+    log_ratios, weight = np.log(second[bright] / first[bright]), darker[bright]
+    median = _weighted_median(log_ratios, weight)
+    scatter = MAD * _weighted_median(np.abs(log_ratios - median), weight)
+    effective_count = weight.sum() ** 2 / np.sum(weight**2)
+    return median, float(np.hypot(LEAST_DEVIATION, scatter / np.sqrt(effective_count)))
 
 
 def _weighted_median(values: Array, weight: Array) -> float:
+    """Returns the smallest of the values (n,) up to which they have at least half of the total weight.
+
+    `numpy.quantile` with `weights` sums in double precision, and so picks a neighbouring value in rare cases.
+    """
     order = np.argsort(values)
     sums = np.cumsum(weight[order])
     return float(values[order][np.searchsorted(sums, sums[-1] / 2)])

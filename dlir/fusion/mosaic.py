@@ -1,14 +1,15 @@
-"""The mosaic: all tiles fused and written as an OME-Zarr 0.5 with its pyramid (`pyramid.py`).
+"""The steps `mosaic` and `band`: fuse all tiles into an OME-Zarr 0.5 store with its pyramid (`pyramid.py`).
 
-The store is made in one job, or put together from bands (`band.py`) that others have made: their files become those of the
-store without being copied, and only the levels above are left to be written.
+Into both steps flow tiles.csv, illumination.tif, exposure.csv and placement.csv. Out of `mosaic` flows the finished store. On a
+cluster, several jobs of the step `band` first write horizontal parts of the store. Then `mosaic` puts these together by hard
+links to their files, without copying them, and writes only the levels of the pyramid above.
 """
 
 from pathlib import Path
 
 from dlir.core.atomic import atomically, link_or_copy
 from dlir.fusion import reuse
-from dlir.fusion.ome_zarr_metadata import describe
+from dlir.fusion.ome_zarr_metadata import write_metadata
 from dlir.fusion.plan import MosaicPlan, read_plan
 from dlir.fusion.pyramid import Pyramid
 from dlir.fusion.settings import Mosaic
@@ -26,38 +27,55 @@ def mosaic(
     threads: int = 1,
     cache: Path | None = None,
 ) -> None:
-    """Fuse the tiles of `placement` into the OME-Zarr store `output`, in their dtype; a failed run leaves no store.
+    """Fuses the tiles into the OME-Zarr store `output`, in their own data type. A failed run leaves no store.
 
     Args:
-        bands: the stores of all bands, in any order, where other jobs have made them.
-        cache: a folder where shards are kept: only those that differ from those of the last run are fused again.
+        tiles, exposure, placement: the tables TILES, EXPOSURE and PLACEMENT.
+        illumination: the TIFF of the fields.
+        output: the folder of the store.
+        settings: section `mosaic` of config.yaml.
+        bands: the stores of all bands, in any order, that jobs of the step `band` wrote; None to fuse all tiles here.
+        threads: number of blocks that are fused at the same time.
+        cache: the folder that keeps the shards for the next run, which then fuses only those that differ; None for no cache.
 
     Raises:
-        ImageError: when a tile cannot be read any more, or has changed its shape.
+        IlluminationError: when the illumination was estimated from tiles of another shape.
+        ImageError: when a tile cannot be read, or its shape has changed.
     """
-    image = read_plan(tiles, illumination, exposure, placement, settings)
-    fuse(image, output, bands=bands, threads=threads, cache=cache)
+    fuse(read_plan(tiles, illumination, exposure, placement, settings), output, bands=bands, threads=threads, cache=cache)
 
 
 def fuse(
-    image: MosaicPlan, output: Path, *, bands: list[Path] | None = None, threads: int = 1, cache: Path | None = None
+    plan: MosaicPlan, output: Path, *, bands: list[Path] | None = None, threads: int = 1, cache: Path | None = None
 ) -> None:
-    """Write a planned mosaic to the OME-Zarr store `output`; see `mosaic` for the arguments and the errors."""
+    """Writes a planned mosaic to the OME-Zarr 0.5 store `output`. A failed run leaves no store.
+
+    Args:
+        plan: the mosaic, as `plan_mosaic` returns it.
+        output: the folder of the store, which is replaced if it exists. Its name up to the first dot becomes the image's name.
+        bands: the stores of all bands, in any order, that jobs of the step `band` wrote; None to fuse all tiles here.
+        threads: number of blocks that are fused at the same time; it does not change the result.
+        cache: the folder that keeps the shards for the next run, which then fuses only those that differ; None for no cache.
+
+    Raises:
+        ImageError: when a tile cannot be read, or its shape has changed.
+        BlockingIOError: when another process is writing the same store.
+    """
     with atomically(output) as partial:
-        pyramid = Pyramid(partial, image.shape, image.dtype, image.settings)
+        pyramid = Pyramid(partial, plan.shape, plan.dtype, plan.settings)
         if bands:
-            made = reuse.read_inputs(bands)
+            inputs = reuse.read_inputs(bands)
             for band in bands:
                 for shard in (path for path in band.glob("*/c/**/*") if path.is_file()):
                     link_or_copy(shard, partial / shard.relative_to(band))
-            image.write_upper_levels(pyramid, len(bands), threads)
+            plan.write_upper_levels(pyramid, len(bands), threads)
         else:
-            roots = pyramid.part(0, 1)
-            made = reuse.reuse_shards(image, pyramid, roots, partial, cache)
-            image.write(pyramid, roots, threads)
-        describe(partial, pyramid, output.name.split(".")[0], image.pixel_size, image.reader.channel_names)
+            roots = pyramid.band_blocks(0, 1)
+            inputs = reuse.reuse_shards(plan, pyramid, roots, partial, cache)
+            plan.write(pyramid, roots, threads)
+        write_metadata(partial, pyramid, output.name.split(".")[0], plan.pixel_size, plan.reader.channel_names)
     if cache:
-        reuse.keep_shards(image, pyramid, made, output, cache)
+        reuse.keep_shards(plan, pyramid, inputs, output, cache)
 
 
 def band(
@@ -72,17 +90,24 @@ def band(
     threads: int = 1,
     cache: Path | None = None,
 ) -> None:
-    """Fuse the band `number` of `settings.bands`, counted from 0 at the top, into the store `output`, which has no metadata.
+    """Fuses one band, a horizontal part of the mosaic, into the store `output`, which has no metadata.
 
     Args:
-        cache: a folder where `mosaic` has kept shards, of which those that would be the same are taken over.
+        tiles, exposure, placement: the tables TILES, EXPOSURE and PLACEMENT.
+        illumination: the TIFF of the fields.
+        output: the folder of the store of this band.
+        number: which of the `settings.bands` bands is fused, counted from 0 at the top.
+        settings: section `mosaic` of config.yaml.
+        threads: number of blocks that are fused at the same time.
+        cache: the folder in which `mosaic` kept the shards of the last run. Those that would be the same are reused.
 
     Raises:
-        ImageError: when a tile cannot be read any more, or has changed its shape.
+        IlluminationError: when the illumination was estimated from tiles of another shape.
+        ImageError: when a tile cannot be read, or its shape has changed.
     """
-    image = read_plan(tiles, illumination, exposure, placement, settings)
+    plan = read_plan(tiles, illumination, exposure, placement, settings)
     with atomically(output) as partial:
-        pyramid = Pyramid(partial, image.shape, image.dtype, settings)
-        roots = pyramid.part(number, settings.bands)
-        reuse.write_inputs(reuse.reuse_shards(image, pyramid, roots, partial, cache), partial)
-        image.write(pyramid, roots, threads)
+        pyramid = Pyramid(partial, plan.shape, plan.dtype, settings)
+        roots = pyramid.band_blocks(number, settings.bands)
+        reuse.write_inputs(reuse.reuse_shards(plan, pyramid, roots, partial, cache), partial)
+        plan.write(pyramid, roots, threads)

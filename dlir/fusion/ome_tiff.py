@@ -1,4 +1,4 @@
-"""The mosaic as an OME-TIFF: tiled, with its pyramid, for programs that do not read OME-Zarr."""
+"""The step `ome_tiff`: converts the mosaic to a tiled OME-TIFF with its pyramid, for programs that do not read OME-Zarr."""
 
 import logging
 from collections.abc import Iterator
@@ -15,13 +15,17 @@ from dlir.core.atomic import atomically
 from dlir.reading.image_files import Image
 
 log = logging.getLogger(__name__)
-TILE = 512  # px
+TILE = 512  # px, side of a tile of the TIFF
 
 
 def ome_tiff(mosaic: Path, output: Path, *, threads: int = 1) -> None:
-    """Write the OME-Zarr store `mosaic` to the BigTIFF file `output`, a row of tiles in memory at a time.
+    """Writes the OME-Zarr store `mosaic` to the BigTIFF file `output`. One row of TIFF tiles is in memory at a time.
 
-    Three channels of 8 bit become the colours of one plane; all else are planes in the order of the store.
+    Three channels of 8 bit, without z and time, become the red, green and blue of one colour plane. All other images become
+    planes in the order of the store.
+
+    Args:
+        threads: number of threads that compress the tiles.
     """
     group = zarr.open_group(mosaic, mode="r")
     multiscale = ImageModel.from_zarr(group).ome_attributes.multiscales[0]
@@ -34,18 +38,20 @@ def ome_tiff(mosaic: Path, output: Path, *, threads: int = 1) -> None:
         height, width = scale.scale[-2:]
         metadata |= {"PhysicalSizeY": height, "PhysicalSizeX": width}
         metadata |= {"PhysicalSizeYUnit": "µm", "PhysicalSizeXUnit": "µm"}
-    same: dict[str, Any] = {"tile": (TILE, TILE), "compression": "zlib", "predictor": levels[0].dtype.kind == "u"}
-    same |= {"photometric": "rgb" if rgb else "minisblack", "dtype": levels[0].dtype, "maxworkers": threads}
+    common: dict[str, Any] = {"tile": (TILE, TILE), "compression": "zlib", "predictor": levels[0].dtype.kind == "u"}
+    common |= {"photometric": "rgb" if rgb else "minisblack", "dtype": levels[0].dtype, "maxworkers": threads}
     with atomically(output) as partial, tifffile.TiffWriter(partial, bigtiff=True, ome=True) as file:
         for number, level in enumerate(levels):
             shape = (*level.shape[-2:], 3) if rgb else level.shape
-            first = {"subifds": len(levels) - 1, "metadata": metadata} if number == 0 else {"subfiletype": 1, "metadata": None}
-            file.write(_tiles(level, rgb), shape=shape, **first, **same)
-    log.info("%s: %d levels, %.1f MB", output, len(levels), output.stat().st_size / 1e6)
+            subfile = (
+                {"subifds": len(levels) - 1, "metadata": metadata} if number == 0 else {"subfiletype": 1, "metadata": None}
+            )
+            file.write(_tiles(level, rgb), shape=shape, **subfile, **common)
+    log.info("wrote %s: %d levels, %.1f MB", output, len(levels), output.stat().st_size / 1e6)
 
 
 def _tiles(level: "zarr.Array[Any]", rgb: bool) -> Iterator[Image]:
-    """The tiles of all planes, row by row."""
+    """Yields the TIFF tiles of all planes of a level, row by row; tiles at the right and bottom edge are smaller."""
     planes = [()] if rgb else list(np.ndindex(level.shape[:-2]))
     for plane in planes:
         for top in range(0, level.shape[-2], TILE):

@@ -1,4 +1,9 @@
-"""OME-Zarr metadata."""
+"""Writes the OME-Zarr 0.5 metadata of a mosaic, and checks the finished store against the specification.
+
+The metadata say what a viewer needs: the axes and their units, the path, pixel size and position of each level of the pyramid
+("multiscales"), and the name, colour and grey range of each channel ("omero"). The classes of ome-zarr-models check both by the
+specification (https://ngff.openmicroscopy.org/0.5).
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,25 +19,33 @@ from ome_zarr_models.v05.multiscales import Dataset, Multiscale
 from dlir.fusion.pyramid import Pyramid
 from dlir.reading.image_files import Image
 
-TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
-COLOURS = ("FF0000", "00FF00", "0000FF", "FF00FF", "00FFFF", "FFFF00")
+TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}  # of the axes
+COLOURS = ("FF0000", "00FF00", "0000FF", "FF00FF", "00FFFF", "FFFF00")  # red, green, blue, magenta, cyan, yellow
+WHITE = "FFFFFF"
 
 
-def describe(folder: Path, pyramid: Pyramid, name: str, pixel_size: float, channels: Sequence[str] = ()) -> None:
-    """Write the metadata of the pyramid and check the whole store against the OME-Zarr 0.5 model.
+def write_metadata(folder: Path, pyramid: Pyramid, name: str, pixel_size: float, channels: Sequence[str] = ()) -> None:
+    """Writes the metadata of a store whose pixels are written, and checks the whole store.
 
     Args:
-        channels: their names, where they have any.
+        folder: the folder of the store.
+        pyramid: its levels.
+        name: the name of the image, which viewers show.
+        pixel_size: micrometres, along y and x; NaN where it is unknown. Pixels then have the size 1 and no unit.
+        channels: the names of the channels; empty where they have none.
+
+    Raises:
+        pydantic.ValidationError: when the store does not meet the specification.
     """
     known = not np.isnan(pixel_size)
-    axes = [Axis(name=n, type=TYPES[n], unit="micrometer" if known and n in "yx" else None) for n in pyramid.axes]
+    axes = [Axis(name=axis, type=TYPES[axis], unit="micrometer" if known and axis in "yx" else None) for axis in pyramid.axes]
     datasets = []
-    for index in range(len(pyramid.arrays)):
-        factor = np.array([2**index if n in "yx" else 1 for n in pyramid.axes])
-        unit = np.array([pixel_size if known and n in "yx" else 1 for n in pyramid.axes])
-        # the first pixel of a level lies in the middle of the pixels that it is the mean of
+    for level in range(len(pyramid.arrays)):
+        factor = np.array([2**level if axis in "yx" else 1 for axis in pyramid.axes])
+        unit = np.array([pixel_size if known and axis in "yx" else 1 for axis in pyramid.axes])
+        # a pixel of a level is the mean of factor x factor pixels of level 0, so the first one lies at the centre of these
         scale, shift = factor * unit * 1.0, (factor - 1) / 2 * unit
-        datasets.append(Dataset.build(path=str(index), scale=scale.tolist(), translation=shift.tolist()))
+        datasets.append(Dataset.build(path=str(level), scale=scale.tolist(), translation=shift.tolist()))
     multiscale = Multiscale(axes=axes, datasets=tuple(datasets), name=name, type="mean")
     attributes = ImageAttrs.model_validate(
         {
@@ -47,10 +60,16 @@ def describe(folder: Path, pyramid: Pyramid, name: str, pixel_size: float, chann
 
 
 def _display(pixels: Image, count: int, names: Sequence[str]) -> Omero:
-    """Names, colours and grey range for viewers: three channels are red, green and blue; 8 bit keep their whole range."""
+    """Returns how viewers show the `count` channels: their names, colours and grey range.
+
+    One channel is white, three are red, green and blue. The grey range of 8 bit is 0 to 255, that of other pixels their own.
+
+    Args:
+        pixels: the top level of the pyramid, from which the grey range is taken.
+    """
     low, high = (0.0, 255.0) if pixels.dtype == np.uint8 else (float(pixels.min()), float(pixels.max()))
     window = Window(min=low, max=high, start=low, end=high)
-    colours = ["FFFFFF"] if count == 1 else [COLOURS[i % len(COLOURS)] for i in range(count)]
+    colours = [WHITE] if count == 1 else [COLOURS[i % len(COLOURS)] for i in range(count)]
     labels = [{"label": name} for name in names] or [{}] * count
-    told = ({"color": colour, "window": window, **label} for colour, label in zip(colours, labels, strict=True))
-    return Omero(channels=[Channel.model_validate(channel) for channel in told])
+    channels = ({"color": colour, "window": window, **label} for colour, label in zip(colours, labels, strict=True))
+    return Omero(channels=[Channel.model_validate(channel) for channel in channels])

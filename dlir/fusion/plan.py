@@ -1,4 +1,4 @@
-"""The image that a placement asks for: its size, and the pixels of any part of it, from the tiles."""
+"""The plan of a mosaic: its size, and all that its pixels are computed from. `write` fuses any blocks of it."""
 
 import logging
 from functools import lru_cache, partial
@@ -11,7 +11,7 @@ import pandas as pd
 from dlir.core import affine, tables
 from dlir.core.affine import Array
 from dlir.fusion.blend import PlacedTiles
-from dlir.fusion.pyramid import Node, Pyramid, to_dtype
+from dlir.fusion.pyramid import Block, Pyramid, to_dtype
 from dlir.fusion.settings import Mosaic
 from dlir.illumination import fields
 from dlir.illumination.fields import Fields
@@ -19,57 +19,68 @@ from dlir.reading.image_files import Image
 from dlir.reading.tile_reader import TileReader
 
 log = logging.getLogger(__name__)
-CACHE = 2**27  # bytes of tiles kept in memory, since the next blocks touch them too
+CACHE = 2**27  # bytes of tiles kept in memory, since neighbouring blocks need the same tiles
 
 
 class MosaicPlan(NamedTuple):
-    """All that the pixels of a mosaic follow from."""
+    """All that the pixels of a mosaic of n tiles are computed from, as `plan_mosaic` makes it."""
 
     reader: TileReader
-    paths: list[str]
-    contents: list[str]  # hashes of the tiles' pixels
-    affines: Array  # (n, 2, 3) from px of the tiles to px of the mosaic
-    gains: Array  # (n, channels)
-    fields: Fields
+    paths: list[str]  # of the tiles, as `reader` takes them
+    contents: list[str]  # SHA-256 of each tile
+    affines: Array  # (n, 2, 3), from px of a tile to px of the mosaic
+    gains: Array  # (n, channels), relative brightness of each tile, by which it is divided
+    illumination: Fields
     shape: tuple[int, int, int, int, int]  # t, c, z, y, x
-    dtype: str
+    dtype: str  # of the tiles and of the mosaic
     pixel_size: float  # micrometres, NaN where unknown
     settings: Mosaic
 
-    def write(self, pyramid: Pyramid, roots: list[Node], threads: int) -> None:
-        """Write these blocks of the pyramid, and all under them; raises ImageError where a tile cannot be read."""
+    def write(self, pyramid: Pyramid, roots: list[Block], threads: int) -> None:
+        """Fuses these blocks and all blocks under them, at all time points and z, and writes them to the store of `pyramid`.
+
+        Raises:
+            ImageError: when a tile cannot be read.
+        """
         for time in range(self.shape[0]):
             for z in range(self.shape[2]):
-                pyramid.build(roots, 0, partial(self._pixels, pyramid, self._placed(time, z)), time, z, threads)
+                pyramid.build(roots, 0, partial(self._pixels, pyramid, self._placed_tiles(time, z)), time, z, threads)
 
-    def write_upper_levels(self, pyramid: Pyramid, parts: int, threads: int) -> None:
-        """Write the levels above those that so many parts have written."""
+    def write_upper_levels(self, pyramid: Pyramid, bands: int, threads: int) -> None:
+        """Writes the levels above those that the jobs of so many bands have written."""
         for time in range(self.shape[0]):
             for z in range(self.shape[2]):
-                written = partial(pyramid.read, time, z)
-                pyramid.build(pyramid.part(0, 1), pyramid.split(parts), written, time, z, threads)
+                stored_pixels = partial(pyramid.read, time, z)
+                pyramid.build(pyramid.band_blocks(0, 1), pyramid.band_level(bands), stored_pixels, time, z, threads)
 
-    def _placed(self, time: int, z: int) -> PlacedTiles:
-        """The tiles at a time and a z."""
-        kept = max(1, CACHE // (self.fields.flat.size * np.dtype(self.dtype).itemsize))
-        read = lru_cache(kept)(partial(self.reader.read, time=time, z=z))
+    def _placed_tiles(self, time: int, z: int) -> PlacedTiles:
+        """Returns the tiles at one time point and z."""
+        cached = max(1, CACHE // (self.illumination.flat.size * np.dtype(self.dtype).itemsize))
+        read = lru_cache(cached)(partial(self.reader.read, time=time, z=z))
         return PlacedTiles(
-            self.paths, self.affines, self.gains, self.fields, read, self.settings.interpolation, self.settings.blend
+            self.paths, self.affines, self.gains, self.illumination, read, self.settings.interpolation, self.settings.blend
         )
 
-    def _pixels(self, pyramid: Pyramid, placed: PlacedTiles, node: Node) -> Image:
-        values, _ = placed.fuse(pyramid.region(node))
+    def _pixels(self, pyramid: Pyramid, placed_tiles: PlacedTiles, block: Block) -> Image:
+        """Returns the fused pixels (channels, y, x) of a block of level 0."""
+        values, _ = placed_tiles.fuse(pyramid.region(block))
         return to_dtype(values, self.dtype)
 
 
 def plan_mosaic(
-    tiles: pd.DataFrame, placement: pd.DataFrame, patterns: Fields, exposure: pd.DataFrame, settings: Mosaic = Mosaic()
+    tiles: pd.DataFrame, placement: pd.DataFrame, illumination: Fields, exposure: pd.DataFrame, settings: Mosaic = Mosaic()
 ) -> MosaicPlan:
-    """The mosaic of tiles (tables.TILES) at their places (tables.PLACEMENT), corrected by `patterns` and their gains
-    (tables.EXPOSURE)."""
+    """Returns the plan of a mosaic.
+
+    Args:
+        tiles: the tiles and their files (tables.TILES).
+        placement: the affine of each tile (tables.PLACEMENT). The mosaic starts at (0, 0) and reaches to the last pixel.
+        illumination: the fields that each tile is corrected with.
+        exposure: the gain of each tile and channel (tables.EXPOSURE).
+    """
     reader, affines, first = TileReader(tiles), affine.from_table(placement), tiles.to_dict("records")[0]
     times, channels, depth, dtype = reader.times, reader.channels, reader.depth, str(first["dtype"])
-    height, width = _size(affines, *reader.size)
+    height, width = _mosaic_size(affines, *reader.size)
     log.info("mosaic of %d tiles: %d x %d px, %d channels of %s, %d z planes, %d time points",
              len(placement), height, width, channels, dtype, depth, times)  # fmt: skip
     return MosaicPlan(
@@ -78,7 +89,7 @@ def plan_mosaic(
         contents=list(tiles.set_index("path").loc[placement["path"], "sha256"]),
         affines=affines,
         gains=tables.gains(exposure, placement["tile"]),
-        fields=patterns,
+        illumination=illumination,
         shape=(times, channels, depth, height, width),
         dtype=dtype,
         pixel_size=float(first["pixel_size"]),
@@ -87,14 +98,22 @@ def plan_mosaic(
 
 
 def read_plan(tiles: Path, illumination: Path, exposure: Path, placement: Path, settings: Mosaic) -> MosaicPlan:
-    """The mosaic that files of these tables and fields ask for; see `plan_mosaic`."""
+    """Returns the plan of a mosaic from the files of its tables and of its illumination; see `plan_mosaic`.
+
+    Raises:
+        IlluminationError: when the illumination was estimated from tiles of another shape.
+    """
     table = tables.read(tiles, tables.TILES)
     placed, gains = tables.read(placement, tables.PLACEMENT), tables.read(exposure, tables.EXPOSURE)
     return plan_mosaic(table, placed, fields.read(illumination, table), gains, settings)
 
 
-def _size(affines: Array, height: int, width: int) -> tuple[int, int]:
-    """The size (y, x) of the array that holds the centres of all pixels at or beyond (0, 0)."""
+def _mosaic_size(affines: Array, height: int, width: int) -> tuple[int, int]:
+    """Returns the size (y, x), px, of the smallest array from (0, 0) on in which the corner pixels of all tiles lie.
+
+    Args:
+        height, width: px, the size of a tile.
+    """
     largest = affine.apply(affines, affine.corners(height, width)).max((0, 1))
     rows, columns = np.ceil(largest - 1e-6).astype(int) + 1
     return int(rows), int(columns)

@@ -1,12 +1,14 @@
-"""An OME-Zarr store, written in one pass over its pixels and in little memory.
+"""An OME-Zarr store with its pyramid, written in one pass over the pixels and in little memory.
 
-The levels of the pyramid are a tree: a block, one shard, of a level covers four blocks of the level below. The tree is
-walked depth first, so that of each level at most four blocks are in memory, however large the image is:
+Each level of the pyramid has half the resolution of the level below; level 0 is the full resolution. A block is a square of one
+level, as large as a shard, and covers four blocks of the level below. So the blocks form a tree. It is walked depth first, so
+that at most four blocks of each level are in memory, however large the image is:
 
-    build(level, y, x) = halve(join of build(level - 1, 2 y .. 2 y + 1, 2 x .. 2 x + 1))
+    block(level, y, x) = joined halves of block(level - 1, 2 y .. 2 y + 1, 2 x .. 2 x + 1)
 
-Blocks of the lowest level are made by `threads` workers ahead of the walk. A walk may start above level 0, where other jobs
-have written the levels below: each level is the mean of the one below as it is stored, so nothing depends on who wrote it.
+Worker threads make the blocks of the lowest level ahead of the walk. A walk may start above level 0, where other jobs have
+written the levels below. Each level is the mean of the level below as it is stored, so the result does not depend on which job
+wrote it.
 """
 
 from collections import deque
@@ -25,12 +27,12 @@ from dlir.fusion.blend import Region
 from dlir.fusion.settings import Mosaic
 from dlir.reading.image_files import Image, Plane
 
-SMALLEST = 512  # px; the pyramid ends with the first level whose longest side is not longer
-AHEAD = 2  # blocks made ahead by each worker
+SMALLEST = 512  # px; the top level is the first whose longest side is at most this long
+AHEAD = 2  # blocks that each worker makes ahead of the walk
 
 
-class Node(NamedTuple):
-    """A block of a level, by its number along y and x."""
+class Block(NamedTuple):
+    """A block of a level, by its number along y and x. It is one shard of each channel, at each time point and z."""
 
     level: int
     y: int
@@ -38,17 +40,22 @@ class Node(NamedTuple):
 
 
 class Pyramid:
-    """The arrays of a store, full resolution first, and the blocks that they are written in.
+    """The arrays of a store, and the blocks that they are written in.
 
-    Of the axes t, c, z, y, x those of length one are left out, all but the last two. Blocks that are `done` are there, with all
-    that lies under them, and are not made again.
+    Attributes:
+        axes: the axes of the arrays in order, such as "cyx": of t, c, z, y and x those that are longer than 1, and y and x.
+        arrays: the array of each level, full resolution first.
+        channels: number of channels.
+        shard: px, side of a block.
+        dtype: of the pixels.
+        done: blocks that are in the store already, with all blocks under them; they are not made again.
     """
 
     def __init__(self, folder: Path, shape: tuple[int, ...], dtype: str, settings: Mosaic) -> None:
-        """An empty store of that shape (t, c, z, y, x)."""
+        """Makes an empty store in a folder for an image of this shape (t, c, z, y, x)."""
         self.axes = "".join(axis for axis, length in zip("tczyx", shape, strict=True) if length > 1 or axis in "yx")
         self.channels, self.shard, self.dtype = shape[1], settings.shard, np.dtype(dtype)
-        self.done: set[Node] = set()
+        self.done: set[Block] = set()
         sizes = [shape[3:]]
         while max(sizes[-1]) > SMALLEST:
             sizes.append(tuple(-(-length // 2) for length in sizes[-1]))
@@ -64,102 +71,108 @@ class Pyramid:
             for level, size in enumerate(sizes)
         ]  # fmt: skip
 
-    def split(self, parts: int) -> int:
-        """The highest level with a row of blocks for each of so many parts; 0 if there are more parts than rows."""
-        return max((level for level in range(len(self.arrays)) if self.blocks(level)[0] >= parts), default=0)
+    def band_level(self, bands: int) -> int:
+        """Returns the highest level with at least one row of blocks for each band; 0 if there are more bands than rows."""
+        return max((level for level in range(len(self.arrays)) if self.block_counts(level)[0] >= bands), default=0)
 
-    def part(self, number: int, parts: int) -> list[Node]:
-        """The blocks of level `split(parts)` that are the part of that number, from the top; whatever lies under them, too."""
-        level = self.split(parts)
-        rows, columns = self.blocks(level)
-        mine = range(number * rows // parts, (number + 1) * rows // parts)
-        return [Node(level, y, x) for y in mine for x in range(columns)]
+    def band_blocks(self, number: int, bands: int) -> list[Block]:
+        """Returns the blocks of `band_level` in a band, counted from 0 at the top. All blocks under them belong to it."""
+        level = self.band_level(bands)
+        rows, columns = self.block_counts(level)
+        rows_of_band = range(number * rows // bands, (number + 1) * rows // bands)
+        return [Block(level, y, x) for y in rows_of_band for x in range(columns)]
 
-    def region(self, node: Node) -> Region:
-        """The px of its level that a block covers."""
-        return covered(node, self.arrays[node.level].shape[-2:], self.shard)
+    def region(self, block: Block) -> Region:
+        """Returns the region of its level that a block covers."""
+        return block_region(block, self.arrays[block.level].shape[-2:], self.shard)
 
-    def blocks(self, level: int) -> tuple[int, int]:
-        """How many blocks (y, x) a level has."""
+    def block_counts(self, level: int) -> tuple[int, int]:
+        """Returns the number of blocks (y, x) of a level."""
         height, width = self.arrays[level].shape[-2:]
         return -(-height // self.shard), -(-width // self.shard)
 
-    def below(self, node: Node) -> list[Node]:
-        """The blocks that a block is the mean of, or none."""
-        if node.level == 0:
+    def below(self, block: Block) -> list[Block]:
+        """Returns the up to four blocks that a block is the mean of; none at level 0."""
+        if block.level == 0:
             return []
-        rows, columns = self.blocks(node.level - 1)
-        inside = [(2 * node.y + i, 2 * node.x + j) for i in (0, 1) for j in (0, 1)]
-        return [Node(node.level - 1, y, x) for y, x in inside if y < rows and x < columns]
+        rows, columns = self.block_counts(block.level - 1)
+        places = [(2 * block.y + i, 2 * block.x + j) for i in (0, 1) for j in (0, 1)]
+        return [Block(block.level - 1, y, x) for y, x in places if y < rows and x < columns]
 
-    def leaves(self, node: Node, floor: int) -> Iterator[Node]:
-        """The blocks of level `floor` under a block, or those above that are done, in the order of the walk."""
-        if node.level == floor or node in self.done:
-            yield node
+    def leaves(self, block: Block, lowest: int) -> Iterator[Block]:
+        """Yields the blocks at which a walk from this block ends, in its order: those of level `lowest`, and those `done`."""
+        if block.level == lowest or block in self.done:
+            yield block
             return
-        for below in self.below(node):
-            yield from self.leaves(below, floor)
+        for below in self.below(block):
+            yield from self.leaves(below, lowest)
 
-    def read(self, time: int, z: int, node: Node) -> Image:
-        """The pixels (channels, y, x) of a block as they are stored."""
-        pixels = np.asarray(self.arrays[node.level][self._key(node, time, z)])
+    def read(self, time: int, z: int, block: Block) -> Image:
+        """Returns the pixels (channels, y, x) of a block from the store."""
+        pixels = np.asarray(self.arrays[block.level][self._key(block, time, z)])
         return pixels if pixels.ndim == 3 else pixels[None]
 
-    def build(self, roots: list[Node], floor: int, make: Callable[[Node], Image], time: int, z: int, threads: int) -> None:
-        """Write these blocks and all that lie under them, down to `floor`, of which `make` gives the pixels (channels, y, x).
+    def build(self, roots: list[Block], lowest: int, make: Callable[[Block], Image], time: int, z: int, threads: int) -> None:
+        """Writes these blocks and all blocks under them, at one time point and z.
 
-        Blocks of level 0 are made to be written; those of a higher floor have been written before.
+        Args:
+            roots: the uppermost blocks that are written.
+            lowest: the level at which the walk ends. Level 0 is written too; a higher level must be in the store already.
+            make: returns the pixels (channels, y, x) of a block of the lowest level; called by several threads.
+            threads: number of workers that call it.
         """
         roots = [root for root in roots if root not in self.done]
-        leaves = progress([leaf for root in roots for leaf in self.leaves(root, floor)], "writing blocks")
+        leaves = progress([leaf for root in roots for leaf in self.leaves(root, lowest)], "writing blocks")
 
-        def leaf(node: Node) -> Image:
-            if node in self.done:
-                return halve(self.read(time, z, node))
-            pixels = make(node)
-            if floor == 0:
-                self._write(node, pixels, time, z)
+        def half_of_leaf(block: Block) -> Image:
+            if block in self.done:
+                return halve(self.read(time, z, block))
+            pixels = make(block)
+            if lowest == 0:
+                self._write(block, pixels, time, z)
             return halve(pixels)
 
         with ThreadPoolExecutor(threads) as pool:
             waiting: deque[Future[Image]] = deque()
 
-            def walk(node: Node) -> Image:
-                if node.level == floor or node in self.done:
-                    while len(waiting) <= AHEAD * threads and (following := next(leaves, None)) is not None:
-                        waiting.append(pool.submit(leaf, following))
+            def half_of(block: Block) -> Image:
+                if block.level == lowest or block in self.done:
+                    while len(waiting) <= AHEAD * threads and (leaf := next(leaves, None)) is not None:
+                        waiting.append(pool.submit(half_of_leaf, leaf))
                     return waiting.popleft().result()
-                region = self.region(node)
+                region = self.region(block)
                 pixels = np.empty((self.channels, region.height, region.width), self.dtype)
-                for below in self.below(node):
+                for below in self.below(block):
                     y, x = (self.shard // 2 * (number % 2) for number in (below.y, below.x))
-                    half = walk(below)
+                    half = half_of(below)
                     pixels[:, y : y + half.shape[1], x : x + half.shape[2]] = half
-                self._write(node, pixels, time, z)
+                self._write(block, pixels, time, z)
                 return halve(pixels)
 
             try:
                 for root in roots:
-                    walk(root)
+                    half_of(root)
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _write(self, node: Node, pixels: Image, time: int, z: int) -> None:
-        self.arrays[node.level][self._key(node, time, z)] = pixels if "c" in self.axes else pixels[0]
+    def _write(self, block: Block, pixels: Image, time: int, z: int) -> None:
+        """Writes the pixels (channels, y, x) of a block to the store."""
+        self.arrays[block.level][self._key(block, time, z)] = pixels if "c" in self.axes else pixels[0]
 
-    def _key(self, node: Node, time: int, z: int) -> tuple[int | slice, ...]:
-        at: dict[str, int | slice] = {"t": time, "c": slice(None), "z": z}
-        return (*(at[axis] for axis in self.axes[:-2]), *self.region(node).slices)
+    def _key(self, block: Block, time: int, z: int) -> tuple[int | slice, ...]:
+        """Returns the indices of a block in the array of its level."""
+        indices: dict[str, int | slice] = {"t": time, "c": slice(None), "z": z}
+        return (*(indices[axis] for axis in self.axes[:-2]), *self.region(block).slices)
 
 
-def covered(node: Node, size: Sequence[int], shard: int) -> Region:
-    """The px that a block covers of a level of that size (y, x)."""
-    top, left = node.y * shard, node.x * shard
+def block_region(block: Block, size: Sequence[int], shard: int) -> Region:
+    """Returns the region that a block covers of a level of this size (y, x), in blocks of the side `shard`, all in px."""
+    top, left = block.y * shard, block.x * shard
     return Region(top, left, min(shard, size[0] - top), min(shard, size[1] - left))
 
 
 def halve(pixels: Image) -> Image:
-    """The means (channels, ceil(y / 2), ceil(x / 2)) of 2 x 2 pixels; an odd last row or column counts twice."""
+    """Returns the means (channels, ceil(y / 2), ceil(x / 2)) of 2 x 2 pixels; an odd last row or column counts twice."""
     _, height, width = pixels.shape
     if height % 2 or width % 2:
         pixels = np.pad(pixels, ((0, 0), (0, height % 2), (0, width % 2)), mode="edge")
@@ -169,7 +182,7 @@ def halve(pixels: Image) -> Image:
 
 
 def to_dtype(values: Plane, dtype: DTypeLike) -> Image:
-    """The values in a dtype: to an integer they are rounded, half to even so that no bias arises, and clipped."""
+    """Returns the values as `dtype`. For integers they are rounded, halves to even to avoid a bias, and clipped, in place."""
     if np.issubdtype(dtype, np.floating):
         return values.astype(dtype, copy=False)
     top = np.iinfo(np.dtype(dtype)).max

@@ -7,13 +7,13 @@ from pydantic import BeforeValidator, Field, model_validator
 from dlir.core.settings import Section
 
 
-def _number(value: object) -> object:
-    """A number that the command line gives as a text."""
+def _number_of_text(value: object) -> object:
+    """Returns the number of a text of digits, as the command line gives it; returns any other value unchanged."""
     return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
 class Exposure(Section):
-    """Whether tiles are made equally bright."""
+    """Whether the tiles are made equally bright."""
 
     correct: bool = False
 
@@ -21,10 +21,10 @@ class Exposure(Section):
 class Mosaic(Section):
     """How the tiles are fused and stored."""
 
-    interpolation: Annotated[Literal[0, 1, 3], BeforeValidator(_number)] = 1
+    interpolation: Annotated[Literal[0, 1, 3], BeforeValidator(_number_of_text)] = 1
     blend: Literal["linear", "average", "max", "none"] = "linear"
     bands: Annotated[int, Field(ge=1)] = 1
-    chunk: Annotated[int, Field(ge=16, multiple_of=2)] = 256  # even, so that 2 x 2 means never cross a block
+    chunk: Annotated[int, Field(ge=16, multiple_of=2)] = 256  # even, so that the 2 x 2 px of a mean lie in one block
     shard: Annotated[int, Field(ge=16)] = 2048
 
     @model_validator(mode="after")

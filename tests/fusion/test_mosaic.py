@@ -1,4 +1,4 @@
-"""The mosaic against the specimen that its tiles were taken from."""
+"""The mosaic shows the specimen that its tiles were taken from."""
 
 from pathlib import Path
 
@@ -23,11 +23,12 @@ from dlir.reading.settings import Dataset
 
 
 def truth(shape: tuple[int, ...]) -> np.ndarray:
+    """The specimen (y, x) at the pixels of a mosaic of this shape."""
     return specimen(np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1))
 
 
 @pytest.mark.parametrize(("order", "bound"), [(0, 40), (1, 1.5), (3, 0.6)])
-def test_subpixel_places_give_the_specimen(tmp_path: Path, order: int, bound: float) -> None:
+def test_tiles_at_parts_of_a_pixel_give_the_specimen(tmp_path: Path, order: int, bound: float) -> None:
     affines = grid(0.9)
     fused = MosaicInputs(tmp_path, [cut_tile(a) for a in affines], affines).run(order=order)["0"][...]
     inside = (slice(10, 2 * 80 + SIDE - 10), slice(10, 3 * 80 + SIDE - 10))
@@ -35,7 +36,7 @@ def test_subpixel_places_give_the_specimen(tmp_path: Path, order: int, bound: fl
 
 
 @pytest.mark.parametrize("order", [0, 1, 3])
-def test_whole_pixel_places_copy_the_bits(tmp_path: Path, order: int) -> None:
+def test_tiles_at_whole_pixels_are_copied_exactly(tmp_path: Path, order: int) -> None:
     affines = grid(0.0, step=SIDE)  # the tiles touch and do not overlap
     tiles = [np.random.default_rng(i).random((1, SIDE, SIDE), np.float32) for i in range(12)]
     fused = MosaicInputs(tmp_path, tiles, affines).run(order=order)["0"][...]
@@ -44,7 +45,7 @@ def test_whole_pixel_places_copy_the_bits(tmp_path: Path, order: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
-def test_one_tile_is_its_own_mosaic(tmp_path: Path, dtype: str) -> None:
+def test_the_mosaic_of_one_tile_is_the_tile(tmp_path: Path, dtype: str) -> None:
     tile = np.random.default_rng(0).integers(0, 256, (1, 70, 51)).astype(dtype)
     fused = MosaicInputs(tmp_path, [tile], grid(0, 1, 1)).run()["0"]
     assert fused.dtype == dtype
@@ -78,10 +79,10 @@ def test_every_covered_pixel_is_written_and_none_overflows(tmp_path: Path, fract
     assert np.allclose(beyond, value, rtol=1e-6, atol=0)
 
 
-def test_means_are_rounded_not_cut(tmp_path: Path) -> None:
+def test_means_are_rounded_to_the_nearest_integer(tmp_path: Path) -> None:
     tiles = [np.full((1, SIDE, SIDE), value, np.uint8) for value in (100, 101)]
     affines = affine.translation([[0.0, 0.0], [0.0, 0.0]])
-    assert (MosaicInputs(tmp_path, [*tiles, tiles[1]], affines[[0, 0, 1]]).run()["0"][...] == 101).all()  # of 100.67
+    assert (MosaicInputs(tmp_path, [*tiles, tiles[1]], affines[[0, 0, 1]]).run()["0"][...] == 101).all()  # the mean is 100.67
 
 
 def test_the_seam_fades_from_one_tile_into_the_other(tmp_path: Path) -> None:
@@ -92,32 +93,32 @@ def test_the_seam_fades_from_one_tile_into_the_other(tmp_path: Path) -> None:
     assert np.allclose(row[80:SIDE], np.arange(1, 17) / 17)
 
 
-def test_illumination_is_taken_out(tmp_path: Path) -> None:
+def test_tiles_are_corrected_for_the_flat_field(tmp_path: Path) -> None:
     affines = grid(0.0)
     flat = np.linspace(0.5, 1.5, SIDE, dtype=np.float32)[None, :, None] * np.ones((1, SIDE, SIDE), np.float32)
     tiles = [np.rint(cut_tile(a) * flat).astype(np.uint16) for a in affines]
     fused = MosaicInputs(tmp_path, tiles, affines, flat).run()["0"][...]
-    assert np.abs(fused - truth(fused.shape)).max() < 1.6  # half a grey value where the flat is 0.5, and the rounding
+    assert np.abs(fused - truth(fused.shape)).max() < 1.6  # rounding: 1 of the tile where flat is 0.5, and 0.5
 
 
-def test_dark_and_gains_are_taken_out(tmp_path: Path) -> None:
+def test_tiles_are_corrected_for_dark_field_and_gains(tmp_path: Path) -> None:
     affines = grid(0.0)
     gains = np.linspace(0.7, 1.3, 12)[:, None]
     tiles = [(cut_tile(a) * g + 50).astype(np.float32) for a, g in zip(affines, gains[..., 0], strict=True)]
     inputs = MosaicInputs(tmp_path, tiles, affines)
     fields.write(
-        fields.identity((1, SIDE, SIDE))._replace(dark=np.full((1, SIDE, SIDE), 50, np.float32)), tmp_path / "light.tif"
+        fields.identity((1, SIDE, SIDE))._replace(dark=np.full((1, SIDE, SIDE), 50, np.float32)), tmp_path / "illumination.tif"
     )
     inputs.expose(gains)
     fused = inputs.run()["0"][...]
     assert np.abs(fused - truth(fused.shape)).max() < 0.01
 
 
-def test_light_under_the_dark_is_clipped_after_the_tiles_are_fused(tmp_path: Path) -> None:
+def test_pixels_below_the_dark_field_are_clipped_after_the_tiles_are_fused(tmp_path: Path) -> None:
     tiles = [np.full((1, SIDE, SIDE), value, np.uint16) for value in (90, 130)]
     inputs = MosaicInputs(tmp_path, tiles, affine.translation([[0.0, 0.0], [0.0, 0.0]]))
     fields.write(
-        fields.identity((1, SIDE, SIDE))._replace(dark=np.full((1, SIDE, SIDE), 100, np.float32)), tmp_path / "light.tif"
+        fields.identity((1, SIDE, SIDE))._replace(dark=np.full((1, SIDE, SIDE), 100, np.float32)), tmp_path / "illumination.tif"
     )
     assert (inputs.run()["0"][...] == 10).all()  # the mean of -10 and 30
 
@@ -132,7 +133,7 @@ def test_colours_keep_their_order(tmp_path: Path) -> None:
     assert [c["color"] for c in group.attrs["ome"]["omero"]["channels"]] == ["FF0000", "00FF00", "0000FF"]
 
 
-def test_store_is_valid_and_knows_its_size(tmp_path: Path) -> None:
+def test_the_store_is_valid_and_has_the_pixel_size(tmp_path: Path) -> None:
     affines = grid(0.5, 1, 8)
     MosaicInputs(tmp_path, [cut_tile(a) for a in affines], affines, pixel_size=0.25).run()
     image = ome_zarr_models.open_ome_zarr(zarr.open_group(tmp_path / "mosaic.ome.zarr", mode="r"))
@@ -144,7 +145,7 @@ def test_store_is_valid_and_knows_its_size(tmp_path: Path) -> None:
     assert not (tmp_path / "mosaic.ome.zarr.part").exists()
 
 
-def test_pyramid_holds_means_of_2_x_2_pixels(tmp_path: Path) -> None:
+def test_each_level_of_the_pyramid_has_the_means_of_2_x_2_pixels(tmp_path: Path) -> None:
     affines = grid(0.5, 2, 14)  # 1137 px wide: levels 0 to 2, with odd sides
     group = MosaicInputs(tmp_path, [np.rint(cut_tile(a)).astype(np.uint16) for a in affines], affines).run()
     assert sorted(group.array_keys()) == ["0", "1", "2"]
@@ -155,25 +156,25 @@ def test_pyramid_holds_means_of_2_x_2_pixels(tmp_path: Path) -> None:
         assert np.array_equal(group[coarse][...], np.rint(means))
 
 
-def test_halving_an_odd_side_averages_what_is_there() -> None:
+def test_halving_counts_an_odd_last_row_or_column_twice() -> None:
     rows = np.array([[[1, 3, 5], [5, 7, 9], [2, 4, 8]]], np.float32)
     assert np.array_equal(halve(rows), [[[4, 7], [3, 8]]])
 
 
 @pytest.mark.parametrize("bands", [2, 3, 5, 20])
-def test_neither_threads_nor_bands_change_a_byte(tmp_path: Path, bands: int) -> None:
+def test_the_numbers_of_threads_and_bands_do_not_change_a_byte(tmp_path: Path, bands: int) -> None:
     affines = grid(0.9, rows=7)  # 576 px: 10 rows of shards
     inputs = MosaicInputs(tmp_path, [np.rint(cut_tile(a)).astype(np.uint16) for a in affines], affines)
-    inputs.run("alone")
+    inputs.run("one_job")
     inputs.run("bands", threads=2, bands=bands)
-    digests = inputs.digests("alone")
+    digests = inputs.digests("one_job")
     assert len(digests) > 50
-    bands_only = {name: digest for name, digest in inputs.digests("bands").items() if digests.get(name) != digest}
-    assert set(bands_only) == {"zarr.json"}  # which holds the name of the store
+    different = {name: digest for name, digest in inputs.digests("bands").items() if digests.get(name) != digest}
+    assert set(different) == {"zarr.json"}  # it has the name of the image
     assert len(inputs.digests("bands")) == len(digests)
 
 
-def test_bands_are_not_copied(tmp_path: Path) -> None:
+def test_the_files_of_bands_are_linked_and_not_copied(tmp_path: Path) -> None:
     affines = grid(0.9, rows=7)
     inputs = MosaicInputs(tmp_path, [cut_tile(a) for a in affines], affines)
     inputs.run("bands", bands=2)
@@ -185,13 +186,13 @@ def test_bands_are_not_copied(tmp_path: Path) -> None:
 )
 def test_the_overlap_is_blended_as_the_settings_say(tmp_path: Path, blend: str, expected: list[float]) -> None:
     tiles = [np.full((1, SIDE, SIDE), value, np.float32) for value in (0, 1)]
-    affines = affine.translation([[0.0, 0.0], [0.0, 87.0]])  # 9 px in common
+    affines = affine.translation([[0.0, 0.0], [0.0, 87.0]])  # 9 px overlap
     row = MosaicInputs(tmp_path, tiles, affines).run(blend=blend)["0"][50]
     assert row[[87 + 1, 87 + 4, 87 + 7]] == pytest.approx(expected)
     assert (row[:87] == 0).all() and (row[SIDE:] == 1).all()
 
 
-def test_max_takes_the_brighter_tile_below_zero_too(tmp_path: Path) -> None:
+def test_max_takes_the_brighter_tile_also_below_zero(tmp_path: Path) -> None:
     tiles = [np.full((1, SIDE, SIDE), value, np.float32) for value in (-3, -2)]
     affines = affine.translation([[0.0, 0.0], [0.0, 80.0]])
     row = MosaicInputs(tmp_path, tiles, affines).run(blend="max")["0"][50]
@@ -203,10 +204,10 @@ def test_none_takes_each_pixel_from_one_tile(tmp_path: Path) -> None:
     tiles = [np.full((1, SIDE, SIDE), number + 1, np.uint8) for number in range(12)]
     fused = MosaicInputs(tmp_path, tiles, affines).run(blend="none")["0"][...]
     assert set(np.unique(fused)) == set(range(1, 13))
-    assert fused[100, 100] == 1 + 4 + 1  # of the second row and column, whose middle is nearest
+    assert fused[100, 100] == 1 + 4 + 1  # the tile of the second row and column, whose centre is nearest
 
 
-def test_a_tile_that_fails_midway_leaves_nothing(tmp_path: Path) -> None:
+def test_an_unreadable_tile_leaves_no_store(tmp_path: Path) -> None:
     affines = grid(0.0)
     inputs = MosaicInputs(tmp_path, [cut_tile(a) for a in affines], affines)
     Path(inputs.paths[9]).write_bytes(b"no longer a tile")
@@ -215,16 +216,16 @@ def test_a_tile_that_fails_midway_leaves_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("mosaic*"))
 
 
-def test_a_tile_that_changed_its_shape_is_named(tmp_path: Path) -> None:
+def test_a_tile_whose_shape_changed_is_named_with_the_remedy(tmp_path: Path) -> None:
     affines = grid(0.0)
     inputs = MosaicInputs(tmp_path, [cut_tile(a) for a in affines], affines)
     tifffile.imwrite(inputs.paths[3], np.zeros((SIDE, SIDE + 1), np.float32))
-    with pytest.raises(ImageError, match=r"tile3\.tif.*stage tiles"):
+    with pytest.raises(ImageError, match=r"tile3\.tif.*--forcerun tiles"):
         inputs.run()
 
 
-def test_every_channel_z_and_time_is_placed_alike(tmp_path: Path) -> None:
-    """A file for each channel, in it three z planes at two times: each plane of the mosaic is that of its tiles."""
+def test_every_channel_z_and_time_is_fused_at_the_same_places(tmp_path: Path) -> None:
+    """Each channel is a file with three z planes at two times; each plane of the mosaic shows the planes of its tiles."""
     affines = grid(0.0, 2, 2)
     (tmp_path / "in").mkdir()
     for number, matrix in enumerate(affines):
@@ -249,10 +250,10 @@ def test_every_channel_z_and_time_is_placed_alike(tmp_path: Path) -> None:
     others = {"pairs": 1, "residual": 0.1, "deviation": 0.1, "loop": np.nan, "placed_by": "pairs"}
     placed = listed[["tile", "path"]].assign(**affine.to_columns(affines), **others)
     tables.write(placed, tables.PLACEMENT, tmp_path / "placement.csv")
-    fields.write(fields.identity((2, SIDE, SIDE)), tmp_path / "light.tif")
+    fields.write(fields.identity((2, SIDE, SIDE)), tmp_path / "illumination.tif")
     tile, channel = np.indices((4, 2)).reshape(2, -1)
     tables.write(pd.DataFrame({"tile": tile, "channel": channel, "gain": 1.0}), tables.EXPOSURE, tmp_path / "exposure.csv")
-    files = [tmp_path / name for name in ("tiles.csv", "light.tif", "exposure.csv", "placement.csv")]
+    files = [tmp_path / name for name in ("tiles.csv", "illumination.tif", "exposure.csv", "placement.csv")]
     options = Mosaic(interpolation=1, blend="linear", bands=1, chunk=32, shard=64)
     mosaic(*files, tmp_path / "m.ome.zarr", settings=options)
     group = zarr.open_group(tmp_path / "m.ome.zarr", mode="r")

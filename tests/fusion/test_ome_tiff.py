@@ -1,4 +1,4 @@
-"""The OME-TIFF against the store that it was made of."""
+"""The OME-TIFF has the pixels and the metadata of the store that it was converted from."""
 
 from pathlib import Path
 
@@ -7,22 +7,21 @@ import pytest
 import tifffile
 import zarr
 
-from dlir.fusion.mosaic import describe
 from dlir.fusion.ome_tiff import ome_tiff
+from dlir.fusion.ome_zarr_metadata import write_metadata
 from dlir.fusion.pyramid import Pyramid
 from dlir.fusion.settings import Mosaic
 
 
 def store(folder: Path, shape: tuple[int, int, int, int, int], dtype: str, pixel_size: float = np.nan) -> list[np.ndarray]:
-    """A mosaic of noise, and its levels (t, c, z, y, x)."""
+    """Writes a mosaic of noise to a folder, and returns its levels (t, c, z, y, x)."""
     options = Mosaic(interpolation=1, blend="linear", bands=1, chunk=64, shard=128)
     pyramid = Pyramid(folder, shape, dtype, options)
     pixels = np.random.default_rng(1).integers(0, 255, shape).astype(dtype)
     for time, z in np.ndindex(shape[0], shape[2]):
-        pyramid.build(
-            pyramid.part(0, 1), 0, lambda node, t=time, z=z: pixels[t, :, z][:, *pyramid.region(node).slices], time, z, 1
-        )
-    describe(folder, pyramid, "mosaic", pixel_size)
+        plane, blocks = pixels[time, :, z], pyramid.band_blocks(0, 1)
+        pyramid.build(blocks, 0, lambda block, plane=plane: plane[:, *pyramid.region(block).slices], time, z, 1)
+    write_metadata(folder, pyramid, "mosaic", pixel_size)
     group = zarr.open_group(folder, mode="r")
     return [np.asarray(group[str(level)][...]) for level in range(len(list(group.array_keys())))]
 
@@ -31,7 +30,7 @@ def store(folder: Path, shape: tuple[int, int, int, int, int], dtype: str, pixel
     ("shape", "dtype", "axes"),
     [((1, 1, 1, 700, 1100), "uint16", "YX"), ((1, 2, 1, 600, 530), "float32", "CYX"), ((2, 2, 3, 90, 70), "uint8", "TCZYX")],
 )
-def test_every_level_holds_the_pixels_of_the_store(tmp_path: Path, shape: tuple, dtype: str, axes: str) -> None:
+def test_every_level_has_the_pixels_of_the_store(tmp_path: Path, shape: tuple, dtype: str, axes: str) -> None:
     levels = store(tmp_path / "m.ome.zarr", shape, dtype)
     ome_tiff(tmp_path / "m.ome.zarr", tmp_path / "m.ome.tif")
     with tifffile.TiffFile(tmp_path / "m.ome.tif") as file:
@@ -43,7 +42,7 @@ def test_every_level_holds_the_pixels_of_the_store(tmp_path: Path, shape: tuple,
             assert np.array_equal(written.asarray(), level.squeeze())
 
 
-def test_colours_become_one_plane_and_the_pixel_size_is_kept(tmp_path: Path) -> None:
+def test_three_channels_of_8_bit_become_one_colour_plane_with_the_pixel_size(tmp_path: Path) -> None:
     levels = store(tmp_path / "m.ome.zarr", (1, 3, 1, 520, 600), "uint8", pixel_size=0.25)
     ome_tiff(tmp_path / "m.ome.zarr", tmp_path / "m.ome.tif")
     with tifffile.TiffFile(tmp_path / "m.ome.tif") as file:

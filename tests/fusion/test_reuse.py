@@ -1,4 +1,4 @@
-"""Shards that are taken over from the last mosaic: those that would come out the same, and no others."""
+"""Shards that are reused from the last mosaic: those that would come out the same, and no others."""
 
 import os
 import re
@@ -10,18 +10,18 @@ import zarr
 from support.mosaics import SIDE, MosaicInputs, cut_tile, grid
 
 AFFINES = grid(0.9, rows=7)  # 577 x 337 px: 10 x 6 shards of 64 px, and 5 x 3 on the level above
-EVERY = 60
+ALL_SHARDS = 60  # of level 0
 
 
 def noisy(affines: np.ndarray, seed: int = 0, channels: int = 1) -> list[np.ndarray]:
-    """The tiles that lie there, with noise, so that no two are alike."""
+    """The tiles (channels, y, x) at these places, with noise, so that no two are equal."""
     random = np.random.default_rng(seed)
     taken = [np.concatenate([cut_tile(matrix)] * channels) for matrix in affines]
     return [np.rint(tile + random.normal(0, 9, tile.shape)).astype(np.uint16) for tile in taken]
 
 
 class Runs:
-    """The stage with a cache, run after run, each beside one from scratch."""
+    """Runs of the step `mosaic` with one cache, each compared with a run from scratch, without a cache."""
 
     def __init__(self, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
         self.folder, self.caplog = folder, caplog
@@ -29,7 +29,7 @@ class Runs:
         caplog.set_level("INFO")
 
     def __call__(self, tiles: list, affines: np.ndarray, gains: object = None, flat=None, **options: object) -> int:
-        """How many shards were fused."""
+        """Runs the step with and without the cache, and returns how many shards were fused with it."""
         self.caplog.clear()
         for name, cache in (("scratch", None), ("now", self.cache)):
             (self.folder / name).mkdir(exist_ok=True)
@@ -38,16 +38,16 @@ class Runs:
             if cache:
                 self.caplog.clear()
             inputs.run(cache=cache, **options)
-        said = re.findall(r"fusing (\d+) of (\d+) shards; (\d+) are as before", self.caplog.text)
-        assert all(int(new) + int(kept) == int(every) for new, every, kept in said)
-        return sum(int(new) for new, *_ in said)
+        counts = re.findall(r"fusing (\d+) of (\d+) shards; (\d+) are as before", self.caplog.text)
+        assert all(int(fused) + int(reused) == int(total) for fused, total, reused in counts)
+        return sum(int(fused) for fused, *_ in counts)
 
     def pixels(self, name: str, level: int = 0) -> np.ndarray:
         array = zarr.open_group(self.folder / name / "mosaic.ome.zarr", mode="r")[str(level)]
         return np.asarray(array[...]).astype(float)
 
-    def same(self) -> bool:
-        """Whether the store is that from scratch, to the byte, in all its shards."""
+    def equal_from_scratch(self) -> bool:
+        """Whether all shards of the store are byte-identical to those from scratch."""
         found, expected = (
             {path.relative_to(store): path.read_bytes() for path in store.glob("*/c/**/*") if path.is_file()}
             for store in (self.folder / name / "mosaic.ome.zarr" for name in ("now", "scratch"))
@@ -62,114 +62,114 @@ def runs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Runs:
 
 @pytest.fixture
 def fused(runs: Runs) -> Runs:
-    """After a first run."""
-    assert runs(noisy(AFFINES), AFFINES) == EVERY
+    """The runs after a first one, which filled the cache."""
+    assert runs(noisy(AFFINES), AFFINES) == ALL_SHARDS
     return runs
 
 
-def test_what_has_not_changed_is_not_fused_again(fused: Runs) -> None:
+def test_unchanged_shards_are_not_fused_again(fused: Runs) -> None:
     shard = fused.folder / "now/mosaic.ome.zarr/0/c/3/3"
     first = shard.stat().st_ino
     assert fused(noisy(AFFINES), AFFINES) == 0
-    assert fused.same()
+    assert fused.equal_from_scratch()
     assert shard.stat().st_ino == first
 
 
 @pytest.mark.parametrize("bands", [1, 3])
-def test_a_tile_that_changed_is_fused_again_where_it_lies(fused: Runs, bands: int) -> None:
+def test_only_the_shards_under_a_changed_tile_are_fused_again(fused: Runs, bands: int) -> None:
     tiles = noisy(AFFINES)
     tiles[6] = tiles[6] + np.uint16(50)  # at (80, 160) to (177, 257): shards 1 and 2 by 2 to 4
     assert fused(tiles, AFFINES, bands=bands) == 6
-    assert fused.same()
-    assert fused(tiles, AFFINES) == 0  # whoever has written them
-    assert fused.same()
+    assert fused.equal_from_scratch()
+    assert fused(tiles, AFFINES) == 0  # also when jobs of bands wrote the last mosaic
+    assert fused.equal_from_scratch()
 
 
 @pytest.mark.parametrize("channels", [1, 2])
-def test_a_tile_more_is_fused_where_it_lies(runs: Runs, channels: int) -> None:
+def test_only_the_shards_under_an_added_tile_are_fused(runs: Runs, channels: int) -> None:
     affines = grid(0.9, rows=1, columns=8)  # 657 px wide with all
     tiles = noisy(affines, channels=channels)
     assert runs(tiles[:-1], affines[:-1]) == 2 * 10  # 577 px wide, 97 high
-    assert runs(tiles, affines) == 2 * 3  # from px 560 on: shards 8, 9, which was narrower, and 10, which was not there
-    assert runs.same()
+    assert runs(tiles, affines) == 2 * 3  # from px 560 on: shard 8, shard 9, which was narrower, and shard 10, which is new
+    assert runs.equal_from_scratch()
     assert runs(tiles[:-1], affines[:-1]) == 2 * 2
-    assert runs.same()
+    assert runs.equal_from_scratch()
 
 
-def test_tiles_may_creep_so_far_and_no_further(fused: Runs) -> None:
+def test_small_moves_of_the_tiles_do_not_add_up(fused: Runs) -> None:
     tiles = noisy(AFFINES)
     counts = []
     for step in range(1, 4):
-        moved = AFFINES + affine_of(0.02 * step)
+        moved = AFFINES + shift_all_but_first(0.02 * step)
         counts.append(fused(tiles, moved))
         assert np.abs(fused.pixels("now") - fused.pixels("scratch")).max() <= 6  # grey values; the noise is 9
-    assert counts == [0, 0, EVERY - 1]  # 0.06 px from where they were fused, all but what the first tile alone covers
-    assert fused.same()
+    assert counts == [0, 0, ALL_SHARDS - 1]  # at 0.06 px all shards but the one that only the first tile covers
+    assert fused.equal_from_scratch()
 
 
-def affine_of(shift: float) -> np.ndarray:
-    """What moves all tiles but the first, which stays at the corner."""
+def shift_all_but_first(shift: float) -> np.ndarray:
+    """What is added to the affines to move all tiles but the first, which stays at the corner of the mosaic."""
     moves = np.zeros((len(AFFINES), 2, 3))
     moves[1:, :, 2] = shift
     return moves
 
 
-def test_a_turned_tile_is_judged_at_its_corners(fused: Runs) -> None:
+def test_the_move_of_a_turned_tile_is_measured_at_its_corners(fused: Runs) -> None:
     turned = AFFINES.copy()
     turned[9, 0, 1], turned[9, 1, 0] = 0.002, -0.002  # 0.19 px at the far corners, none at the near one
     assert 4 <= fused(noisy(AFFINES), turned) <= 9
     assert np.abs(fused.pixels("now") - fused.pixels("scratch")).max() <= 1
 
 
-def test_gains_and_light_count(fused: Runs) -> None:
+def test_changed_gains_and_illumination_fuse_shards_again(fused: Runs) -> None:
     tiles, gains = noisy(AFFINES), np.ones(len(AFFINES))
     gains[6] = 1.0005
     assert fused(tiles, AFFINES, gains) == 0
     gains[6] = 1.01
     assert fused(tiles, AFFINES, gains) == 6
-    assert fused.same()
+    assert fused.equal_from_scratch()
     flat = np.ones((1, SIDE, SIDE), np.float32)
     flat[0, 0, 0] = 1.1
-    assert fused(tiles, AFFINES, gains, flat=flat) == EVERY
+    assert fused(tiles, AFFINES, gains, flat=flat) == ALL_SHARDS
 
 
-def test_settings_and_code_count(fused: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_settings_and_code_fuse_all_shards_again(fused: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     tiles = noisy(AFFINES)
-    assert fused(tiles, AFFINES, blend="average") == EVERY
+    assert fused(tiles, AFFINES, blend="average") == ALL_SHARDS
     monkeypatch.setattr("dlir.steps.code", lambda step: f"{step}, edited")
-    assert fused(tiles, AFFINES, blend="average") == EVERY
+    assert fused(tiles, AFFINES, blend="average") == ALL_SHARDS
 
 
-def test_a_shard_that_was_lost_or_written_to_is_fused_again(fused: Runs) -> None:
+def test_a_shard_that_was_removed_or_overwritten_is_fused_again(fused: Runs) -> None:
     folder = fused.cache / "shards"
     (folder / "0/c/5/2").unlink()
-    with (folder / "0/c/8/1").open("r+b") as shard:  # in place, as no store is written, hence in the mosaic too
+    with (folder / "0/c/8/1").open("r+b") as shard:  # in place, so the mosaic, a hard link, changes too
         shard.write(b"????")
     (folder / "1/c/0/0").unlink()
     assert fused(noisy(AFFINES), AFFINES) == 2
-    assert fused.same()
+    assert fused.equal_from_scratch()
 
 
 @pytest.mark.parametrize("content", ['{"basis": ', "[]", "{}", '{"basis": 1, "sizes": []}'])
-def test_a_damaged_table_is_not_believed(fused: Runs, content: str) -> None:
+def test_with_a_damaged_table_all_shards_are_fused_again(fused: Runs, content: str) -> None:
     (fused.cache / "shards" / "shards.json").write_text(content)
-    assert fused(noisy(AFFINES), AFFINES) == EVERY
-    assert fused.same()
+    assert fused(noisy(AFFINES), AFFINES) == ALL_SHARDS
+    assert fused.equal_from_scratch()
     assert ("is damaged" in fused.caplog.text) == (content in ('{"basis": ', "[]"))
 
 
-def test_where_nothing_can_be_linked_everything_is_fused(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_hard_links_all_shards_are_fused_again(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     link = os.link
 
     def refuse(path: Path, target: Path) -> None:
-        if Path(path).suffix != ".partial":  # zarr's own
+        if Path(path).suffix != ".partial":  # zarr links these itself
             raise OSError(1, "Operation not permitted")
         link(path, target)
 
     monkeypatch.setattr("os.link", refuse)
     tiles = noisy(AFFINES)
-    assert runs(tiles, AFFINES) == EVERY
+    assert runs(tiles, AFFINES) == ALL_SHARDS
     assert "not kept" in runs.caplog.text
-    assert runs(tiles, AFFINES) == EVERY
-    assert runs.same()
+    assert runs(tiles, AFFINES) == ALL_SHARDS
+    assert runs.equal_from_scratch()
     assert not list(runs.folder.glob("cache/*"))
