@@ -15,8 +15,8 @@ cannot be estimated. So the simplest model is taken that does not contradict the
     a dark-field with a shape    flat and dark from the lines, where these clearly contradict a constant dark-field
 
 In the first two models, flat is then fitted again as the one pattern of all tiles less the constant. In the third, the tiles
-cannot tell a dark-field of the shape of flat from the light of an empty field of view. The largest light is taken that leaves
-the dark-field nowhere negative. This choice moves the zero of the grey values only, not the shape of the tiles.
+cannot distinguish a dark-field of the shape of flat from the light of an empty field of view. So the light is taken as large as
+possible without a negative dark-field. This choice moves the zero of the grey values only, not the shape of the tiles.
 """
 
 from typing import Any, NamedTuple
@@ -117,7 +117,7 @@ def _polynomial(coefficients: Array, in_y: Array, in_x: Array) -> Array:
 
 
 def _normalised_flat(flat: Array) -> Array:
-    """Returns the flat-field (y, x) with the mean 1; a polynomial may fall below zero in a corner, and is raised there."""
+    """Returns the flat-field (y, x) with the mean 1; raises values below LEAST_FLAT, as polynomials may have in a corner."""
     positive = np.maximum(flat, LEAST_FLAT)
     return np.asarray(positive / positive.mean())
 
@@ -150,10 +150,10 @@ def _fit_pattern(tiles: Array, polynomials: Array) -> Array:
 
 
 def _fit_lines(tiles: Array, pattern: Array, polynomials: Array) -> Lines | None:
-    """Returns the lines of the tiles over their light levels, or None where the levels differ too little, or the tiles are few.
+    """Returns the lines of the tiles over their light levels; None where the levels differ too little or the tiles are too few.
 
-    The light level of a tile is the median of its blocks over the pattern. The flat-field of this fit would not do instead: it
-    would follow the structure of the specimen.
+    The light level of a tile is the median of its blocks, each divided by the pattern. Levels relative to the flat-field of
+    this fit would follow the structure of the specimen.
 
     Args:
         tiles: (n, blocks), grey values.

@@ -16,8 +16,8 @@ ALL_SHARDS = 60  # of level 0
 def noisy(affines: np.ndarray, seed: int = 0, channels: int = 1) -> list[np.ndarray]:
     """The tiles (channels, y, x) at these places, with noise, so that no two are equal."""
     random = np.random.default_rng(seed)
-    taken = [np.concatenate([cut_tile(matrix)] * channels) for matrix in affines]
-    return [np.rint(tile + random.normal(0, 9, tile.shape)).astype(np.uint16) for tile in taken]
+    exact = [np.concatenate([cut_tile(matrix)] * channels) for matrix in affines]
+    return [np.rint(tile + random.normal(0, 9, tile.shape)).astype(np.uint16) for tile in exact]
 
 
 class Runs:
@@ -46,7 +46,7 @@ class Runs:
         array = zarr.open_group(self.folder / name / "mosaic.ome.zarr", mode="r")[str(level)]
         return np.asarray(array[...]).astype(float)
 
-    def equal_from_scratch(self) -> bool:
+    def equals_scratch(self) -> bool:
         """Whether all shards of the store are byte-identical to those from scratch."""
         found, expected = (
             {path.relative_to(store): path.read_bytes() for path in store.glob("*/c/**/*") if path.is_file()}
@@ -71,7 +71,7 @@ def test_unchanged_shards_are_not_fused_again(fused: Runs) -> None:
     shard = fused.folder / "now/mosaic.ome.zarr/0/c/3/3"
     first = shard.stat().st_ino
     assert fused(noisy(AFFINES), AFFINES) == 0
-    assert fused.equal_from_scratch()
+    assert fused.equals_scratch()
     assert shard.stat().st_ino == first
 
 
@@ -80,9 +80,9 @@ def test_only_the_shards_under_a_changed_tile_are_fused_again(fused: Runs, bands
     tiles = noisy(AFFINES)
     tiles[6] = tiles[6] + np.uint16(50)  # at (80, 160) to (177, 257): shards 1 and 2 by 2 to 4
     assert fused(tiles, AFFINES, bands=bands) == 6
-    assert fused.equal_from_scratch()
+    assert fused.equals_scratch()
     assert fused(tiles, AFFINES) == 0  # also when jobs of bands wrote the last mosaic
-    assert fused.equal_from_scratch()
+    assert fused.equals_scratch()
 
 
 @pytest.mark.parametrize("channels", [1, 2])
@@ -91,9 +91,9 @@ def test_only_the_shards_under_an_added_tile_are_fused(runs: Runs, channels: int
     tiles = noisy(affines, channels=channels)
     assert runs(tiles[:-1], affines[:-1]) == 2 * 10  # 577 px wide, 97 high
     assert runs(tiles, affines) == 2 * 3  # from px 560 on: shard 8, shard 9, which was narrower, and shard 10, which is new
-    assert runs.equal_from_scratch()
+    assert runs.equals_scratch()
     assert runs(tiles[:-1], affines[:-1]) == 2 * 2
-    assert runs.equal_from_scratch()
+    assert runs.equals_scratch()
 
 
 def test_small_moves_of_the_tiles_do_not_add_up(fused: Runs) -> None:
@@ -104,7 +104,7 @@ def test_small_moves_of_the_tiles_do_not_add_up(fused: Runs) -> None:
         counts.append(fused(tiles, moved))
         assert np.abs(fused.pixels("now") - fused.pixels("scratch")).max() <= 6  # grey values; the noise is 9
     assert counts == [0, 0, ALL_SHARDS - 1]  # at 0.06 px all shards but the one that only the first tile covers
-    assert fused.equal_from_scratch()
+    assert fused.equals_scratch()
 
 
 def shift_all_but_first(shift: float) -> np.ndarray:
@@ -127,7 +127,7 @@ def test_changed_gains_and_illumination_fuse_shards_again(fused: Runs) -> None:
     assert fused(tiles, AFFINES, gains) == 0
     gains[6] = 1.01
     assert fused(tiles, AFFINES, gains) == 6
-    assert fused.equal_from_scratch()
+    assert fused.equals_scratch()
     flat = np.ones((1, SIDE, SIDE), np.float32)
     flat[0, 0, 0] = 1.1
     assert fused(tiles, AFFINES, gains, flat=flat) == ALL_SHARDS
@@ -147,14 +147,14 @@ def test_a_shard_that_was_removed_or_overwritten_is_fused_again(fused: Runs) -> 
         shard.write(b"????")
     (folder / "1/c/0/0").unlink()
     assert fused(noisy(AFFINES), AFFINES) == 2
-    assert fused.equal_from_scratch()
+    assert fused.equals_scratch()
 
 
 @pytest.mark.parametrize("content", ['{"basis": ', "[]", "{}", '{"basis": 1, "sizes": []}'])
 def test_with_a_damaged_table_all_shards_are_fused_again(fused: Runs, content: str) -> None:
     (fused.cache / "shards" / "shards.json").write_text(content)
     assert fused(noisy(AFFINES), AFFINES) == ALL_SHARDS
-    assert fused.equal_from_scratch()
+    assert fused.equals_scratch()
     assert ("is damaged" in fused.caplog.text) == (content in ('{"basis": ', "[]"))
 
 
@@ -171,5 +171,5 @@ def test_without_hard_links_all_shards_are_fused_again(runs: Runs, monkeypatch: 
     assert runs(tiles, AFFINES) == ALL_SHARDS
     assert "not kept" in runs.caplog.text
     assert runs(tiles, AFFINES) == ALL_SHARDS
-    assert runs.equal_from_scratch()
+    assert runs.equals_scratch()
     assert not list(runs.folder.glob("cache/*"))

@@ -239,7 +239,7 @@ def test_page_shows_dark_field_and_gains_where_there_are_any(tmp_path: Path) -> 
     fields.write(found._replace(dark=found.dark + np.linspace(90, 120, SIDE, dtype=np.float32)), tmp_path / "light.tif")
     tables.write(run.exposed.assign(gain=[0.875, 1.125]), tables.EXPOSURE, tmp_path / "exposure.csv")
     page = run.page()
-    assert "the dark-field 90 to 120 grey values" in page
+    assert "the dark-field is 90 to 120 grey values" in page
     assert "channel 0: 0.875 (tile 0) to 1.125 (tile 1)" in page
     before, after = (pictures(text, tmp_path)["Illumination"] for text in (plain, page))
     assert after.shape[0] > 1.8 * before.shape[0]  # the dark-field lies below the flat-field
