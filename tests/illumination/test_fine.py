@@ -78,3 +78,14 @@ def test_a_black_tile_gives_a_finite_pattern() -> None:
     specimen = tissue(30) + dust()
     dark = np.append(specimen, np.full((1, *SHAPE), -50.0), axis=0)
     assert np.isfinite(found(dark)).all()
+
+
+def test_places_where_hardly_any_noise_shows_do_not_hide_the_dust() -> None:
+    """A camera is all but saturated there: two of a hundred pixels are a little darker than the others."""
+    specimen = tissue(30, contrast=0.05) + dust()
+    saturated = specimen.copy()
+    darker = np.random.default_rng(4).random((10, SHAPE[0], 120)) < 0.02
+    saturated[:10, :, :120] = np.log(2.0) - 0.01 * darker
+    inside = np.s_[:, :100]
+    without_them = found(specimen[10:])[inside] - dust()[inside]
+    assert (found(saturated)[inside] - dust()[inside]).std() < 1.3 * without_them.std()

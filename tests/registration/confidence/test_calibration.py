@@ -136,3 +136,29 @@ def test_a_pair_outside_its_window_is_rejected(inside: bool) -> None:
     pairs, unrelated = clear_pairs()
     found = with_verdict(pairs.assign(inside=[True] * 29 + [inside]), unrelated, 0.5)
     assert found["accepted"].iloc[-1] == inside and (found["reason"].iloc[-1] == "") == inside
+
+
+def test_a_few_pairs_leave_room_for_doubt() -> None:
+    """The cues of right and wrong pairs hardly overlap. Hardly any pair may be what its probability all but excludes."""
+    excluded = []
+    for seed in range(20):
+        cues, right, unrelated = drawn(15, 15, 20, separation=3.0, seed=seed)
+        found = probability(cues, unrelated)
+        excluded.append(np.where(right, found, 1 - found) < 0.01)
+    assert np.mean(excluded) < 0.01
+
+
+def test_pairs_whose_linear_parts_vary_as_those_of_all_tiles_keep_their_confidence() -> None:
+    """All pairs are right, and their linear parts are drawn from one normal distribution."""
+    pairs, unrelated = clear_pairs(200)
+    pairs[list(LINEAR)] += 0.004 * np.random.default_rng(2).standard_normal((200, 4))
+    found = with_verdict(pairs, unrelated, 0.5)
+    assert (found["confidence"] < 0.95).mean() < 0.03
+
+
+def test_a_tile_that_is_turned_far_more_than_the_others_keeps_its_pairs() -> None:
+    """Its four pairs are right, and match as clearly as all others."""
+    pairs, unrelated = clear_pairs()
+    pairs[list(LINEAR)] += 0.001 * np.random.default_rng(2).standard_normal((30, 4))
+    pairs.loc[10:13, ["yx", "xy"]] += np.array([0.02, -0.02])
+    assert with_verdict(pairs, unrelated, 0.5)["accepted"].all()

@@ -7,6 +7,7 @@ from support.specimens import crops
 
 from dlir.registration.model import checkpoint
 from dlir.registration.model.estimate import Method
+from dlir.registration.model.filters import blur
 from dlir.registration.model.network import CorrelationNetwork
 from dlir.registration.model.warping import corner_error
 
@@ -105,3 +106,24 @@ def test_half_precision_changes_the_features_little() -> None:
         rough = encoder(fixed, fixed)
     for first, second in zip(exact, rough, strict=True):
         assert (first - second).std() < 0.03 * first.std()
+
+
+@torch.no_grad()
+def test_noise_matches_best_at_small_overlaps_no_more_often_than_by_chance(generic: Method) -> None:
+    """Crops of noise match nowhere. Of all shifts in the window, a third leave less than half of the crops to overlap."""
+    torch.manual_seed(0)
+    fixed, moving = blur(torch.randn(2 * 96, 1, 48, 160), 2.0).chunk(2)
+    shift = generic(fixed, moving, 32.0, (0.0, 0.0)).affine[:, :, 2].abs()
+    overlap = (1 - shift / torch.tensor([48, 160])).prod(dim=1)
+    assert 0.1 < (overlap < 0.5).float().mean() < 0.36
+
+
+@torch.no_grad()
+def test_the_deviation_grows_with_the_noise_as_the_errors_do(generic: Method) -> None:
+    squares = []
+    for noise in (2.0, 20.0):
+        fixed, moving = crops(TRUE, 48, 160, range(24), noise)
+        estimate = generic(fixed, moving, 16.0, (4.0, -8.0))
+        error = estimate.affine[:, :, 2] - torch.tensor(TRUE[:, 2]).float()
+        squares.append((error**2 / estimate.covariance.diagonal(dim1=1, dim2=2)[:, [2, 5]]).median())
+    assert 0.5 < squares[1] / squares[0] < 2

@@ -48,3 +48,10 @@ def test_the_seed_draws_others() -> None:
     first, second = (drawn(5, 6, seed=seed)[0] for seed in (1, 2))
     assert not first[["fixed", "moving"]].equals(second[["fixed", "moving"]])
     pd.testing.assert_frame_equal(first, drawn(5, 6)[0])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_hardly_any_two_of_them_join_the_same_tiles(seed: int) -> None:
+    """Not the other way round either: each pair is evidence of its own."""
+    found, _ = drawn(6, 8, seed=seed)
+    assert len({frozenset(tiles) for tiles in found[["fixed", "moving"]].to_numpy().tolist()}) > 0.85 * COUNT

@@ -64,3 +64,21 @@ def test_pairs_held_for_wrong_count_for_little() -> None:
     found = estimate(affine, torch.zeros(1))
     sure, unsure = (real_loss(found, fixed, moving, torch.full((4,), c), masked_ncc) for c in (1.0, 0.1))
     torch.testing.assert_close(unsure, 0.1 * sure)
+
+
+@pytest.mark.parametrize("kind", ["synthetic", "real"])
+def test_every_affine_from_coarse_to_fine_is_led_to_the_truth(kind: str) -> None:
+    true = np.array([[1, 0, 1.5], [0, 1, -2.0]])
+    fixed, moving = crops(true, 32, 64)
+    affines = tuple(torch.eye(2, 3).repeat(4, 1, 1).requires_grad_() for _ in range(4))
+    truth = torch.tensor(true).float().repeat(4, 1, 1)
+    found = estimate(affines[-1], torch.zeros(4, 7, 3, 5, 5))._replace(steps=affines)
+    if kind == "real":
+        loss = real_loss(found, fixed, moving, torch.ones(4), masked_ncc)
+    else:
+        loss = synthetic_loss(found, SyntheticPairs(fixed, moving, truth), SHAPE)
+    loss.backward()
+    for affine in affines:
+        assert affine.grad is not None
+        way = -affine.grad[:, :, 2]
+        assert (torch.nn.functional.cosine_similarity(way, truth[:, :, 2]) > 0.5).all()

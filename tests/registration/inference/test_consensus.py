@@ -1,0 +1,95 @@
+"""What all pairs together say about each pair: on graphs with exact truth, with a method whose mistakes are known."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from support.pair_graphs import Graph, make_graph
+
+from dlir.core import affine
+from dlir.registration.inference.consensus import consensus
+from dlir.registration.pairs.neighbours import with_windows
+from dlir.registration.settings import Register
+
+SETTINGS = Register(method="network", accept=0.5, seed=1)
+
+
+class Candidates:
+    """A method that knows where each pair matches, and returns the place within the search that matches best.
+
+    A pair matches where the graph says, and where `add` says. When no such place lies within the search, as in pairs of tiles
+    that cannot match, the method returns a random place with a low NCC and a low confidence.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.places: dict[tuple[int, int], list[dict[str, Any]]] = {}
+        self.add(graph.pairs, 0.8, 0.99)
+
+    def add(self, pairs: pd.DataFrame, ncc: float, confidence: float) -> None:
+        """The pairs match at the affines of the table `pairs`, too."""
+        for row in pairs.drop(columns="accepted").assign(score_after=ncc, confidence=confidence).to_dict("records"):
+            self.places.setdefault((row["fixed"], row["moving"]), []).append(row)
+
+    def __call__(self, pairs: pd.DataFrame, what: str, linear: float) -> pd.DataFrame:
+        rng = np.random.default_rng(len(pairs))
+        rows = [self._best(pair, rng) for pair in pairs.to_dict("records")]
+        return pd.DataFrame(rows, pairs.index).assign(score_before=0.0)
+
+    def _best(self, pair: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+        nominal = np.array([pair["nominal_y"], pair["nominal_x"]])
+        places = self.places.get((pair["fixed"], pair["moving"]), [])
+        if near := [place for place in places if np.abs(_offset(place) - nominal).max() <= pair["search"]]:
+            return max(near, key=lambda place: place["score_after"])
+        shift = nominal + rng.uniform(-1, 1, 2) * pair["search"]
+        chance = {"y0": shift[0], "x0": shift[1], "score_after": rng.uniform(0, 0.2), "confidence": rng.uniform(0, 0.3)}
+        identity = {"yy": 1.0, "yx": 0.0, "xy": 0.0, "xx": 1.0}
+        some = next(iter(self.places.values()))[0]  # whose covariance it takes
+        return some | {name: pair[name] for name in ("pair", "fixed", "moving", "side")} | identity | chance
+
+
+def _offset(place: dict[str, Any]) -> np.ndarray:
+    """How far (2,), px, the moving tile lies from the fixed one at the centre."""
+    table = pd.DataFrame([place])
+    return affine.offsets(affine.from_table(table), table[["centre_y", "centre_x"]].to_numpy())[0]
+
+
+def to_register(graph: Graph, search: float) -> pd.DataFrame:
+    """The pairs of the graph (tables.PAIRS), with nominal offsets by the stage, searched that far, px."""
+    stage = graph.tiles.set_index("tile")[["y", "x"]]
+    nominal = stage.loc[graph.pairs["moving"]].to_numpy() - stage.loc[graph.pairs["fixed"]].to_numpy()
+    rows = graph.pairs[["pair", "fixed", "moving", "side"]]
+    rows = rows.assign(nominal_y=nominal[:, 0], nominal_x=nominal[:, 1], search=search)
+    return with_windows(rows, graph.tiles[["height", "width"]].iloc[0].to_numpy(int))
+
+
+def errors(found: pd.DataFrame, graph: Graph) -> np.ndarray:
+    """How far (n,), px, each pair lies from the truth at its centre."""
+    index = pd.Index(graph.tiles["tile"])
+    fixed, moving = (graph.truth[index.get_indexer(found[end])] for end in ("fixed", "moving"))
+    at = found[["centre_y", "centre_x"]].to_numpy()
+    true = affine.compose(affine.invert(fixed), moving)
+    return np.asarray(np.linalg.norm(affine.offsets(affine.from_table(found), at) - affine.offsets(true, at), axis=1))
+
+
+def test_a_pair_that_matches_better_elsewhere_is_found_where_the_others_predict_it() -> None:
+    graph = make_graph(4, 5)
+    method, repeats = Candidates(graph), graph.pairs.loc[[5, 12, 20]]
+    method.add(repeats.assign(y0=repeats["y0"] + 12.0, x0=repeats["x0"] - 12.0), 0.85, 0.99)  # a specimen that repeats itself
+    found = consensus(to_register(graph, 24.0), graph.tiles, method, SETTINGS)
+    assert found["accepted"].all() and (found["confidence"] > 0.9).all()
+    assert errors(found, graph).max() < 0.6
+
+
+def test_the_fine_registration_is_given_how_far_tiles_are_turned_and_scaled() -> None:
+    """Half of the true deviation would exclude some tiles; ten times as much would hardly help to find them."""
+    graph = make_graph(5, 6, noise=0.02, linear=(0.003, 0.002, 0, 0))
+    given: list[float] = []
+
+    def refine(found: pd.DataFrame, predicted: np.ndarray, tiles: pd.DataFrame, *, linear: float) -> None:
+        given.append(linear)
+
+    consensus(to_register(graph, 24.0), graph.tiles, Candidates(graph), SETTINGS, refine)
+    tiles = graph.truth[:, :, :2]
+    between = tiles[graph.pairs["moving"] - 10] - tiles[graph.pairs["fixed"] - 10]
+    (linear,) = given
+    assert 0.5 * between.std() < linear < 10 * between.std()
