@@ -1,10 +1,10 @@
-"""What the user knows better than what was measured: pairs to ignore, pairs and tiles with a given offset.
+"""Overrides: what the user knows better than the measurements: pairs to ignore, offsets of pairs, and positions of tiles.
 
-The table has the columns fixed, moving, y and x; tiles are named by their file, or any of their files. In each row
+The table has the columns fixed, moving, y and x. A tile is named by its file, or by any of its files. A row means
 
-    fixed and moving, y and x empty     the pair is ignored
+    fixed and moving, y and x empty     ignore the pair
     fixed and moving, y and x           the moving tile lies y, x px from the fixed one
-    only moving, y and x                the stage's place of that tile is y, x, px, and certain
+    moving alone, y and x               the position of that tile by the stage is y, x px, and certain
 """
 
 from pathlib import Path
@@ -19,62 +19,63 @@ from dlir.core.tables import LINEAR_COVARIANCE
 from dlir.placement.stage_model import Stage
 from dlir.reading import filenames
 
-SURE = 0.05  # px: deviation of what the user gives
+DEVIATION = 0.05  # px: standard deviation of an offset that the user gives
 
 
 class Overrides(NamedTuple):
-    """The user's table, with the numbers of the tiles."""
+    """The table of the user."""
 
-    rows: pd.DataFrame
-    tiles: pd.DataFrame
+    rows: pd.DataFrame  # tables.OVERRIDES, with the numbers of the tiles in place of names
+    tiles: pd.DataFrame  # tables.TILES
 
-    def of_pairs(self, pairs: pd.DataFrame) -> pd.DataFrame:
-        """The accepted pairs (tables.AFFINES) with the user's in their stead."""
+    def in_pairs(self, pairs: pd.DataFrame) -> pd.DataFrame:
+        """Returns the accepted pairs (tables.AFFINES) without those that the user ignores, and with the offsets of the user."""
         rows = self.rows[self.rows["fixed"].notna()]
         keys = {tuple(sorted(key)) for key in rows[["fixed", "moving"]].to_numpy(int).tolist()}
         kept = [tuple(sorted(key)) not in keys for key in pairs[["fixed", "moving"]].to_numpy(int).tolist()]
         given = rows[rows["y"].notna()]
         offset = given[["y", "x"]].to_numpy(float)
         size = self.tiles[["height", "width"]].iloc[0].to_numpy(float)
-        nothing = dict.fromkeys(("cov_yx", "score_before", "score_after", *LINEAR_COVARIANCE), 0.0)
-        tight = dict.fromkeys((f"cov_{e}_{e}" for e in ("yy", "yx", "xy", "xx")), 1e-12)
+        zero = dict.fromkeys(("cov_yx", "score_before", "score_after", *LINEAR_COVARIANCE), 0.0)
+        exact = dict.fromkeys((f"cov_{e}_{e}" for e in ("yy", "yx", "xy", "xx")), 1e-12)
         own = pd.DataFrame(
             {
                 "pair": -1, "fixed": given["fixed"].astype(int), "moving": given["moving"].astype(int),
                 "side": np.where(np.abs(offset[:, 0]) > np.abs(offset[:, 1]), "down", "right"),
                 **affine.to_columns(affine.translation(offset)),
                 "centre_y": (size[0] - 1 - offset[:, 0]) / 2, "centre_x": (size[1] - 1 - offset[:, 1]) / 2,
-                "var_y": SURE**2, "var_x": SURE**2, **nothing, **tight,
+                "var_y": DEVIATION**2, "var_x": DEVIATION**2, **zero, **exact,
                 "confidence": 1.0, "accepted": True, "reason": "", "method": "user",
             },
             index=given.index,
         )  # fmt: skip
         return pd.concat([pairs[kept], own[list(pairs.columns)]], ignore_index=True)
 
-    def of_tiles(self, stage: Stage) -> Stage:
-        """The stage with the user's places in it."""
+    def in_stage(self, stage: Stage) -> Stage:
+        """Returns the stage with the positions of the user, which are certain."""
         rows = self.rows[self.rows["fixed"].isna()]
-        which = self._index(rows["moving"])
+        given = self._index(rows["moving"])
         nominal = stage.nominal.copy()
-        nominal[which] = rows[["y", "x"]].to_numpy(float)
+        nominal[given] = rows[["y", "x"]].to_numpy(float)
         certain = np.zeros(len(nominal), bool)
-        certain[which] = True
+        certain[given] = True
         return stage.with_nominal(nominal, certain)
 
-    def placed(self, tiles: pd.DataFrame) -> NDArray[np.bool_]:
-        """Which tiles the user has placed, by themselves or as the moving tile of a pair."""
+    def placed_tiles(self, tiles: pd.DataFrame) -> NDArray[np.bool_]:
+        """Which tiles (tables.TILES) the user places, alone or as the moving tile of a pair: (n,)."""
         named = self.rows[self.rows["y"].notna()]["moving"]
         return np.asarray(tiles["tile"].isin(named.astype(int)))
 
     def _index(self, numbers: pd.Series) -> NDArray[np.int64]:
+        """The rows of `tiles` with these numbers."""
         return np.asarray(pd.Index(self.tiles["tile"]).get_indexer(numbers.astype(int)), np.int64)
 
 
 def read_overrides(path: Path, tiles: pd.DataFrame) -> Overrides:
-    """The user's table for the tiles (tables.TILES).
+    """Reads the table of the user for the tiles (tables.TILES).
 
     Raises:
-        TableError: naming the file, the row and what is wrong with it.
+        TableError: naming the file, the row, what is wrong with it and the remedy.
     """
     rows = tables.read(path, tables.OVERRIDES)
     number = {name: row["tile"] for row in tiles.to_dict("records") for name in filenames.names_of(row)}

@@ -1,4 +1,6 @@
-"""All tiles placed at once from the affines of the pairs (`solve.py`), and the table that says where and how well."""
+"""The step `place`: it places all tiles at once by the affines of the pairs (`solver.py`), and writes where each tile lies, how
+exactly, and how stage and camera err.
+"""
 
 import logging
 from pathlib import Path
@@ -23,102 +25,116 @@ log = logging.getLogger(__name__)
 def place(
     tiles: Path, affines: Path, output: Path, *, stage: Path, settings: Place = Place(), overrides: Path | None = None
 ) -> None:
-    """Write where each tile lies in the mosaic (tables.PLACEMENT) to `output`, and to `stage` how stage and camera err
+    """Writes where each tile lies in the mosaic (tables.PLACEMENT) to `output`, and to `stage` how stage and camera err
     (tables.STAGE).
 
     Args:
-        overrides: a table of the user's that wins over what was measured (`overrides.py`).
+        tiles, affines: files of earlier steps: tiles.csv and affines.csv.
+        overrides: a table of the user that replaces measurements (`overrides.py`).
 
     Raises:
-        TableError: when the overrides name a tile that is not there, or have a value that they cannot have.
+        TableError: when the overrides name a tile that is not in the dataset, or contain a value that is not allowed.
     """
-    table, pairs = tables.read(tiles, tables.TILES), tables.read(affines, tables.AFFINES)
-    user = read_overrides(overrides, table) if overrides else None
-    placed, described = place_tiles(table, pairs, settings, user)
-    tables.write(described, tables.STAGE, stage)
+    tile_table, pairs = tables.read(tiles, tables.TILES), tables.read(affines, tables.AFFINES)
+    user = read_overrides(overrides, tile_table) if overrides else None
+    placed, stage_row = place_tiles(tile_table, pairs, settings, user)
+    tables.write(stage_row, tables.STAGE, stage)
     tables.write(placed, tables.PLACEMENT, output)
 
 
 def place_tiles(
     tiles: pd.DataFrame, affines: pd.DataFrame, settings: Place = Place(), user: Overrides | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Where each tile (tables.TILES) lies in the mosaic (tables.PLACEMENT), and how stage and camera err (tables.STAGE).
+    """Returns where each tile lies in the mosaic (tables.PLACEMENT), and how stage and camera err (tables.STAGE).
 
     Args:
-        affines: the registered pairs (tables.AFFINES); only accepted ones count.
+        tiles: tables.TILES.
+        affines: the registered pairs (tables.AFFINES); only accepted ones are used.
+        user: what the user knows better.
     """
     pairs = affines[affines["accepted"]]
-    pairs = user.of_pairs(pairs) if user else pairs
-    known, chosen = choose_model(measurements(tiles, pairs), len(tiles), settings.model)
-    start = initial_stage(tiles, known, settings.camera)
-    start = user.of_tiles(start) if user else start
-    log.info("the tile model is %s; other pairs predict %s of a pair", chosen.name, chosen.described())
-    solution = solve(known, start, chosen.deviations, settings.stage_weight)
-    _describe(solution, known)
-    return _table(tiles, pairs, known, solution, user), _stage(chosen, solution.stage)
+    pairs = user.in_pairs(pairs) if user else pairs
+    measured, model = choose_model(measurements(tiles, pairs), len(tiles), settings.model)
+    stage = initial_stage(tiles, measured, settings.camera)
+    stage = user.in_stage(stage) if user else stage
+    log.info("the tile model is %s: of what a pair measures, other pairs predict %s", model.name, model.described())
+    solution = solve(measured, stage, model.deviations, settings.stage_weight)
+    _log_summary(solution)
+    return _placement_table(tiles, pairs, measured, solution, user), _stage_table(model, solution.stage)
 
 
-def _table(
-    tiles: pd.DataFrame, pairs: pd.DataFrame, known: Measurements, solution: Solution, user: Overrides | None
+def _placement_table(
+    tiles: pd.DataFrame, pairs: pd.DataFrame, measured: Measurements, solution: Solution, user: Overrides | None
 ) -> pd.DataFrame:
-    """The rows of tables.PLACEMENT."""
+    """Returns the rows of tables.PLACEMENT."""
     middle = (tiles[["height", "width"]].to_numpy(float) - 1) / 2
     affines = affine.moving(middle, solution.places, affine.linear(solution.linear))
     affines[:, :, 2] -= affines[:, :, 2].min(axis=0)
     square = (solution.residual**2).sum(axis=1)
-    ends = pd.DataFrame({"tile": np.concatenate([known.i, known.j]), "square": np.tile(square, 2)})
+    ends = pd.DataFrame({"tile": np.concatenate([measured.i, measured.j]), "square": np.tile(square, 2)})
     by_tile = ends.groupby("tile")["square"].agg(["size", "mean"]).reindex(range(len(tiles)))
     count = by_tile["size"].fillna(0).astype(int).to_numpy()
-    group = groups(known.i, known.j, len(tiles))
-    _warn(tiles, group, count)
+    _warn_of_unjoined_tiles(tiles, groups(measured.i, measured.j, len(tiles)), count)
     placed_by = np.where(count > 0, "pairs", "stage")
     if user:
-        placed_by[user.placed(tiles)] = "user"
+        placed_by[user.placed_tiles(tiles)] = "user"
     return tiles[["tile", "path"]].assign(
         **affine.to_columns(affines),
         pairs=count,
         residual=np.sqrt(by_tile["mean"].to_numpy()),
         deviation=solution.deviation,
-        loop=_loops(tiles, pairs, known),
+        loop=_loop_errors(tiles, pairs, measured),
         placed_by=placed_by,
     )
 
 
-def _loops(tiles: pd.DataFrame, pairs: pd.DataFrame, known: Measurements) -> Array:
-    """How far (n,), px, the four pairs around a 2 x 2 of tiles miss each other, at its first tile; NaN where one lacks."""
-    step = {side: {} for side in ("right", "down")}  # type: dict[str, dict[int, tuple[int, Array]]]
-    for i, j, side, offset in zip(known.i, known.j, pairs["side"], known.offset, strict=True):
-        step[side][int(i)] = (int(j), offset)
+def _loop_errors(tiles: pd.DataFrame, pairs: pd.DataFrame, measured: Measurements) -> Array:
+    """Returns by how much (n,), px, the four pairs around a 2 x 2 of tiles fail to close; NaN where one of them is missing.
+
+    A loop belongs to its first tile. It compares the way right and down with the way down and right.
+    """
+    neighbour = {side: {} for side in ("right", "down")}  # type: dict[str, dict[int, tuple[int, Array]]]
+    for i, j, side, offset in zip(measured.i, measured.j, pairs["side"], measured.offset, strict=True):
+        neighbour[side][int(i)] = (int(j), offset)
     loops = np.full(len(tiles), np.nan)
-    for tile, (right, over) in step["right"].items():
-        if tile in step["down"] and right in step["down"]:
-            below, down = step["down"][tile]
-            far, down_right = step["down"][right]
-            back = step["right"].get(below)
-            if back is not None and back[0] == far:
-                loops[tile] = np.linalg.norm(over + down_right - down - back[1])
+    for tile, (right, to_right) in neighbour["right"].items():
+        if tile in neighbour["down"] and right in neighbour["down"]:
+            below, down = neighbour["down"][tile]
+            opposite, down_from_right = neighbour["down"][right]
+            right_of_below = neighbour["right"].get(below)
+            if right_of_below is not None and right_of_below[0] == opposite:
+                loops[tile] = np.linalg.norm(to_right + down_from_right - down - right_of_below[1])
     return loops
 
 
-def _warn(tiles: pd.DataFrame, group: NDArray[np.int64], count: NDArray[np.integer[Any]]) -> None:
-    """Say which tiles no pair joins to the rest."""
+def _warn_of_unjoined_tiles(tiles: pd.DataFrame, group: NDArray[np.int64], count: NDArray[np.integer[Any]]) -> None:
+    """Logs which tiles accepted pairs do not join to the largest group.
+
+    Args:
+        group: (n,) the number of the group of each tile.
+        count: (n,) how many accepted pairs each tile has.
+    """
     sizes = np.bincount(group)
-    apart = np.flatnonzero((group != sizes.argmax()) & (count > 0))
+    separate = np.flatnonzero((group != sizes.argmax()) & (count > 0))
     alone = np.flatnonzero(count == 0)
-    for which, words in ((apart, "hang together in groups of their own"), (alone, "have no accepted pair")):
-        if len(which):
-            names = ", ".join(Path(path).name for path in tiles["path"].iloc[which[:8]])
-            more = f" and {len(which) - 8} more" if len(which) > 8 else ""
-            log.warning("%d tiles %s and lie where the stage says, corrected by its map: %s%s", len(which), words, names, more)
+    for chosen, what in (
+        (separate, "form groups that no accepted pair joins to the other tiles"),
+        (alone, "have no accepted pair"),
+    ):
+        if len(chosen):
+            names = ", ".join(Path(path).name for path in tiles["path"].iloc[chosen[:8]])
+            more = f" and {len(chosen) - 8} more" if len(chosen) > 8 else ""
+            place = "lie where the stage says, corrected for its turn, scale and backlash"
+            log.warning("%d tiles %s. They %s: %s%s", len(chosen), what, place, names, more)
 
 
-def _stage(model: TileModel, stage: Stage) -> pd.DataFrame:
-    """The row of tables.STAGE."""
-    foretold = {f"foretold_{part}": share for part, share in zip(tables.LINEAR_PARTS, model.predicted_share, strict=True)}
+def _stage_table(model: TileModel, stage: Stage) -> pd.DataFrame:
+    """Returns the row of tables.STAGE."""
+    predicted = {f"foretold_{part}": share for part, share in zip(tables.LINEAR_PARTS, model.predicted_share, strict=True)}
     backlash = {f"backlash_{part}": off for part, off in zip(tables.BACKLASH, stage.backlash.ravel(), strict=True)}
     row = {
         "model": model.name,
-        **foretold,
+        **predicted,
         "rotation": np.degrees(stage.rotation),
         "rotation_interval": np.degrees(stage.interval[0]),
         "scale": stage.scale,
@@ -130,15 +146,16 @@ def _stage(model: TileModel, stage: Stage) -> pd.DataFrame:
     return pd.DataFrame([row])
 
 
-def _describe(solution: Solution, pairs: Measurements) -> None:
+def _log_summary(solution: Solution) -> None:
+    """Logs how stage and camera err, and the residuals of the pairs."""
     stage = solution.stage
-    if not len(pairs.i):
-        log.warning("no accepted pair: all tiles lie where the stage says")
+    if not len(solution.residual):
+        log.warning("no pair was accepted: all tiles lie where the stage says")
         return
     log.info(
-        "camera against stage: turned by %.3f +- %.3f degrees, scaled by %.5f +- %.5f (95 %% interval)",
+        "camera against stage: turned by %.3f +- %.3f degrees, scaled by %.5f +- %.5f (95 %% intervals)",
         np.degrees(stage.rotation), np.degrees(stage.interval[0]), stage.scale, stage.interval[1],
     )  # fmt: skip
-    log.info("stage error: %.2f px along y, %.2f px along x", *stage.error)
+    log.info("standard deviation of the stage: %.2f px along y, %.2f px along x", *stage.error)
     size = np.linalg.norm(solution.residual, axis=1)
     log.info("residuals of the pairs: median %.3f px, 95 %% below %.3f px", *np.quantile(size, (0.5, 0.95)))

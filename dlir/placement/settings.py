@@ -8,15 +8,15 @@ from dlir.core.settings import Section
 
 
 class Camera(Section):
-    """How the camera lies to the stage."""
+    """How the picture of the camera is turned and scaled against the stage."""
 
-    rotation: Annotated[float, Field(gt=-45, lt=45)]  # degrees
-    scale: Annotated[float, Field(gt=0.5, lt=2)]
+    rotation: Annotated[float, Field(gt=-45, lt=45)]  # degrees, from camera to stage
+    scale: Annotated[float, Field(gt=0.5, lt=2)]  # px of the stage in one px of the camera
 
 
 class Place(Section):
-    """How all tiles are placed from the pairs."""
+    """How all tiles are placed by the pairs."""
 
     model: Literal["auto", "translation", "rigid", "similarity", "affine"] = "auto"
     camera: Camera | None = None
-    stage_weight: Annotated[float, Field(gt=0)] = 1.0
+    stage_weight: Annotated[float, Field(gt=0)] = 1.0  # of the prior that draws tiles to their positions by the stage

@@ -1,21 +1,27 @@
-"""All tiles placed at once from the pairs: a robust, weighted, sparse least squares with the stage as a weak prior.
+"""The solver: it places all tiles at once by a robust, weighted, sparse least squares, with the stage as a weak prior.
 
-Tile i takes its pixel p, about its centre, to  p + t_i + E_i p  in the mosaic, where t_i is its place and E_i = sum e_ik B_k a
-small turn, scale, aspect and shear (`affine.BASIS`); the model says how many of them are free. A pair measures
+**Unknowns.** Tile i takes its pixel p, about its centre, to  p + t_i + E_i p  in the mosaic. t_i is its place, and
+E_i = sum e_ik B_k a small turn, scale, aspect and shear (`affine.BASIS`); the tile model says how many e_ik are free.
+
+**Measurements.** A pair of tiles i and j measures
 
     d = t_j + E_j q - t_i - E_i p        l = e_j - e_i
 
-where p and q are the same point of the specimen in both tiles, the one that the pair is surest of, d = p - q, and l the linear
-part of the pair's affine. Its covariance C is widened by one over the probability that it is right. The places minimise
+where p and q are the same point of the specimen in both tiles, the one at which the pair is most certain, d = p - q, and l is
+the linear part of the pair's affine. Its covariance C is divided by the probability that the pair is right.
+
+**Objective.** The places minimise
 
     sum over pairs  rho(r' C^-1 r)  +  sum over tiles  w |(t - M s) / 3 sigma|^2 + |e / tau|^2
 
-with the residual r of d and l, the stage's place s, the map M from stage to camera, the stage's error sigma along both axes
-(`stage.py`), and the spread tau of the tiles' linear parts. rho is the bounded loss of Geman and McClure, reached in steps from
-a wide one about the stage's places (graduated non-convexity; Yang et al. 2020, arXiv 1909.08605), so that wrong pairs lose
-their weight. Its bound is proportional to the log odds of the density of a right pair, which C and its confidence give, to
-that of a wrong one: a pair that is sure and exact is overruled by several that are neither. The frame of the mosaic is the
-camera's.
+with the residual r of d and l, the stage's position s, the map M from stage to camera, the stage's error sigma along both axes
+(`stage_model.py`), and the standard deviations tau of the tiles' linear parts (`tile_model.py`). The frame of the mosaic is
+that of the camera.
+
+**Robustness.** rho is the bounded loss of Geman and McClure, so wrong pairs lose their weight. It is reached in rounds from a
+wide one about the stage's positions (graduated non-convexity; Yang et al. 2020, arXiv 1909.08605). Its bound is proportional to
+the log odds of the density of a right pair, which C and the confidence give, to that of a wrong pair, which may lie anywhere:
+several uncertain pairs cannot easily overrule one that is certain and exact.
 """
 
 from typing import NamedTuple, Self
@@ -33,198 +39,253 @@ from dlir.core.robust import INLIER, geman_mcclure
 from dlir.core.tables import LINEAR_COVARIANCE
 from dlir.core.tile_graph import factorised, groups
 from dlir.placement.settings import Camera
-from dlir.placement.stage_model import FLOOR, Stage, fit_stage
+from dlir.placement.stage_model import LEAST_DEVIATION, Stage, fit_stage
 
-FREE_PARTS = {"translation": 0, "rigid": 1, "similarity": 2, "affine": 4}  # of BASIS, in each model
-ROUNDS = 30  # at most
-COOLING = 0.65  # of the tolerance, each round
-STILL = 1e-3  # px, by which no place moves any more
-RAYLEIGH = np.sqrt(2 * np.log(4))  # three quarters of the lengths of a normal vector in the plane, in deviations
-WEAK = 3.0  # of the stage's error: so far a place may lie from the stage's before that costs as much
-LEAST_SPARE = 0.5
-AREA = 1000.0  # px^2, in which a wrong pair may lie anywhere
-LEAST_SURE, MOST_SURE = 1e-3, 1 - 1e-4  # confidence
-EXACT = 500  # tiles: with more, their uncertainty is estimated from random probes
-PROBES = 64
+FREE_PARTS = {"translation": 0, "rigid": 1, "similarity": 2, "affine": 4}  # linear parts along BASIS, of each tile model
+ROUNDS = 30  # of reweighting, at most
+COOLING = 0.65  # factor of the tolerance from round to round
+CONVERGED = 1e-3  # px: the rounds end when no place moves by more
+UPPER_QUARTILE = np.sqrt(2 * np.log(4))  # of the length of a normal vector in the plane, in standard deviations
+PRIOR_WIDTH = 3.0  # times the stage's error: standard deviation of the prior on places
+LEAST_REDUNDANCY = 0.5  # the share of spare measurements is never taken to be smaller
+WRONG_AREA = 1000.0  # px^2, in which a wrong pair may lie anywhere
+LEAST_CONFIDENCE, MOST_CONFIDENCE = 1e-3, 1 - 1e-4  # between which the confidence of a pair is limited
+EXACT_TILES = 500  # up to so many, the deviations of places are computed exactly, else estimated from PROBES
+PROBES = 64  # random vectors
 
 
 class Measurements(NamedTuple):
-    """What n pairs measured of the tiles i and j."""
+    """What n pairs measure of the tiles i (fixed) and j (moving)."""
 
-    i: NDArray[np.int64]
-    j: NDArray[np.int64]
-    at_i: Array  # (n, 2) the point that the pair is surest of, px of tile i about its centre
-    at_j: Array  # (n, 2) the same in tile j
-    covariance: Array  # (n, 2, 2) px^2 of the offset at_i - at_j
-    linear: Array  # (n, 4) the linear part of the affine less the identity, along BASIS
+    i: NDArray[np.int64]  # (n,) index of the fixed tile
+    j: NDArray[np.int64]  # (n,) index of the moving tile
+    at_i: Array  # (n, 2) p, px: the point at which the pair is most certain, in tile i about its centre
+    at_j: Array  # (n, 2) q, px: the same point in tile j
+    covariance: Array  # (n, 2, 2) px^2, of the offset at_i - at_j
+    linear: Array  # (n, 4) l, along BASIS
     linear_covariance: Array  # (n, 4, 4)
-    certain: NDArray[np.bool_]  # (n,) pairs that are never doubted
-    loss_bound: Array  # (n,) how much it costs to doubt a pair, one for the median of them
+    certain: NDArray[np.bool_]  # (n,) pairs that the user gave: they always have their full weight
+    loss_bound: Array  # (n,) the bound of rho, that is what it costs to overrule a pair; one for the median pair
 
     @property
     def offset(self) -> Array:
-        """How far (n, 2), px, tile j lies from tile i where neither is turned."""
+        """d (n, 2), px: how far tile j lies from tile i where neither is turned."""
         return self.at_i - self.at_j
 
-    def subset(self, kept: NDArray[np.bool_]) -> Self:
-        """Those pairs."""
-        return self._replace(**{name: values[kept] for name, values in self._asdict().items()})
+    def subset(self, chosen: NDArray[np.bool_]) -> Self:
+        """Returns the measurements of the chosen pairs (n,)."""
+        return self._replace(**{name: values[chosen] for name, values in self._asdict().items()})
 
     def with_known_linear_parts(self, free: int) -> Self:
-        """The pairs as they are where all linear parts but the first `free` are known to be nothing.
+        """Returns the measurements conditioned on that all linear parts but the first `free` are zero.
 
-        A narrow overlap tells a turn from a shear only by what is likely of either; where there is no shear, it tells the turn.
+        In a narrow overlap a turn looks nearly like a shear, so the errors of both are correlated. Where the shear is known to
+        be zero, the measured shear corrects the turn.
         """
         linear, covariance = self.linear.copy(), self.linear_covariance.copy()
-        both = self.linear_covariance[:, :free, free:]
-        follows = np.linalg.solve(self.linear_covariance[:, free:, free:], both.mT).mT
-        linear[:, :free] -= np.einsum("nab,nb->na", follows, self.linear[:, free:])
-        covariance[:, :free, :free] -= follows @ both.mT
+        cross = self.linear_covariance[:, :free, free:]
+        gain = np.linalg.solve(self.linear_covariance[:, free:, free:], cross.mT).mT
+        linear[:, :free] -= np.einsum("nab,nb->na", gain, self.linear[:, free:])
+        covariance[:, :free, :free] -= gain @ cross.mT
         return self._replace(linear=linear, linear_covariance=covariance)
 
 
 class Solution(NamedTuple):
     """Where the tiles lie."""
 
-    places: Array  # (n, 2) of the tiles' centres less the centre of the first tile's own frame, px
-    linear: Array  # (n, 4) along BASIS
-    deviation: Array  # (n,) of the places, px, both axes together
-    residual: Array  # (pairs, 2) px
-    weight: Array  # (pairs,) how far each pair is believed, 0 to 1
+    places: Array  # (tiles, 2) t, px: where pixel (0, 0) of the tile would lie if it were not turned about its centre
+    linear: Array  # (tiles, 4) e, along BASIS
+    deviation: Array  # (tiles,) px, standard deviation of the places, both axes together
+    residual: Array  # (pairs, 2) px, of the offsets
+    weight: Array  # (pairs,) 0 to 1: near zero, the pair is overruled
     stage: Stage
 
 
 def measurements(tiles: pd.DataFrame, pairs: pd.DataFrame) -> Measurements:
-    """What accepted pairs (tables.AFFINES) of the tiles (tables.TILES) measured."""
+    """Returns what pairs (tables.AFFINES) measure of the tiles (tables.TILES)."""
     index = pd.Index(tiles["tile"])
     i, j = (np.asarray(index.get_indexer(pairs[end]), np.int64) for end in ("fixed", "moving"))
     middle = (tiles[["height", "width"]].iloc[0].to_numpy(float) - 1) / 2
-    centre, affines = pairs[["centre_y", "centre_x"]].to_numpy(), affine.from_table(pairs)
-    here = affine.apply(affines, centre[:, None])[:, 0]
-    sure = pairs["confidence"].clip(lower=LEAST_SURE).to_numpy()[:, None, None]
-    covariance = pairs[["var_y", "cov_yx", "cov_yx", "var_x"]].to_numpy().reshape(-1, 2, 2)
-    flat = BASIS.reshape(4, 4)
-    along = flat / (flat**2).sum(axis=1, keepdims=True)
-    linear = (affines[:, :, :2] - np.eye(2)).reshape(-1, 4) @ along.T
-    spread = along @ pairs[LINEAR_COVARIANCE].to_numpy().reshape(-1, 4, 4) @ along.T
-    doubted = covariance + FLOOR**2 * np.eye(2)
-    certain = (pairs["method"] == "user").to_numpy()
-    odds = logit(sure[:, 0, 0].clip(max=MOST_SURE)) + np.log(AREA / (2 * np.pi * np.sqrt(np.linalg.det(doubted))))
-    loss_bound = odds.clip(1) / np.median(odds.clip(1)) if len(odds) else odds
-    return Measurements(i, j, here - middle, centre - middle, doubted / sure, linear, spread / sure, certain, loss_bound)
+    in_moving, affines = pairs[["centre_y", "centre_x"]].to_numpy(), affine.from_table(pairs)
+    in_fixed = affine.apply(affines, in_moving[:, None])[:, 0]
+    confidence = pairs["confidence"].clip(lower=LEAST_CONFIDENCE).to_numpy()
+    covariance = pairs[["var_y", "cov_yx", "cov_yx", "var_x"]].to_numpy().reshape(-1, 2, 2) + LEAST_DEVIATION**2 * np.eye(2)
+    basis = BASIS.reshape(4, 4)
+    to_parts = basis / (basis**2).sum(axis=1, keepdims=True)  # from the entries of a matrix to its parts along BASIS
+    linear = (affines[:, :, :2] - np.eye(2)).reshape(-1, 4) @ to_parts.T
+    linear_covariance = to_parts @ pairs[LINEAR_COVARIANCE].to_numpy().reshape(-1, 4, 4) @ to_parts.T
+    # the density of a right pair at its peak, over that of a wrong one
+    density_ratio = WRONG_AREA / (2 * np.pi * np.sqrt(np.linalg.det(covariance)))
+    log_odds = (logit(confidence.clip(max=MOST_CONFIDENCE)) + np.log(density_ratio)).clip(1)
+    return Measurements(
+        i,
+        j,
+        in_fixed - middle,
+        in_moving - middle,
+        covariance / confidence[:, None, None],
+        linear,
+        linear_covariance / confidence[:, None, None],
+        certain=(pairs["method"] == "user").to_numpy(),
+        loss_bound=log_odds / np.median(log_odds) if len(log_odds) else log_odds,
+    )
 
 
 def initial_stage(tiles: pd.DataFrame, pairs: Measurements, camera: Camera | None = None) -> Stage:
-    """The stage of the tiles (tables.TILES) as the pairs alone show it."""
-    lines = np.stack([pd.factorize(tiles[name], sort=True)[0] % 2 for name in ("row", "col")], 1).astype(float)
-    given = None
-    if camera is not None:
-        turn = np.radians(camera.rotation)
-        given = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) / camera.scale
-    return fit_stage(pairs.i, pairs.j, pairs.offset, tiles[["y", "x"]].to_numpy(), lines, given)
-
-
-def solve(pairs: Measurements, stage: Stage, spread: Array, stage_weight: float = 1.0) -> Solution:
-    """Place the tiles.
-
-    In each round a pair's covariance is widened by a tolerance, which falls from the stage's error to nothing, and scaled so
-    that the median residual is as large as it says: a network may be too sure. The stage's map is fitted again to the places
-    of the round, since over the whole grid it shows far better than in single pairs.
+    """Returns the stage model of the tiles (tables.TILES) that the offsets of pairs show, before any tile is placed.
 
     Args:
-        spread: of the tiles' linear parts, one for each of BASIS that is free.
+        camera: turn and scale of the camera, where the user knows them; then only the backlash is fitted.
     """
-    count, free = len(stage.nominal), len(spread)
+    parity = np.stack([pd.factorize(tiles[name], sort=True)[0] % 2 for name in ("row", "col")], 1).astype(float)
+    known_map = None
+    if camera is not None:
+        turn = np.radians(camera.rotation)
+        known_map = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) / camera.scale
+    return fit_stage(pairs.i, pairs.j, pairs.offset, tiles[["y", "x"]].to_numpy(), parity, known_map)
+
+
+def solve(pairs: Measurements, stage: Stage, deviations: Array, stage_weight: float = 1.0) -> Solution:
+    """Places the tiles.
+
+    Each round solves the least squares with weights from the residuals of the last. The covariance of a pair is widened by a
+    tolerance, which falls from the stage's error to what the pairs need, and is scaled so that the median residual is as large
+    as it says: a method may take its estimates for too exact. The stage's map is fitted again to the places of each round,
+    since it shows far better over the whole grid than in single pairs.
+
+    Args:
+        deviations: (free,) tau, of the tiles' linear parts, one for each part along BASIS that is free.
+        stage_weight: w, of the prior from the stage.
+    """
+    count, free = len(stage.nominal), len(deviations)
     places, linear = stage.prior, np.zeros((count, 4))
-    tolerance = INLIER * np.sqrt(2) * float(np.mean(stage.error))
-    # residuals are smaller than errors, by as much as the places follow the pairs
+    tolerance = INLIER * np.sqrt(2) * float(np.mean(stage.error))  # px; an offset has the errors of two tiles
     group = groups(pairs.i, pairs.j, count)
-    spare = max(1 - (count - 1 - group.max()) / max(len(pairs.i), 1), LEAST_SPARE)
+    # places follow the pairs, so the residuals are smaller than the errors: their variance is this part of that
+    redundancy = max(1 - (count - 1 - group.max()) / max(len(pairs.i), 1), LEAST_REDUNDANCY)
+    # px from the centre of a tile to its pairs: so a tolerance of px becomes one of linear parts
     lever = float(np.median(np.linalg.norm(pairs.at_i, axis=1))) if len(pairs.i) else 1.0
     residual, weight = residuals(pairs, places, linear), np.ones(len(pairs.i))
     for _ in range(ROUNDS if len(pairs.i) else 1):
-        weight, precision = _believed(residual, pairs.covariance, tolerance, spare, pairs)
-        turned = pairs.linear[:, :free] - (linear[pairs.j] - linear[pairs.i])[:, :free]
-        _, turn = _believed(turned, pairs.linear_covariance[:, :free, :free], tolerance / lever, spare, pairs)
-        found, _ = _least_squares(pairs, precision, turn, stage, spread, stage_weight)
-        moved = np.abs(found[:, :2] - places).max()
-        places, linear[:, :free] = found[:, :2], found[:, 2:]
+        weight, precision = _reweighted(residual, pairs.covariance, tolerance, redundancy, pairs)
+        linear_residual = pairs.linear[:, :free] - (linear[pairs.j] - linear[pairs.i])[:, :free]
+        linear_covariance = pairs.linear_covariance[:, :free, :free]
+        _, linear_precision = _reweighted(linear_residual, linear_covariance, tolerance / lever, redundancy, pairs)
+        solved, _ = _least_squares(pairs, precision, linear_precision, stage, deviations, stage_weight)
+        moved = np.abs(solved[:, :2] - places).max()
+        places, linear[:, :free] = solved[:, :2], solved[:, 2:]
         residual = residuals(pairs, places, linear)
         stage = stage.with_fitted_map(places, group) if len(pairs.i) else stage
-        misfit = float(np.quantile(np.linalg.norm(residual, axis=1), 0.75)) / RAYLEIGH if len(residual) else 0.0
-        tolerance = max(COOLING * tolerance, misfit)  # tiles that are distorted never fit better than that
-        if moved < STILL and tolerance == misfit:
+        misfit = float(np.quantile(np.linalg.norm(residual, axis=1), 0.75)) / UPPER_QUARTILE if len(residual) else 0.0
+        tolerance = max(COOLING * tolerance, misfit)  # distorted tiles never fit better than that
+        if moved < CONVERGED and tolerance == misfit:
             break
     stage = stage.with_measured_error(places, group) if len(pairs.i) else stage
-    # how sure a place is, is told by the stage's error itself
-    _, factor = _least_squares(pairs, precision, turn, stage, spread, WEAK**2 * stage_weight)
-    return Solution(places, linear, _deviation(factor, count, 2 + free), residual, weight, stage)
+    # the prior is wider than the stage's error; the deviations follow from the error itself
+    _, factor = _least_squares(pairs, precision, linear_precision, stage, deviations, PRIOR_WIDTH**2 * stage_weight)
+    return Solution(places, linear, _place_deviation(factor, count, 2 + free), residual, weight, stage)
 
 
-def _believed(residual: Array, covariance: Array, tolerance: float, spare: float, pairs: Measurements) -> tuple[Array, Array]:
-    """How far (n,) each residual (n, k) is believed, and the precision (n, k, k) that it then has."""
-    count = residual.shape[1]
-    precision = np.linalg.inv(covariance + tolerance**2 * np.eye(count))
+def residuals(pairs: Measurements, places: Array, linear: Array) -> Array:
+    """The residuals (n, 2), px, of the pairs' offsets at places (tiles, 2), px, and linear parts (tiles, 4)."""
+    turned = np.einsum("nk,kab->nab", linear, BASIS)
+    at_j = places[pairs.j] + np.einsum("nab,nb->na", turned[pairs.j], pairs.at_j)
+    at_i = places[pairs.i] + np.einsum("nab,nb->na", turned[pairs.i], pairs.at_i)
+    return np.asarray(at_j - at_i - pairs.offset)
+
+
+def _reweighted(
+    residual: Array, covariance: Array, tolerance: float, redundancy: float, pairs: Measurements
+) -> tuple[Array, Array]:
+    """Returns the weight (n,) of each residual (n, k) under the robust loss, and its precision (n, k, k) with that weight.
+
+    Args:
+        covariance: (n, k, k) of the measurements.
+        tolerance: standard deviation that widens it, in the unit of the residuals.
+        redundancy: the part of the variance of the measurements that the residuals show.
+    """
+    size = residual.shape[1]
+    precision = np.linalg.inv(covariance + tolerance**2 * np.eye(size))
     square = np.einsum("ni,nij,nj->n", residual, precision, residual)
-    scale = max(1.0, float(np.median(square)) / chdtri(count, 0.5) / spare) if square.any() else 1.0
+    scale = max(1.0, float(np.median(square)) / chdtri(size, 0.5) / redundancy) if square.any() else 1.0
     weight = np.where(pairs.certain, scale, geman_mcclure(square / scale / pairs.loss_bound))
     return weight, precision * (weight / scale)[:, None, None]
 
 
-def residuals(pairs: Measurements, places: Array, linear: Array) -> Array:
-    """By how much (n, 2), px, places (tiles, 2) and linear parts (tiles, 4) miss what the pairs measured."""
-    turned = np.einsum("nk,kab->nab", linear, BASIS)
-    there = places[pairs.j] + np.einsum("nab,nb->na", turned[pairs.j], pairs.at_j)
-    here = places[pairs.i] + np.einsum("nab,nb->na", turned[pairs.i], pairs.at_i)
-    return np.asarray(there - here - pairs.offset)
-
-
 def _least_squares(
-    pairs: Measurements, precision: Array, turn: Array, stage: Stage, spread: Array, stage_weight: float
+    pairs: Measurements, precision: Array, linear_precision: Array, stage: Stage, deviations: Array, stage_weight: float
 ) -> tuple[Array, SuperLU]:
-    """One solve of the normal equations, of a block for each tile and pair: the unknowns (tiles, 2 + free), and the factors.
+    """Solves the normal equations; returns the unknowns (tiles, 2 + free) of each tile, t and e, and the factors.
 
-    The precisions are those of the offsets (n, 2, 2) and of the linear parts (n, free, free).
+    The matrix consists of blocks of 2 + free rows and columns: one for each tile, from the priors, and four for each pair.
+
+    Args:
+        precision: (n, 2, 2) of the offsets.
+        linear_precision: (n, free, free) of the linear parts.
     """
-    count, free = len(stage.nominal), len(spread)
-    pull = [np.concatenate([np.eye(2)[None].repeat(len(at), 0), np.einsum("kab,nb->nak", BASIS[:free], at)], 2)
-            for at in (pairs.at_i, pairs.at_j)]  # fmt: skip
-    shape = np.zeros((len(pairs.i), 2 + free, 2 + free))
-    shape[:, 2:, 2:] = turn
-    first, second = (np.einsum("nak,nab->nkb", p, precision) for p in pull)
-    blocks = [first @ pull[0] + shape, second @ pull[1] + shape, -(first @ pull[1] + shape), -(second @ pull[0] + shape)]
-    held = np.where(stage.certain[:, None], 1 / FLOOR**2, stage_weight / (WEAK * stage.error) ** 2)  # (tiles, 2)
-    anchor = np.concatenate([held, np.broadcast_to(1 / spread**2, (count, free))], 1)
+    count, free = len(stage.nominal), len(deviations)
+    # how the place of a point of a tile depends on the tile's unknowns, (n, 2, 2 + free)
+    slope_i, slope_j = (
+        np.concatenate([np.eye(2)[None].repeat(len(at), 0), np.einsum("kab,nb->nak", BASIS[:free], at)], 2)
+        for at in (pairs.at_i, pairs.at_j)
+    )
+    weighted_i, weighted_j = (np.einsum("nak,nab->nkb", slope, precision) for slope in (slope_i, slope_j))
+    of_linear = np.zeros((len(pairs.i), 2 + free, 2 + free))
+    of_linear[:, 2:, 2:] = linear_precision
+    prior = np.where(
+        stage.certain[:, None], 1 / LEAST_DEVIATION**2, stage_weight / (PRIOR_WIDTH * stage.error) ** 2
+    )  # (tiles, 2)
+    of_tiles = np.concatenate([prior, np.broadcast_to(1 / deviations**2, (count, free))], 1)[:, :, None] * np.eye(2 + free)
     tile = np.arange(count)
-    rows = np.concatenate([tile, pairs.i, pairs.j, pairs.i, pairs.j])
-    columns = np.concatenate([tile, pairs.i, pairs.j, pairs.j, pairs.i])
-    values = np.concatenate([anchor[:, :, None] * np.eye(2 + free), *blocks])
-    inner, zero = np.arange(2 + free), np.zeros((2 + free, 2 + free), int)
-    y = (2 + free) * rows[:, None, None] + inner[:, None] + zero
-    x = (2 + free) * columns[:, None, None] + inner + zero
-    side = np.concatenate([stage.prior * held, np.zeros((count, free))], 1)
-    told = np.einsum("nkl,nl->nk", shape, np.concatenate([np.zeros((len(pairs.i), 2)), pairs.linear[:, :free]], 1))
-    np.add.at(side, pairs.j, np.einsum("nkb,nb->nk", second, pairs.offset) + told)
-    np.subtract.at(side, pairs.i, np.einsum("nkb,nb->nk", first, pairs.offset) + told)
-    matrix = sparse.csc_matrix((values.ravel(), (y.ravel(), x.ravel())), shape=(side.size, side.size))
+    matrix = _block_matrix(
+        count,
+        rows=np.concatenate([tile, pairs.i, pairs.j, pairs.i, pairs.j]),
+        columns=np.concatenate([tile, pairs.i, pairs.j, pairs.j, pairs.i]),
+        blocks=np.concatenate(
+            [
+                of_tiles,
+                weighted_i @ slope_i + of_linear,
+                weighted_j @ slope_j + of_linear,
+                -(weighted_i @ slope_j + of_linear),
+                -(weighted_j @ slope_i + of_linear),
+            ]
+        ),
+    )
+    side = np.concatenate([stage.prior * prior, np.zeros((count, free))], 1)
+    measured = np.concatenate([np.zeros((len(pairs.i), 2)), pairs.linear[:, :free]], 1)
+    from_linear = np.einsum("nkl,nl->nk", of_linear, measured)
+    np.add.at(side, pairs.j, np.einsum("nkb,nb->nk", weighted_j, pairs.offset) + from_linear)
+    np.subtract.at(side, pairs.i, np.einsum("nkb,nb->nk", weighted_i, pairs.offset) + from_linear)
     factor = factorised(matrix)
     return np.asarray(factor.solve(side.ravel())).reshape(side.shape), factor
 
 
-def _deviation(factor: SuperLU, count: int, block: int) -> Array:
-    """The deviation (count,), px, of the tiles' places against the mean of all.
+def _block_matrix(count: int, rows: NDArray[np.int64], columns: NDArray[np.int64], blocks: Array) -> sparse.csc_matrix:
+    """The sparse matrix of count x count blocks with `blocks` (m, b, b), summed, at these block rows (m,) and columns (m,)."""
+    size = blocks.shape[1]
+    inner, zero = np.arange(size), np.zeros((size, size), int)
+    y = size * rows[:, None, None] + inner[:, None] + zero
+    x = size * columns[:, None, None] + inner + zero
+    return sparse.csc_matrix((blocks.ravel(), (y.ravel(), x.ravel())), shape=(count * size, count * size))
 
-    It is the root of the trace of the diagonal blocks of the inverse, less what all tiles have in common; with many tiles
-    it is estimated, to a tenth or so, from products with random signs.
+
+def _place_deviation(factor: SuperLU, count: int, size: int) -> Array:
+    """The standard deviation (count,), px, of the tiles' places relative to the mean of all, both axes together.
+
+    It is the root of the trace of each tile's diagonal block of the inverse matrix, less what all tiles have in common. For
+    many tiles the diagonal is estimated from products with random signs, to about a tenth.
+
+    Args:
+        factor: the factors of the matrix of normal equations.
+        size: rows of a block.
     """
     variance = np.zeros(count)
     for axis in (0, 1):
-        if count <= EXACT:
+        if count <= EXACT_TILES:
             signs = np.sqrt(count) * np.eye(count)
         else:
             signs = np.random.default_rng(axis).choice([-1.0, 1.0], (count, PROBES))
-        right = np.zeros((count, block, signs.shape[1]))
+        right = np.zeros((count, size, signs.shape[1]))
         right[:, axis] = signs - signs.mean(axis=0)
-        spread = factor.solve(right.reshape(count * block, -1)).reshape(right.shape)[:, axis]
-        variance += (signs * (spread - spread.mean(axis=0))).mean(axis=1)
+        solved = factor.solve(right.reshape(count * size, -1)).reshape(right.shape)[:, axis]
+        variance += (signs * (solved - solved.mean(axis=0))).mean(axis=1)
     return np.asarray(np.sqrt(variance.clip(min=0)))

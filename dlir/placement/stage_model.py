@@ -1,9 +1,13 @@
-"""What the stage's word is worth: the map from its frame to the camera's, its error along both axes, and its backlash.
+"""The stage model: how the stage's frame maps to the camera's, how far the stage errs along both axes, and its backlash.
 
-The camera sees a stage offset s as  M s + b p,  where M turns, scales and shears, and b is what lies between lines that are
-scanned one way and the other (p is one on every second row, or column). M and b are fitted to the offsets of the pairs and
-then to the places of the tiles; what is left is the stage's error. A part of M or b of which the error could be the whole
-counts for nothing, since it would carry tiles that no pair joins away from where the stage says.
+The camera sees an offset s of the stage as
+
+    M s + b p
+
+where M turns, scales and shears, and b is the backlash: what lies between lines that are scanned in opposite directions (p is
+one on every second row, or column, and zero on the others). M and b are fitted by robust least squares, first to the offsets
+of the pairs, then to the places of the tiles; what remains is the error of the stage. A part of M or b that the error alone
+could explain is left out, since it would shift tiles that no pair joins to others away from where the stage says.
 """
 
 from typing import NamedTuple, Self
@@ -16,78 +20,80 @@ from scipy.special import stdtrit
 from dlir.core.affine import BASIS, Array
 from dlir.core.robust import geman_mcclure
 
-FLOOR = 0.03  # px: nothing is known better than this
-FORGIVEN = 4.0  # times the variance of a place: errors of a stage are rather even than normal
-KEPT = 0.91  # of the variance of normal errors, where they are weighted so
-ROUNDS = 20
-LIKELY = np.array([0.05] * 4 + [50.0] * 4)  # deviations of the parts of M along BASIS and of the parts of b, px
-SIMILARITY, ORDER = (0, 1), (0, 1, 4, 5, 6, 7, 2, 3)  # of the parts: what stages do most often comes first
-CHANCE = 0.00135  # that a part seems clear which is not there: three deviations, of many pairs
+LEAST_DEVIATION = 0.03  # px: no stage and no pair is taken to be more exact than this
+LOSS_WIDTH = 4.0  # times the variance of a place: the errors of a stage are more evenly distributed than normal errors
+WEIGHTED_VARIANCE = 0.91  # the variance of normal errors under the weights of this loss, in units of their true variance
+ROUNDS = 20  # of reweighting in the first fit
+PRIOR_DEVIATIONS = np.array([0.05] * 4 + [50.0] * 4)  # of the parts of M along BASIS, and of the parts of b, px
+SIMILARITY, ORDER = (0, 1), (0, 1, 4, 5, 6, 7, 2, 3)  # indices of parts; in ORDER, what stages do most often comes first
+FALSE_ALARM = 0.00135  # probability that a part is taken in by chance: three standard deviations, where pairs are many
 LEAST_RATIO = 0.5  # of the errors along the two axes: a median of few pairs may be small by chance
-NORMAL = 0.6745  # median of the absolute value of a normal number
-DEFAULT_ERROR = 5.0  # px, where no pair measures it
+NORMAL_MEDIAN = 0.6745  # median of the absolute value of a standard normal number
+DEFAULT_ERROR = 5.0  # px, where no pair shows the error of the stage
 
 
 class Stage(NamedTuple):
-    """The stage's places of n tiles, and how the camera sees them."""
+    """The positions of n tiles by the stage, and how the camera sees them."""
 
-    nominal: Array  # (n, 2) px
-    lines: Array  # (n, 2) parity of row and column, 0 or 1
-    to_camera: Array  # (2, 2)
-    backlash: Array  # (2, 2) px: of every second row, of every second column
-    error: Array  # (2,) px, of one tile along y and x
-    prior: Array  # (n, 2) px, the places by the map
-    rotation: float  # rad, of the picture against the stage, as in an affine from camera to stage; the best guess
-    scale: float  # the stage's px in one of the camera's; the best guess
-    interval: Array  # (2,) half of the 95 % interval of rotation (rad) and scale; zero where the map was given
-    given: Array | None  # (2, 2) the map from stage to camera, where the user knows it
-    certain: NDArray[np.bool_]  # (n,) tiles whose place is known
+    nominal: Array  # (n, 2) px, positions by the stage
+    parity: Array  # (n, 2) 0 or 1, of the row and of the column of each tile
+    to_camera: Array  # (2, 2) M
+    backlash: Array  # (2, 2) b, px: of every second row, of every second column
+    error: Array  # (2,) px, standard deviation of the position of one tile along y and x
+    prior: Array  # (n, 2) px, places in the camera's frame, as M and b give them
+    rotation: float  # rad, from camera to stage, the best estimate even where M leaves it out
+    scale: float  # px of the stage in one px of the camera, the best estimate likewise
+    interval: Array  # (2,) half of the 95 % interval of rotation (rad) and scale; zero where the user gave M
+    known_map: Array | None  # (2, 2) M, where the user gave it
+    certain: NDArray[np.bool_]  # (n,) tiles whose place the user gave
 
     def with_nominal(self, nominal: Array, certain: NDArray[np.bool_]) -> Self:
-        """The stage with other places (n, 2), some of which are certain."""
-        prior = nominal @ self.to_camera.T + self.lines @ self.backlash
+        """Returns the stage with other positions (n, 2), px, some of which are certain (n,)."""
+        prior = nominal @ self.to_camera.T + self.parity @ self.backlash
         return self._replace(nominal=nominal, certain=certain, prior=prior)
 
     def with_fitted_map(self, places: Array, group: NDArray[np.int64]) -> Self:
-        """The map that takes the stage's places to these (n, 2), of which pairs join those with the same number in `group`.
+        """Returns the stage with M and b fitted to places (n, 2) in the camera's frame, robustly.
 
-        Each group counts about its own middle, since where one lies to another is what the stage says itself. A place far
-        from where the map so far puts it counts for little.
+        Args:
+            group: (n,) the number of the group of tiles that pairs join. Places are taken relative to the middle of their
+                group, since where one group lies to another is known from the stage alone.
         """
         weight = self._weights(places, group)
-        nominal, lines, seen = (_about_middles(values, group, weight) for values in (self.nominal, self.lines, places))
-        fit = _fit(nominal, lines, seen, weight, self.given, self.error)
-        prior = self.nominal @ fit.to_camera.T + self.lines @ fit.backlash
+        nominal, parity, seen = (_less_group_mean(values, group, weight) for values in (self.nominal, self.parity, places))
+        fit = _fit_map(nominal, parity, seen, weight, self.known_map, self.error)
+        prior = self.nominal @ fit.to_camera.T + self.parity @ fit.backlash
         return self._replace(**fit._asdict(), prior=prior + (places - prior).mean(axis=0))
 
     def with_measured_error(self, places: Array, group: NDArray[np.int64]) -> Self:
-        """The stage with the error that the places (n, 2) show, where pairs join enough of them, and the map fitted with it.
+        """Returns the stage with the error that places (n, 2) in groups (n,) show, and the map fitted with it.
 
-        It is for the end: in between, places that follow the stage would seem to prove it right.
+        It is for final places. During the solution, places that follow the stage would make it look better than it is. Where
+        pairs join too few tiles, the stage stays as it is.
         """
-        among = np.bincount(group)[group] > 1
-        freedom = (among.sum() - len(np.unique(group[among])) - 1) / max(among.sum(), 1)  # less the groups' middles and the map
+        joined = np.bincount(group)[group] > 1
+        # the middles of the groups and the map take up degrees of freedom
+        freedom = (joined.sum() - len(np.unique(group[joined])) - 1) / max(joined.sum(), 1)
         if freedom <= 0:
             return self
-        left = self._residuals(places, group)[among]
-        rough = self._replace(error=_at_least(np.median(np.abs(left), axis=0) / NORMAL / np.sqrt(freedom)))
-        weight = rough._weights(places, group)[among]
-        return self._replace(error=_at_least(np.sqrt(weight @ left**2 / weight.sum() / freedom / KEPT))).with_fitted_map(
-            places, group
-        )
+        residual = self._residuals(places, group)[joined]
+        rough = self._replace(error=_plausible(np.median(np.abs(residual), axis=0) / NORMAL_MEDIAN / np.sqrt(freedom)))
+        weight = rough._weights(places, group)[joined]
+        error = np.sqrt(weight @ residual**2 / weight.sum() / freedom / WEIGHTED_VARIANCE)
+        return self._replace(error=_plausible(error)).with_fitted_map(places, group)
 
     def _residuals(self, places: Array, group: NDArray[np.int64]) -> Array:
-        """How far (n, 2) the places lie from where the map puts them, about the median of their group."""
-        left = places - self.nominal @ self.to_camera.T - self.lines @ self.backlash
-        return np.asarray(left - pd.DataFrame(left).groupby(group).transform("median").to_numpy())
+        """How far (n, 2), px, places lie from where M and b put them, less the median of their group."""
+        residual = places - self.nominal @ self.to_camera.T - self.parity @ self.backlash
+        return np.asarray(residual - pd.DataFrame(residual).groupby(group).transform("median").to_numpy())
 
     def _weights(self, places: Array, group: NDArray[np.int64]) -> Array:
-        """How far (n,) each place is believed when the map is fitted."""
-        return geman_mcclure(((self._residuals(places, group) / self.error) ** 2).sum(axis=1) / FORGIVEN)
+        """The weight (n,) of each place in a robust fit: a place far from where M and b put it has little."""
+        return geman_mcclure(((self._residuals(places, group) / self.error) ** 2).sum(axis=1) / LOSS_WIDTH)
 
 
-class Fit(NamedTuple):
-    """What a fit tells of the fields of that name of Stage."""
+class MapFit(NamedTuple):
+    """A fitted map: the fields of Stage with the same names."""
 
     to_camera: Array
     backlash: Array
@@ -97,46 +103,61 @@ class Fit(NamedTuple):
 
 
 def fit_stage(
-    i: NDArray[np.int64], j: NDArray[np.int64], offset: Array, nominal: Array, lines: Array, given: Array | None = None
+    i: NDArray[np.int64], j: NDArray[np.int64], offset: Array, nominal: Array, parity: Array, known_map: Array | None = None
 ) -> Stage:
-    """The stage as the offsets (n, 2), px, of the tiles j from i show it, robustly."""
-    source, between = nominal[j] - nominal[i], lines[j] - lines[i]
-    error = np.full(2, DEFAULT_ERROR)
-    fit = _fit(source[:0], between[:0], offset[:0], np.ones(0), given, error)
-    for _ in range(ROUNDS if len(i) else 0):
-        left = offset - source @ fit.to_camera.T - between @ fit.backlash
-        # an offset has the errors of two tiles
-        error = _at_least(np.median(np.abs(left), axis=0) / NORMAL / np.sqrt(2))
-        weight = geman_mcclure(((left / error) ** 2).sum(axis=1) / 2)
-        fit = _fit(source, between, offset, weight, given, np.sqrt(2) * error)
-    prior = nominal @ fit.to_camera.T + lines @ fit.backlash
-    return Stage(nominal, lines, error=error, prior=prior, given=given, certain=np.zeros(len(nominal), bool), **fit._asdict())
+    """Returns the stage model that the offsets of pairs alone show.
 
-
-def _fit(source: Array, lines: Array, target: Array, weight: Array, given: Array | None, error: Array) -> Fit:
-    """Map and backlash that take source (n, 2) and lines (n, 2) to target (n, 2), whose error is (2,) px.
-
-    Parts are taken in one after the other, where they are clear of the error.
+    Args:
+        i, j: (n,) the tiles of each pair.
+        offset: (n, 2) px, of tile j from tile i in the camera's frame.
+        nominal: (tiles, 2) px, positions by the stage.
+        parity: (tiles, 2) 0 or 1, of row and column.
+        known_map: (2, 2) M, where the user knows it.
     """
-    known = np.eye(2) if given is None else given
-    design = np.concatenate(
-        [np.einsum("kab,nb->nak", BASIS, source), np.einsum("nl,ab->nalb", lines, np.eye(2)).reshape(len(lines), 2, 4)], 2
-    )
+    between, parity_change = nominal[j] - nominal[i], parity[j] - parity[i]
+    error = np.full(2, DEFAULT_ERROR)
+    fit = _fit_map(between[:0], parity_change[:0], offset[:0], np.ones(0), known_map, error)
+    for _ in range(ROUNDS if len(i) else 0):
+        residual = offset - between @ fit.to_camera.T - parity_change @ fit.backlash
+        # an offset has the errors of two tiles
+        error = _plausible(np.median(np.abs(residual), axis=0) / NORMAL_MEDIAN / np.sqrt(2))
+        weight = geman_mcclure(((residual / error) ** 2).sum(axis=1) / 2)
+        fit = _fit_map(between, parity_change, offset, weight, known_map, np.sqrt(2) * error)
+    prior, certain = nominal @ fit.to_camera.T + parity @ fit.backlash, np.zeros(len(nominal), bool)
+    return Stage(nominal, parity, error=error, prior=prior, known_map=known_map, certain=certain, **fit._asdict())
+
+
+def _fit_map(source: Array, parity: Array, target: Array, weight: Array, known_map: Array | None, error: Array) -> MapFit:
+    """Fits M and b, which take `source` (n, 2) and `parity` (n, 2) to `target` (n, 2).
+
+    The parts of both are tried one after the other, and stay where they are clearly larger than their standard deviation.
+    Rotation and scale, with their intervals, are fitted in any case.
+
+    Args:
+        weight: (n,) of each row.
+        known_map: (2, 2) M where the user knows it; then b alone is fitted.
+        error: (2,) px, standard deviation of the target along y and x.
+    """
+    start = np.eye(2) if known_map is None else known_map
+    turned = np.einsum("kab,nb->nak", BASIS, source)
+    shifted = np.einsum("nl,ab->nalb", parity, np.eye(2)).reshape(len(parity), 2, 4)
+    design = np.concatenate([turned, shifted], 2)  # (n, 2, 8)
     weights = weight[:, None] / error**2
-    normal = np.einsum("nak,na,nal->kl", design, weights, design, optimize=True) + np.diag(LIKELY**-2)
-    side = np.einsum("nak,na,na->k", design, weights, target - source @ known.T, optimize=True)
+    normal = np.einsum("nak,na,nal->kl", design, weights, design, optimize=True) + np.diag(PRIOR_DEVIATIONS**-2)
+    side = np.einsum("nak,na,na->k", design, weights, target - source @ start.T, optimize=True)
     free = np.zeros(len(side), bool)
-    clear = -stdtrit(max(2 * int(source.any(axis=1).sum()) - len(side), 1), CHANCE)  # one that is alone says nothing
-    for part in ORDER if given is None else ORDER[2:6]:
+    freedom = 2 * int(source.any(axis=1).sum()) - len(side)  # a tile that is alone in its group shows nothing
+    clear = -stdtrit(max(freedom, 1), FALSE_ALARM)  # standard deviations
+    for part in ORDER if known_map is None else ORDER[2:6]:
         free[part] = True
-        value, variance = _solved(normal, side, free)
+        value, variance = _solve_free(normal, side, free)
         free[part] = abs(value[part]) > clear * np.sqrt(variance[part])
-    value, _ = _solved(normal, side, free)
-    free[list(SIMILARITY)] |= given is None
-    best, variance = _solved(normal, side, free)
-    camera = known + np.einsum("k,kab->ab", best[:4], BASIS)
-    return Fit(
-        known + np.einsum("k,kab->ab", value[:4], BASIS),
+    value, _ = _solve_free(normal, side, free)
+    free[list(SIMILARITY)] |= known_map is None
+    best, variance = _solve_free(normal, side, free)
+    camera = start + np.einsum("k,kab->ab", best[:4], BASIS)
+    return MapFit(
+        start + np.einsum("k,kab->ab", value[:4], BASIS),
         value[4:].reshape(2, 2),
         float(np.arctan2(camera[1, 0] - camera[0, 1], np.trace(camera))),
         float(1 / np.sqrt(abs(np.linalg.det(camera)))),
@@ -144,21 +165,21 @@ def _fit(source: Array, lines: Array, target: Array, weight: Array, given: Array
     )
 
 
-def _at_least(error: Array) -> Array:
-    """The error (2,), px, where it is not too small to be more than chance."""
-    error = error.clip(min=FLOOR)
+def _plausible(error: Array) -> Array:
+    """The error (2,), px, not smaller than any stage has, nor much smaller along one axis than along the other."""
+    error = error.clip(min=LEAST_DEVIATION)
     return np.asarray(error.clip(min=LEAST_RATIO * error.max()))
 
 
-def _about_middles(values: Array, group: NDArray[np.int64], weight: Array) -> Array:
-    """Values (n, 2) less the weighted mean of those of the same group."""
+def _less_group_mean(values: Array, group: NDArray[np.int64], weight: Array) -> Array:
+    """Values (n, 2) less the weighted mean of their group."""
     total = np.bincount(group, weight)[:, None]
     sums = np.stack([np.bincount(group, weight * column) for column in values.T], 1)
     return np.asarray(values - (sums / total)[group])
 
 
-def _solved(normal: Array, side: Array, free: NDArray[np.bool_]) -> tuple[Array, Array]:
-    """The parts that are free, and their variances; zero for the others."""
+def _solve_free(normal: Array, side: Array, free: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """Solves normal equations for the parts that are free; returns values (k,) and variances (k,), zero for the other parts."""
     value, variance = np.zeros(len(side)), np.zeros(len(side))
     inverse = np.linalg.inv(normal[np.ix_(free, free)])
     value[free], variance[free] = inverse @ side[free], np.diag(inverse)

@@ -1,7 +1,7 @@
-"""How far a tile may be turned, scaled and sheared against the others: translation, rigid, similarity or affine.
+"""The tile model: whether tiles may be turned, scaled and sheared against each other (translation, rigid, similarity, affine).
 
-The pairs decide: their linear parts are predicted from those of the other pairs, a few of the pairs at a time. A part counts
-as real where that is much better than saying nothing.
+The pairs decide. The linear parts that a few of the pairs measure are predicted from those of all other pairs. A part, rotation
+say, is real where the prediction is much better than assuming that it is zero.
 """
 
 from typing import NamedTuple
@@ -17,35 +17,35 @@ from dlir.core.tables import LINEAR_PARTS
 from dlir.core.tile_graph import differences, factorised, groups, neighbourhood
 from dlir.placement.solver import FREE_PARTS, Measurements
 
-MANY = 5000  # tiles
-FOLDS = 24  # the fewer pairs are held out at a time, the more of their neighbours are there to tell
-ENOUGH = 100  # pairs that are foretold
-REAL = 0.35  # of the square of a linear part, at least, has to be foretold by other pairs
-LEAST_SPARE = 0.2  # of the pairs: so many more than hold the tiles together tell how sure they are
-SUREST = 0.1  # of what a method says of its deviation: translations all have the same linear part
-TAIL = 0.9  # of the pairs, by which that is judged: some are far less sure than the most
-ROUNDS, COOLING = 6, 0.7  # in which pairs are found that say little of the tiles: how much more is forgiven than in the next
-HELD = 9.0  # square deviations, beyond which a pair counts no more
+MOST_TILES = 5000  # of larger datasets, so many adjacent tiles decide
+FOLDS = 24  # groups of pairs that are predicted in turn: the smaller they are, the more neighbours of a pair remain
+LEAST_PREDICTED = 100  # pairs: when so many are predicted, no further fold is needed
+REAL_SHARE = 0.35  # of the square of a real linear part, at least, is predicted by other pairs
+LEAST_REDUNDANCY = 0.2  # share of pairs beyond those that just join the tiles, without which covariances are not corrected
+LEAST_FACTOR = 0.1  # of a deviation that a method reports: translations have equal linear parts, which look perfectly exact
+TAIL = 0.9  # quantile of the pairs that decides this factor: a few pairs are far less certain than most
+ROUNDS, COOLING = 6, 0.7  # of the robust fit of a linear part, and the factor of its tolerance from round to round
+LARGEST_SQUARE = 9.0  # in variances: a pair with a larger squared error counts as one with this
 
 
 class TileModel(NamedTuple):
-    """What the tiles may do, and why."""
+    """Which linear parts of the tiles are free, and why."""
 
     name: str
-    deviations: Array  # of the tiles along each of BASIS that is free
-    predicted_share: Array  # (4,) share of each part that other pairs foretell
+    deviations: Array  # (free,) standard deviation of the tiles' linear parts along BASIS, of those that are free
+    predicted_share: Array  # (4,) share of the square of each part that other pairs predict; negative where they mislead
 
     def described(self) -> str:
-        return ", ".join(
-            f"{100 * share:.0f} % of {part}" for share, part in zip(self.predicted_share.clip(0), LINEAR_PARTS, strict=True)
-        )
+        """The shares as text: 72 % of the rotation, 31 % of the scale, ..."""
+        shares = zip(self.predicted_share.clip(0), LINEAR_PARTS, strict=True)
+        return ", ".join(f"{100 * share:.0f} % of the {part}" for share, part in shares)
 
 
 def choose_model(pairs: Measurements, count: int, name: str = "auto") -> tuple[Measurements, TileModel]:
-    """The pairs as the model of that name for so many tiles takes them, and the model; with `auto` the simplest that has all
-    parts that are real.
+    """Returns the tile model of that name for `count` tiles, and the measurements of the pairs as this model takes them.
 
-    Where a part is not real, what a pair says of it is an error, and by their covariance tells of the errors of the others.
+    With `auto`, it is the simplest model that has all real parts. Parts that are not free are known to be zero; what a pair
+    measures of them is its error, which corrects the other parts.
     """
     chosen = choose(calibrated(pairs, count), count, name)
     free = len(chosen.deviations)
@@ -53,79 +53,88 @@ def choose_model(pairs: Measurements, count: int, name: str = "auto") -> tuple[M
 
 
 def choose(pairs: Measurements, count: int, name: str = "auto") -> TileModel:
-    """The model of that name for so many tiles; with `auto` the simplest that has all parts that are real."""
-    pairs, count = _some(pairs, count)
-    spreads, foretold = np.full(len(BASIS), DEVIATIONS[0]), np.zeros(len(BASIS))
+    """Returns the tile model of that name for `count` tiles; with `auto` the simplest that has all real parts."""
+    pairs, count = _neighbouring(pairs, count)
+    deviations, predicted = np.full(len(BASIS), DEVIATIONS[0]), np.zeros(len(BASIS))
     for k in range(len(BASIS)) if len(pairs.i) else ():
-        spreads[k], foretold[k] = _part(pairs, count, k)
+        deviations[k], predicted[k] = _predicted_share(pairs, count, k)
     if name == "auto":
-        real = np.flatnonzero(foretold > REAL)
+        real = np.flatnonzero(predicted > REAL_SHARE)
         free = min(free for free in FREE_PARTS.values() if free > (real.max() if len(real) else -1))
         name = next(name for name, value in FREE_PARTS.items() if value == free)
-    return TileModel(name, spreads[: FREE_PARTS[name]], foretold)
+    return TileModel(name, deviations[: FREE_PARTS[name]], predicted)
 
 
 def calibrated(pairs: Measurements, count: int, free: int = len(BASIS)) -> Measurements:
-    """The pairs with the covariances of the first `free` linear parts no larger than they contradict each other around loops.
+    """Returns the measurements with smaller covariances of the first `free` linear parts, where the pairs show that these hold.
 
-    A method may be surer of turns and scales than it says: what tiles that are free to be turned and scaled leave of the
-    pairs' linear parts tells how sure.
+    A method may measure turns and scales more exactly than it reports. How well the pairs agree around loops of tiles, after
+    each tile got the linear parts that fit best, shows how exact they are.
     """
-    some, number = _some(pairs, count)
-    spare = (len(some.i) - number + groups(some.i, some.j, number).max() + 1) / max(len(some.i), 1)
-    if spare < LEAST_SPARE:
+    some, number = _neighbouring(pairs, count)
+    redundancy = (len(some.i) - number + groups(some.i, some.j, number).max() + 1) / max(len(some.i), 1)
+    if redundancy < LEAST_REDUNDANCY:
         return pairs
-    factor = np.ones(len(BASIS))
+    factor = np.ones(len(BASIS))  # of the standard deviation of each part
     for k in range(free):
         difference, variance = some.linear[:, k], some.linear_covariance[:, k, k]
-        value = _linear_part(some.i, some.j, difference, variance, DEVIATIONS[-1], number)
+        value = _fit_linear_part(some.i, some.j, difference, variance, DEVIATIONS[-1], number)
         square = (difference - value[some.j] + value[some.i]) ** 2 / variance
-        seen = np.sqrt(np.quantile(square, TAIL) / chdtri(1, 1 - TAIL) / spare)
-        factor[k] = np.clip(seen, SUREST, 1.0)
+        observed = np.sqrt(np.quantile(square, TAIL) / chdtri(1, 1 - TAIL) / redundancy)
+        factor[k] = np.clip(observed, LEAST_FACTOR, 1.0)
     return pairs._replace(linear_covariance=pairs.linear_covariance * np.outer(factor, factor))
 
 
-def _some(pairs: Measurements, count: int) -> tuple[Measurements, int]:
-    """The pairs of MANY tiles that lie together, which tell as much as all, and how many tiles that are."""
-    if count <= MANY:
+def _neighbouring(pairs: Measurements, count: int) -> tuple[Measurements, int]:
+    """Returns the pairs between at most MOST_TILES adjacent tiles, which are numbered anew, and how many tiles these are."""
+    if count <= MOST_TILES:
         return pairs, count
-    tiles = neighbourhood(pairs.i, pairs.j, count, MANY)
+    tiles = neighbourhood(pairs.i, pairs.j, count, MOST_TILES)
     number = np.full(count, -1)
     number[tiles] = np.arange(len(tiles))
-    kept = (number[pairs.i] >= 0) & (number[pairs.j] >= 0)
-    some = pairs.subset(kept)
+    some = pairs.subset((number[pairs.i] >= 0) & (number[pairs.j] >= 0))
     return some._replace(i=number[some.i], j=number[some.j]), len(tiles)
 
 
-def _part(pairs: Measurements, count: int, k: int) -> tuple[float, float]:
-    """How far the tiles differ in one linear part, and which share of it in a pair the other pairs foretell."""
+def _predicted_share(pairs: Measurements, count: int, k: int) -> tuple[float, float]:
+    """Returns the standard deviation of the tiles' linear part k, and the share of its square in a pair that others predict.
+
+    Each fold of pairs is predicted from all pairs outside it, by cross-validation.
+    """
     difference, variance = pairs.linear[:, k], pairs.linear_covariance[:, k, k]
-    apart = intrinsic_deviation(lambda deviation: difference**2 / (variance + 2 * deviation**2), 1)
+    deviation = intrinsic_deviation(lambda trial: difference**2 / (variance + 2 * trial**2), 1)
     fold = np.random.default_rng(0).permutation(len(difference)) % FOLDS
-    folds = min(FOLDS, -(-FOLDS * ENOUGH // len(difference)))
-    copy, rest = np.nonzero(fold != np.arange(folds)[:, None])  # of the tiles for each fold, so that all are solved at once
+    folds = min(FOLDS, -(-FOLDS * LEAST_PREDICTED // len(difference)))
+    # each fold has a copy of the tiles, and all copies are solved at once
+    copy, rest = np.nonzero(fold != np.arange(folds)[:, None])
     i, j = pairs.i[rest] + copy * count, pairs.j[rest] + copy * count
-    value = _linear_part(i, j, difference[rest], variance[rest], apart, folds * count).reshape(folds, count)
-    held = fold < folds
-    told = value[fold[held], pairs.j[held]] - value[fold[held], pairs.i[held]]
-    left = np.stack([difference[held], difference[held] - told]) / np.sqrt(variance[held] + 2 * apart**2)
-    without, with_others = np.minimum(left**2, HELD).sum(axis=1)
-    return apart, 1 - float(with_others / without) if without else 0.0
+    value = _fit_linear_part(i, j, difference[rest], variance[rest], deviation, folds * count).reshape(folds, count)
+    left_out = fold < folds
+    predicted = value[fold[left_out], pairs.j[left_out]] - value[fold[left_out], pairs.i[left_out]]
+    errors = np.stack([difference[left_out], difference[left_out] - predicted])  # of zero, and of the prediction
+    squares = (errors / np.sqrt(variance[left_out] + 2 * deviation**2)) ** 2
+    of_zero, of_prediction = np.minimum(squares, LARGEST_SQUARE).sum(axis=1)
+    return deviation, 1 - float(of_prediction / of_zero) if of_zero else 0.0
 
 
-def _linear_part(
-    i: NDArray[np.int64], j: NDArray[np.int64], difference: Array, variance: Array, spread: float, count: int
+def _fit_linear_part(
+    i: NDArray[np.int64], j: NDArray[np.int64], difference: Array, variance: Array, deviation: float, count: int
 ) -> Array:
-    """One linear part (count,) of all tiles, from its differences (n,) between them, robustly."""
-    apart = differences(i, j, count)
-    weight, value = 1 / (variance + 2 * spread**2), np.zeros(count)
+    """Fits one linear part (count,) of all tiles to its differences (n,) between tiles j and i, robustly.
+
+    Args:
+        variance: (n,) of the differences.
+        deviation: standard deviation of the part of a tile about zero.
+    """
+    to_differences = differences(i, j, count)
+    weight, value = 1 / (variance + 2 * deviation**2), np.zeros(count)
     tolerance = float(np.median(np.abs(difference)))
     for _ in range(ROUNDS):
-        normal = apart.T @ sparse.diags(weight) @ apart + sparse.identity(count) / spread**2
-        value = factorised(normal).solve(apart.T @ (weight * difference))
+        normal = to_differences.T @ sparse.diags(weight) @ to_differences + sparse.identity(count) / deviation**2
+        value = factorised(normal).solve(to_differences.T @ (weight * difference))
         tolerance *= COOLING
         wider = variance + tolerance**2
-        square = (difference - apart @ value) ** 2 / wider
+        square = (difference - to_differences @ value) ** 2 / wider
         scale = max(1.0, float(np.median(square)) / chdtri(1, 0.5))
         weight = geman_mcclure(square / scale) / wider
     return value

@@ -1,4 +1,4 @@
-"""What the user gives wins over what was measured, and a mistake in it is named."""
+"""Overrides: what the user gives replaces measurements, and the message names a mistake in it."""
 
 from pathlib import Path
 
@@ -14,12 +14,13 @@ from dlir.placement.overrides import read_overrides
 COLUMNS = ["fixed", "moving", "y", "x"]
 
 
-def given(folder: Path, *rows: tuple[str | None, str, float | None, float | None]) -> Path:
+def write_overrides(folder: Path, *rows: tuple[str | None, str, float | None, float | None]) -> Path:
     pd.DataFrame(list(rows), columns=COLUMNS).to_csv(folder / "overrides.csv", index=False)
     return folder / "overrides.csv"
 
 
-def place_of(table: pd.DataFrame, name: str) -> np.ndarray:
+def offset_of(table: pd.DataFrame, name: str) -> np.ndarray:
+    """The place (2,), px, of the first pixel of a tile in the mosaic."""
     return np.asarray(table.set_index("path").loc[name, ["y0", "x0"]], float)
 
 
@@ -27,44 +28,51 @@ def graph() -> Graph:
     return make_graph(3, 3, stage_error=2.0)
 
 
-def test_a_pair_that_is_ignored_says_nothing(tmp_path: Path) -> None:
+def test_an_ignored_pair_is_not_used(tmp_path: Path) -> None:
     all_pairs = place_graph(graph(), tmp_path)
-    fewer = place_graph(graph(), tmp_path, given(tmp_path, ("0.tif", "1.tif", None, None), ("4.tif", "1.tif", None, None)))
+    fewer = place_graph(
+        graph(), tmp_path, write_overrides(tmp_path, ("0.tif", "1.tif", None, None), ("4.tif", "1.tif", None, None))
+    )
     by_tile = fewer.set_index("path")["pairs"]
     assert (all_pairs.set_index("path")["pairs"] - by_tile).loc[["0.tif", "1.tif", "4.tif"]].tolist() == [1, 2, 1]
 
 
-def test_an_offset_that_is_given_is_kept(tmp_path: Path) -> None:
+def test_the_tiles_of_a_pair_lie_at_the_offset_that_the_user_gives(tmp_path: Path) -> None:
     pairs = [("1.tif", "0.tif", -3.0, -190.0), ("0.tif", "3.tif", None, None)]
-    table = place_graph(graph(), tmp_path, given(tmp_path, *pairs))
-    assert place_of(table, "0.tif") - place_of(table, "1.tif") == pytest.approx([-3, -190], abs=0.1)
+    table = place_graph(graph(), tmp_path, write_overrides(tmp_path, *pairs))
+    assert offset_of(table, "0.tif") - offset_of(table, "1.tif") == pytest.approx([-3, -190], abs=0.1)
     assert table.set_index("path").loc["0.tif", "placed_by"] == "user"
 
 
-def test_a_place_that_is_given_is_kept(tmp_path: Path) -> None:
+def test_a_tile_lies_at_the_position_that_the_user_gives(tmp_path: Path) -> None:
     alone = graph()
     pairs = alone.pairs[~alone.pairs[["fixed", "moving"]].isin([18]).any(axis=1)]
     alone = alone._replace(pairs=pairs)
-    before, after = place_graph(alone, tmp_path), place_graph(alone, tmp_path, given(tmp_path, (None, "8.tif", 430.0, 380.0)))
-    moved = place_of(after, "8.tif") - place_of(after, "4.tif") - place_of(before, "8.tif") + place_of(before, "4.tif")
+    before, after = (
+        place_graph(alone, tmp_path),
+        place_graph(alone, tmp_path, write_overrides(tmp_path, (None, "8.tif", 430.0, 380.0))),
+    )
+    moved = offset_of(after, "8.tif") - offset_of(after, "4.tif") - offset_of(before, "8.tif") + offset_of(before, "4.tif")
     assert moved == pytest.approx([30, -20], abs=2.5)
     assert after.set_index("path").loc["8.tif", "placed_by"] == "user"
 
 
-def test_a_tile_is_meant_by_any_of_its_files(tmp_path: Path) -> None:
+def test_a_tile_is_named_by_any_of_its_files(tmp_path: Path) -> None:
     tiles = graph().tiles.assign(path=lambda table: "s" + table["tile"].astype(str) + "_{channel}.tif", channel_names="a|b")
-    found = read_overrides(given(tmp_path, ("s10_b.tif", "s11_a.tif", None, None)), tiles)
+    found = read_overrides(write_overrides(tmp_path, ("s10_b.tif", "s11_a.tif", None, None)), tiles)
     assert found.rows[["fixed", "moving"]].to_numpy().tolist() == [[10, 11]]
 
 
 @pytest.mark.parametrize(
-    ("row", "words"),
+    ("row", "message"),
     [
         (("0.tif", "no.tif", 1.0, 1.0), "row 0: moving is no.tif, which is no tile"),
         (("0.tif", "1.tif", 1.0, None), "row 0: give both y and x"),
         ((None, "1.tif", None, None), "row 0: a tile without a fixed one needs y and x"),
     ],
 )
-def test_a_mistake_is_named(row: tuple[str | None, str, float | None, float | None], words: str, tmp_path: Path) -> None:
-    with pytest.raises(tables.TableError, match=words):
-        read_overrides(given(tmp_path, row), graph().tiles)
+def test_a_mistake_is_reported_with_its_row(
+    row: tuple[str | None, str, float | None, float | None], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(tables.TableError, match=message):
+        read_overrides(write_overrides(tmp_path, row), graph().tiles)

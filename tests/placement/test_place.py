@@ -1,4 +1,4 @@
-"""Placement: the model that the data call for, and what the table says of each tile."""
+"""The step place: turned tiles, the columns of its tables, and warnings of tiles that no pair joins to the others."""
 
 import logging
 from pathlib import Path
@@ -11,21 +11,22 @@ from support.placements import place_graph
 from dlir.core import affine, tables
 
 
-def test_turned_tiles_meet_at_their_corners(tmp_path: Path) -> None:
+def test_turned_tiles_are_placed_with_their_turn(tmp_path: Path) -> None:
     graph = make_graph(6, 7, noise=0.02, linear=(0.005, 0.004, 0, 0))
     table = place_graph(graph, tmp_path)
     found, corners = affine.from_table(table), affine.corners(220, 220)
-    apart = affine.apply(found, corners) - affine.apply(graph.truth, corners)
-    gauge = np.c_[affine.apply(found, corners).reshape(-1, 2), np.ones(4 * len(table))]
-    left = apart.reshape(-1, 2) - gauge @ np.linalg.lstsq(gauge, apart.reshape(-1, 2), rcond=None)[0]
-    assert np.median(np.linalg.norm(left, axis=1)) < 0.2
+    error = affine.apply(found, corners) - affine.apply(graph.truth, corners)
+    # up to an affine that all tiles have in common
+    common = np.c_[affine.apply(found, corners).reshape(-1, 2), np.ones(4 * len(table))]
+    remaining = error.reshape(-1, 2) - common @ np.linalg.lstsq(common, error.reshape(-1, 2), rcond=None)[0]
+    assert np.median(np.linalg.norm(remaining, axis=1)) < 0.2
 
 
-def test_the_table_tells_of_each_tile(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_table_says_how_each_tile_was_placed_and_how_well(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     graph = make_graph(4, 5)
     pairs = graph.pairs[~graph.pairs[["fixed", "moving"]].isin([10 + 7]).any(axis=1)].reset_index(drop=True)
-    off = (pairs["fixed"] == 10 + 10) & (pairs["side"] == "right")
-    pairs.loc[off, "y0"] += 3.0
+    shifted = (pairs["fixed"] == 10 + 10) & (pairs["side"] == "right")
+    pairs.loc[shifted, "y0"] += 3.0
     with caplog.at_level(logging.WARNING):
         table = place_graph(graph._replace(pairs=pairs), tmp_path).set_index("tile")
     assert table.loc[17, "placed_by"] == "stage" and table.loc[17, "pairs"] == 0 and np.isnan(table.loc[17, "residual"])
@@ -34,21 +35,21 @@ def test_the_table_tells_of_each_tile(tmp_path: Path, caplog: pytest.LogCaptureF
     assert (others["placed_by"] == "pairs").all()
     assert table.loc[17, "deviation"] > 5 * others["deviation"].max()
     assert table.loc[20, "loop"] == pytest.approx(3.0, abs=0.6)
-    closed = table["loop"].drop(index=[20, 15])  # 15 is above the pair that is off
+    closed = table["loop"].drop(index=[20, 15])  # the shifted pair belongs to the loops of tiles 20 and 15
     assert closed.max() < 0.9 and closed.notna().sum() >= 4
 
 
-def test_groups_that_no_pair_joins_keep_their_place_by_the_stage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_groups_that_no_pair_joins_are_placed_by_the_stage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     graph = make_graph(4, 8, stage_error=2.0, turn=0.8)
     column = (graph.pairs["fixed"] - 10) % 8
     pairs = graph.pairs[~((graph.pairs["side"] == "right") & (column == 4))]
     with caplog.at_level(logging.WARNING):
         table = place_graph(graph._replace(pairs=pairs), tmp_path)
-    assert "groups of their own" in caplog.text
+    assert "groups that no accepted pair joins" in caplog.text
     assert graph.error(affine.from_table(table)).max() < 4.0
 
 
-def test_what_is_found_of_stage_and_camera_is_told(tmp_path: Path) -> None:
+def test_the_table_of_the_stage_has_the_true_turn_scale_backlash_and_error(tmp_path: Path) -> None:
     place_graph(make_graph(8, 9, stage_error=2.0, turn=0.8, scale=1.01, backlash=6.0, seed=2), tmp_path)
     found = tables.read(tmp_path / "stage.csv", tables.STAGE).iloc[0]
     assert found["rotation"] == pytest.approx(0.8, abs=found["rotation_interval"]) and found["rotation_interval"] < 0.1

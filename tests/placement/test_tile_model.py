@@ -1,4 +1,4 @@
-"""The model that the pairs call for."""
+"""The tile model: the pairs show which linear parts of the tiles are real."""
 
 import numpy as np
 import pytest
@@ -21,27 +21,27 @@ from dlir.placement.tile_model import calibrated, choose, choose_model
     ],
 )
 @pytest.mark.parametrize("seed", range(3))
-def test_the_model_is_that_of_the_tiles(linear: tuple[float, ...], free: int, seed: int) -> None:
+def test_the_chosen_model_is_that_of_the_tiles(linear: tuple[float, ...], free: int, seed: int) -> None:
     graph = make_graph(6, 7, linear=linear, seed=seed)
-    spread = choose(measurements(graph.tiles, graph.pairs), len(graph.tiles)).deviations
-    assert len(spread) == free
-    assert spread == pytest.approx(linear[:free], rel=0.5)
+    deviations = choose(measurements(graph.tiles, graph.pairs), len(graph.tiles)).deviations
+    assert len(deviations) == free
+    assert deviations == pytest.approx(linear[:free], rel=0.5)
 
 
 @pytest.mark.parametrize("claimed", [0.1, 3.0, 10.0])
-def test_covariances_that_are_too_wide_hide_no_turned_tiles(claimed: float) -> None:
-    """Pairs that say that their linear parts are ten times less sure than they are; those that claim more are believed."""
+def test_turned_tiles_are_found_where_covariances_are_too_large(claimed: float) -> None:
+    """Covariances that are too large become smaller; those that are too small stay."""
     graph = make_graph(6, 7, linear=(0.004, 0.003, 0, 0))
     wide = graph.pairs.assign(**{name: claimed**2 * graph.pairs[name] for name in LINEAR_COVARIANCE})
-    known = measurements(graph.tiles, wide)
-    found = calibrated(known, len(graph.tiles)).linear_covariance[0].diagonal() / known.linear_covariance[0].diagonal()
+    measured = measurements(graph.tiles, wide)
+    found = calibrated(measured, len(graph.tiles)).linear_covariance[0].diagonal() / measured.linear_covariance[0].diagonal()
     assert claimed**2 * found == pytest.approx([min(1.0, claimed) ** 2] * 4, rel=0.6)
-    assert len(choose(calibrated(known, len(graph.tiles)), len(graph.tiles)).deviations) == 2 or claimed < 1
+    assert len(choose(calibrated(measured, len(graph.tiles)), len(graph.tiles)).deviations) == 2 or claimed < 1
 
 
 @pytest.mark.parametrize("seed", range(8, 12))
-def test_pairs_that_are_sure_and_wrong_hide_no_scaled_tiles(seed: int) -> None:
-    """A few pairs misjudge the scale across their overlap by five times what the tiles differ in."""
+def test_scaled_tiles_are_found_beside_wrong_pairs_of_small_covariance(seed: int) -> None:
+    """A few pairs measure the scale across their overlap wrongly, by five times the deviation of the tiles."""
     graph = make_graph(5, 6, linear=(0.005, 0.003, 0, 0), seed=seed)
     wrong = np.random.default_rng(seed).permutation(len(graph.pairs))[:3]
     graph.pairs.loc[wrong, "xx"] += 0.03
@@ -50,27 +50,27 @@ def test_pairs_that_are_sure_and_wrong_hide_no_scaled_tiles(seed: int) -> None:
     assert choose(calibrated(measurements(graph.tiles, graph.pairs), len(graph.tiles)), len(graph.tiles)).name == "similarity"
 
 
-def test_a_turn_is_told_from_a_shear_where_there_is_none() -> None:
-    """Narrow overlaps: how much of the slant along them is a turn and how much a shear, the pairs do not know."""
+def test_turns_are_exact_where_the_model_has_no_shear() -> None:
+    """In narrow overlaps, a pair does not show how much of the slant along them is a turn and how much a shear."""
     graph = make_graph(5, 6, noise=0.02, linear=(0.004, 0.003, 0, 0))
-    unknown = np.random.default_rng(0).normal(0, 0.003, len(graph.pairs))
+    slant = np.random.default_rng(0).normal(0, 0.003, len(graph.pairs))
     for side, name, shift, at in (("right", "yx", "y0", "centre_x"), ("down", "xy", "x0", "centre_y")):
-        here = graph.pairs["side"] == side
-        graph.pairs.loc[here, name] += unknown[here]  # a turn and a shear that cancel along the overlap
-        graph.pairs.loc[here, shift] -= unknown[here] * graph.pairs.loc[here, at]
-        graph.pairs.loc[here, f"cov_{name}_{name}"] += 0.003**2
-    known, model = choose_model(measurements(graph.tiles, graph.pairs), len(graph.tiles))
+        of_side = graph.pairs["side"] == side
+        graph.pairs.loc[of_side, name] += slant[of_side]  # a turn and a shear that cancel along the overlap
+        graph.pairs.loc[of_side, shift] -= slant[of_side] * graph.pairs.loc[of_side, at]
+        graph.pairs.loc[of_side, f"cov_{name}_{name}"] += 0.003**2
+    measured, model = choose_model(measurements(graph.tiles, graph.pairs), len(graph.tiles))
     assert model.name == "similarity"
-    solution = solve(known, initial_stage(graph.tiles, known), model.deviations)
-    turned = np.einsum("kab,nab->nk", BASIS, graph.truth[:, :, :2]) / 2
-    apart = (solution.linear - turned)[:, 0]
-    assert np.std(apart) < 1e-4
+    solution = solve(measured, initial_stage(graph.tiles, measured), model.deviations)
+    true = np.einsum("kab,nab->nk", BASIS, graph.truth[:, :, :2]) / 2
+    turn_error = (solution.linear - true)[:, 0]
+    assert np.std(turn_error) < 1e-4
 
 
-def test_a_part_of_very_many_tiles_tells_as_much(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_part_of_very_many_tiles_is_enough_to_choose_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     graph = make_graph(20, 20, linear=(0.004, 0.003, 0, 0))
     wide = graph.pairs.assign(**{name: 9 * graph.pairs[name] for name in LINEAR_COVARIANCE})
-    monkeypatch.setattr(tile_model, "MANY", 200)
-    known = calibrated(measurements(graph.tiles, wide), 400)
-    assert known.linear_covariance[0].diagonal() == pytest.approx(graph.pairs[LINEAR_COVARIANCE[0]][0] / 2, rel=0.6)
-    assert choose(known, 400).deviations == pytest.approx((0.004, 0.003), rel=0.3)
+    monkeypatch.setattr(tile_model, "MOST_TILES", 200)
+    measured = calibrated(measurements(graph.tiles, wide), 400)
+    assert measured.linear_covariance[0].diagonal() == pytest.approx(graph.pairs[LINEAR_COVARIANCE[0]][0] / 2, rel=0.6)
+    assert choose(measured, 400).deviations == pytest.approx((0.004, 0.003), rel=0.3)

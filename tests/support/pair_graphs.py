@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from dlir.core import affine
+from dlir.core.affine import BASIS
 from dlir.core.tables import LINEAR_COVARIANCE
-from dlir.placement.solver import BASIS
 from support.specimens import ONE_PLANE
 
 SIDE, STEP = 220, 200.0  # px: side of a tile, and distance from tile to tile
