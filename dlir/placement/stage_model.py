@@ -60,8 +60,8 @@ class Stage(NamedTuple):
                 group, since where one group lies to another is known from the stage alone.
         """
         weight = self._weights(places, group)
-        nominal, parity, seen = (_less_group_mean(values, group, weight) for values in (self.nominal, self.parity, places))
-        fit = _fit_map(nominal, parity, seen, weight, self.known_map, self.error)
+        nominal, parity, target = (_less_group_mean(values, group, weight) for values in (self.nominal, self.parity, places))
+        fit = _fit_map(nominal, parity, target, weight, self.known_map, self.error)
         prior = self.nominal @ fit.to_camera.T + self.parity @ fit.backlash
         return self._replace(**fit._asdict(), prior=prior + (places - prior).mean(axis=0))
 
