@@ -51,9 +51,7 @@ from dlir.registration.pairs.windows import TilePlanes, WindowBatch, affine_colu
 MULTIPLE = 8  # px: the longer side of a window is cut to a multiple, so that many windows have one size and make a batch
 LEAST_SIDE = 8  # px: pairs whose overlap is narrower are not refined
 START_STEP = 0.25  # px: predicted offsets are rounded to multiples, so that the cache finds pairs that have hardly moved
-LINEAR_START_STEP = (
-    START_STEP / 256
-)  # the same for predicted linear parts: it moves a point at 256 px from the centre by START_STEP
+LINEAR_START_STEP = START_STEP / 256  # the same for linear parts: at 256 px from the centre it moves a px by START_STEP
 FARTHEST = 1.0  # px: a pair that is found farther from its prediction keeps its first estimate
 SIGMA = 0.5  # px, of the blur before the steps, which makes linear interpolation between pixels more exact
 SIGNAL_SIGMA = 8.0  # px, of the Gaussian that gives the local mean in the weights
