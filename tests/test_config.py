@@ -90,7 +90,7 @@ def test_typo_is_named_with_its_path(config: dict[str, Any], path: list[str], na
         ("selfcheck", "count", 0, "selfcheck.count: Input should be greater than or equal to 1"),
         ("train", "steps", -1, "train.steps: Input should be greater than or equal to 0"),
         ("train", "steps", "many", "train.steps: Input should be a valid integer"),
-        ("register", "method", "magic", "register.method: magic is no method: give network, phase, or a function"),
+        ("register", "method", "magic", "register.method: magic is not a method: give network, phase, or a function"),
         ("mosaic", "shard", 300, r"mosaic: shard \(300\) must be a multiple of chunk \(256\)"),
     ],
 )

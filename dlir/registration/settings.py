@@ -1,4 +1,4 @@
-"""The settings of registration, a section for each of its steps."""
+"""The settings of registration: one section for each of its steps. `config.yaml` says when to change a setting."""
 
 import re
 from pathlib import Path
@@ -8,47 +8,47 @@ from pydantic import AfterValidator, Field
 
 from dlir.core.settings import Fraction, Section
 
-Architecture = Literal["correlation", "dlir"]
+Architecture = Literal["correlation", "dlir"]  # the keys of checkpoint.ARCHITECTURES
 
 
 class Pairs(Section):
-    """Which tiles are neighbours and how far their overlap is searched."""
+    """Which tiles are neighbours, and how far from the nominal offset they are searched."""
 
-    search: Fraction = 0.5
-    min_overlap: Annotated[int, Field(ge=4)] = 8
+    search: Fraction = 0.5  # of the nominal overlap
+    min_overlap: Annotated[int, Field(ge=4)] = 8  # px
 
 
 class Train(Section):
-    """How the registration network learns from the tiles; with `model`, a file, it does not, and that one is used."""
+    """How the registration network is trained on the tiles. With `model`, a file, that model is used as it is instead."""
 
     model: Path | None = None
-    share: bool = False
+    share: bool = False  # one model for all datasets
     architecture: Architecture = "correlation"
-    start: Literal["generic", "random"] = "generic"
-    similarity: Literal["global", "local"] = "global"
+    start: Literal["generic", "random"] = "generic"  # weights at the start
+    similarity: Literal["global", "local"] = "global"  # a key of ncc.SIMILARITIES
     steps: Annotated[int, Field(ge=0)] = 200
-    batch: Annotated[int, Field(ge=1)] = 8
+    batch: Annotated[int, Field(ge=1)] = 8  # pairs per step
     learning_rate: Annotated[float, Field(gt=0)] = 0.001
-    processes: Annotated[int, Field(ge=1)] = 1
+    processes: Annotated[int, Field(ge=1)] = 1  # that train together
     seed: int = 1
 
 
 def _known_method(name: str) -> str:
     if name not in ("network", "phase") and not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
-        raise ValueError(f"{name} is no method: give network, phase, or a function of your own as package.module:function")
+        raise ValueError(f"{name} is not a method: give network, phase, or a function of your own as package.module:function")
     return name
 
 
 class Register(Section):
-    """How pairs are registered and judged."""
+    """How pairs are registered, and which are accepted."""
 
     method: Annotated[str, AfterValidator(_known_method)] = "network"
-    accept: Fraction = 0.5
-    seed: int = 1
+    accept: Fraction = 0.5  # least probability that a pair is right
+    seed: int = 1  # of the choice of unrelated pairs
 
 
 class Selfcheck(Section):
-    """How registration is measured on pairs that are known."""
+    """How the error of registration is measured on synthetic pairs."""
 
-    count: Annotated[int, Field(ge=1)] = 48
+    count: Annotated[int, Field(ge=1)] = 48  # pairs for each side
     seed: int = 1

@@ -32,6 +32,13 @@ class ModelError(ValueError):
     """A model file is missing, damaged, or not one of dlir. The remedy is to train again."""
 
 
+def untrained(architecture: Architecture, seed: int) -> Network:
+    """Returns a network with random weights, which the seed decides; torch's own random numbers stay as they were."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return ARCHITECTURES[architecture]()
+
+
 def save(network: Network, settings: dict[str, Any], path: Path) -> None:
     """Writes the weights of a network and the settings that made them, whole or not at all."""
     name = next(name for name, kind in ARCHITECTURES.items() if isinstance(network, kind))
@@ -47,7 +54,7 @@ def load(path: Path, device: torch.device) -> Network:
     """
     try:
         content = torch.load(path, map_location=device, weights_only=True)
-        network = ARCHITECTURES[content["architecture"]]()
+        network = untrained(content["architecture"], seed=0)
         network.load_state_dict({_current_name(name): value for name, value in content["weights"].items()})
     except Exception as error:  # torch raises many classes on a damaged file
         raise ModelError(

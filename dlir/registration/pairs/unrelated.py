@@ -1,8 +1,10 @@
-"""Pairs of tiles that cannot match, in the windows of those that may: what chance and the camera's pattern reach.
+"""Unrelated pairs: tiles that cannot match, in windows like those of real pairs. They show what chance and the camera's pattern
+can reach.
 
-They are drawn so that the draw hardly changes where a tile is added: by a number that each tile draws for itself, from its
-name. The tiles of the lowest numbers take part, a pair has the number that follows from those of its tiles, and takes the
-windows of the real pair whose number is the next above its own (consistent hashing; Karger et al. 1997).
+Adding a tile to the dataset should change few of them, so that most of their cached estimates can be used again. So the draw
+follows from the names of the tiles (consistent hashing; Karger et al. 1997). Each tile has a number between 0 and 1, its lot,
+which only its name and the seed decide. The tiles with the lowest lots take part. A pair has a lot that follows from those of
+its tiles, and takes the windows of the real pair with the next higher lot.
 """
 
 import numpy as np
@@ -12,20 +14,24 @@ from numpy.typing import NDArray
 from dlir.core import hashing
 from dlir.core.affine import Array
 
-COUNT = 40  # of both sides together: enough for a threshold, fewer than most data sets have pairs
-GOLDEN_RATIO = (np.sqrt(5) - 1) / 2  # whose multiples are spread evenly between whole numbers
+COUNT = 40  # pairs, of both sides together: enough for a threshold, and fewer than most datasets have pairs
+GOLDEN_RATIO = (np.sqrt(5) - 1) / 2  # the fractional parts of its multiples are spread evenly between 0 and 1
 
 
 def unrelated_pairs(pairs: pd.DataFrame, tiles: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Windows as in `pairs` (tables.PAIRS) of tiles that the stage puts apart, so that they show different places of the
-    specimen."""
-    lots = pd.Series([_lot(f"{seed} {path}") for path in tiles["path"]], tiles["tile"])
-    lowest = lots.sort_values(kind="stable").index[:COUNT].to_numpy()
+    """Returns pairs of tiles whose windows show different places of the specimen wherever the stage errs within the search.
+
+    Args:
+        pairs: the real pairs (tables.PAIRS), which give the windows.
+        tiles: tables.TILES.
+    """
+    tile_lots = pd.Series([_lot(f"{seed} {path}") for path in tiles["path"]], tiles["tile"])
+    lowest = tile_lots.sort_values(kind="stable").index[:COUNT].to_numpy()
     fixed, moving = (each.ravel() for each in np.meshgrid(lowest, lowest, indexing="ij"))
     drawn = []
     for side, group in pairs.groupby("side"):
-        real = _joined(lots, group["fixed"].to_numpy(), group["moving"].to_numpy(), str(side))
-        order, lot = np.argsort(real, kind="stable"), _joined(lots, fixed, moving, str(side))
+        real = _pair_lots(tile_lots, group["fixed"].to_numpy(), group["moving"].to_numpy(), str(side))
+        order, lot = np.argsort(real, kind="stable"), _pair_lots(tile_lots, fixed, moving, str(side))
         following = order[np.searchsorted(real[order], lot) % len(group)]
         drawn.append(group.iloc[following].assign(fixed=fixed, moving=moving, lot=lot))
     table = pd.concat(drawn, ignore_index=True)
@@ -38,11 +44,11 @@ def unrelated_pairs(pairs: pd.DataFrame, tiles: pd.DataFrame, seed: int) -> pd.D
 
 
 def _lot(name: str) -> float:
-    """A number between 0 and 1 that only the name decides."""
+    """A number between 0 and 1 that follows from the name alone."""
     return int(hashing.of(name)[:12], 16) / 16**12
 
 
-def _joined(lots: "pd.Series[float]", fixed: NDArray[np.int64], moving: NDArray[np.int64], side: str) -> Array:
-    """The numbers of pairs of tiles, between 0 and 1."""
-    first, second = (lots.reindex(ends).to_numpy() for ends in (fixed, moving))
+def _pair_lots(tile_lots: "pd.Series[float]", fixed: NDArray[np.int64], moving: NDArray[np.int64], side: str) -> Array:
+    """The lots (n,) of pairs of tiles, between 0 and 1."""
+    first, second = (tile_lots.reindex(ends).to_numpy() for ends in (fixed, moving))
     return np.asarray((first + second / GOLDEN_RATIO + _lot(side)) % 1)

@@ -1,4 +1,9 @@
-"""The windows of pairs as batches: tiles are read once, freed of the camera's patterns, cut, and stacked by equal size."""
+"""The windows of pairs as batches of tensors: reads each tile once, corrects its illumination, cuts the windows, and stacks
+those of one size. It also converts affines between windows and tiles.
+
+In a batch an affine takes a pixel of the fixed window to a pixel of the moving window, each about the window's centre. In
+tables it takes a pixel of the moving tile to a pixel of the fixed tile.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,68 +27,87 @@ from dlir.reading.tile_reader import TileReader
 from dlir.registration.model.checkpoint import full_precision
 from dlir.registration.model.estimate import LINEAR, SHIFT, best_point, covariance_at
 
-BATCH, BATCH_GPU = 8, 128  # pairs at a time
-CACHED = 256  # tiles kept in memory: more than two rows of most grids
-CELL = 4  # px, to which the shift that is expected and the search are rounded: the network searches no finer
+CPU_BATCH, GPU_BATCH = 8, 128  # pairs that are registered at a time, by each thread of a CPU and by a GPU
+CACHED_TILES = 256  # kept in memory: more than two rows of most grids
+CELL = 4  # px, to which the expected shift and the search are rounded: the coarse search resolves no less
 
 
 class WindowBatch(NamedTuple):
-    """Windows of equal size of several pairs, which are searched alike."""
+    """The windows of several pairs, which have one size and are searched around one shift."""
 
     rows: pd.DataFrame  # of tables.PAIRS
     fixed: Tensor  # (b, 1, h, w)
     moving: Tensor  # (b, 1, h, w)
-    search: float  # px around the centre
-    centre: tuple[float, float]  # (y, x): fixed px p is expected at moving px p + centre
+    search: float  # px, how far the shift may lie from the centre along either axis
+    centre: tuple[float, float]  # px (y, x): fixed pixel p is expected at moving pixel p + centre, about the windows' centres
 
 
 class TilePlanes:
-    """The tiles of a dataset as registration sees them: the reference of each, (y, x) float32, corrected."""
+    """The plane of each tile that is registered: the reference of the tile, (y, x) float32, corrected for the illumination."""
 
-    def __init__(self, tiles: pd.DataFrame, patterns: Fields) -> None:
+    def __init__(self, tiles: pd.DataFrame, illumination: Fields) -> None:
+        """Prepares to read tiles (tables.TILES)."""
         self.paths = dict(zip(tiles["tile"], tiles["path"], strict=True))
-        self.stacks = TileReader(tiles)
-        self.fields = patterns.of(self.stacks.chosen)
-        self.plane = lru_cache(maxsize=CACHED)(self._plane)
+        self.reader = TileReader(tiles)
+        self.illumination = illumination.of(self.reader.chosen)
+        self.plane = lru_cache(maxsize=CACHED_TILES)(self._plane)
 
     @classmethod
     def of_arrays(cls, images: Sequence[image_files.Plane]) -> Self:
-        """Tiles 0, 1, ... that are images (y, x) in memory, already corrected."""
+        """Takes images (y, x) in memory, already corrected, as the tiles 0, 1, ..."""
         planes = cls.__new__(cls)
         planes.plane = lru_cache(maxsize=None)(images.__getitem__)
         return planes
 
     def _plane(self, tile: int) -> image_files.Plane:
-        return np.asarray(fields.correct(self.stacks.reference(self.paths[tile]), self.fields).mean(axis=0))
+        return np.asarray(fields.correct(self.reader.reference(self.paths[tile]), self.illumination).mean(axis=0))
 
     def window(self, tile: int, y: int, x: int, height: int, width: int) -> image_files.Plane:
-        """A part of a tile in units of its own standard deviation."""
-        crop = self.plane(tile)[y : y + height, x : x + width]
-        return np.asarray((crop - crop.mean()) / (crop.std() + 1e-6))
+        """Returns a part of a tile with mean zero and standard deviation one; y and x are its first pixel."""
+        part = self.plane(tile)[y : y + height, x : x + width]
+        return np.asarray((part - part.mean()) / (part.std() + 1e-6))
 
 
 def expected_shift(rows: pd.DataFrame) -> NDArray[np.float64]:
-    """Where the nominal offset puts a fixed px in the moving window, less its place in the fixed window: (n, 2) px."""
+    """Returns the shift (n, 2), px, that the nominal offsets of pairs (tables.PAIRS) predict between their windows.
+
+    Fixed pixel p is expected at moving pixel p + shift, both counted from the first pixels of their windows, or both from the
+    centres.
+    """
     fixed = rows[["fixed_y", "fixed_x"]].to_numpy()
     return np.asarray(fixed - rows[["nominal_y", "nominal_x"]].to_numpy() - rows[["moving_y", "moving_x"]].to_numpy())
 
 
-def in_window_frame(known: Array, batch: WindowBatch) -> Array:
-    """Affines (b, 2, 3) of the tiles, a moving px to a fixed px, as affines of the windows: a fixed px to a moving px about
-    their centres."""
+def in_window_frame(tile_affines: Array, batch: WindowBatch) -> Array:
+    """Converts affines from tiles to windows.
+
+    Args:
+        tile_affines: (b, 2, 3) a pixel of the moving tile to one of the fixed tile.
+
+    Returns:
+        (b, 2, 3) a pixel of the fixed window to one of the moving window, about their centres.
+    """
     fixed, moving = _centres(batch)
-    return affine.compose(affine.translation(-moving), affine.compose(affine.invert(known), affine.translation(fixed)))
+    inverse = affine.invert(tile_affines)
+    return affine.compose(affine.translation(-moving), affine.compose(inverse, affine.translation(fixed)))
 
 
-def affine_columns(found: Tensor, covariance: Tensor, batch: WindowBatch) -> dict[str, Array]:
-    """The columns of tables.AFFINES that tell affines (b, 2, 3) of the windows, and their covariance (b, 6, 6): in the tiles,
-    about the point where the shift is surest."""
+def affine_columns(window_affines: Tensor, covariance: Tensor, batch: WindowBatch) -> dict[str, Array]:
+    """Converts affines from windows to tiles, as columns of tables.AFFINES.
+
+    The columns centre_y and centre_x are the point of the moving tile at which the affine is most certain; var_y, cov_yx and
+    var_x are the covariance of the shift of that point.
+
+    Args:
+        window_affines: (b, 2, 3) a pixel of the fixed window to one of the moving window, about their centres.
+        covariance: (b, 6, 6) of their entries.
+    """
     fixed, moving = _centres(batch)
-    told, full = found.double().cpu(), covariance.double().cpu()
-    middle = torch.tensor([(side - 1) / 2 for side in batch.fixed.shape[-2:]], dtype=torch.float64)
-    point = best_point(full, told[:, :, 2], middle)
+    affines, full = window_affines.double().cpu(), covariance.double().cpu()
+    corner = torch.tensor([(side - 1) / 2 for side in batch.fixed.shape[-2:]], dtype=torch.float64)
+    point = best_point(full, affines[:, :, 2], corner)
     shift = covariance_at(full, point)[:, SHIFT][:, :, SHIFT].numpy()
-    windows = told.numpy()
+    windows = affines.numpy()
     tiles = affine.compose(affine.translation(fixed), affine.compose(affine.invert(windows), affine.translation(-moving)))
     centre = affine.apply(windows, point.numpy()[:, None])[:, 0] + moving
     linear = full[:, LINEAR][:, :, LINEAR].reshape(-1, len(LINEAR_COVARIANCE)).T.numpy()
@@ -96,7 +120,7 @@ def affine_columns(found: Tensor, covariance: Tensor, batch: WindowBatch) -> dic
 
 
 def _centres(batch: WindowBatch) -> tuple[Array, Array]:
-    """The centres (b, 2) of the fixed and the moving windows, px of their tiles."""
+    """The centres (b, 2) of the fixed and of the moving windows, px of their tiles."""
     middle = (np.array(batch.fixed.shape[-2:]) - 1) / 2
     fixed, moving = (batch.rows[[f"{end}_y", f"{end}_x"]].to_numpy() + middle for end in ("fixed", "moving"))
     return fixed, moving
@@ -105,36 +129,44 @@ def _centres(batch: WindowBatch) -> tuple[Array, Array]:
 def in_batches(
     pairs: pd.DataFrame, what: str, planes: TilePlanes, device: torch.device, work: Callable[[WindowBatch], pd.DataFrame]
 ) -> pd.DataFrame:
-    """What `work` makes of the pairs (tables.PAIRS), called `what`, batch by batch; without gradients.
+    """Applies `work` to the windows of all pairs, batch by batch and without gradients, and joins the tables that it returns.
 
-    On the CPU each thread takes a batch: they wait for each other less than if they shared every operation.
+    On a CPU each thread works on a batch of its own, with one thread of torch: this is quicker than if all threads shared every
+    operation. So `work` has to bear being called from several threads.
+
+    Args:
+        pairs: tables.PAIRS.
+        what: names the pairs in the log.
+        work: returns a table with one row for each pair of a batch.
     """
     on_cpu, threads = device.type == "cpu", torch.get_num_threads()
-    groups = _groups(pairs, BATCH if on_cpu else BATCH_GPU)
+    groups = _groups(pairs, CPU_BATCH if on_cpu else GPU_BATCH)
 
-    @torch.no_grad()  # which holds for the thread that says so
-    def done(rows: pd.DataFrame) -> pd.DataFrame:
+    @torch.no_grad()  # holds for one thread, so it is set in each
+    def worked(rows: pd.DataFrame) -> pd.DataFrame:
         return work(_batch(rows, planes, device))
 
     try:
         workers = ThreadPoolExecutor(threads if on_cpu else 1, initializer=torch.set_num_threads, initargs=(1,))
         with full_precision(), workers as pool:
-            return pd.concat(progress(pool.map(done, groups), f"registering {what}", len(pairs), size=len))
+            return pd.concat(progress(pool.map(worked, groups), f"registering {what}", len(pairs), size=len))
     finally:
         torch.set_num_threads(threads)
 
 
 def batches(pairs: pd.DataFrame, planes: TilePlanes, size: int, device: torch.device) -> Iterator[WindowBatch]:
-    """The pairs (tables.PAIRS) in batches of at most `size`, those with windows of one size and one search together."""
+    """Yields the pairs (tables.PAIRS) in batches of at most `size`, those with one window size and one search together."""
     return (_batch(rows, planes, device) for rows in _groups(pairs, size))
 
 
 def _groups(pairs: pd.DataFrame, size: int) -> list[pd.DataFrame]:
     """The pairs (tables.PAIRS) of each batch of at most `size`, with the columns centre_y, centre_x and reach, px.
 
-    What a pair's search is does not depend on the others, so that its estimate holds whatever else is registered.
+    The expected shift and the search of a pair are rounded without regard to the other pairs, so that the estimate of a pair
+    does not depend on which others are registered, and can be cached.
     """
-    expected = np.rint(expected_shift(pairs).round(6) / CELL) * CELL  # decimals beyond are errors of the stage's places
+    # rounded first: positions of the stage differ in their last decimals
+    expected = np.rint(expected_shift(pairs).round(6) / CELL) * CELL
     search = np.ceil(pairs["search"].to_numpy(float).round(6) / CELL) * CELL
     table = pairs.assign(centre_y=expected[:, 0], centre_x=expected[:, 1], reach=search)
     groups = table.groupby(["side", "height", "width", "centre_y", "centre_x", "reach"], sort=True)
@@ -150,6 +182,6 @@ def _batch(rows: pd.DataFrame, planes: TilePlanes, device: torch.device) -> Wind
 
 
 def _stack(planes: TilePlanes, windows: pd.DataFrame, device: torch.device) -> Tensor:
-    """The windows (tile, y, x, height, width) as a batch (b, 1, height, width)."""
-    crops = [planes.window(*(int(v) for v in window)) for window in windows.to_numpy()]
-    return torch.from_numpy(np.stack(crops)[:, None]).to(device)
+    """The windows (tile, y, x, height, width) as a tensor (b, 1, height, width)."""
+    parts = [planes.window(*(int(v) for v in window)) for window in windows.to_numpy()]
+    return torch.from_numpy(np.stack(parts)[:, None]).to(device)

@@ -1,11 +1,13 @@
-"""Processes that train one model together, as torch's own `torchrun` starts them.
+"""Trains one model with several processes, which torch's own `torchrun` starts.
 
-Each has a rank, a device, and random numbers of its own; their gradients are averaged before each step,
+Each process has a rank, a device, and random numbers of its own. Before each optimizer step, the gradients of the n processes
+are averaged,
 
     g = (g_0 + ... + g_(n-1)) / n
 
-so that n ranks take the step of one on n batches, and all end with the same weights. What one rank alone should decide,
-since numbers may differ in the last bit, rank 0 decides. A process that `torchrun` did not start is rank 0 of one.
+so that together they take the step that one process would take on n batches, and all have the same weights afterwards.
+Decisions that depend on numbers which may differ in their last bit are left to rank 0. A process that `torchrun` did not start
+is rank 0 of one.
 """
 
 import logging
@@ -24,15 +26,19 @@ T = TypeVar("T")
 
 
 class RankError(ValueError):
-    """There are not as many processes, or GPUs for them, as the settings ask for."""
+    """The number of processes, or of their GPUs, is not the one that the settings ask for."""
 
 
 @contextmanager
 def process_group(device: str, processes: int) -> Iterator[torch.device]:
-    """Meet the other ranks, if there are any; the device of this one. Only rank 0 says what it does.
+    """Connects this process with the others, if there are any, and yields its device. Only rank 0 logs in the meantime.
+
+    Args:
+        device: cpu, cuda, mps, or auto.
+        processes: the setting `train.processes`.
 
     Raises:
-        RankError: when there are not `processes` ranks, or not a GPU for each.
+        RankError: when there are not `processes` processes, or not a GPU for each.
     """
     place = choose_device(device)
     if not dist.is_torchelastic_launched():
@@ -41,25 +47,27 @@ def process_group(device: str, processes: int) -> Iterator[torch.device]:
         return
     dist.init_process_group("cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo")
     logging.disable(logging.NOTSET if rank() == 0 else logging.INFO)
+    threads = torch.get_num_threads()
     try:
         _check(dist.get_world_size(), processes, place)
-        torch.set_num_threads(max(1, torch.get_num_threads() // processes))
+        torch.set_num_threads(max(1, threads // processes))
         if place.type == "cuda":
             place = torch.device("cuda", rank())
             torch.cuda.set_device(place)
         yield place
     finally:
+        torch.set_num_threads(threads)
         logging.disable(logging.NOTSET)
         dist.destroy_process_group()
 
 
 def rank() -> int:
-    """The number of this process, from 0."""
+    """Returns the number of this process, counted from 0."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def average(gradients: list[Tensor]) -> None:
-    """Put the mean over all ranks in the place of each gradient."""
+    """Replaces each gradient by its mean over all processes, in place."""
     if not dist.is_initialized():
         return
     total = parameters_to_vector(gradients)
@@ -68,7 +76,7 @@ def average(gradients: list[Tensor]) -> None:
 
 
 def decided_by_rank_zero(decide: Callable[[], T]) -> T:
-    """What `decide` gives on rank 0, which alone calls it; tensors in it lie in main memory."""
+    """Returns on every process what `decide` returns on rank 0, which alone calls it; its tensors have to be on the CPU."""
     box = [decide() if rank() == 0 else None]
     if dist.is_initialized():
         dist.broadcast_object_list(box, device=torch.device("cpu"))
@@ -76,7 +84,7 @@ def decided_by_rank_zero(decide: Callable[[], T]) -> T:
 
 
 def all_gather(own: Any) -> list[Any]:
-    """What each rank gives, in order."""
+    """Returns the values `own` of all processes, by rank."""
     found = [own]
     if dist.is_initialized():
         found *= dist.get_world_size()
@@ -86,8 +94,8 @@ def all_gather(own: Any) -> list[Any]:
 
 def _check(found: int, wanted: int, place: torch.device) -> None:
     if found != wanted:
-        how = f"torchrun --standalone --nproc-per-node {wanted} -m dlir train ..." if wanted > 1 else "dlir train ..."
-        raise RankError(f"train.processes is {wanted}, and {found} processes train: start them with {how}")
-    there = {"cuda": torch.cuda.device_count(), "mps": 1}.get(place.type, wanted)
-    if there < wanted:
-        raise RankError(f"train.processes is {wanted}, and there are {there} GPUs: lower it, or take the device cpu")
+        command = f"torchrun --standalone --nproc-per-node {wanted} -m dlir train ..." if wanted > 1 else "dlir train ..."
+        raise RankError(f"train.processes is {wanted}, but {found} processes train: start them with {command}")
+    available = {"cuda": torch.cuda.device_count(), "mps": 1}.get(place.type, wanted)
+    if available < wanted:
+        raise RankError(f"train.processes is {wanted}, but there are {available} GPUs: lower it, or use the device cpu")

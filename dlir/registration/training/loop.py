@@ -1,97 +1,115 @@
-"""The training loop: one step at a time, so that whoever trains can look at the network in between, stop, and go on later."""
+"""The training loop. It takes one step at a time, so that the caller can check the network in between, stop, and resume
+later."""
 
 import math
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from dlir.registration.model.checkpoint import Network
 from dlir.registration.model.ncc import SIMILARITIES
-from dlir.registration.pairs.synthetic import TILES, Augment, Shape, TileStack, synthetic_pairs
+from dlir.registration.pairs.synthetic import TILE_AUGMENT, Augment, Shape, TileStack, synthetic_pairs
 from dlir.registration.pairs.windows import WindowBatch
 from dlir.registration.training import distributed
 from dlir.registration.training.losses import real_loss, synthetic_loss
 
-LONGEST = 256  # px of a real pair's long side in a step beside known ones
-EVERY = 4  # steps, of which one is on real pairs
+LONGEST = 256  # px, the part of a window's long side that a step uses; the network registers any length
+REAL_EVERY = 4  # steps: one in so many is on real pairs, the others are on synthetic ones
+WEIGHT_DECAY = 1e-4  # of AdamW
+WARM_UP = 50  # steps in which the learning rate rises, or a quarter of all where these are fewer
+LEAST_RATE = 0.02  # of the learning rate, at the last step
+LARGEST_GRADIENT = 1.0  # norm, to which larger gradients are shortened
 
 
 class TrainingData(NamedTuple):
-    """One dataset to learn from: its tiles, the shapes of the known pairs that are cut from them, and its real pairs."""
+    """What the network learns from in one dataset."""
 
-    tiles: TileStack
-    shapes: list[Shape]
-    real: list[WindowBatch]
+    tiles: TileStack  # from which synthetic pairs are cut
+    shapes: list[Shape]  # of the synthetic pairs, taken in turn; none: the network learns from real pairs alone
+    real: list[WindowBatch]  # batches of real pairs, taken in turn
 
 
 class Loop:
-    """Trains a model in place on the sources in turn; AdamW, whose rate rises at first and then falls as a cosine.
+    """Trains a model in place with AdamW, on the datasets in turn. The learning rate rises at first and then falls as a cosine.
 
-    Without any shapes there are no known pairs: all steps are on whole real pairs, which all count the same.
+    Where no dataset has a shape, all steps are on real pairs, with their whole windows, and all pairs have the same weight.
     """
 
     def __init__(
         self,
         model: Network,
-        sources: list[TrainingData],
+        datasets: list[TrainingData],
         generator: torch.Generator,
         *,
         steps: int,
         batch: int,
         learning_rate: float,
         similarity: str = "global",
-        augment: Augment = TILES,
+        augment: Augment = TILE_AUGMENT,
     ) -> None:
+        """Prepares a training.
+
+        Args:
+            generator: of all random numbers of the training, on the device of the model.
+            steps: all steps of the training, which the learning rate depends on.
+            batch: pairs in a step.
+            similarity: the name of the score of real pairs, of `ncc.SIMILARITIES`.
+        """
         self.model, self.generator, self.batch, self.augment = model, generator, batch, augment
         self.score = SIMILARITIES[similarity]
-        self.kinds = [(source, shape) for source in sources for shape in source.shapes]
-        self.real = [batch for source in sources for batch in source.real]
-        self.optimizer = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=1e-4)
-        warm = min(50, steps // 4 + 1)
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.optimizer, lambda i: min(1.0, (i + 1) / warm) * (0.51 + 0.49 * math.cos(math.pi * min(1.0, i / max(steps, 1))))
-        )
+        self.synthetic = [(data.tiles, shape) for data in datasets for shape in data.shapes]
+        self.real = [batch for data in datasets for batch in data.real]
+        self.optimizer = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=WEIGHT_DECAY)
+        warm_up = min(WARM_UP, steps // 4 + 1)
+        middle, swing = (1 + LEAST_RATE) / 2, (1 - LEAST_RATE) / 2
+
+        def rate(step: int) -> float:
+            return min(1.0, (step + 1) / warm_up) * (middle + swing * math.cos(math.pi * min(1.0, step / max(steps, 1))))
+
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, rate)
         self.done = 0
 
     def step(self) -> float:
-        """Learn from one batch, and with other ranks from theirs; the loss of this one's."""
+        """Learns from one batch, together with other processes from one each; returns the loss of the own batch."""
         self.model.train()
         self.optimizer.zero_grad()
-        on_real = not self.kinds or (bool(self.real) and self.done % EVERY == EVERY - 1)
-        loss = self._real() if on_real else self._known()
+        on_real = not self.synthetic or (bool(self.real) and self.done % REAL_EVERY == REAL_EVERY - 1)
+        loss = self._loss_on_real() if on_real else self._loss_on_synthetic()
         torch.autograd.backward(loss)
-        if on_real:  # NCC rewards the matching of noise, which the prior is there to stop
+        if on_real:  # the NCC rewards matching the noise, which the prior is there to prevent: so it learns nothing here
             for name, parameter in self.model.named_parameters():
                 parameter.grad = None if name == "refinement_prior" else parameter.grad
         distributed.average([parameter.grad for parameter in self.model.parameters() if parameter.grad is not None])
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        if torch.isfinite(norm):  # a flat crop may have no gradient
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), LARGEST_GRADIENT)
+        if torch.isfinite(norm):  # flat windows may have no gradient
             self.optimizer.step()
         self.schedule.step()
         self.done += 1
         return float(loss.detach())
 
-    def _known(self) -> torch.Tensor:
-        source, shape = self.kinds[self.done % len(self.kinds)]
-        known = synthetic_pairs(source.tiles, shape, self.batch, self.generator, self.augment)
-        return synthetic_loss(self.model(known.fixed, known.moving, shape.search, shape.centre), known, shape)
+    def _loss_on_synthetic(self) -> Tensor:
+        tiles, shape = self.synthetic[self.done % len(self.synthetic)]
+        pairs = synthetic_pairs(tiles, shape, self.batch, self.generator, self.augment)
+        return synthetic_loss(self.model(pairs.fixed, pairs.moving, shape.search, shape.centre), pairs, shape)
 
-    def _real(self) -> torch.Tensor:
-        pairs = self.real[(self.done // EVERY if self.kinds else self.done) % len(self.real)]
+    def _loss_on_real(self) -> Tensor:
+        pairs = self.real[(self.done // REAL_EVERY if self.synthetic else self.done) % len(self.real)]
         device = pairs.fixed.device
         drawn = torch.randperm(len(pairs.fixed), generator=self.generator, device=device)[: self.batch]
         fixed, moving, centre = pairs.fixed[drawn], pairs.moving[drawn], pairs.centre
         if fixed.shape[-2] > fixed.shape[-1]:
             fixed, moving, centre = fixed.mT, moving.mT, (centre[1], centre[0])
-        room = max(0, fixed.shape[-1] - LONGEST) if self.kinds else 0
+        room = max(0, fixed.shape[-1] - LONGEST) if self.synthetic else 0
         start = int(torch.randint(room + 1, (1,), generator=self.generator, device=device))
-        fixed, moving = (crop[..., start : start + fixed.shape[-1] - room] for crop in (fixed, moving))
+        fixed, moving = (window[..., start : start + fixed.shape[-1] - room] for window in (fixed, moving))
         found = self.model(fixed, moving, pairs.search, centre)
-        sure = found.confidence.detach() if self.kinds else torch.ones_like(found.confidence)  # which only known pairs teach
-        return real_loss(found, fixed, moving, sure, self.score)
+        # only synthetic pairs teach the confidence; without them it means nothing
+        confidence = found.confidence.detach() if self.synthetic else torch.ones_like(found.confidence)
+        return real_loss(found, fixed, moving, confidence, self.score)
 
     def state(self) -> dict[str, Any]:
-        """All that `restore` needs to go on as if nothing had happened."""
+        """Returns all that `restore` needs to resume the training as if it had not been interrupted."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -100,7 +118,7 @@ class Loop:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take up the state of another loop with the same arguments."""
+        """Resumes from the state of another loop that was made with the same arguments."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.last_epoch = state["done"]

@@ -1,4 +1,8 @@
-"""What the network is trained on: the known affine where there is one, the likeness of the crops where there is none."""
+"""The losses of training: on synthetic pairs the error of the affine, which is known; on real pairs the NCC after registration.
+
+The loss of a pair is averaged over the batch. Each of the four affines of an estimate, from the coarse search to the last
+refinement, has its weight in WEIGHTS.
+"""
 
 import torch
 from torch import Tensor
@@ -11,51 +15,63 @@ from dlir.registration.model.priors import SEARCHED_SCALES, SEARCHED_TURNS
 from dlir.registration.model.warping import corner_error
 from dlir.registration.pairs.synthetic import Shape, SyntheticPairs
 
-NEAR = 8.0  # px: a pair with a larger error has found another place
 WEIGHTS = (0.2, 0.2, 0.4, 1.0)  # of the affines from coarse to fine
+CROSS_ENTROPY_WEIGHT = 0.3  # of the coarse search
+UNCERTAINTY_WEIGHT = 0.1  # of covariance and confidence
+LINEAR_UP_TO = 3.0  # px: larger corner errors count by their logarithm, so that lost pairs do not dominate
+LOG_WEIGHT, LOG_FLOOR = 0.2, 0.05  # weight of the logarithm of the error, which rewards exactness, and px added before it
+WRONG_PEAK = 8.0  # px: a shift with a larger error comes from a wrong peak, and says nothing of the covariance
+TARGET_TURN, TARGET_SCALE, TARGET_SHIFT = 0.004, 0.006, 2.0  # rad, less one, px: widths of the target of the coarse search
 
 
-def synthetic_loss(found: Estimate, known: SyntheticPairs, shape: Shape) -> Tensor:
-    """The loss where the affine is known: of the coarse search its cross-entropy, of the affines their corner errors, px,
-    by their logarithm where they are large or small, of covariance and confidence the likelihood of those errors."""
-    assert found.logits is not None
-    target = _target(known.affine, found.logits.shape[-1], shape.centre)
-    loss = -0.3 * (target * found.logits.flatten(1).log_softmax(1).view_as(target)).sum((1, 2, 3, 4)).mean()
-    for affine, weight in zip(found.steps, WEIGHTS, strict=True):
-        error = corner_error(affine, known.affine, shape.height, shape.width)
-        capped = torch.where(error < 3, error, 3 + torch.log1p(error.clamp(min=3) - 3))
-        loss = loss + weight * (capped + 0.2 * torch.log(error + 0.05)).mean()
-    return loss + 0.1 * uncertainty_loss(found, known, shape)
+def synthetic_loss(found: Estimate, pairs: SyntheticPairs, shape: Shape) -> Tensor:
+    """Returns the loss on synthetic pairs: of the coarse search, of each affine, and of covariance and confidence.
 
-
-def uncertainty_loss(found: Estimate, known: SyntheticPairs, shape: Shape) -> Tensor:
-    """The loss of what an estimate says of itself: the likelihood of its errors under its covariance and confidence.
-
-    The shift, where it is surest, and the linear part are judged apart, both by Student's t, since some pairs err by far more
-    than they can know. Pairs that lie elsewhere altogether are for the confidence alone.
+    The coarse search has the cross-entropy with a narrow peak at the true affine. Each affine has its corner error, px, which
+    counts by its logarithm where it is large, and a share of the logarithm of the error.
     """
-    error = corner_error(found.affine, known.affine, shape.height, shape.width).detach()
-    sure = binary_cross_entropy(found.confidence.clamp(1e-6, 1 - 1e-6), (error < RIGHT_PX).float())
-    difference = (found.affine - known.affine).detach().double()
-    middle = difference.new_tensor([(shape.height - 1) / 2, (shape.width - 1) / 2])
-    point = best_point(found.covariance.detach().double(), found.affine[:, :, 2].detach().double(), middle)
+    assert found.logits is not None
+    target = _target(pairs.affine, found.logits.shape[-1], shape.centre)
+    log_probability = found.logits.flatten(1).log_softmax(1).view_as(target)
+    loss = -CROSS_ENTROPY_WEIGHT * (target * log_probability).sum((1, 2, 3, 4)).mean()
+    for affine, weight in zip(found.steps, WEIGHTS, strict=True):
+        error = corner_error(affine, pairs.affine, shape.height, shape.width)
+        excess = error.clamp(min=LINEAR_UP_TO) - LINEAR_UP_TO
+        capped = torch.where(error < LINEAR_UP_TO, error, LINEAR_UP_TO + torch.log1p(excess))
+        loss = loss + weight * (capped + LOG_WEIGHT * torch.log(error + LOG_FLOOR)).mean()
+    return loss + UNCERTAINTY_WEIGHT * uncertainty_loss(found, pairs, shape)
+
+
+def uncertainty_loss(found: Estimate, pairs: SyntheticPairs, shape: Shape) -> Tensor:
+    """Returns the loss of covariance and confidence: minus the log likelihood of the errors that the affines really have.
+
+    The confidence is the probability that the corner error is below RIGHT_PX. The covariance is judged by the shift at its most
+    certain point, and by the linear part. Both follow Student's t, since the errors of some pairs are far larger than can be
+    seen in them. Pairs from a wrong peak count for the confidence alone.
+    """
+    error = corner_error(found.affine, pairs.affine, shape.height, shape.width).detach()
+    confidence_loss = binary_cross_entropy(found.confidence.clamp(1e-6, 1 - 1e-6), (error < RIGHT_PX).float())
+    difference = (found.affine - pairs.affine).detach().double()
+    corner = difference.new_tensor([(shape.height - 1) / 2, (shape.width - 1) / 2])
+    point = best_point(found.covariance.detach().double(), found.affine[:, :, 2].detach().double(), corner)
     covariance = covariance_at(found.covariance.double(), point)
     shift = (difference[:, :, :2] @ point[:, :, None])[:, :, 0] + difference[:, :, 2]
-    near = shift.norm(dim=1) < NEAR
+    near = shift.norm(dim=1) < WRONG_PEAK
     parts = ((shift, SHIFT), (difference[:, :, :2].flatten(1), LINEAR))
-    likelihood = sum(_student(part[near], covariance[near][:, rows][:, :, rows]) for part, rows in parts)
-    return sure + likelihood / len(near)
+    covariance_loss = sum(_student_loss(part[near], covariance[near][:, rows][:, :, rows]) for part, rows in parts)
+    return confidence_loss + covariance_loss / len(near)
 
 
-def _student(error: Tensor, covariance: Tensor) -> Tensor:
-    """Less the log likelihood, summed, of errors (b, k) under Student's t with that scale (b, k, k)."""
+def _student_loss(error: Tensor, covariance: Tensor) -> Tensor:
+    """Minus the log likelihood, summed over the pairs, of errors (b, k) under Student's t with that scale (b, k, k)."""
     count = error.shape[1]
     square = (error[:, None] @ torch.linalg.solve(covariance, error[:, :, None]))[:, 0, 0]
-    return (torch.logdet(covariance) / 2 + (STUDENT_FREEDOM + count) / 2 * torch.log1p(square / STUDENT_FREEDOM)).sum().float()
+    tail = (STUDENT_FREEDOM + count) / 2 * torch.log1p(square / STUDENT_FREEDOM)
+    return (torch.logdet(covariance) / 2 + tail).sum().float()
 
 
 def _target(affine: Tensor, size: int, centre: tuple[float, float]) -> Tensor:
-    """The probability (b, rotations, scales, size, size) that the coarse search should give."""
+    """The probability (b, turns, scales, size, size) that the coarse search should give to pairs with these affines."""
 
     def near(values: Tensor, true: Tensor, deviation: float) -> Tensor:
         return (-((values - true[:, None]) ** 2) / (2 * deviation**2)).softmax(1)
@@ -64,18 +80,23 @@ def _target(affine: Tensor, size: int, centre: tuple[float, float]) -> Tensor:
     shift = (torch.arange(size) - (size - 1) / 2).to(affine) * stride
     y, x = (shift + round(c / stride) * stride for c in centre)
     parts = (
-        near(torch.tensor(SEARCHED_TURNS).to(affine), affine[:, 0, 1], 0.004),
-        near(torch.tensor(SEARCHED_SCALES).to(affine), affine[:, 1, 1] - 1, 0.006),
-        near(y, affine[:, 0, 2], 2.0),
-        near(x, affine[:, 1, 2], 2.0),
+        near(torch.tensor(SEARCHED_TURNS).to(affine), affine[:, 0, 1], TARGET_TURN),
+        near(torch.tensor(SEARCHED_SCALES).to(affine), affine[:, 1, 1] - 1, TARGET_SCALE),
+        near(y, affine[:, 0, 2], TARGET_SHIFT),
+        near(x, affine[:, 1, 2], TARGET_SHIFT),
     )
     return torch.einsum("na,nb,nd,ne->nabde", *parts)
 
 
-def real_loss(found: Estimate, fixed: Tensor, moving: Tensor, sure: Tensor, score: Similarity) -> Tensor:
-    """The loss of real pairs (b, 1, h, w), whose affine nobody knows: less the score of the crops after each affine, mean of
-    several scales, where a pair counts as much as it is held for right, `sure` (b,)."""
+def real_loss(found: Estimate, fixed: Tensor, moving: Tensor, confidence: Tensor, score: Similarity) -> Tensor:
+    """Returns the loss on real pairs, whose affine nobody knows: minus the score of the windows after each affine.
+
+    Args:
+        fixed, moving: windows (b, 1, h, w).
+        confidence: (b,) the weight of each pair, so that pairs which are likely wrong hardly count.
+        score: one of `ncc.SIMILARITIES`, averaged over the frequency bands.
+    """
     loss, first, second = fixed.new_zeros(()), frequency_bands(fixed), frequency_bands(moving)
     for affine, weight in zip(found.steps, WEIGHTS[-len(found.steps) :], strict=True):
-        loss = loss - weight * (sure * multiscale_score(score, first, second, affine)).mean()
+        loss = loss - weight * (confidence * multiscale_score(score, first, second, affine)).mean()
     return loss

@@ -1,6 +1,6 @@
-"""Images to learn registration from in general: what scikit-image carries, and procedural specimens of many kinds.
+"""The images that the generic weights are trained on: some of scikit-image, and procedural specimens of several kinds.
 
-Left out of training, to be tested on: hubble_deep_field, coins, gravel and cell of scikit-image.
+Not among them, so that tests can use them: hubble_deep_field, coins, gravel and cell of scikit-image.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,13 +12,14 @@ from scipy import ndimage
 from dlir.core.affine import Array
 from dlir.reading.image_files import Plane
 
-SIDE = 512  # px of a source
-PACKAGED = ("retina", "immunohistochemistry", "grass", "brick", "camera", "moon")
+SIDE = 512  # px, of each image
+PACKAGED = ("retina", "immunohistochemistry", "grass", "brick", "camera", "moon")  # of skimage.data
 Random = np.random.Generator
 
 
 def pretraining_images(count: int, seed: int) -> Iterator[Plane]:
-    """The packaged images, and `count` procedural specimens: planes (SIDE, SIDE), 0 to about 1."""
+    """Yields parts of the packaged images, then `count` procedural specimens: planes (SIDE, SIDE) with values of 0 to about
+    1."""
     for name in PACKAGED:
         image = np.asarray(getattr(skimage.data, name)(), np.float64)
         image = image[..., 1] if image.ndim == 3 else image
@@ -32,12 +33,13 @@ def pretraining_images(count: int, seed: int) -> Iterator[Plane]:
 
 
 def _scaled(image: Array) -> Plane:
+    """The image with its quantiles of 0.5 % and 99.9 % at 0 and 1, cut at 0 and 1.5."""
     low, high = np.percentile(image, [0.5, 99.9])
     return np.asarray(((image - low) / (high - low + 1e-6)).clip(0, 1.5), np.float32)
 
 
 def spots(rng: Random) -> Array:
-    """Puncta of a few px on black, from few to many."""
+    """Returns bright spots of a few px on black, few or many."""
     image = np.zeros((SIDE, SIDE))
     for sigma in rng.uniform(0.8, 2.5, 4):
         points = np.zeros((SIDE, SIDE))
@@ -48,7 +50,7 @@ def spots(rng: Random) -> Array:
 
 
 def filaments(rng: Random) -> Array:
-    """Smooth random walks, blurred."""
+    """Returns blurred lines along smooth random walks."""
     image = np.zeros((SIDE, SIDE))
     for _ in range(int(rng.uniform(8, 50))):
         length = int(rng.uniform(150, 900))
@@ -60,7 +62,7 @@ def filaments(rng: Random) -> Array:
 
 
 def nuclei(rng: Random) -> Array:
-    """Textured ellipses on black."""
+    """Returns textured ellipses on black."""
     image = np.zeros((SIDE, SIDE))
     grain = ndimage.gaussian_filter(rng.standard_normal((SIDE, SIDE)), rng.uniform(0.7, 2.5))
     grain /= grain.std()
@@ -78,7 +80,7 @@ def nuclei(rng: Random) -> Array:
 
 
 def texture(rng: Random) -> Array:
-    """Dense structure of several sizes, as in stained tissue."""
+    """Returns dense structure of several sizes, as in stained tissue."""
     image = np.zeros((SIDE, SIDE))
     for sigma in (rng.uniform(0.6, 1.2), rng.uniform(2, 4), rng.uniform(6, 16)):
         band = ndimage.gaussian_filter(rng.standard_normal((SIDE, SIDE)), sigma)
@@ -87,7 +89,8 @@ def texture(rng: Random) -> Array:
 
 
 def islands(rng: Random) -> Array:
-    """One of the others where a smooth mask is, black elsewhere: most overlaps are nearly empty."""
+    """Returns one of the other kinds inside a smooth random mask, and black elsewhere, so that most overlaps are nearly
+    empty."""
     mask = ndimage.gaussian_filter(rng.standard_normal((SIDE, SIDE)), rng.uniform(20, 50))
     inside = 1 / (1 + np.exp(-12 * (mask / mask.std() - rng.uniform(0, 0.8))))
     picked: Callable[[Random], Array] = (spots, filaments, nuclei, texture)[rng.integers(4)]

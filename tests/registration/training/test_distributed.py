@@ -100,8 +100,8 @@ def test_a_step_of_two_ranks_is_one_on_the_mean_of_their_gradients(
 ) -> None:
     def loop(rank: int) -> Loop:
         torch.manual_seed(TOGETHER.seed)
-        model = train._start(TOGETHER, torch.device("cpu"))
-        source, _ = train._sources(noisy_grid.tiles, noisy_grid.illumination, noisy_grid.pairs, torch.device("cpu"), TOGETHER)
+        model = train._initial_network(TOGETHER, torch.device("cpu"))
+        source, _ = train._training_data(noisy_grid.tiles, noisy_grid.illumination, noisy_grid.pairs, torch.device("cpu"), TOGETHER)
         generator = torch.Generator()
         generator.set_state(torch.load(trained / f"{rank}-1.pt", weights_only=True)["drawn"])
         return Loop(

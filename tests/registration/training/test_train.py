@@ -26,7 +26,7 @@ def run(grid: Grid, output: Path, **change: object) -> checkpoint.Network:
 
 
 def unseen_error(model: checkpoint.Network, grid: Grid) -> float:
-    _, held = train._sources(
+    _, held = train._training_data(
         grid.tiles, grid.illumination, grid.pairs, torch.device("cpu"), SETTINGS.model_copy(update={"seed": 5})
     )
     errors = []
@@ -63,8 +63,9 @@ def test_the_same_seed_gives_the_same_weights(noisy_grid: Grid, tmp_path: Path, 
 def test_training_that_does_harm_is_undone(grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def spoil(loop: Loop) -> float:
         loop.done += 1
+        generator = torch.Generator().manual_seed(0)
         for parameter in loop.model.parameters():
-            torch.nn.init.normal_(parameter, std=3.0)
+            torch.nn.init.normal_(parameter, std=3.0, generator=generator)
         return 0.0
 
     monkeypatch.setattr(Loop, "step", spoil)
