@@ -151,10 +151,5 @@ def _log_ratio(first: NDArray[np.floating], second: NDArray[np.floating]) -> tup
 
 
 def _weighted_median(values: Array, weight: Array) -> float:
-    """Returns the smallest of the values (n,) up to which they have at least half of the total weight.
-
-    `numpy.quantile` with `weights` sums in double precision, and so picks a neighbouring value in rare cases.
-    """
-    order = np.argsort(values)
-    sums = np.cumsum(weight[order])
-    return float(values[order][np.searchsorted(sums, sums[-1] / 2)])
+    """Returns the smallest of the values (n,) up to which they have at least half of the total weight."""
+    return float(np.quantile(values, 0.5, weights=weight.astype(float), method="inverted_cdf"))

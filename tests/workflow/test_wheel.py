@@ -117,4 +117,4 @@ use rule * from dlir as dlir_*
     assert (tmp_path / "count.txt").read_text().strip() == "5"
     expected = (stitched / "results" / "grid" / "placement.csv").read_bytes()
     assert (tmp_path / "results" / "grid" / "placement.csv").read_bytes() == expected
-    assert "Nothing to be done" in run(site, tmp_path, "snakemake", "--cores", "2", "-n", "count").stderr
+    assert "Nothing to be done" in run(site, tmp_path, "snakemake", "--cores", "2", "-n", "count").stdout
