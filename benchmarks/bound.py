@@ -1,13 +1,14 @@
-"""How exactly the places of a grid from `make_tiles.py` can be known: what the best of all estimators would score on average.
+"""The best score that any estimator of offsets could reach on average for a grid of `make_tiles.py`.
 
-The overlap of two tiles tells their offset with the information (Cramer-Rao; sum over its px)
+The overlap of two tiles carries this information on their offset (Cramer-Rao; the sum is over its pixels):
 
     J = sum g g^T / (2 s^2)
 
-g being the slope of the specimen without noise, s^2 the variance of the noise of either tile. So if the specimen were known but
-for its place. Of one that is not, noise drowns finer structure in both tiles, and g is that of the specimen filtered by
-sqrt(S / (S + s^2 / 2)), S being its power spectrum, by frequency in any direction (Knapp and Carter 1976). With the stage's
-error as a prior the offsets give the covariance of all places. Fields and camera are taken as known.
+where g is the gradient of the specimen without noise, and s^2 the variance of the noise of either tile. This holds for a
+specimen that is known except for its place. For an unknown specimen, noise hides fine structure in both tiles; then g is the
+gradient of the specimen filtered by sqrt(S / (S + s^2 / 2)), where S is its power spectrum, averaged over directions (Knapp and
+Carter 1976). The information of all overlaps, with the error of the stage as a prior, gives the covariance of all places.
+Illumination and camera are taken as known.
 """
 
 import csv
@@ -18,26 +19,32 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-DRAWS = 300
-OVER = 2.0  # px
-LEAST_SIDE = 3  # px of an overlap, that has slopes
+DRAWS = 300  # of all places from their covariance
+OVER = 2.0  # px; errors above are counted
+LEAST_SIDE = 3  # px; a narrower overlap has no gradients
 
 
 def expected(grid: Path, make_tiles: Any, score: Any) -> tuple[float, float, float]:
-    """The mean median and 95 % error, px, and % of tiles more than 2 px off, with the modules of the bench."""
+    """The mean over draws of the median and 95 % error, px, and of the % of tiles more than 2 px off.
+
+    Args:
+        grid: folder of `make_tiles.py`.
+        make_tiles: the module of that name.
+        score: the module of that name.
+    """
     meta = json.loads((grid / "meta.json").read_text())
     with (grid / "truth.csv").open() as file:
         truth = list(csv.DictReader(file))
     information = np.eye(2 * len(truth)) * 3 / meta["jitter"] ** 2
     affines = np.array([score.affine(row) for row in truth])
-    clean, noise = specimen(meta, affines, make_tiles)
+    clean, noise = clean_tiles(meta, affines, make_tiles)
     places = affines[:, :, 2]
     for i, row in enumerate(truth):
         for flag, j in (("right", i + 1), ("down", i + meta["cols"])):
             if row[flag] == "1":
                 ends = np.r_[2 * i : 2 * i + 2, 2 * j : 2 * j + 2]
-                told = np.kron([[1, -1], [-1, 1]], of_pair(clean[i], noise[i], places[j] - places[i]))
-                information[np.ix_(ends, ends)] += told
+                offset_information = np.kron([[1, -1], [-1, 1]], pair_information(clean[i], noise[i], places[j] - places[i]))
+                information[np.ix_(ends, ends)] += offset_information
     joined = score.largest_group(truth, meta["cols"])
     root = np.linalg.cholesky(information).T
     rng, drawn = np.random.default_rng(0), []
@@ -50,8 +57,8 @@ def expected(grid: Path, make_tiles: Any, score: Any) -> tuple[float, float, flo
     return float(median), float(most), float(off)
 
 
-def specimen(meta: dict[str, Any], affines: np.ndarray, make_tiles: Any) -> tuple[np.ndarray, np.ndarray]:
-    """What the tiles show (n, y, x) without noise and in even light, and the variance of their noise there, in electrons."""
+def clean_tiles(meta: dict[str, Any], affines: np.ndarray, make_tiles: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The tiles (n, y, x) without noise and under even illumination, and the variance of their noise, in electrons."""
     size, jitter = meta["tile"], meta["jitter"]
     margin = jitter + 8 + 0.02 * size + 1.1 * np.deg2rad(abs(meta["cam_rotation"])) * max(meta["rows"], meta["cols"]) * size
     step = size * (1 - meta["overlap"])
@@ -63,19 +70,19 @@ def specimen(meta: dict[str, Any], affines: np.ndarray, make_tiles: Any) -> tupl
     return clean, ((clean + meta["background"]) * flat + meta["read"] ** 2) / flat**2
 
 
-def of_pair(clean: np.ndarray, noise: np.ndarray, offset: np.ndarray) -> np.ndarray:
-    """The information (2, 2) on an offset, 1 / px^2, from the part of a tile that the other one covers."""
+def pair_information(clean: np.ndarray, noise: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    """The information (2, 2) on the offset of a pair, 1 / px^2, from the part of a tile that the other one covers."""
     start, end = np.maximum(np.ceil(offset), 0).astype(int), clean.shape + np.minimum(np.floor(offset), 0).astype(int)
     part = np.s_[start[0] : end[0], start[1] : end[1]]
     image, variance = clean[part], noise[part]
     if min(image.shape) < LEAST_SIDE:
         return np.zeros((2, 2))
-    slopes = np.stack(np.gradient(filtered(image, float(variance.mean()))))
-    return np.asarray(np.einsum("iyx,jyx->ij", slopes / (2 * variance), slopes))
+    gradient = np.stack(np.gradient(visible_part(image, float(variance.mean()))))
+    return np.asarray(np.einsum("iyx,jyx->ij", gradient / (2 * variance), gradient))
 
 
-def filtered(image: np.ndarray, noise: float) -> np.ndarray:
-    """The image (y, x) as far as one noisy view of it foretells another."""
+def visible_part(image: np.ndarray, noise: float) -> np.ndarray:
+    """The image (y, x) filtered to what is visible in two images of it with noise of this variance."""
     waves = np.fft.rfft2(image - image.mean())
     frequency = np.hypot(np.fft.fftfreq(image.shape[0])[:, None], np.fft.rfftfreq(image.shape[1]))
     ring = (frequency * min(image.shape)).round().astype(int)

@@ -1,40 +1,60 @@
-"""Tiles with exact truth, and the stages run on them as the workflow does; what the benchmarks share."""
+"""What the benchmarks share: grids of tiles with known truth, the steps of the workflow run on them, and other stitchers."""
 
 import json
 import resource
 import subprocess
 import sys
 import venv
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import yaml
 
 from dlir.config import Settings
+from dlir.core import tables
 from dlir.illumination.estimate import illumination
 from dlir.placement.place import place
 from dlir.reading.inventory import tiles
 from dlir.reading.settings import Dataset
 from dlir.registration.inference.register import register
+from dlir.registration.model.checkpoint import GENERIC
 from dlir.registration.pairs.neighbours import pairs
 from dlir.registration.training.train import train
 
 ROOT = Path(__file__).parents[1]
-GENERIC = ROOT / "dlir/registration/model/weights.pt"
 PEERS = {
     "ashlar": ["ashlar==1.20.0"],
     "multiview-stitcher": ["multiview-stitcher==0.1.62"],
     "m2stitch": ["m2stitch==0.7.2", "tifffile==2026.3.3"],
 }
-NAMES = ("tiles.csv", "illumination.tif", "pairs.csv", "affines.csv", "placement.csv", "stage.csv")
+# how the other stitchers are measured: the one of PEERS, and the keyword arguments of its main function besides the defaults,
+# for a stage that errs by up to so many px; defaults first, then what its documentation offers for such data
+METHODS: dict[str, tuple[str, Callable[[float], dict[str, Any]]]] = {
+    "ashlar": ("ashlar", lambda error: {"max_shift": max(15.0, 2 * error)}),
+    "ashlar, tuned": ("ashlar", lambda error: {"max_shift": max(15.0, 2 * error), "filter_sigma": 1.0}),
+    "multiview-stitcher": ("multiview-stitcher", lambda error: {}),
+    "multiview-stitcher, tuned": (
+        "multiview-stitcher",
+        lambda error: {
+            "pre_registration_pruning_method": "keep_axis_aligned",
+            "overlap_tolerance": error,
+            "pairwise_reg_func_kwargs": {"upsample_factor": 100},
+        },
+    ),
+    "m2stitch": ("m2stitch", lambda error: {}),
+}
+FILES = ("tiles.csv", "illumination.tif", "pairs.csv", "affines.csv", "placement.csv", "stage.csv")
 
 
 def make(
     bench: Path, scratch: Path, scenario: str, source: str, seed: int, *, rows: int = 5, cols: int = 6, cuts: Path | None = None
 ) -> Path:
-    """The grid of that scenario, specimen and seed from `make_tiles.py` in `bench`, made where it is not there yet.
+    """The folder of a grid of tiles with known truth; `make_tiles.py` in `bench` makes it when it does not exist yet.
 
-    A source with an ending is an image in `cuts`.
+    A source with a suffix is an image in `cuts`, any other a procedural specimen.
     """
     grid = scratch / f"{scenario}_{source.partition('.')[0]}_{seed}_{rows}x{cols}"
     if not (grid / "truth.csv").exists():
@@ -44,85 +64,122 @@ def make(
     return grid
 
 
-def configured(name: str = "grid", **dataset: Any) -> tuple[Settings, Dataset]:
-    """The settings of config.yaml for one dataset with these keys."""
+def settings_for(name: str = "grid", **dataset: Any) -> tuple[Settings, Dataset]:
+    """The settings of config.yaml with one dataset, which has these keys."""
     tree = yaml.safe_load((ROOT / "config.yaml").read_text())
     settings = Settings.checked({**tree, "datasets": {name: dataset}})
     return settings, settings.datasets[name]
 
 
-def of_grid(grid: Path) -> tuple[Settings, Dataset]:
-    """The settings for a grid of `make`."""
+def settings_of_grid(grid: Path) -> tuple[Settings, Dataset]:
+    """The settings for a grid of `make`: the names of its tiles and its nominal overlap, all else by default."""
     overlap = json.loads((grid / "meta.json").read_text())["overlap"]
-    return configured(images=str(grid / "tiles" / "img_Y{row}_X{col}_040.tif"), overlap=overlap)
+    return settings_for(images=str(grid / "tiles" / "img_Y{row}_X{col}_040.tif"), overlap=overlap)
 
 
-def to_pairs(settings: Settings, dataset: Dataset, out: Path) -> list[Path]:
-    """Run the stages before training; all files (NAMES), of which three are made."""
+def run_to_pairs(settings: Settings, dataset: Dataset, out: Path) -> list[Path]:
+    """Run the steps tiles, illumination and pairs; the paths of all FILES, of which the first three exist then."""
     out.mkdir(parents=True, exist_ok=True)
-    files = [out / name for name in NAMES]
+    files = [out / name for name in FILES]
     tiles(files[0], settings=dataset)
     illumination(files[0], files[1], settings=settings.illumination)
     pairs(files[0], files[2], settings=settings.pairs)
     return files
 
 
-def to_placement(settings: Settings, dataset: Dataset, out: Path, *, trained: bool = False) -> list[Path]:
-    """Run the stages from `tiles` to `place`, with the generic weights or with those trained on the tiles; all files."""
-    files = to_pairs(settings, dataset, out)
-    listed, flat, near, found, placement, stage = files
+def run_to_placement(settings: Settings, dataset: Dataset, out: Path, *, trained: bool = False) -> list[Path]:
+    """Run the steps from tiles to place, with the generic weights or with weights trained on the tiles; the paths of FILES."""
+    files = run_to_pairs(settings, dataset, out)
+    listed, fields, near, found, placement, stage = files
     model = out / "model.pt" if trained else GENERIC
     if trained:
-        train([listed], [flat], [near], model, settings=settings.train)
-    register(listed, flat, near, found, model=model, settings=settings.register_)
+        train([listed], [fields], [near], model, settings=settings.train)
+    register(listed, fields, near, found, model=model, settings=settings.register_)
     place(listed, found, placement, stage=stage, settings=settings.place)
     return files
 
 
-def cost(settings: Settings, dataset: Dataset, out: Path) -> float:
-    """CPU seconds of the same stages with the generic weights, one command each, imports included."""
+def cpu_seconds_to_placement(settings: Settings, dataset: Dataset, out: Path) -> float:
+    """CPU seconds of the steps from tiles to place with the generic weights, one command for each step, imports included."""
     out.mkdir(parents=True, exist_ok=True)
-    listed, flat, near, found, placement, placed = (str(out / name) for name in NAMES)
-    before = spent()
-    run(stage("tiles", dataset, listed))
-    run(stage("illumination", settings.illumination, flat, "--tiles", listed))
-    run(stage("pairs", settings.pairs, near, "--tiles", listed))
-    given = ["--tiles", listed, "--illumination", flat, "--pairs", near, "--model", str(GENERIC)]
-    run(stage("register", settings.register_, found, *given))
-    run(stage("place", settings.place, placement, "--tiles", listed, "--affines", found, "--stage", placed))
-    return spent() - before
+    listed, fields, near, found, placement, stage = (str(out / name) for name in FILES)
+    before = cpu_seconds()
+    run(step_command("tiles", dataset, listed))
+    run(step_command("illumination", settings.illumination, fields, "--tiles", listed))
+    run(step_command("pairs", settings.pairs, near, "--tiles", listed))
+    inputs = ["--tiles", listed, "--illumination", fields, "--pairs", near, "--model", str(GENERIC)]
+    run(step_command("register", settings.register_, found, *inputs))
+    run(step_command("place", settings.place, placement, "--tiles", listed, "--affines", found, "--stage", stage))
+    return cpu_seconds() - before
 
 
-def stage(name: str, settings: Any, output: str, *given: str) -> list[str]:
-    return [sys.executable, "-m", "dlir", name, *given, "--output", output, "--settings", settings.model_dump_json()]
+def step_command(name: str, settings: Any, output: str, *inputs: str) -> list[str]:
+    """The command line of one step."""
+    return [sys.executable, "-m", "dlir", name, *inputs, "--output", output, "--settings", settings.model_dump_json()]
 
 
-def environment(folder: Path, packages: list[str]) -> Path:
-    """The python of an environment in that folder that holds the packages, which are installed where it is not there yet."""
-    python = folder / "bin" / "python"
+def peer_python(peers: Path, peer: str) -> Path:
+    """The Python of the environment of another stitcher in `peers`; the environment is made when it does not exist yet."""
+    python = peers.resolve() / peer / "bin" / "python"
     if not python.exists():
-        venv.create(folder, with_pip=True)
-        run([str(python), "-m", "pip", "install", "--quiet", *packages])
+        venv.create(python.parents[1], with_pip=True)
+        run([str(python), "-m", "pip", "install", "--quiet", *PEERS[peer]])
     return python
 
 
-def placed_by(peer: str, peers: Path, grid: Path) -> Path:
-    """Where another stitcher, in an environment of its own in `peers`, puts the tiles of a grid; SystemExit where it fails."""
-    python, output = environment(peers.resolve() / peer, PEERS[peer]), grid / "out" / f"{peer}.csv"
+def place_with_peer(method: str, peers: Path, grid: Path, stage_error: float) -> Path:
+    """The placement that another stitcher finds for the tiles of a grid, which it reads from `nominal.csv` in the folder.
+
+    Args:
+        method: one of METHODS.
+        peers: folder with the environments of the other stitchers.
+        grid: folder with nominal.csv (path, row, col, y, x: where the stage says that each tile lies, px).
+        stage_error: px, the largest error of the stage along y or x.
+
+    Raises:
+        SystemExit: when the other stitcher fails.
+    """
+    peer, options = METHODS[method]
+    script = Path(__file__).with_name("peers") / f"place_{peer.replace('-', '_')}.py"
+    output = grid / "out" / f"{method.replace(', ', '_')}.csv"
+    output.parent.mkdir(exist_ok=True)
     output.unlink(missing_ok=True)
-    run([str(python), str(Path(__file__).with_name("peers") / f"place_{peer.replace('-', '_')}.py"), str(grid), str(output)])
+    run([str(peer_python(peers, peer)), str(script), str(grid), str(output), json.dumps(options(stage_error))])
+    return output
+
+
+def stage_places(grid: Path, listed: Path) -> Path:
+    """The placement that the stage alone gives: no registration, every tile where nominal.csv says.
+
+    Raises:
+        SystemExit: when dlir's own table of tiles (`listed`) has other tiles, or nominal places more than 1e-6 px away: then
+            dlir and the peers would not start alike.
+    """
+    nominal, seen = pd.read_csv(grid / "nominal.csv"), tables.read(listed, tables.TILES)
+    files, own = (table["path"].map(lambda path: (grid / path).resolve()) for table in (nominal, seen))
+    together = nominal.assign(file=files).merge(seen.assign(file=own), on="file", suffixes=("", "_own"))
+    apart = (together[["y", "x"]].to_numpy() - together[["y_own", "x_own"]].to_numpy()).ravel()
+    if not len(nominal) == len(seen) == len(together) or np.abs(apart).max() > 1e-6:
+        raise SystemExit(f"{grid}: nominal.csv and {listed} do not name the same tiles at the same places")
+    output = grid / "out" / "nominal_placement.csv"
+    placement = nominal[["path"]].assign(yy=1.0, yx=0.0, y0=nominal["y"], xy=0.0, xx=1.0, x0=nominal["x"])
+    placement.to_csv(output, index=False)
     return output
 
 
 def run(command: list[str]) -> str:
-    """What a command prints; SystemExit with its last words where it fails."""
+    """What a command prints.
+
+    Raises:
+        SystemExit: when the command fails, with the end of its messages.
+    """
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     if done.returncode:
         raise SystemExit(f"{' '.join(command[:6])} failed:\n{done.stderr[-2000:]}")
     return done.stdout
 
 
-def spent() -> float:
-    """CPU seconds of all commands so far."""
+def cpu_seconds() -> float:
+    """CPU seconds of all commands that have ended so far."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime

@@ -1,4 +1,4 @@
-"""Very many small datasets in one command: what starting costs, how much memory snakemake takes, and what a dataset takes."""
+"""Very many small datasets in one command: time of each, overhead of starting programs, and memory of snakemake."""
 
 import os
 import subprocess
@@ -15,74 +15,86 @@ import yaml
 from scipy import ndimage
 
 ROOT = Path(__file__).parents[1]
-SIDE, STEP = 96, 72  # px
-LOOK = 0.2  # seconds between looks at the memory
-TICKS = os.sysconf("SC_CLK_TCK")
+SIDE, STEP = 96, 72  # px, side of a tile and distance from tile to tile
+INTERVAL = 0.2  # s between two readings of the memory
+TICKS = os.sysconf("SC_CLK_TCK")  # of the kernel's CPU times, 1 / s
 
 
 class Cost(NamedTuple):
-    """What a command took: seconds, those of the processor by itself and with all that it started, and MB at its peak."""
+    """Time and memory of a command."""
 
-    wall: float
-    own: float
-    cpu: float
-    memory: float
+    wall: float  # s
+    own: float  # CPU s of the command alone
+    cpu: float  # CPU s of the command and of all that it started
+    memory: float  # MB, peak of the command alone
 
 
 def main(*options: str, datasets: int = 200, tiles: int = 2, cores: int = 2, method: str = "phase") -> None:
-    """Print what `datasets` of `tiles` x `tiles` tiles cost: a dry run, all of them, and a run with nothing left to do.
+    """Print the time and memory of a dry run, of a run, and of a run with nothing left to do.
 
-    What follows `--` goes to snakemake.
+    Args:
+        options: of snakemake, after `--`.
+        datasets: how many.
+        tiles: rows and columns of each dataset.
+        cores: for snakemake.
+        method: of registration.
     """
-    print("| | wall, s | CPU, s | of snakemake itself, s | its peak, MB | CPU a dataset, s | wall a dataset, s |")
-    print("|---|---|---|---|---|---|---|")
+    columns = [
+        "wall, s",
+        "CPU, s",
+        "CPU of snakemake alone, s",
+        "its peak memory, MB",
+        "CPU per dataset, s",
+        "wall per dataset, s",
+    ]
+    print("| |", " | ".join(columns), "|\n" + "|---" * (1 + len(columns)) + "|")
     with tempfile.TemporaryDirectory() as temporary:
-        place = Path(temporary)
-        write(place, datasets, tiles, method)
+        folder = Path(temporary)
+        write_datasets(folder, datasets, tiles, method)
         for what in ("dry run", "run", "nothing to do"):
-            cost = measured(place, cores, [*options, "-q", "all", *(["--dry-run"] if what == "dry run" else [])])
+            cost = measure(folder, cores, [*options, "-q", "all", *(["--dry-run"] if what == "dry run" else [])])
             each = f"{cost.cpu / datasets:.2f} | {cost.wall / datasets:.2f}"
             print(f"| {what} | {cost.wall:.1f} | {cost.cpu:.1f} | {cost.own:.1f} | {cost.memory:.0f} | {each} |", flush=True)
 
 
-def write(place: Path, datasets: int, tiles: int, method: str) -> None:
-    """The tiles of all datasets and the settings; each dataset is a specimen of its own."""
+def write_datasets(folder: Path, datasets: int, tiles: int, method: str) -> None:
+    """Write the tiles of all datasets, each of its own specimen, and the settings."""
     rng = np.random.default_rng(1)
     side = SIDE + (tiles - 1) * STEP
     for number in range(datasets):
         specimen = ndimage.gaussian_filter(rng.normal(size=(side, side)), 1.5, mode="wrap")
         pixels = np.rint(2000 + 1500 * specimen).clip(0, 65535).astype(np.uint16)
-        (place / f"in/{number:04d}").mkdir(parents=True)
+        (folder / f"in/{number:04d}").mkdir(parents=True)
         for row, col in np.ndindex(tiles, tiles):
             tile = pixels[row * STEP : row * STEP + SIDE, col * STEP : col * STEP + SIDE]
-            tifffile.imwrite(place / f"in/{number:04d}/{row}_{col}.tif", tile)
+            tifffile.imwrite(folder / f"in/{number:04d}/{row}_{col}.tif", tile)
     named = {f"d{number:04d}": {"images": f"in/{number:04d}/{{row}}_{{col}}.tif"} for number in range(datasets)}
     overlap = (SIDE - STEP) / SIDE
     config = {"datasets": named, "tiles": {"overlap": overlap}, "register": {"method": method}, "train": {"steps": 0}}
-    (place / "mine.yaml").write_text(yaml.safe_dump(config))
+    (folder / "mine.yaml").write_text(yaml.safe_dump(config))
 
 
-def measured(place: Path, cores: int, options: list[str]) -> Cost:
-    """Run snakemake to its end."""
-    command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "-d", str(place), "--cores", str(cores)]
-    command += ["--profile", str(ROOT / "workflow" / "profiles" / "local"), "--configfile", str(place / "mine.yaml"), *options]
+def measure(folder: Path, cores: int, options: list[str]) -> Cost:
+    """Run snakemake to its end; its time and memory."""
+    command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "-d", str(folder), "--cores", str(cores)]
+    command += ["--profile", str(ROOT / "workflow" / "profiles" / "local"), "--configfile", str(folder / "mine.yaml"), *options]
     start, (own, memory) = time.monotonic(), (0.0, 0.0)
-    with (place / "printed").open("w") as printed:
+    with (folder / "printed").open("w") as printed:
         run = subprocess.Popen(command, stdout=printed, stderr=subprocess.STDOUT)
         while os.waitid(os.P_PID, run.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-            own, memory = looked_at(run.pid) or (own, memory)
-            time.sleep(LOOK)
+            own, memory = usage_of(run.pid) or (own, memory)
+            time.sleep(INTERVAL)
     _, code, used = os.wait4(run.pid, 0)
     if code:
-        raise SystemExit((place / "printed").read_text()[-3000:])
+        raise SystemExit((folder / "printed").read_text()[-3000:])
     return Cost(time.monotonic() - start, own, used.ru_utime + used.ru_stime, memory)
 
 
-def looked_at(process: int) -> tuple[float, float] | None:
-    """CPU seconds of a process without its children, and its peak memory, MB; None of one that has just ended."""
-    folder = Path(f"/proc/{process}")
-    times = (folder / "stat").read_text().rpartition(")")[2].split()
-    status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
+def usage_of(process: int) -> tuple[float, float] | None:
+    """CPU seconds of a process without its children, and its peak memory, MB; None when it has just ended."""
+    proc = Path(f"/proc/{process}")
+    times = (proc / "stat").read_text().rpartition(")")[2].split()
+    status = dict(line.split(":", 1) for line in (proc / "status").read_text().splitlines())
     if "VmHWM" not in status:
         return None
     return (int(times[11]) + int(times[12])) / TICKS, int(status["VmHWM"].split()[0]) / 1e3

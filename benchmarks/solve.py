@@ -1,9 +1,9 @@
-"""The cost of placing very many tiles: synthetic grids with noise and 10 % of wrong pairs.
+"""Time and memory of placing very many tiles: synthetic grids with noise, of whose pairs 10 % are wrong.
 
     python benchmarks/solve.py
 
-prints, for each number of tiles, the CPU seconds and the memory of choosing the model and solving, as `place` does, each in
-a process of its own, and the errors.
+prints for each number of tiles the errors, and the CPU seconds and the memory for choosing the tile model and solving, as the
+step `place` does. Each grid is solved in a process of its own.
 """
 
 import resource
@@ -19,19 +19,19 @@ TESTS = Path(__file__).parents[1] / "tests"
 
 
 def main(*sides: int, alone: bool = False) -> None:
-    """Print a row for each grid of side x side tiles; 32, 100 and 316 without any."""
+    """Print a row for each grid of side x side tiles; by default 32, 100 and 316."""
     if alone:
-        row(sides[0])
+        print_row(sides[0])
         return
     print("| tiles | pairs | CPU s | memory, GB | median error, px | > 2 px, % |\n|---|---|---|---|---|---|", flush=True)
     for side in sides or (32, 100, 316):
         subprocess.run([sys.executable, __file__, str(side), "--alone"], check=True)
 
 
-def row(side: int) -> None:
-    """Solve one grid in this process."""
+def print_row(side: int) -> None:
+    """Solve one grid in this process and print its row."""
     sys.path.insert(0, str(TESTS))
-    from pair_graphs import make_graph
+    from support.pair_graphs import make_graph
 
     from dlir.core import affine
     from dlir.placement.solver import initial_stage, measurements, solve

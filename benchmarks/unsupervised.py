@@ -1,13 +1,13 @@
-"""Training without any label: does it find the affines, and does it ever collapse?
+"""Training without labels: whether it finds the affines, and whether it ever collapses.
 
     python benchmarks/unsupervised.py correlation --prototype ../shared/prototype --minutes 10 --seeds 10
     python benchmarks/unsupervised.py dlir --grid FOLDER --seeds 10
 
-The first trains the architecture `correlation` from random weights as `train` does, on noisy images of the kinds that the
-generic weights were made of and on pairs of them of which nobody knows the truth, and measures it on the prototype's test
-pairs. The second trains the architecture `dlir` on the pairs of one grid of tiles (of `make_tiles.py`), as a user would, and
-measures it on those same pairs. A run has collapsed when its answers are no better than no registration. Every seed is a run
-of its own; time is CPU time.
+The first command trains the architecture `correlation` from random weights as the step `train` does: on noisy images of the
+kinds that the generic weights were trained on, and on pairs of them whose truth is not used. It measures the network on the
+test pairs of the prototype. The second trains the architecture `dlir` on the pairs of one grid of `make_tiles.py`, as a
+user would, and measures it on the same pairs. A run has collapsed when its affines are no better than no registration. Each
+seed is a run of its own; times are CPU times.
 """
 
 import contextlib
@@ -39,13 +39,13 @@ from dlir.registration.training.pretraining_images import pretraining_images
 from dlir.registration.training.train import train
 
 POOL = 240  # unlabelled pairs of each shape
-BATCH = 8
-RATE = 0.002
+BATCH = 8  # pairs
+RATE = 0.002  # learning rate
 app = cyclopts.App(help=__doc__)
 
 
 def unlabelled(seed: int) -> TrainingData:
-    """Noisy images, as a microscope gives them, and pairs of which the truth is thrown away: what `train` learns from."""
+    """The training data of `train`: images with noise, and pairs of them whose truth is dropped."""
     random = np.random.default_rng(seed)
     planes = [plane / plane.std() for plane in pretraining_images(SPECIMENS, seed)]
     tiles = [plane + random.normal(0, 1 / 2 ** random.uniform(-2, 3), plane.shape).astype(np.float32) for plane in planes]
@@ -61,32 +61,40 @@ def unlabelled(seed: int) -> TrainingData:
 
 @app.command
 def correlation(*, prototype: Path, minutes: float = 10, seeds: int = 10, every: int = 1) -> None:
-    """Print a row for each seed: what training from random weights, without labels, reaches on the test pairs."""
-    heading("seed", "steps", "CPU min", "median, px", "> 2 px, %", "untrained: median, px", "> 2 px, %", "collapsed")
+    """Print a row for each seed: errors on the test pairs after training from random weights without labels.
+
+    Args:
+        prototype: folder of the prototype; nothing is written there.
+        minutes: CPU minutes of training.
+        seeds: how many.
+        every: take every so-many-th batch of the test pairs; an odd number.
+    """
+    print_heading("seed", "steps", "CPU min", "median, px", "> 2 px, %", "untrained: median, px", "> 2 px, %", "collapsed")
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         common, _, _ = load_prototype(prototype.resolve())
         truth = make_truth(common, Path(folder), 777, every)
         for seed in range(seeds):
             torch.manual_seed(seed)
             model = CorrelationNetwork()
-            before = evaluated(model, common, truth)
-            steps = round(minutes * 60 / pace(seed))
+            before = test_errors(model, common, truth)
+            steps = round(minutes * 60 / seconds_per_step(seed))
             loop = start_loop(model, seed, steps)
             start = time.process_time()
             while loop.done < steps and time.process_time() - start < 60 * minutes:
                 loop.step()
-            after = evaluated(model, common, truth)
+            after = test_errors(model, common, truth)
             row = (seed, loop.done, f"{(time.process_time() - start) / 60:.1f}", *numbers(after), *numbers(before))
             print("|", " | ".join(map(str, (*row, collapsed(after, 13.3)))), "|", flush=True)
 
 
 def start_loop(model: CorrelationNetwork, seed: int, steps: int) -> Loop:
+    """A training loop at its first step."""
     generator = torch.Generator().manual_seed(seed)
     return Loop(model, [unlabelled(seed)], generator, steps=steps, batch=BATCH, learning_rate=RATE)
 
 
-def pace(seed: int) -> float:
-    """CPU seconds a step."""
+def seconds_per_step(seed: int) -> float:
+    """CPU seconds of one step of training."""
     loop = start_loop(CorrelationNetwork(), seed, 20)
     start = time.process_time()
     for _ in range(12):
@@ -95,31 +103,40 @@ def pace(seed: int) -> float:
 
 
 @torch.no_grad()
-def evaluated(model: CorrelationNetwork, common: object, truth: object) -> np.ndarray:
-    """The corner errors, px, on the test pairs."""
+def test_errors(model: CorrelationNetwork, common: object, truth: object) -> np.ndarray:
+    """The corner errors (n,), px, on the test pairs."""
     return measure("test pairs", partial(ours, model.eval()), common, truth, (0, 0)).error
 
 
-def heading(*columns: str) -> None:
+def print_heading(*columns: str) -> None:
+    """Print the head of a table."""
     print("|", " | ".join(columns), "|\n" + "|---" * len(columns) + "|", flush=True)
 
 
 def numbers(errors: np.ndarray) -> tuple[str, str]:
+    """Median and % over 2 px, as text."""
     return f"{np.median(errors):.3f}", f"{100 * np.mean(errors > 2):.1f}"
 
 
 def collapsed(errors: np.ndarray, nominal: float) -> str:
+    """Whether the median is not clearly below that of no registration, px."""
     return "yes" if not np.median(errors) < 0.8 * nominal else "no"
 
 
 @app.command
 def dlir(*, grid: Path, steps: int = 500, seeds: int = 10) -> None:
-    """Print a row for each seed: what the architecture of the paper reaches on the pairs that it is trained on."""
-    heading("seed", "CPU min", "nominal: median, px", "trained: median, px", "95 %, px", "collapsed")
+    """Print a row for each seed: errors of the architecture of the paper on the pairs that it was trained on.
+
+    Args:
+        grid: folder of `make_tiles.py`.
+        steps: of training.
+        seeds: how many.
+    """
+    print_heading("seed", "CPU min", "nominal: median, px", "trained: median, px", "95 %, px", "collapsed")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        files = grids.to_pairs(*grids.of_grid(grid), folder)[:3]
-        found = list(truths(grid, *files))
+        files = grids.run_to_pairs(*grids.settings_of_grid(grid), folder)[:3]
+        found = list(pairs_with_truth(grid, *files))
         nominal = np.concatenate([errors(batch, nominal_affine(batch), true) for batch, true in found])
         for seed in range(seeds):
             settings = Train(model=None, share=False, architecture="dlir", start="random", similarity="global", steps=steps,
@@ -135,10 +152,10 @@ def dlir(*, grid: Path, steps: int = 500, seeds: int = 10) -> None:
             print("|", " | ".join(map(str, (*row, collapsed(trained, float(np.median(nominal)))))), "|", flush=True)
 
 
-def truths(grid: Path, listed: Path, flat: Path, found: Path) -> Iterable[tuple[WindowBatch, Tensor]]:
-    """All pairs in batches, with the true affines (b, 2, 3), fixed px to moving px about the crops' centres.
+def pairs_with_truth(grid: Path, listed: Path, flat: Path, found: Path) -> Iterable[tuple[WindowBatch, Tensor]]:
+    """All pairs in batches, with the true affines (b, 2, 3), fixed px to moving px about the centres of the windows.
 
-    The tiles of the grid are not turned, so a true affine is a shift.
+    The tiles of the grid must not be turned, so that every true affine is a shift.
     """
     table = tables.read(listed, tables.TILES)
     truth = pd.read_csv(grid / "truth.csv").assign(name=lambda t: t["path"].map(lambda p: Path(p).name)).set_index("name")
@@ -154,7 +171,7 @@ def truths(grid: Path, listed: Path, flat: Path, found: Path) -> Iterable[tuple[
 
 
 def nominal_affine(batch: WindowBatch) -> Tensor:
-    """What the stage says."""
+    """The affines (b, 2, 3) that the stage gives."""
     return shifts(expected_shift(batch.rows))
 
 

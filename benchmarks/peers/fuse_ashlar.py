@@ -1,4 +1,4 @@
-"""Fuses the tiles of a folder at their places with ashlar; run by benchmarks/mosaic.py in its environment."""
+"""Fuses the tiles of a folder at the places in placement.csv with ashlar, in its own environment: FOLDER."""
 
 import csv
 import json

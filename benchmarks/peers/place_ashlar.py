@@ -1,6 +1,7 @@
-"""Places the tiles of a grid with ashlar; run by benchmarks/placement.py in its environment."""
+"""Places the tiles of a grid with ashlar, in its own environment: GRID OUTPUT OPTIONS, keyword arguments of EdgeAligner."""
 
 import csv
+import json
 import sys
 from pathlib import Path
 
@@ -8,13 +9,13 @@ import numpy as np
 import tifffile
 from ashlar import reg
 
-grid, output = map(Path, sys.argv[1:])
+grid, output, options = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
 with (grid / "nominal.csv").open() as file:
     nominal = list(csv.DictReader(file))
 
 
 class Metadata(reg.Metadata):
-    """The grid as the stage has it."""
+    """Number, size and nominal places of the tiles, px; a pixel is 1 um."""
 
     _num_images, num_channels, pixel_size, pixel_dtype = len(nominal), 1, 1.0, np.dtype("uint16")
 
@@ -26,7 +27,7 @@ class Metadata(reg.Metadata):
 
 
 class Reader(reg.Reader):
-    """The tiles."""
+    """Reads the tiles."""
 
     metadata, path = Metadata(), str(grid)
 
@@ -34,7 +35,7 @@ class Reader(reg.Reader):
         return np.asarray(tifffile.imread(grid / nominal[series]["path"]))
 
 
-aligner = reg.EdgeAligner(Reader(), do_make_thumbnail=False)
+aligner = reg.EdgeAligner(Reader(), do_make_thumbnail=False, **options)
 aligner.run()
 with output.open("w", newline="") as file:
     table = csv.writer(file)

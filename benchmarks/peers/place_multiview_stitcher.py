@@ -1,14 +1,16 @@
-"""Places the tiles of a grid with multiview-stitcher; run by benchmarks/placement.py in its environment."""
+"""Places the tiles of a grid with multiview-stitcher, in its own environment: GRID OUTPUT OPTIONS, keywords of `register`."""
 
 import csv
+import json
 import sys
 from pathlib import Path
 
+import dask
 import pandas as pd
 import tifffile
 from multiview_stitcher import msi_utils, registration, spatial_image_utils
 
-grid, output = map(Path, sys.argv[1:])
+grid, output, options = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
 nominal = pd.read_csv(grid / "nominal.csv")
 one = {"y": 1.0, "x": 1.0}
 images = [
@@ -20,13 +22,10 @@ images = [
     )
     for tile in nominal.itertuples()
 ]
-registration.register(
-    images,
-    transform_key="affine_metadata",
-    new_transform_key="registered",
-    reg_channel_index=0,
-    pre_registration_pruning_method=None,
-)
+with dask.config.set(scheduler="threads"):  # otherwise it starts processes, and each of them would run this file again
+    registration.register(
+        images, transform_key="affine_metadata", new_transform_key="registered", reg_channel_index=0, **options
+    )
 with output.open("w", newline="") as file:
     table = csv.writer(file)
     table.writerow(["path", "yy", "yx", "y0", "xy", "xx", "x0"])
