@@ -93,3 +93,20 @@ def test_the_fine_registration_is_given_how_far_tiles_are_turned_and_scaled() ->
     between = tiles[graph.pairs["moving"] - 10] - tiles[graph.pairs["fixed"] - 10]
     (linear,) = given
     assert 0.5 * between.std() < linear < 10 * between.std()
+
+
+def test_pairs_are_found_where_the_stage_errs_by_more_than_the_search() -> None:
+    """In a row of tiles no other pairs predict a pair."""
+    graph = make_graph(1, 12, stage_error=9.0)
+    found = consensus(to_register(graph, 12.0), graph.tiles, Candidates(graph), SETTINGS)
+    assert found["accepted"].all()
+    assert errors(found, graph).max() < 0.6
+
+
+def test_a_pair_that_no_others_predict_is_found_where_the_stage_predicts_it() -> None:
+    graph = make_graph(1, 8, stage_error=1.0)
+    method, repeat = Candidates(graph), graph.pairs.loc[[3]]
+    method.add(repeat.assign(y0=repeat["y0"] + 16.0, x0=repeat["x0"] - 16.0), 0.85, 0.99)
+    found = consensus(to_register(graph, 24.0), graph.tiles, method, SETTINGS)
+    assert found["accepted"].all()
+    assert errors(found, graph).max() < 0.6
