@@ -20,8 +20,10 @@ run, and the stage alone, without any registration. Each other stitcher is insta
 
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from fnmatch import fnmatch
 from importlib import import_module
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +61,7 @@ def table(
     cuts: Path,
     scratch: Path,
     seeds: tuple[int, ...] = (1, 2, 3),
-    scenarios: tuple[str, ...] = tuple(BARS),
-    specimens: tuple[str, ...] = SPECIMENS,
+    sets: tuple[str, ...] = ("*/*",),
     trained: bool = False,
     peers: Path | None = None,
 ) -> None:
@@ -71,47 +72,45 @@ def table(
         cuts: folder with the real images.
         scratch: folder that keeps the grids from run to run.
         seeds: of the grids.
-        scenarios: of make_tiles.py.
-        specimens: a procedural specimen of make_tiles.py, or the name of an image in `cuts`.
+        sets: scenario/specimen, of BARS and SPECIMENS; * stands for any.
         trained: train the network on the tiles first.
         peers: folder for the environments of the other stitchers.
     """
     sys.path.insert(0, str(bench.resolve()))
     make_tiles, scoring = import_module("make_tiles"), import_module("score")
+    print(f"dlir {__version__}, {'weights trained on the tiles' if trained else 'generic weights'}")
     if peers:
-        heading(dlir_name(trained), seeds, ["scenario", "specimen", "stage alone", "dlir", *grids.METHODS])
+        print("beside " + ", ".join(packages[0] for packages in grids.PEERS.values()))
+        columns = ["stage alone", "dlir", *grids.METHODS]
     else:
-        bars = ["bar for the worst", "best possible", "met", "without overlap, px", "camera, off by (bars 0.02 deg, 0.0002)"]
-        heading(dlir_name(trained), seeds, ["scenario", "specimen", "each seed", *bars])
-    for scenario in scenarios:
-        for specimen in specimens:
-            made = (
-                grids.make(bench, scratch, scenario, specimen, seed, cuts=cuts, **size(scenario, specimen)) for seed in seeds
-            )
-            if peers:
-                cells = beside_peers(scenario, made, peers, trained, scoring.score)
-            else:
-                cells = beside_bars(scenario, BARS[scenario][SPECIMENS.index(specimen)], made, trained, make_tiles, scoring)
-            print("|", " | ".join((scenario, specimen, *cells)), "|", flush=True)
-
-
-def heading(dlir: str, seeds: tuple[int, ...], columns: list[str]) -> None:
-    """Print what is measured and the head of the table."""
-    print(f"{dlir}; seeds {', '.join(map(str, seeds))}, in this order in each cell; median / 95 %, px / % over 2 px\n")
-    print("|", " | ".join(columns), "|\n" + "|---" * len(columns) + "|", flush=True)
-
-
-def dlir_name(trained: bool) -> str:
-    """Which dlir is measured."""
-    return f"dlir {__version__}, {'weights trained on the tiles' if trained else 'generic weights'}"
+        columns = [
+            "each seed",
+            "bar for the worst",
+            "best possible",
+            "met",
+            "without overlap, px",
+            "camera, off by (bars 0.02 deg, 0.0002)",
+        ]
+    print(f"seeds {', '.join(map(str, seeds))}, in this order in each cell; median / 95 %, px / % over 2 px\n")
+    print("| scenario | specimen |", " | ".join(columns), "|\n|---|---" + "|---" * len(columns) + "|", flush=True)
+    for scenario, specimen in product(BARS, SPECIMENS):
+        if not any(fnmatch(f"{scenario}/{specimen}", name) for name in sets):
+            continue
+        shape = size(scenario, specimen)
+        folders = [grids.make(bench, scratch, scenario, specimen, seed, cuts=cuts, **shape) for seed in seeds]
+        if peers:
+            cells = beside_peers(scenario, folders, peers, trained, scoring.score)
+        else:
+            cells = beside_bars(scenario, BARS[scenario][SPECIMENS.index(specimen)], folders, trained, make_tiles, scoring)
+        print(f"| {scenario} | {specimen} |", " | ".join(cells), "|", flush=True)
 
 
 def beside_bars(
-    scenario: str, bar: Numbers, made: Iterable[Path], trained: bool, make_tiles: Any, scoring: Any
+    scenario: str, bar: Numbers, folders: list[Path], trained: bool, make_tiles: Any, scoring: Any
 ) -> tuple[str, ...]:
     """The cells of a row with bars, of the grids of all seeds."""
     found, best, loose, maps = [], [], 0.0, []
-    for grid in made:
+    for grid in folders:
         *_, placement, stage = grids.run_to_placement(*grids.settings_of_grid(grid), grid / "out", trained=trained)
         result = scoring.score(grid, placement)
         found.append(numbers(scenario, result))
@@ -125,11 +124,11 @@ def beside_bars(
 
 
 def beside_peers(
-    scenario: str, made: Iterable[Path], peers: Path, trained: bool, score: Callable[[Path, Path], dict[str, Any]]
+    scenario: str, folders: list[Path], peers: Path, trained: bool, score: Callable[[Path, Path], dict[str, Any]]
 ) -> tuple[str, ...]:
     """The cells of a row with the stage alone, dlir and the other stitchers, of the grids of all seeds."""
     rows = []
-    for grid in made:
+    for grid in folders:
         listed, *_, placement, _ = grids.run_to_placement(*grids.settings_of_grid(grid), grid / "out", trained=trained)
         alone = grids.stage_places(grid, listed)
         jitter = json.loads((grid / "meta.json").read_text())["jitter"]
