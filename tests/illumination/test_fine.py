@@ -89,3 +89,10 @@ def test_places_where_hardly_any_noise_shows_do_not_hide_the_dust() -> None:
     inside = np.s_[:, :100]
     without_them = found(specimen[10:])[inside] - dust()[inside]
     assert (found(saturated)[inside] - dust()[inside]).std() < 1.3 * without_them.std()
+
+
+def test_a_place_that_one_tile_alone_shows_has_no_pattern() -> None:
+    """All other tiles are saturated there; what the one shows may be the specimen."""
+    saturated = tissue(30)
+    saturated[1:, :, :120] = np.log(2.0)
+    assert found(saturated)[:, :60].std() < 0.002

@@ -110,3 +110,21 @@ def test_a_pair_that_no_others_predict_is_found_where_the_stage_predicts_it() ->
     found = consensus(to_register(graph, 24.0), graph.tiles, method, SETTINGS)
     assert found["accepted"].all()
     assert errors(found, graph).max() < 0.6
+
+
+def test_a_match_that_could_be_chance_is_accepted_where_the_stage_expects_it() -> None:
+    """Two dozen pairs match as poorly as chance: half of them where the truth is, half of them 16 px away."""
+    right, wrong = [], []
+    for seed in (1, 2, 3):
+        graph, rng = make_graph(5, 8, stage_error=1.5, seed=seed), np.random.default_rng(seed)
+        method, doubtful = Candidates(graph), rng.permutation(len(graph.pairs))[:24]
+        places, angle = graph.pairs.copy(), rng.uniform(0, 2 * np.pi, 12)
+        places.loc[doubtful[12:], "y0"] += 16 * np.sin(angle)
+        places.loc[doubtful[12:], "x0"] += 16 * np.cos(angle)
+        for pair in doubtful:
+            method.places[places.loc[pair, "fixed"], places.loc[pair, "moving"]].clear()
+            method.add(places.loc[[pair]], rng.uniform(0.08, 0.2), rng.uniform(0.1, 0.3))
+        accepted = consensus(to_register(graph, 24.0), graph.tiles, method, SETTINGS)["accepted"]
+        right.append(accepted[doubtful[:12]].mean())
+        wrong.append(accepted[doubtful[12:]].mean())
+    assert np.mean(right) > np.mean(wrong) + 0.35
