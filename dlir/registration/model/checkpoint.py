@@ -64,7 +64,7 @@ def load(path: Path, device: torch.device) -> Network:
 
 
 def _current_name(name: str) -> str:
-    """The present name of a weight, such as deviation_head.bias for spread.bias."""
+    """The current name of a weight that may have a former one: deviation_head.bias for spread.bias."""
     part, dot, rest = name.partition(".")
     return RENAMED.get(part, part) + dot + rest
 

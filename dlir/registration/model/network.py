@@ -117,7 +117,7 @@ class CorrelationNetwork(nn.Module):
         super().__init__()
         chosen = hyperparameters.DEFAULT
         self.encoder = Encoder()
-        self.correlation_weights = nn.Parameter(torch.tensor(chosen.correlation_start))  # as correlation_start
+        self.correlation_weights = nn.Parameter(torch.tensor(chosen.correlation_start))  # log weights; see forward
         self.refinement_prior = nn.Parameter(torch.tensor(chosen.prior_start))  # of each map; see `refine`
         self.deviation_head = nn.Linear(len(FEATURES), 2)  # log scales of the deviations of the shift and of the linear part
         self.confidence_head = nn.Linear(len(FEATURES), 1)  # log odds that the pair is right

@@ -59,7 +59,7 @@ def alignment_ncc(fixed: Tensor, moving: Tensor, *affines: Tensor) -> Tensor:
     """
     fixed, moving = (blur(window, SCORE_BLUR) for window in (fixed, moving))
     warped = [warp(moving, affine) for affine in affines]
-    return torch.stack([masked_ncc(fixed, seen, mask) * (mask.sum((1, 2, 3)) > LEAST_PIXELS) for seen, mask in warped])
+    return torch.stack([masked_ncc(fixed, shown, mask) * (mask.sum((1, 2, 3)) > LEAST_PIXELS) for shown, mask in warped])
 
 
 @lru_cache(maxsize=64)

@@ -119,18 +119,18 @@ def stack_tiles(planes: list[Plane], device: torch.device) -> TileStack:
         offset, slope = noise_variance(plane)
         tiles.append((plane - plane.mean()) / unit)
         noise.append(np.sqrt(np.clip(offset + slope * ndimage.uniform_filter(plane, 3), 0, None)) / unit)
-    stack = [torch.from_numpy(np.stack(part).astype(np.float32)[:, None]).to(device) for part in (tiles, noise)]
-    return TileStack(*stack)
+    tensors = [torch.from_numpy(np.stack(part).astype(np.float32)[:, None]).to(device) for part in (tiles, noise)]
+    return TileStack(*tensors)
 
 
 def synthetic_pairs(
-    source: TileStack, shape: Shape, count: int, generator: torch.Generator, augment: Augment = TILE_AUGMENT
+    stack: TileStack, shape: Shape, count: int, generator: torch.Generator, augment: Augment = TILE_AUGMENT
 ) -> SyntheticPairs:
     """Draws `count` pairs of windows with known affines from the tiles.
 
     The shift is uniform within `search` of the expected one, the linear part within `priors.SYNTHETIC_LIMITS`.
     """
-    device = source.tiles.device
+    device = stack.tiles.device
 
     def uniform(*size: int) -> Tensor:
         return torch.rand(*size, generator=generator, device=device) * 2 - 1
@@ -140,9 +140,9 @@ def synthetic_pairs(
 
     shift = torch.tensor(shape.centre, device=device) + uniform(count, 2) * shape.search
     affine = random_affine(uniform(count, 4), shift)
-    frame, which = _frames(source, shape, count, generator, augment)
+    frame, which = _frames(stack, shape, count, generator, augment)
     points = grid(shape.height, shape.width, device).expand(count, -1, -1, -1)
-    tiles, noise = source.tiles[which], source.noise[which]
+    tiles, noise = stack.tiles[which], stack.noise[which]
     noise = noise * normal(noise)
     linear = torch.linalg.inv(affine[:, :, :2])
     inverse = torch.cat([linear, -linear @ affine[:, :, 2:]], -1)
@@ -180,16 +180,16 @@ def _transform_each(affine: Tensor, points: Tensor) -> Tensor:
     return points @ affine[:, None, :, :2].mT + affine[:, None, None, :, 2]
 
 
-def _frames(source: TileStack, shape: Shape, count: int, generator: torch.Generator, augment: Augment) -> tuple[Tensor, Tensor]:
+def _frames(stack: TileStack, shape: Shape, count: int, generator: torch.Generator, augment: Augment) -> tuple[Tensor, Tensor]:
     """Draws where the windows lie in the tiles.
 
     Returns:
         affines (b, 2, 3) from a window px to a tile px, about both centres, at whole pixels, with quarter turns and flips, and
         the tile (b,) of each. Of `augment.tries` places for each window the one with the most structure is taken.
     """
-    device, size = source.tiles.device, source.tiles.shape[-2:]
+    device, size = stack.tiles.device, stack.tiles.shape[-2:]
     tries, zoom = count * augment.tries, augment.zoom
-    which = torch.randint(len(source.tiles), (tries,), generator=generator, device=device)
+    which = torch.randint(len(stack.tiles), (tries,), generator=generator, device=device)
     turn = torch.randint(4, (tries,), generator=generator, device=device) * (math.pi / 2)
     flip = torch.randint(2, (tries,), generator=generator, device=device) * 2.0 - 1
     cos, sin = turn.cos().round(), turn.sin().round()
@@ -197,16 +197,17 @@ def _frames(source: TileStack, shape: Shape, count: int, generator: torch.Genera
     linear = torch.stack([torch.stack([cos, sin * flip], -1), torch.stack([-sin, cos * flip], -1)], 1) * px
     half = linear.abs() @ torch.tensor([shape.height / 2, shape.width / 2], device=device)
     lead = linear @ torch.tensor(shape.centre, device=device)  # the moving window lies back by the expected shift
-    room = torch.tensor([s / 2 for s in size], device=device) - half
-    low = torch.maximum(-room, lead - room + shape.search / 2)
-    high = torch.minimum(room, lead + room - shape.search / 2)
+    # how far from the tile's centre the window's centre may lie
+    reach = torch.tensor([s / 2 for s in size], device=device) - half
+    low = torch.maximum(-reach, lead - reach + shape.search / 2)
+    high = torch.minimum(reach, lead + reach - shape.search / 2)
     offset = torch.rand(tries, 2, generator=generator, device=device) - 0.5
     place = (low + high) / 2 + offset * (high - low).clamp(min=0)
     odd = torch.tensor([(s % 2) / 2 for s in size], device=device)  # windows have even sides: keep to the tile's pixels
     place = (place + odd).round() - odd
     frame = torch.cat([linear, place[..., None]], -1)
     coarse = grid(shape.height // 8, shape.width // 8, device) * 8
-    small = torch.nn.functional.avg_pool2d(source.tiles, 8)
+    small = torch.nn.functional.avg_pool2d(stack.tiles, 8)
     shown, _ = sample(small[which], transform(frame, coarse) / 8)
     best = shown.std(dim=(1, 2, 3)).view(count, -1).argmax(1) + torch.arange(count, device=device) * augment.tries
     return frame[best], which[best]

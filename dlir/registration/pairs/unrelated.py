@@ -1,5 +1,5 @@
-"""Unrelated pairs: tiles that cannot match, in windows like those of real pairs. They show what chance and the camera's pattern
-can reach.
+"""Unrelated pairs: tiles that cannot match, in windows like those of real pairs. They show how well wrong pairs match by
+chance, or because of the fixed pattern of the camera.
 
 Adding a tile to the dataset should change few of them, so that most of their cached estimates can be used again. So the draw
 follows from the names of the tiles (consistent hashing; Karger et al. 1997). Each tile has a number between 0 and 1, its lot,

@@ -77,7 +77,7 @@ class Loop:
         on_real = not self.synthetic or (bool(self.real) and self.done % REAL_EVERY == REAL_EVERY - 1)
         loss = self._loss_on_real() if on_real else self._loss_on_synthetic()
         torch.autograd.backward(loss)
-        if on_real:  # the NCC rewards matching the noise, which the prior is there to prevent: so it learns nothing here
+        if on_real:  # the NCC rewards matching the noise; the prior prevents that, so it must not be trained by the NCC
             for name, parameter in self.model.named_parameters():
                 parameter.grad = None if name == "refinement_prior" else parameter.grad
         distributed.average([parameter.grad for parameter in self.model.parameters() if parameter.grad is not None])
@@ -100,9 +100,9 @@ class Loop:
         fixed, moving, centre = pairs.fixed[drawn], pairs.moving[drawn], pairs.centre
         if fixed.shape[-2] > fixed.shape[-1]:
             fixed, moving, centre = fixed.mT, moving.mT, (centre[1], centre[0])
-        room = max(0, fixed.shape[-1] - LONGEST) if self.synthetic else 0
-        start = int(torch.randint(room + 1, (1,), generator=self.generator, device=device))
-        fixed, moving = (window[..., start : start + fixed.shape[-1] - room] for window in (fixed, moving))
+        surplus = max(0, fixed.shape[-1] - LONGEST) if self.synthetic else 0
+        start = int(torch.randint(surplus + 1, (1,), generator=self.generator, device=device))
+        fixed, moving = (window[..., start : start + fixed.shape[-1] - surplus] for window in (fixed, moving))
         found = self.model(fixed, moving, pairs.search, centre)
         # only synthetic pairs teach the confidence; without them it means nothing
         confidence = found.confidence.detach() if self.synthetic else torch.ones_like(found.confidence)

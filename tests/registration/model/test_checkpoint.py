@@ -33,8 +33,15 @@ def test_a_saved_model_is_loaded_as_it_was(name: Architecture, tmp_path: Path) -
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), back.state_dict().values(), strict=True))
 
 
-@pytest.mark.parametrize("content", [b"", b"no model", None])
-def test_a_damaged_model_is_refused_by_name(tmp_path: Path, content: bytes | None) -> None:
+def test_an_untrained_network_follows_from_the_seed_and_leaves_torchs_random_numbers_alone() -> None:
+    before = torch.get_rng_state()
+    first, second, other = (checkpoint.untrained("correlation", seed).encoder.stem.weight for seed in (3, 3, 4))
+    assert torch.equal(first, second) and not torch.equal(first, other)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", None])
+def test_a_damaged_model_is_an_error_that_names_the_file(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "model.pt"
     checkpoint.save(checkpoint.ARCHITECTURES["correlation"](), {}, path)
     path.write_bytes(path.read_bytes()[:5000] if content is None else content)

@@ -1,12 +1,9 @@
-"""Filters keep what they should and drop what they should."""
+"""The blur keeps the brightness and the place of what it blurs."""
 
-import numpy as np
 import pytest
 import torch
 
 from dlir.registration.model import filters
-
-IDENTITY = np.eye(2, 3)
 
 
 def test_blur_keeps_the_mean_and_the_place() -> None:

@@ -1,4 +1,4 @@
-"""The windowed correlation: it finds shift, rotation and scale, and cannot leave its window."""
+"""The coarse search: it finds shift and rotation, and nothing outside its window."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,8 @@ from dlir.registration.model.priors import SEARCHED_TURNS
 
 
 def found(affine: np.ndarray, radius: int, centre: tuple[int, int] = (0, 0)) -> torch.Tensor:
-    fixed, moving = (crop - crop.mean((2, 3), keepdim=True) for crop in crops(affine, 48, 192))
+    """The affines (4, 2, 3) at the peaks, of windows between which `affine` lies."""
+    fixed, moving = (window - window.mean((2, 3), keepdim=True) for window in crops(affine, 48, 192))
     logits = 300 * correlate(fixed, moving, radius, centre)
     return peak(logits, 1, centre)[0]
 
@@ -21,7 +22,7 @@ def test_a_shift_is_found(shift: tuple[float, float]) -> None:
     assert affine[:, :, 2] == pytest.approx(torch.tensor(shift).expand(4, 2), abs=0.3)
 
 
-def test_the_window_lies_where_it_is_asked_for() -> None:
+def test_a_shift_far_from_zero_is_found_around_the_given_centre() -> None:
     affine = found(np.array([[1, 0, -14.0], [0, 1, 9.0]]), radius=4, centre=(-12, 8))
     assert affine[:, :, 2] == pytest.approx(torch.tensor([-14.0, 9.0]).expand(4, 2), abs=0.3)
 
@@ -38,7 +39,7 @@ def test_a_rotation_is_found(turn: float) -> None:
     assert affine[:, 0, 1] == pytest.approx(torch.full((4,), turn), abs=0.004)
 
 
-def test_identical_maps_correlate_fully() -> None:
+def test_identical_maps_have_correlation_one() -> None:
     fixed, _ = crops(np.eye(2, 3), 32, 64)
     fixed = fixed - fixed.mean((2, 3), keepdim=True)
     volume = correlate(fixed, fixed, 2, (0, 0))

@@ -1,4 +1,4 @@
-"""The network that finds: geometry, invariances, covariance order."""
+"""The correlation network: it registers untrained, and its answers follow the geometry of the windows."""
 
 import numpy as np
 import pytest
@@ -28,18 +28,19 @@ def generic() -> Method:
 
 
 def swapped(affine: torch.Tensor) -> torch.Tensor:
+    """The affines with y and x exchanged."""
     return affine.flip(1)[:, :, [1, 0, 2]]
 
 
 @torch.no_grad()
-def test_untrained_it_registers_clean_pairs(model: CorrelationNetwork) -> None:
+def test_an_untrained_network_registers_clean_pairs(model: CorrelationNetwork) -> None:
     fixed, moving = crops(TRUE, 64, 256)
     error = corner_error(model(fixed, moving, 12.0).affine, torch.tensor(TRUE).float().expand(4, 2, 3), 64, 256)
     assert (error < 0.5).all()
 
 
 @torch.no_grad()
-def test_identity_in_identity_out(generic: Method) -> None:
+def test_identical_windows_give_the_identity(generic: Method) -> None:
     fixed, _ = crops(TRUE, 64, 256)
     estimate = generic(fixed, fixed, 12.0, (0.0, 0.0))
     assert (corner_error(estimate.affine, torch.eye(2, 3).expand(4, 2, 3), 64, 256) < 0.02).all()
@@ -47,22 +48,22 @@ def test_identity_in_identity_out(generic: Method) -> None:
 
 
 @torch.no_grad()
-def test_exchanging_fixed_and_moving_inverts(generic: Method) -> None:
+def test_exchanging_fixed_and_moving_inverts_the_affine(generic: Method) -> None:
     fixed, moving = crops(TRUE, 64, 256)
-    there, back = (generic(*pair, 12.0, (0.0, 0.0)).affine for pair in ((fixed, moving), (moving, fixed)))
-    linear = back[:, :, :2] @ there[:, :, :2]
-    both = torch.cat([linear, back[:, :, :2] @ there[:, :, 2:] + back[:, :, 2:]], -1)
+    forward, backward = (generic(*pair, 12.0, (0.0, 0.0)).affine for pair in ((fixed, moving), (moving, fixed)))
+    linear = backward[:, :, :2] @ forward[:, :, :2]
+    both = torch.cat([linear, backward[:, :, :2] @ forward[:, :, 2:] + backward[:, :, 2:]], -1)
     assert (corner_error(both, torch.eye(2, 3).expand(4, 2, 3), 64, 256) < 0.05).all()
 
 
 @torch.no_grad()
-def test_upright_pairs_are_turned_there_and_back(model: CorrelationNetwork) -> None:
+def test_windows_along_y_register_like_the_same_windows_along_x(model: CorrelationNetwork) -> None:
     fixed, moving = crops(TRUE, 64, 256)
-    lying, upright = model(fixed, moving, 12.0), model(fixed.mT, moving.mT, 12.0)
-    torch.testing.assert_close(swapped(upright.affine), lying.affine)
+    along_x, along_y = model(fixed, moving, 12.0), model(fixed.mT, moving.mT, 12.0)
+    torch.testing.assert_close(swapped(along_y.affine), along_x.affine)
     order = ["yy", "yx", "y0", "xy", "xx", "x0"]
     exchanged = [order.index(name.translate(str.maketrans("xy", "yx"))) for name in order]
-    torch.testing.assert_close(upright.covariance[:, exchanged][:, :, exchanged], lying.covariance)
+    torch.testing.assert_close(along_y.covariance[:, exchanged][:, :, exchanged], along_x.covariance)
 
 
 @torch.no_grad()
@@ -73,7 +74,7 @@ def test_gain_and_offset_change_nothing(model: CorrelationNetwork) -> None:
 
 
 @torch.no_grad()
-def test_an_expected_shift_moves_the_window(model: CorrelationNetwork) -> None:
+def test_the_search_lies_around_the_expected_shift(model: CorrelationNetwork) -> None:
     far = TRUE + np.array([[0, 0, -24.0], [0, 0, 0]])
     fixed, moving = crops(far, 64, 256)
     estimate = model(fixed, moving, 8.0, (-19.0, -7.0))
@@ -81,14 +82,14 @@ def test_an_expected_shift_moves_the_window(model: CorrelationNetwork) -> None:
 
 
 @torch.no_grad()
-def test_flat_crops_give_finite_answers(model: CorrelationNetwork) -> None:
+def test_flat_windows_give_finite_estimates(model: CorrelationNetwork) -> None:
     estimate = model(torch.zeros(2, 1, 32, 64), torch.zeros(2, 1, 32, 64), 8.0)
     assert all(torch.isfinite(part).all() for part in (estimate.affine, estimate.covariance, estimate.confidence))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU of NVIDIA")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 @torch.no_grad()
-def test_the_gpu_gives_the_answers_of_the_cpu() -> None:
+def test_a_gpu_gives_the_affines_of_the_cpu() -> None:
     fixed, moving = crops(TRUE, 64, 256, noise=5.0)
     places = torch.device("cpu"), checkpoint.choose_device("cuda")
     with checkpoint.full_precision():
@@ -98,7 +99,7 @@ def test_the_gpu_gives_the_answers_of_the_cpu() -> None:
 
 @torch.no_grad()
 def test_half_precision_changes_the_features_little() -> None:
-    """What is done on a GPU in training, here on the CPU."""
+    """The network trains in half precision on a GPU; the CPU can do the same."""
     fixed, _ = crops(TRUE, 64, 256)
     encoder = checkpoint.load(checkpoint.GENERIC, torch.device("cpu")).encoder
     exact = encoder(fixed, fixed)

@@ -1,4 +1,4 @@
-"""What rises above the noise: the filter is the one that the theory asks for, and crops match better for it."""
+"""The noise filter: its gain is that of the theory, and filtered windows match better."""
 
 import numpy as np
 import pytest
@@ -23,16 +23,18 @@ def band(image: torch.Tensor, low: float, high: float) -> torch.Tensor:
 
 
 def test_the_gain_is_that_of_hannan_and_thomson() -> None:
-    """Of a signal that is white up to .12 cycles per px under white noise as strong, S / N = 1, so that the gain there is
-    sqrt(1 / 3), and beyond it as good as nothing."""
+    """The signal is white up to 0.12 cycles per px, the noise is white and as strong: S / N = 1, and the gain is sqrt(1 / 3).
+
+    Beyond that frequency hardly anything passes.
+    """
     torch.manual_seed(0)
     height, width = 256, 512
     inside = torch.hypot(torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)) < 0.12
     signal = torch.fft.irfft2(torch.fft.rfft2(torch.randn(4, 1, height, width)) * inside, s=(height, width))
     noisy = [signal + torch.randn_like(signal) for _ in range(2)]
     shaped = above_noise(noisy[0], noisy[1])
-    there, beyond = (band(shaped[0], *part) / band(noisy[0], *part) for part in ((0.05, 0.09), (0.2, 0.5)))
-    assert (beyond < 0.03 * there).all()
+    within, beyond = (band(shaped[0], *part) / band(noisy[0], *part) for part in ((0.05, 0.09), (0.2, 0.5)))
+    assert (beyond < 0.03 * within).all()
     strong = [signal + 0.01 * noise for noise in torch.randn(2, 4, 1, height, width)]  # whose gain is sqrt(1 / 2)
     full = above_noise(strong[0], strong[1])[0]
     clear = band(full, 0.05, 0.09) / band(full, 0.05, 0.12)
@@ -47,11 +49,11 @@ def test_gain_and_offset_change_nothing() -> None:
 
 
 @pytest.mark.parametrize("shape", [(8, 16), (24, 40), (64, 128)])
-def test_flat_crops_stay_finite(shape: tuple[int, int]) -> None:
-    assert all(torch.isfinite(crop).all() for crop in above_noise(torch.zeros(2, 1, *shape), torch.ones(2, 1, *shape)))
+def test_flat_windows_stay_finite(shape: tuple[int, int]) -> None:
+    assert all(torch.isfinite(window).all() for window in above_noise(torch.zeros(2, 1, *shape), torch.ones(2, 1, *shape)))
 
 
-def test_noisy_crops_are_more_alike_for_it() -> None:
+def test_filtered_windows_match_better() -> None:
     fixed, moving = crops(np.eye(2, 3), 64, 256, noise=12.0)
     everywhere = torch.ones_like(fixed)
     plain, shaped = masked_ncc(fixed, moving, everywhere), masked_ncc(*above_noise(fixed, moving), everywhere)
@@ -66,21 +68,21 @@ def test_noise_alone_does_not_match() -> None:
 
 def test_the_true_affine_scores_best() -> None:
     fixed, moving = crops(TRUE, 64, 128)
-    here, there = alignment_ncc(*above_noise(fixed, moving), *affines(TRUE, TRUE + np.array([[0, 0, 1.0], [0, 0, 0.5]])))
-    assert (here > 0.98).all()
-    assert (there < here - 0.02).all()
+    right, wrong = alignment_ncc(*above_noise(fixed, moving), *affines(TRUE, TRUE + np.array([[0, 0, 1.0], [0, 0, 0.5]])))
+    assert (right > 0.98).all()
+    assert (wrong < right - 0.02).all()
 
 
-def test_a_small_part_that_both_show_is_compared() -> None:
+def test_a_small_overlap_is_enough_for_the_ncc() -> None:
     right, wrong = np.array([[1, 0, 0], [0, 1, 120.0]]), np.eye(2, 3)
     fixed, moving = crops(right, 64, 128)
-    here, there = alignment_ncc(*above_noise(fixed, moving), *affines(right, wrong))
-    assert (here > 0.9).all() and (there < 0.5).all()
+    at_right, at_wrong = alignment_ncc(*above_noise(fixed, moving), *affines(right, wrong))
+    assert (at_right > 0.9).all() and (at_wrong < 0.5).all()
 
 
 @pytest.mark.parametrize("level", [0.1, 5.0, 43210.7])
-def test_flat_crops_score_zero(level: float) -> None:
-    """Whose errors of rounding are alike."""
+def test_flat_windows_score_zero(level: float) -> None:
+    """The errors of rounding of two flat windows are the same, and must not count as a match."""
     fixed, _ = crops(np.eye(2, 3), 16, 32, range(1))
     flat = torch.full_like(fixed, level)
     for first in (fixed, flat):

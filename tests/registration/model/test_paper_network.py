@@ -1,4 +1,4 @@
-"""The architecture of the paper: it starts at the identity, stays in its bounds, and learns its own pairs without labels."""
+"""The network of the paper: untrained it gives the expected shift, it keeps to its limits, and learns its own pairs."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ CENTRE = (-24.0, 3.0)
 
 
 @pytest.mark.parametrize("shape", [(64, 256), (256, 64), (24, 40)])
-def test_it_starts_where_the_stage_says(shape: tuple[int, int]) -> None:
+def test_an_untrained_network_gives_the_expected_shift(shape: tuple[int, int]) -> None:
     fixed, moving = crops(np.eye(2, 3), *shape)
     found = PaperNetwork().eval()(fixed, moving, 12.0, (3.0, -7.0))
     expected = torch.tensor([[1.0, 0, 3], [0, 1, -7]]).expand(4, 2, 3)
@@ -36,8 +36,8 @@ def test_the_parameters_are_bounded() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
-def test_it_learns_its_own_pairs_from_their_likeness(seed: int) -> None:
-    """Six pairs, each with its own affine; the overlap that both show lies to one side of the crops, as in real windows."""
+def test_it_learns_its_own_pairs_without_labels(seed: int) -> None:
+    """There are six pairs, each with its own affine; their overlap lies at one side of the windows, as in real pairs."""
     random = np.random.default_rng(seed)
     drawn = [np.array([[1, 0.003, y + CENTRE[0]], [-0.003, 1, x + CENTRE[1]]]) for y, x in random.uniform(-6, 6, (6, 2))]
     pairs = [crops(true, 64, 160, range(i, i + 1)) for i, true in enumerate(drawn)]

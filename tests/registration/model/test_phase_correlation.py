@@ -1,4 +1,4 @@
-"""Phase correlation behind the network's interface."""
+"""Phase correlation: it finds shifts around the expected one, and rejects those outside the search."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from dlir.registration.model.phase_correlation import phase
 
 
 def shifted(y: int, x: int) -> tuple[Tensor, Tensor]:
-    """Crops (4, 1, 64, 128) of fine texture in which fixed px p lies at moving px p + (y, x)."""
+    """Windows (4, 1, 64, 128) of fine texture in which fixed px p lies at moving px p + (y, x)."""
     image = torch.from_numpy(np.random.default_rng(0).standard_normal((4, 1, 128, 256)).astype(np.float32))
     return image[..., 32:96, 64:192], image[..., 32 - y : 96 - y, 64 - x : 192 - x]
 

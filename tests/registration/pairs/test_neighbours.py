@@ -1,4 +1,4 @@
-"""Neighbours and their windows: who is one, and what the windows hold."""
+"""Neighbours and their windows: which tiles are neighbours, and what the windows contain."""
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ def grid(rows: int, cols: int, step: tuple[float, float], size: tuple[int, int] 
     return table.assign(tile=range(len(table)), height=size[0], width=size[1])
 
 
-def test_a_grid_has_its_neighbours_and_no_diagonal_ones() -> None:
+def test_a_grid_has_horizontal_and_vertical_but_no_diagonal_pairs() -> None:
     table = neighbours(grid(3, 4, (100, 130)), SETTINGS)
     found = set(zip(table["fixed"], table["moving"], table["side"], strict=True))
     right = {(4 * r + c, 4 * r + c + 1, "right") for r in range(3) for c in range(3)}
@@ -25,7 +25,7 @@ def test_a_grid_has_its_neighbours_and_no_diagonal_ones() -> None:
     assert table["pair"].tolist() == list(range(len(table)))
 
 
-def test_missing_tiles_and_gaps_leave_no_pair() -> None:
+def test_missing_tiles_and_gaps_have_no_pairs() -> None:
     tiles = grid(2, 3, (100, 130)).drop(index=[1]).reset_index(drop=True)
     found = {tuple(pair) for pair in neighbours(tiles, SETTINGS)[["fixed", "moving"]].to_numpy().tolist()}
     assert found == {(0, 3), (2, 5), (3, 4), (4, 5)}
@@ -33,7 +33,7 @@ def test_missing_tiles_and_gaps_leave_no_pair() -> None:
 
 
 @pytest.mark.parametrize("jitter", [0.0, 6.0])
-def test_windows_hold_the_overlap_wherever_the_stage_may_be_wrong(jitter: float) -> None:
+def test_windows_contain_the_overlap_for_all_errors_within_the_search(jitter: float) -> None:
     tiles = grid(3, 3, (100.3, 129.7))
     tiles[["y", "x"]] += np.random.default_rng(0).uniform(-jitter, jitter, (9, 2))
     table = neighbours(tiles, SETTINGS)
@@ -50,7 +50,7 @@ def test_windows_hold_the_overlap_wherever_the_stage_may_be_wrong(jitter: float)
 
 
 @pytest.mark.parametrize("offset", [(3, 120), (-5, 100), (97, -11), (0, 131), (60, 0)])
-def test_windows_of_the_overlap_show_the_same_in_both_tiles(offset: tuple[int, int]) -> None:
+def test_overlap_windows_show_the_same_in_both_tiles(offset: tuple[int, int]) -> None:
     size = np.array([128, 160])
     pair = with_overlaps(pd.DataFrame([offset], columns=["nominal_y", "nominal_x"]), size).iloc[0]
     fixed, moving, extent = (pair[list(names)].to_numpy() for names in (WINDOW[:2], WINDOW[2:4], WINDOW[4:]))
@@ -60,7 +60,7 @@ def test_windows_of_the_overlap_show_the_same_in_both_tiles(offset: tuple[int, i
     assert (extent == size - np.abs(offset)).all()
 
 
-def test_the_pair_is_the_same_whichever_tile_comes_first() -> None:
+def test_the_order_of_the_tiles_does_not_change_a_pair() -> None:
     tiles = grid(1, 2, (100, 130))
     swapped = tiles.iloc[::-1].reset_index(drop=True)
     pd.testing.assert_frame_equal(neighbours(tiles, SETTINGS), neighbours(swapped, SETTINGS))

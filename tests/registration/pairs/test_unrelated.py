@@ -67,3 +67,8 @@ def test_their_windows_show_different_places_wherever_the_search_finds_them() ->
     corners = [place.loc[found[end]].to_numpy() + found[[f"{end}_y", f"{end}_x"]].to_numpy() for end in ("fixed", "moving")]
     reach = found[["height", "width"]].to_numpy() + found[["search"]].to_numpy()
     assert (np.abs(corners[0] - corners[1]) > reach).any(axis=1).all()
+
+
+def test_they_come_from_all_over_a_large_grid() -> None:
+    found, _ = drawn(20, 30)
+    assert 0.25 < (found[["fixed", "moving"]].to_numpy() < 300).mean() < 0.75

@@ -1,4 +1,4 @@
-"""Windows cut from tiles, corrected, in batches of one size, with the shift that the stage expects."""
+"""Windows: they are cut from corrected tiles, and come in batches of one size with their expected shift."""
 
 from pathlib import Path
 
@@ -9,15 +9,16 @@ import tifffile
 import torch
 from support.specimens import ONE_PLANE
 
+from dlir.core import progress
 from dlir.illumination import fields
-from dlir.registration.pairs.windows import TilePlanes, batches
+from dlir.registration.pairs.windows import TilePlanes, batches, in_batches
 
 FLAT = np.linspace(0.5, 1.5, 40)[None, None] * np.ones((1, 32, 40), np.float32)
 
 
 @pytest.fixture
 def planes(tmp_path: Path) -> TilePlanes:
-    """Two tiles that are a slope in x and in y before the camera's patterns are applied."""
+    """Two tiles, a slope along x and one along y, under the illumination FLAT."""
     y, x = np.mgrid[:32, :40].astype(np.float32)
     for name, tile in (("a", 100 + x), ("b", 100 + y)):
         tifffile.imwrite(tmp_path / f"{name}.tif", (tile * FLAT[0] + 7).astype(np.float32))
@@ -33,21 +34,21 @@ def row(pair: int, width: int, nominal: tuple[float, float]) -> dict[str, object
             "height": 32, "width": width, "nominal_y": nominal[0], "nominal_x": nominal[1], "search": 6.0}  # fmt: skip
 
 
-def test_windows_are_cut_where_the_table_says_without_the_pattern(planes: TilePlanes) -> None:
+def test_windows_are_parts_of_corrected_tiles(planes: TilePlanes) -> None:
     (batch,) = batches(pd.DataFrame([row(0, 16, (0, 30))]), planes, 4, torch.device("cpu"))
     slope = np.arange(16) - 7.5
     assert batch.fixed[0, 0, 5].numpy() == pytest.approx(slope / slope.std(), abs=1e-3)
     assert np.ptp(batch.moving[0, 0].numpy(), axis=1).max() < 1e-3
 
 
-def test_the_expected_shift_is_that_of_the_stage(planes: TilePlanes) -> None:
+def test_the_expected_shift_follows_from_the_nominal_offset(planes: TilePlanes) -> None:
     (batch,) = batches(pd.DataFrame([row(0, 16, (3.0, 32.0))]), planes, 4, torch.device("cpu"))
     assert batch.centre == (-4.0, -8.0)  # fixed px (y, 24 + x) lies at moving px (y - 3, x - 8), in cells of 4 px
     assert batch.search == 8.0
 
 
 @pytest.mark.parametrize(("nominal", "search"), [((0, 24), 6.0), ((5, 28), 6.0), ((0, 28), 12.0)])
-def test_a_pair_is_searched_alike_whatever_lies_beside_it(
+def test_the_search_of_a_pair_does_not_depend_on_other_pairs(
     planes: TilePlanes, nominal: tuple[float, float], search: float
 ) -> None:
     other = {**row(1, 16, nominal), "search": search}
@@ -56,14 +57,28 @@ def test_a_pair_is_searched_alike_whatever_lies_beside_it(
     assert len(found) == 2
 
 
-def test_rounding_errors_of_the_stage_part_no_batch(planes: TilePlanes) -> None:
+def test_rounding_errors_of_positions_do_not_split_a_batch(planes: TilePlanes) -> None:
     rows = pd.DataFrame([row(i, 16, (0, 30 + (i - 1) * 1e-12)) for i in range(3)])  # -6 px lies between two cells
     assert len(list(batches(rows, planes, 4, torch.device("cpu")))) == 1
 
 
-def test_batches_hold_one_size_and_no_more_than_asked(planes: TilePlanes) -> None:
+def test_batches_have_one_window_size_and_at_most_the_given_number_of_pairs(planes: TilePlanes) -> None:
     rows = pd.DataFrame([row(i, 16 if i % 2 else 24, (0, 30)) for i in range(10)])
     found = list(batches(rows, planes, 3, torch.device("cpu")))
     assert [len(batch.rows) for batch in found] == [3, 2, 3, 2]
     assert all(batch.fixed.shape[2:] == (32, batch.rows["width"].iloc[0]) for batch in found)
     assert sorted(pair for batch in found for pair in batch.rows["pair"]) == list(range(10))
+
+
+def test_progress_counts_pairs_and_not_batches(
+    planes: TilePlanes, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "INTERVAL", 0.0)
+    caplog.set_level("INFO")
+    rows = pd.DataFrame([row(i, 16 if i < 11 else 24, (0, 30)) for i in range(13)])  # in batches of 8, 3 and 2
+    found = in_batches(rows, "pairs", planes, torch.device("cpu"), lambda batch: batch.rows[["pair"]])
+    assert sorted(found["pair"]) == list(range(13))
+    steps = [record.getMessage().split(",")[0].split(" done")[0] for record in caplog.records]
+    assert steps == [f"registering pairs: {n} of 13 ({part} %)" for n, part in ((8, 62), (11, 85), (13, 100))] + [
+        "registering pairs: all 13"
+    ]

@@ -1,4 +1,4 @@
-"""Processes that train together, two of them on the CPU as torchrun starts them: one step, and whole trainings."""
+"""Training with two processes, which torchrun starts on the CPU: single steps, and whole trainings."""
 
 import os
 import subprocess
@@ -17,10 +17,10 @@ from dlir.registration.training import distributed, train
 from dlir.registration.training.loop import Loop
 
 TOGETHER = SETTINGS.model_copy(update={"processes": 2, "steps": 5, "batch": 2})
-PATCHED = (  # so that it learns
+PATCHED = (  # makes training check often and keep its last weights
     "from dlir.registration.training import train; train.CHECK_EVERY = 2; train._clearly_better = lambda *_: True"
 )
-# What each rank runs: with `die` it ends, without a word, before the fourth step.
+# What each process runs; with `die` it ends before the fourth step, without an error message.
 PROGRAM = """
 import os, sys, torch
 from pathlib import Path
@@ -47,7 +47,7 @@ train.train(*files, folder / "model.pt", settings=chosen, device="cpu")
 
 
 def torchrun(grid: Grid, folder: Path, *, die: bool = False) -> subprocess.CompletedProcess[str]:
-    """Train with two processes; what each has after each step is left in the folder."""
+    """Trains with two processes; each writes its weights to the folder after each step."""
     folder.mkdir(exist_ok=True)
     (folder / "program.py").write_text(PROGRAM.format(patched=PATCHED))
     files = [str(path) for path in (grid.tiles, grid.illumination, grid.pairs)]
@@ -58,7 +58,7 @@ def torchrun(grid: Grid, folder: Path, *, die: bool = False) -> subprocess.Compl
 
 @pytest.fixture(scope="module")
 def trained(noisy_grid: Grid, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a training that was not disturbed."""
+    """The folder of a training that was not interrupted."""
     folder = tmp_path_factory.mktemp("trained")
     result = torchrun(noisy_grid, folder)
     assert result.returncode == 0, result.stderr
@@ -67,7 +67,10 @@ def trained(noisy_grid: Grid, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """As in the ranks: sums of other orders differ in their last bits, by which the first step of Adam turns a zero."""
+    """Uses one thread of torch, as each process does.
+
+    Sums in another order differ in their last bits, and the first step of Adam makes a full step even of a tiny gradient.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -79,7 +82,7 @@ def after(folder: Path, rank: int, step: int) -> dict[str, torch.Tensor]:
     return weights
 
 
-def test_ranks_draw_their_own_crops_and_end_with_the_same_weights(trained: Path) -> None:
+def test_processes_draw_different_pairs_and_end_with_the_same_weights(trained: Path) -> None:
     first, second = (torch.load(trained / f"{rank}-1.pt", weights_only=True)["drawn"] for rank in (0, 1))
     assert not torch.equal(first, second)
     for step in (1, 5):
@@ -88,20 +91,20 @@ def test_ranks_draw_their_own_crops_and_end_with_the_same_weights(trained: Path)
     assert not all(torch.equal(after(trained, 0, 1)[name], after(trained, 0, 5)[name]) for name in after(trained, 0, 1))
 
 
-def test_one_model_and_one_history_are_written(trained: Path) -> None:
+def test_only_rank_zero_writes_a_model_and_a_history(trained: Path) -> None:
     assert {path.name for path in trained.glob("model*")} == {"model.pt", "model.csv"}
     assert tables.read(trained / "model.csv", tables.HISTORY)["step"].tolist() == [0, 2, 4, 5]
     assert torch.load(trained / "model.pt", weights_only=True)["settings"]["processes"] == 2
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_a_step_of_two_ranks_is_one_on_the_mean_of_their_gradients(
+def test_two_processes_take_the_step_of_their_mean_gradient(
     trained: Path, noisy_grid: Grid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def loop(rank: int) -> Loop:
-        torch.manual_seed(TOGETHER.seed)
         model = train._initial_network(TOGETHER, torch.device("cpu"))
-        source, _ = train._training_data(noisy_grid.tiles, noisy_grid.illumination, noisy_grid.pairs, torch.device("cpu"), TOGETHER)
+        files = (noisy_grid.tiles, noisy_grid.illumination, noisy_grid.pairs)
+        source, _ = train._training_data(*files, torch.device("cpu"), TOGETHER)
         generator = torch.Generator()
         generator.set_state(torch.load(trained / f"{rank}-1.pt", weights_only=True)["drawn"])
         return Loop(
@@ -126,7 +129,7 @@ def test_a_step_of_two_ranks_is_one_on_the_mean_of_their_gradients(
     assert not all(torch.allclose(weights[name], alone[name], rtol=0, atol=1e-6) for name in expected)
 
 
-def test_a_training_that_was_cut_off_goes_on(trained: Path, noisy_grid: Grid, tmp_path: Path) -> None:
+def test_an_interrupted_training_resumes(trained: Path, noisy_grid: Grid, tmp_path: Path) -> None:
     assert torchrun(noisy_grid, tmp_path, die=True).returncode != 0
     assert not (tmp_path / "model.pt").exists()
     for path in tmp_path.glob("*-*.pt"):
@@ -139,7 +142,7 @@ def test_a_training_that_was_cut_off_goes_on(trained: Path, noisy_grid: Grid, tm
     assert same_weights(*models)
 
 
-def test_one_process_where_several_are_asked_for_says_how_to_start_them(grid: Grid, tmp_path: Path) -> None:
-    with pytest.raises(distributed.RankError, match=r"processes is 2, and 1 .*: start them with torchrun .* 2 -m dlir train"):
+def test_a_single_process_instead_of_several_is_an_error_with_the_right_command(grid: Grid, tmp_path: Path) -> None:
+    with pytest.raises(distributed.RankError, match=r"processes is 2, but 1 .*: start them with torchrun .* 2 -m dlir train"):
         train.train([grid.tiles], [grid.illumination], [grid.pairs], tmp_path / "m.pt", settings=TOGETHER, device="cpu")
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""The losses: least at the truth, with gradients that lead there."""
+"""The losses: they are least at the true affine, and their gradients lead there."""
 
 import numpy as np
 import pytest
@@ -20,21 +20,21 @@ def estimate(affine: torch.Tensor, logits: torch.Tensor, confidence: float = 0.5
     return Estimate(affine, covariance, torch.full((count,), confidence), (affine,) * 4, logits)
 
 
-def test_the_known_loss_grows_with_the_error() -> None:
+def test_the_loss_on_synthetic_pairs_grows_with_the_error() -> None:
     known, logits = SyntheticPairs(torch.zeros(1), torch.zeros(1), TRUE), _target(TRUE, 5, SHAPE.centre).clamp(min=1e-9).log()
-    away = torch.tensor([[0, 0, 1.0], [0, 0, 0]])
-    losses = [float(synthetic_loss(estimate(TRUE + a * away, logits), known, SHAPE)) for a in (0.0, 0.5, 2.0, 20.0)]
+    direction = torch.tensor([[0, 0, 1.0], [0, 0, 0]])
+    losses = [float(synthetic_loss(estimate(TRUE + a * direction, logits), known, SHAPE)) for a in (0.0, 0.5, 2.0, 20.0)]
     assert losses == sorted(losses)
     assert float(synthetic_loss(estimate(TRUE, torch.zeros_like(logits)), known, SHAPE)) > losses[0]
 
 
-def test_the_loss_wants_honest_judgement() -> None:
+def test_the_loss_is_least_where_confidence_and_covariance_fit_the_errors() -> None:
     known, logits = SyntheticPairs(torch.zeros(1), torch.zeros(1), TRUE), _target(TRUE, 5, SHAPE.centre).clamp(min=1e-9).log()
 
-    def loss(apart: float, **judgement: float) -> float:
+    def loss(error: float, **uncertainty: float) -> float:
         return float(
             synthetic_loss(
-                estimate(TRUE + apart * torch.tensor([[0.01, 0, 1], [0, -0.01, 0]]), logits, **judgement), known, SHAPE
+                estimate(TRUE + error * torch.tensor([[0.01, 0, 1], [0, -0.01, 0]]), logits, **uncertainty), known, SHAPE
             )
         )
 
@@ -44,26 +44,26 @@ def test_the_loss_wants_honest_judgement() -> None:
 
 
 @pytest.mark.parametrize("score", SIMILARITIES.values())
-def test_the_real_loss_leads_to_the_truth(score: Similarity) -> None:
+def test_the_gradient_of_the_loss_on_real_pairs_leads_to_the_true_shift(score: Similarity) -> None:
     true = np.array([[1, 0, 1.5], [0, 1, -2.0]])
     fixed, moving = crops(true, 64, 128)
     affine = torch.eye(2, 3).repeat(4, 1, 1).requires_grad_()
     loss = real_loss(estimate(affine, torch.zeros(1)), fixed, moving, torch.ones(4), score)
     loss.backward()
     assert affine.grad is not None
-    way = -affine.grad[:, :, 2]
-    home = torch.tensor(true[:, 2]).float()
-    assert (torch.nn.functional.cosine_similarity(way, home.expand(4, 2)) > 0.5).all()
-    there = estimate(torch.tensor(true).float().repeat(4, 1, 1), torch.zeros(1))
-    assert float(real_loss(there, fixed, moving, torch.ones(4), score)) < float(loss.detach())
+    descent = -affine.grad[:, :, 2]
+    to_truth = torch.tensor(true[:, 2]).float()
+    assert (torch.nn.functional.cosine_similarity(descent, to_truth.expand(4, 2)) > 0.5).all()
+    at_truth = estimate(torch.tensor(true).float().repeat(4, 1, 1), torch.zeros(1))
+    assert float(real_loss(at_truth, fixed, moving, torch.ones(4), score)) < float(loss.detach())
 
 
-def test_pairs_held_for_wrong_count_for_little() -> None:
+def test_pairs_of_low_confidence_count_little() -> None:
     fixed, moving = crops(np.eye(2, 3), 32, 64)
     affine = torch.eye(2, 3).repeat(4, 1, 1)
     found = estimate(affine, torch.zeros(1))
-    sure, unsure = (real_loss(found, fixed, moving, torch.full((4,), c), masked_ncc) for c in (1.0, 0.1))
-    torch.testing.assert_close(unsure, 0.1 * sure)
+    certain, uncertain = (real_loss(found, fixed, moving, torch.full((4,), c), masked_ncc) for c in (1.0, 0.1))
+    torch.testing.assert_close(uncertain, 0.1 * certain)
 
 
 @pytest.mark.parametrize("kind", ["synthetic", "real"])
@@ -80,5 +80,5 @@ def test_every_affine_from_coarse_to_fine_is_led_to_the_truth(kind: str) -> None
     loss.backward()
     for affine in affines:
         assert affine.grad is not None
-        way = -affine.grad[:, :, 2]
-        assert (torch.nn.functional.cosine_similarity(way, truth[:, :, 2]) > 0.5).all()
+        descent = -affine.grad[:, :, 2]
+        assert (torch.nn.functional.cosine_similarity(descent, truth[:, :, 2]) > 0.5).all()

@@ -1,4 +1,4 @@
-"""The generic weights: what they were made of, that they load, and that they register what they have not seen."""
+"""The generic weights: they load, say what they were made from, and register images that they were not trained on."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def unseen() -> TileStack:
     return TileStack(tiles, torch.zeros_like(tiles))
 
 
-def test_sources_are_many_different_and_repeatable() -> None:
+def test_pretraining_images_are_repeatable_and_depend_on_the_seed() -> None:
     planes = list(pretraining_images(8, seed=3))
     assert all(plane.shape == (SIDE, SIDE) and plane.dtype == np.float32 for plane in planes)
     assert all(plane.min() >= 0 and plane.max() <= 1.5 and plane.std() > 0.01 for plane in planes)
@@ -35,7 +35,7 @@ def test_sources_are_many_different_and_repeatable() -> None:
     )
 
 
-def test_the_generic_weights_load_and_say_what_they_were_made_of() -> None:
+def test_the_generic_weights_load_and_say_what_they_were_made_from() -> None:
     assert checkpoint.GENERIC.stat().st_size < 2e6
     settings = torch.load(checkpoint.GENERIC, weights_only=True)["settings"]
     assert settings["sources_sha256"] == fingerprint(list(pretraining_images(SPECIMENS, settings["seed"])))
@@ -65,7 +65,7 @@ def test_pretraining_is_repeatable(tmp_path: Path) -> None:
     assert all(torch.equal(first["weights"][name], second["weights"][name]) for name in first["weights"])
 
 
-def test_going_on_starts_from_the_mean(tmp_path: Path) -> None:
+def test_pretraining_starts_from_the_mean_of_several_models(tmp_path: Path) -> None:
     made = [tmp_path / f"{seed}.pt" for seed in (1, 2)]
     for seed, path in enumerate(made, 1):
         pretrain(path, steps=0, judging=0, seed=seed, device="cpu")

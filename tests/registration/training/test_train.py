@@ -1,4 +1,4 @@
-"""Training: it lowers the error on tiles that it has not seen, never harms, is repeatable, and survives a kill."""
+"""Training: it lowers the error on tiles it has not seen, never does harm, is repeatable, and resumes after an interruption."""
 
 import itertools
 from pathlib import Path
@@ -26,6 +26,7 @@ def run(grid: Grid, output: Path, **change: object) -> checkpoint.Network:
 
 
 def unseen_error(model: checkpoint.Network, grid: Grid) -> float:
+    """The mean corner error, px, on synthetic pairs of a tile that is held out."""
     _, held = train._training_data(
         grid.tiles, grid.illumination, grid.pairs, torch.device("cpu"), SETTINGS.model_copy(update={"seed": 5})
     )
@@ -54,26 +55,26 @@ def test_no_steps_give_the_generic_weights(grid: Grid, tmp_path: Path) -> None:
 
 
 def test_the_same_seed_gives_the_same_weights(noisy_grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    better = itertools.count(0, -1)  # each check finds a smaller error, so the last weights are kept
+    better = itertools.count(0, -1)  # each check finds a smaller error, so that the last weights are kept
     monkeypatch.setattr(train, "_errors", lambda *_: torch.full((4,), float(next(better))))
     first, second, other = (run(noisy_grid, tmp_path / f"{i}.pt", steps=2, batch=2, seed=s) for i, s in enumerate((1, 1, 2)))
     assert same_weights(first, second) and not same_weights(first, other)
 
 
 def test_training_that_does_harm_is_undone(grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def spoil(loop: Loop) -> float:
+    def damage(loop: Loop) -> float:
         loop.done += 1
         generator = torch.Generator().manual_seed(0)
         for parameter in loop.model.parameters():
             torch.nn.init.normal_(parameter, std=3.0, generator=generator)
         return 0.0
 
-    monkeypatch.setattr(Loop, "step", spoil)
+    monkeypatch.setattr(Loop, "step", damage)
     assert same_weights(run(grid, tmp_path / "model.pt", steps=2), run(grid, tmp_path / "none.pt", steps=0))
 
 
 @pytest.mark.parametrize("kind", ["killed", "damaged"])
-def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(
+def test_an_interrupted_run_ends_with_the_weights_of_an_undisturbed_one(
     kind: str, noisy_grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(train, "CHECK_EVERY", 2)
@@ -103,13 +104,13 @@ def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(
     assert not state.exists()
 
 
-def test_one_tile_has_nothing_to_learn_from(one_tile: Grid, tmp_path: Path) -> None:
+def test_one_tile_leaves_the_network_as_it_is(one_tile: Grid, tmp_path: Path) -> None:
     assert same_weights(run(one_tile, tmp_path / "model.pt"), run(one_tile, tmp_path / "none.pt", steps=0))
     assert all(np.isfinite(value.numpy()).all() for value in run(one_tile, tmp_path / "m.pt").state_dict().values())
 
 
 @pytest.mark.slow
-def test_the_architecture_of_the_paper_learns_the_pairs_it_is_given(grid: Grid, tmp_path: Path) -> None:
+def test_the_network_of_the_paper_learns_the_pairs_of_a_grid(grid: Grid, tmp_path: Path) -> None:
     model = run(grid, tmp_path / "model.pt", architecture="dlir", start="generic", steps=200, batch=8)
     assert isinstance(model, checkpoint.PaperNetwork)
     history = tables.read(tmp_path / "model.csv", tables.HISTORY)
