@@ -99,3 +99,27 @@ def test_without_pairs_no_file_is_written(grid: Grid, tmp_path: Path) -> None:
     assert found.empty and not method.pairs
     cache.write()
     assert not (tmp_path / "cache.npz").exists()
+
+
+def test_a_change_of_a_rounding_error_is_none(grid: Grid, tmp_path: Path) -> None:
+    file, nominal = tmp_path / "cache.npz", tables.read(grid.pairs, tables.PAIRS)["nominal_y"]
+    registered(grid, file)
+    assert registered(grid, file, nominal_y=nominal + 1e-9) == []
+    assert registered(grid, file, nominal_y=nominal + 1e-3) == list(range(12))
+
+
+def test_a_pair_that_starts_from_another_affine_is_registered_again(grid: Grid, tmp_path: Path) -> None:
+    file, start = tmp_path / "cache.npz", {"yy": 1.0, "y0": 8.0, "xy": 0.0, "xx": 1.0, "x0": 130.0}
+    registered(grid, file, yx=0.0, **start)
+    assert registered(grid, file, yx=0.0, **start) == []
+    assert registered(grid, file, yx=np.where(np.arange(12) == 7, 1e-3, 0.0), **start) == [7]
+
+
+def test_estimates_with_another_prior_are_kept_apart(grid: Grid, tmp_path: Path) -> None:
+    pairs, method = tables.read(grid.pairs, tables.PAIRS), CountingMethod()
+    cache = EstimateCache(tmp_path / "cache.npz", tables.read(grid.tiles, tables.TILES))
+    counts = []
+    for linear in (np.inf, 0.01, np.inf):
+        cache.complete(pairs, "pairs", linear, estimate=method)
+        counts.append(len(method.pairs))
+    assert counts == [12, 24, 24]

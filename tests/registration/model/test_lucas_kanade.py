@@ -68,3 +68,10 @@ def test_flat_maps_do_not_change_the_affine() -> None:
     start = torch.tensor([[[1.0, 0, 2.0], [0, 1, -3.0]]])
     affine, *_ = refine(flat, flat, start, stride=2, steps=3, prior=torch.zeros(2))
     torch.testing.assert_close(affine, start)
+
+
+def test_a_start_that_contradicts_the_known_linear_part_is_drawn_back_to_it() -> None:
+    fixed, moving = crops(TRUE, 48, 160)
+    start = torch.tensor(TRUE, dtype=torch.float32).expand(4, 2, 3)
+    affine, *_ = refine(fixed, moving, start, stride=1, steps=8, prior=torch.zeros(2), linear=1e-6)
+    assert ((affine[:, :, :2] - torch.eye(2)).abs().amax((1, 2)) < 1e-4).all()
