@@ -75,3 +75,16 @@ def test_a_start_that_contradicts_the_known_linear_part_is_drawn_back_to_it() ->
     start = torch.tensor(TRUE, dtype=torch.float32).expand(4, 2, 3)
     affine, *_ = refine(fixed, moving, start, stride=1, steps=8, prior=torch.zeros(2), linear=1e-6)
     assert ((affine[:, :, :2] - torch.eye(2)).abs().amax((1, 2)) < 1e-4).all()
+
+
+def test_a_channel_that_shows_the_noise_of_another_helps() -> None:
+    fixed, moving = crops(TRUE, 48, 160)
+    true = torch.tensor(TRUE, dtype=torch.float32).expand(4, 2, 3)
+    torch.manual_seed(0)
+    noise = [4.0 * torch.randn_like(image) for image in (fixed, moving)]
+    noisy = [image + own for image, own in zip((fixed, moving), noise, strict=True)]
+    errors = []
+    for maps in (noisy, [torch.cat(both, 1) for both in zip(noisy, noise, strict=True)]):
+        affine, *_ = refine(*maps, torch.eye(2, 3).expand(4, 2, 3), stride=1, steps=8, prior=torch.tensor([-4.6, 0.0]))
+        errors.append(corner_error(affine, true, 48, 160).mean())
+    assert errors[1] < 0.7 * errors[0]
