@@ -73,7 +73,7 @@ def test_a_grid_is_registered_placed_and_fused_in_memory(grid: Grid, tmp_path: P
 
 
 def test_a_method_of_ones_own_registers_all_pairs(grid: Grid) -> None:
-    """A method that always finds the true shift; its word is compared with pairs that cannot match, like any other."""
+    """The method always finds the nominal shift; its confidence is calibrated on pairs that cannot match, as for any other."""
     tiles = tables.read(grid.tiles, tables.TILES)
     pairs = dlir.find_pairs(tiles)
 

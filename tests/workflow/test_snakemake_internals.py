@@ -14,18 +14,18 @@ from pathlib import Path
 
 include: {internals!r}
 
-told = {{"provider": storage_provider(), "prefix": storage_prefix(), "folder": str(folder_of_snakefile())}}
+found = {{"provider": storage_provider(), "prefix": storage_prefix(), "folder": str(folder_of_snakefile())}}
 
-def tell(wildcards):
+def ask(wildcards):
     late = {{"copy": working_copy("a/b.tif"), "forced": is_forced("made"), "other": is_forced("all")}}
-    Path({told!r}).write_text(json.dumps({{**told, **late}}))
+    Path({found!r}).write_text(json.dumps({{**found, **late}}))
     return []
 
 rule all:
     input: "made.txt"
 
 rule made:
-    input: tell
+    input: ask
     output: "made.txt"
     shell: "echo 1 > {{output}}"
 
@@ -37,29 +37,29 @@ onstart:
 
 @pytest.fixture
 def run(tmp_path: Path):
-    """Runs the small workflow with options; what it was told, and what limits its scheduler."""
+    """Runs the small workflow with options; what it found, and what limits its scheduler."""
 
     def run(*options: str) -> tuple[dict[str, object], str]:
-        paths = {"told": str(tmp_path / "told.json"), "pace": str(tmp_path / "pace.txt")}
+        paths = {"found": str(tmp_path / "found.json"), "pace": str(tmp_path / "pace.txt")}
         internals = str(ROOT / "workflow" / "rules" / "snakemake_internals.smk")
         (tmp_path / "Snakefile").write_text(SNAKEFILE.format(internals=internals, **paths))
         command = [sys.executable, "-m", "snakemake", "-s", tmp_path / "Snakefile", "-d", tmp_path, "--cores", "1", *options]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        return json.loads(Path(paths["told"]).read_text()), Path(paths["pace"]).read_text()
+        return json.loads(Path(paths["found"]).read_text()), Path(paths["pace"]).read_text()
 
     return run
 
 
 def test_without_a_storage_paths_stay_and_no_rule_is_forced(run, tmp_path: Path) -> None:
-    told, pace = run()
-    assert told == {"provider": "", "prefix": "", "copy": "a/b.tif", "folder": str(tmp_path), "forced": False, "other": False}
+    found, pace = run()
+    assert found == {"provider": "", "prefix": "", "copy": "a/b.tif", "folder": str(tmp_path), "forced": False, "other": False}
     assert pace == "None"
 
 
-def test_a_forced_rule_is_told(run) -> None:
-    told, _ = run("--forcerun", "made")
-    assert told["forced"] is True and told["other"] is False
+def test_a_forced_rule_is_found(run) -> None:
+    found, _ = run("--forcerun", "made")
+    assert found["forced"] is True and found["other"] is False
 
 
 def test_a_pace_that_the_user_gives_stays(run) -> None:
