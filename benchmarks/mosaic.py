@@ -37,7 +37,7 @@ from dlir.reading.settings import Dataset
 SIDE, STEP = 512, 460.8  # px, side of a tile and distance from tile to tile
 FUSE = ("ashlar", "multiview-stitcher")  # the other stitchers that fuse; m2stitch only places
 OPTIONS = {"interpolation": 1, "blend": "linear", "bands": 1, "chunk": 256, "shard": 2048}
-app = cyclopts.App(help=__doc__)
+app = cyclopts.App(help=__doc__, default_parameter=cyclopts.Parameter(consume_multiple=True))
 
 
 @app.command

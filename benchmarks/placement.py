@@ -51,7 +51,7 @@ BARS: dict[str, tuple[Numbers, ...]] = {
 }
 SPECIMENS = ("tissue", "cells", "lowc", "dapi.tif", "he.svs")
 LOOSE = 8.0  # px: the most that a tile without any visible overlap may be off, where the stage errs by up to 5
-app = cyclopts.App(help=__doc__)
+app = cyclopts.App(help=__doc__, default_parameter=cyclopts.Parameter(consume_multiple=True))
 
 
 @app.command

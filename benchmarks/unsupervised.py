@@ -119,7 +119,7 @@ def numbers(errors: np.ndarray) -> tuple[str, str]:
 
 
 def collapsed(errors: np.ndarray, nominal: float) -> str:
-    """Whether the median is not clearly below that of no registration, px."""
+    """Whether the median error is less than 20 % below that without registration, px."""
     return "yes" if not np.median(errors) < 0.8 * nominal else "no"
 
 
