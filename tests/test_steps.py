@@ -68,3 +68,10 @@ def test_an_edit_changes_the_steps_that_use_the_module_and_no_others(tmp_path: P
     changed = {step for step in steps.STEPS if found[step] != steps.code(step)}
     assert {"mosaic", "band", "report"} <= changed
     assert changed & {"tiles", "illumination", "pairs", "train", "register", "place", "selfcheck"} == set()
+
+
+def test_code_of_a_package_belongs_to_the_steps_that_use_its_modules(tmp_path: Path) -> None:
+    found = edited(tmp_path, "registration/__init__.py", {'"""\n': '"""\n\nEDITED = 1\n'})
+    changed = {step for step in steps.STEPS if found[step] != steps.code(step)}
+    assert {"pairs", "train", "register", "selfcheck"} <= changed
+    assert changed & {"tiles", "illumination", "place", "exposure", "mosaic"} == set()

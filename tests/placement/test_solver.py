@@ -139,3 +139,10 @@ def test_the_places_are_reproducible_and_do_not_depend_on_the_order_of_pairs() -
     assert (solved(graph).places == solved(graph).places).all()
     shuffled = graph._replace(pairs=pd.DataFrame(graph.pairs.sample(frac=1, random_state=1)))
     assert solved(shuffled).places == pytest.approx(solved(graph).places, abs=1e-6)
+
+
+def test_a_tile_without_pairs_is_as_uncertain_as_the_stage() -> None:
+    graph, alone = make_graph(6, 8, stage_error=3.0), 20
+    joined = ~graph.pairs[["fixed", "moving"]].isin([alone + 10]).any(axis=1)
+    deviation = solved(graph._replace(pairs=graph.pairs[joined])).deviation
+    assert deviation[alone] == pytest.approx(3.0 * np.sqrt(2), rel=0.35)  # on both axes together
