@@ -4,7 +4,7 @@ CORES ?= $(shell getconf _NPROCESSORS_ONLN)
 BIN := .venv/bin
 ENVIRONMENT := .venv/installed
 
-.PHONY: demo test test-quick lint docs constraints clean
+.PHONY: demo test test-quick test-oldest lint docs constraints clean
 
 demo: $(ENVIRONMENT) # stitch the demo dataset
 	$(BIN)/snakemake --cores $(CORES)
@@ -15,7 +15,7 @@ test: lint # linters and all tests, a file at a time on each core
 
 test-quick: $(ENVIRONMENT) # while developing
 	$(BIN)/ruff check
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" --numprocesses auto --dist loadfile
 
 lint: $(ENVIRONMENT)
 	$(BIN)/ruff check
@@ -25,6 +25,11 @@ lint: $(ENVIRONMENT)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+test-oldest: # the quick tests with the oldest versions that the package allows, in an environment of its own
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/pip install --quiet --constraint envs/oldest.txt --editable . boto3 grimp hypothesis 'moto[server]' pytest
+	.venv-oldest/bin/pytest -m "not slow" --override-ini filterwarnings=default
+
 docs: $(ENVIRONMENT) # the pages of docs/ as a site
 	$(BIN)/mkdocs build --strict
 
@@ -33,7 +38,7 @@ constraints: # the versions of this environment, as exact ones
 	mv envs/constraints.new envs/constraints.txt
 
 clean: # what the targets above made; results of other datasets stay
-	rm -rf .venv results/demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-oldest site results/demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(ENVIRONMENT): pyproject.toml setup.py envs/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
