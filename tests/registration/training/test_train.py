@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from support.grids import Grid
 from support.training import SETTINGS, same_weights
@@ -120,3 +121,60 @@ def test_the_network_of_the_paper_learns_the_pairs_of_a_grid(grid: Grid, tmp_pat
     affines, given = tmp_path / "affines.csv", (grid.tiles, grid.illumination, grid.pairs)
     register(*given, affines, model=tmp_path / "model.pt", settings=settings, device="cpu")
     assert np.median(grid.errors(tables.read(affines, tables.AFFINES))) < 1.0
+
+
+def checked(
+    grid: Grid, output: Path, monkeypatch: pytest.MonkeyPatch, errors: list[torch.Tensor]
+) -> tuple[checkpoint.Network, list[dict[str, torch.Tensor]]]:
+    """The model of a training whose checks find these errors, the first before it, one after each of its 20 steps; and the
+    weights after each step that was taken."""
+    found, taken = iter(errors), []  # type: ignore[var-annotated]
+
+    def nudge(loop: Loop) -> float:
+        loop.done += 1
+        with torch.no_grad():
+            for parameter in loop.model.parameters():
+                parameter += 0.01
+        taken.append({name: value.clone() for name, value in loop.model.state_dict().items()})
+        return 0.0
+
+    monkeypatch.setattr(Loop, "step", nudge)
+    monkeypatch.setattr(train, "CHECK_EVERY", 1)
+    monkeypatch.setattr(train, "_errors", lambda *_: next(found))
+    return run(grid, output, steps=20), taken
+
+
+def test_the_weights_of_the_best_check_are_kept(grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    errors = [torch.full((4,), error) for error in [3.0, 2.0, 1.0, *[1.5] * 18]]
+    model, taken = checked(grid, tmp_path / "model.pt", monkeypatch, errors)
+    assert all(torch.equal(value, taken[1][name]) for name, value in model.state_dict().items())
+
+
+def test_a_gain_that_could_be_chance_is_none(grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    after = torch.tensor([1.9, 0.0, 2.0, 0.0])  # less on average than before, but not for each pair
+    model, _ = checked(grid, tmp_path / "model.pt", monkeypatch, [torch.ones(4), *[after] * 20])
+    assert same_weights(model, run(grid, tmp_path / "none.pt", steps=0))
+
+
+def test_training_stops_only_when_it_improves_no_more(grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_and_then = [torch.full((4,), 9.0 - step // 3) for step in range(21)]
+    _, taken = checked(grid, tmp_path / "model.pt", monkeypatch, now_and_then)
+    assert len(taken) == 20
+    _, taken = checked(grid, tmp_path / "model.pt", monkeypatch, [*now_and_then[:6], *[torch.full((4,), 9.0)] * 15])
+    assert 6 < len(taken) < 15
+
+
+def test_nothing_is_learnt_from_the_tiles_that_it_is_checked_on(grid: Grid) -> None:
+    learnt, held_out = train._training_data(grid.tiles, grid.illumination, grid.pairs, torch.device("cpu"), SETTINGS)
+
+    def listed(stack: torch.Tensor) -> set[int]:
+        """The tiles that a stack (n, 1, y, x) holds, by their pixels."""
+        table = tables.read(grid.tiles, tables.TILES)
+        pixels = {row.tile: tifffile.imread(row.path).ravel() for row in table.itertuples()}
+        every = [tile.numpy().ravel() for tile in stack]
+        return {number for number, tile in pixels.items() if any(np.corrcoef(tile, other)[0, 1] > 0.99 for other in every)}
+
+    held = listed(held_out.tiles.tiles)
+    pairs = np.concatenate([batch.rows[["fixed", "moving"]].to_numpy() for batch in learnt.real])
+    assert held and not held & listed(learnt.tiles.tiles)
+    assert len(pairs) > 6 and not held & set(pairs.ravel().tolist())
