@@ -5,6 +5,7 @@ import pytest
 import torch
 from support.specimens import crops
 
+from dlir.registration.model.filters import blur
 from dlir.registration.model.ncc import masked_ncc
 from dlir.registration.model.noise_filter import above_noise, alignment_ncc
 
@@ -87,3 +88,29 @@ def test_flat_windows_score_zero(level: float) -> None:
     flat = torch.full_like(fixed, level)
     for first in (fixed, flat):
         assert alignment_ncc(*above_noise(first, flat), torch.eye(2, 3)[None]).item() == 0
+
+
+def test_the_gain_falls_as_the_noise_gains_on_the_signal() -> None:
+    """A signal of 16 times the power of the noise up to .15 cycles per px, and as strong as the noise from there to .26: the
+    squared gains S / (2 S + N) are 16 / 33 and 1 / 3."""
+    torch.manual_seed(0)
+    height, width = 256, 512
+    frequency = torch.hypot(torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width))
+    amplitude = torch.where(frequency < 0.15, 4.0, 1.0) * (frequency < 0.26)
+    signal = torch.fft.irfft2(torch.fft.rfft2(torch.randn(4, 1, height, width)) * amplitude, s=(height, width))
+    noisy = [signal + torch.randn_like(signal) for _ in range(2)]
+    shaped = above_noise(noisy[0], noisy[1])
+    weak, strong = (band(shaped[0], *part) / band(noisy[0], *part) for part in ((0.19, 0.22), (0.07, 0.1)))
+    assert weak / strong == pytest.approx(torch.full((4,), (1 / 3) / (16 / 33)), rel=0.1)
+
+
+def test_what_lies_at_one_edge_does_not_show_at_the_opposite_one() -> None:
+    torch.manual_seed(0)
+    stripes = blur(torch.randn(4, 1, 48, 160), 3.0)  # so that the filter blurs the noise away
+    fixed, moving = (stripes / stripes.std() + 2 * torch.randn_like(stripes) for _ in range(2))
+    pattern = blur(torch.randn(4, 1, 48, 1).expand(4, 1, 48, 8), 3.0)[..., :1]
+    changed = fixed.clone()
+    changed[..., :3] += 10 * pattern / pattern.std()
+    difference = above_noise(changed, moving)[0] - above_noise(fixed, moving)[0]
+    here, opposite = ((difference[..., column] * pattern[..., 0]).sum() for column in (0, -1))
+    assert opposite.abs() < 0.1 * here
