@@ -173,3 +173,11 @@ def test_without_hard_links_all_shards_are_fused_again(runs: Runs, monkeypatch: 
     assert runs(tiles, AFFINES) == ALL_SHARDS
     assert runs.equals_scratch()
     assert not list(runs.folder.glob("cache/*"))
+
+
+def test_a_mosaic_that_grows_elsewhere_ends_as_from_scratch(fused: Runs) -> None:
+    """One more tile in the last row: the mosaic grows beside all rows, also where no tile is added."""
+    corner = AFFINES[-1] + np.array([[0, 0, 0.0], [0, 0, 80.0]])
+    affines = np.concatenate([AFFINES, corner[None]])
+    assert 0 < fused(noisy(affines), affines) < ALL_SHARDS / 2
+    assert fused.same()
