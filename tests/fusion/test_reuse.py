@@ -180,4 +180,4 @@ def test_a_mosaic_that_grows_elsewhere_ends_as_from_scratch(fused: Runs) -> None
     corner = AFFINES[-1] + np.array([[0, 0, 0.0], [0, 0, 80.0]])
     affines = np.concatenate([AFFINES, corner[None]])
     assert 0 < fused(noisy(affines), affines) < ALL_SHARDS / 2
-    assert fused.same()
+    assert fused.equals_scratch()
