@@ -1,6 +1,7 @@
 """The mosaic shows the specimen that its tiles were taken from."""
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import ome_zarr_models
@@ -264,3 +265,23 @@ def test_every_channel_z_and_time_is_fused_at_the_same_places(tmp_path: Path) ->
     assert fused.shape == (2, 2, 3, 176, 176)
     for time, channel, z in np.ndindex(2, 2, 3):
         assert np.abs(fused[time, channel, z] - truth((176, 176)) - 100 * channel - 10 * z - time).max() < 1.01
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.3, 0.5])
+def test_tiles_that_touch_leave_no_gap(tmp_path: Path, shift: float) -> None:
+    """A pixel reaches half a pixel beyond its centre; the second tile begins `shift` px after the first one ends."""
+    tiles = [np.ones((1, SIDE, SIDE), np.float32)] * 2
+    row = MosaicInputs(tmp_path, tiles, affine.translation([[0.0, 0.0], [0.0, SIDE + shift]])).run()["0"][50]
+    assert (row[: 2 * SIDE] == 1).all()
+
+
+@pytest.mark.parametrize("order", [0, 1, 3])
+def test_a_part_of_the_mosaic_is_as_in_the_whole(tmp_path: Path, order: Literal[0, 1, 3]) -> None:
+    """To a millionth of its brightness: the shards of a mosaic are fused one by one."""
+    affines = grid(0.9, 2, 2)
+    tiles = [np.random.default_rng(i).uniform(0, 1000, (1, SIDE, SIDE)).astype(np.float32) for i in range(4)]
+    paths = MosaicInputs(tmp_path, tiles, affines).paths
+    placed = PlacedTiles(paths, affines, np.ones((4, 1)), fields.identity((1, SIDE, SIDE)), read, order, "linear")
+    whole, _ = placed.fuse(Region(0, 0, 170, 170))
+    part, _ = placed.fuse(Region(37, 41, 64, 64))
+    assert np.abs(part - whole[:, 37:101, 41:105]).max() < 2e-3
