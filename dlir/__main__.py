@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 HERE = Path(__file__).resolve().parent
 if not __package__:
@@ -47,10 +47,11 @@ log = logging.getLogger(__name__)
 def stitch(
     images: str,
     *,
-    overlap: tuple[float, ...] = (0.1,),
+    overlap: str = "0.1",
     name: str = "mosaic",
+    positions: str | None = None,
     cores: int | None = None,
-    set: list[str] | None = None,
+    set: Annotated[list[str] | None, Parameter(consume_multiple=False)] = None,
     dry_run: bool = False,
 ) -> None:
     """Stitch a folder of tiles: write the settings to results/NAME/config.yaml and run all steps that changed.
@@ -58,16 +59,18 @@ def stitch(
     Args:
         images: path of the tiles in quotation marks, such as "tiles/Y{row}_X{col}.tif"; {row} and {col}, or {index}, stand for
             the numbers in the names.
-        overlap: part of a tile that neighbours share, or two numbers for y and x.
+        overlap: part of a tile that neighbours share, such as 0.1, or 0.1,0.2 when it differs in y and x.
         name: name of the dataset; the results go to results/NAME.
+        positions: table of the nominal places, when the names of the files do not tell them.
         cores: processor cores to use; all by default.
-        set: other settings as section.key=value, such as train.steps=0 or tiles.columns=9.
+        set: another setting as section.key=value, such as train.steps=0 or tiles.columns=9; may be given several times.
         dry_run: only list the jobs that would run.
     """
     from dlir import run_workflow
 
-    share = (overlap[0], overlap[1]) if len(overlap) == 2 else overlap[0]
-    run_workflow.stitch(images, share, name=name, cores=cores, settings=run_workflow.parsed(set or []), dry_run=dry_run)
+    settings = run_workflow.parsed(set or [])
+    share = run_workflow.parsed_overlap(overlap)
+    run_workflow.stitch(images, share, name=name, positions=positions, cores=cores, settings=settings, dry_run=dry_run)
 
 
 @app.command

@@ -1,8 +1,9 @@
 """The whole of config.yaml, put together from the settings of the wings."""
 
+import re
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from dlir.core.settings import Section
 from dlir.demo.settings import DEMO_IMAGES, DEMO_TRUTH, Demo
@@ -14,10 +15,17 @@ from dlir.registration.settings import Pairs, Register, Selfcheck, Train
 from dlir.reporting.settings import Report
 
 
+def _folder_name(name: str) -> str:
+    """Returns the name of a dataset when its results can lie in a folder of that name."""
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+        raise ValueError("is no name for a folder: use letters, digits, _, - and ., and begin with a letter, a digit or _")
+    return name
+
+
 class Settings(Section):
     """The whole of `config.yaml`, each dataset completed with the keys of `tiles`."""
 
-    datasets: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")], Dataset] = Field({}, validate_default=False)
+    datasets: dict[Annotated[str, AfterValidator(_folder_name)], Dataset] = Field({}, validate_default=False)
     tiles: Layout = Layout()
     demo: Demo = Demo()
     illumination: Illumination = Illumination()

@@ -32,6 +32,7 @@ def stitch(
     overlap: float | tuple[float, float] = 0.1,
     *,
     name: str = "mosaic",
+    positions: str | None = None,
     folder: str | Path = ".",
     cores: int | None = None,
     settings: dict[str, Any] | None = None,
@@ -46,6 +47,7 @@ def stitch(
             path starts at `folder`.
         overlap: the part of a tile that neighbours share, or (y, x).
         name: the name of the dataset, and of the folder of its results.
+        positions: a table of the nominal places, when the names of the files do not tell them.
         cores: processor cores to use; all of them by default.
         settings: other settings, as sections of config.yaml; the keys of `tiles` count for the dataset.
         dry_run: only list the jobs that would run.
@@ -57,8 +59,9 @@ def stitch(
         SettingsError: when a setting is unknown or has a value that it cannot have.
         StitchError: when a job failed; its message says where its log is.
     """
+    where = {"positions": positions} if positions else {}
     share = list(overlap) if isinstance(overlap, tuple) else overlap
-    config = {**(settings or {}), "datasets": {name: {"overlap": share, "images": images}}}
+    config = {**(settings or {}), "datasets": {name: {"overlap": share, "images": images, **where}}}
     Settings.checked(config)
     results = Path(folder) / "results" / name
     results.mkdir(parents=True, exist_ok=True)
@@ -76,7 +79,8 @@ def stitch(
     ]
     done = subprocess.run([*command, *(["--dry-run"] if dry_run else [])], check=False)
     if done.returncode:
-        raise StitchError(f"the workflow stopped with status {done.returncode}: the logs are in {results / 'logs'}")
+        logs = f"; the logs are in {results / 'logs'}" if (results / "logs").is_dir() else ""
+        raise StitchError(f"the workflow stopped with status {done.returncode}: see the messages above{logs}")
     if not dry_run:
         log.info("the mosaic is %s; open %s in a browser", results / "mosaic.ome.zarr", results / "report.html")
     return results
@@ -96,3 +100,14 @@ def parsed(assignments: list[str]) -> dict[str, Any]:
         section, key, value = found.groups()
         tree.setdefault(section, {})[key] = yaml.safe_load(value)
     return tree
+
+
+def parsed_overlap(text: str) -> float | tuple[float, float]:
+    """The overlap in a text such as 0.1, or 0.1,0.2 for y and x; raises StitchError when it is none."""
+    try:
+        parts = [float(part) for part in text.split(",")]
+    except ValueError:
+        parts = []
+    if len(parts) not in (1, 2):
+        raise StitchError(f"--overlap {text}: give a part of a tile, such as 0.1, or 0.1,0.2 for y and x")
+    return parts[0] if len(parts) == 1 else (parts[0], parts[1])

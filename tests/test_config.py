@@ -108,7 +108,9 @@ def test_wrong_value_is_named(config: dict[str, Any], section: str, key: str, va
         ({"images": "tiles/{index}.tif"}, r"datasets\.mine: a path with \{index\} needs columns"),
         ({"images": "tiles/{row}_{col}{channel}.tif"}, r"datasets\.mine: images has two placeholders side by side"),
         ({**MINE, "reference_z": "min"}, r"datasets\.mine\.reference_z"),
-        ({**MINE, "overlap": 1.5}, r"datasets\.mine\.overlap"),
+        ({**MINE, "overlap": 10}, r"datasets\.mine\.overlap: is 10: give a part of a tile between 0 and 1"),
+        ({**MINE, "overlap": [0.1, 0.2, 0.3]}, r"datasets\.mine\.overlap: is \[0\.1, 0\.2, 0\.3\]"),
+        ({**MINE, "colums": 3}, r"datasets\.mine\.colums: unknown key; did you mean columns\?"),
     ],
 )
 def test_wrong_dataset_is_named(config: dict[str, Any], dataset: dict[str, Any], message: str) -> None:
@@ -120,7 +122,7 @@ def test_wrong_dataset_is_named(config: dict[str, Any], dataset: dict[str, Any],
 @pytest.mark.parametrize("name", ["", "..", ".hidden", "a/b", "a b"])
 def test_name_of_a_dataset_is_one_of_a_plain_folder(config: dict[str, Any], name: str) -> None:
     config["datasets"] = {name: MINE}
-    with pytest.raises(SettingsError, match="datasets"):
+    with pytest.raises(SettingsError, match=r"datasets\..*: is no name for a folder"):
         Settings.checked(config)
 
 

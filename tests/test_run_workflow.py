@@ -20,6 +20,13 @@ def test_a_text_that_is_no_assignment_is_refused(text: str) -> None:
         run_workflow.parsed([text])
 
 
+def test_the_overlap_is_one_number_or_two() -> None:
+    assert run_workflow.parsed_overlap("0.1") == 0.1
+    assert run_workflow.parsed_overlap("0.1,0.25") == (0.1, 0.25)
+    with pytest.raises(run_workflow.StitchError, match="--overlap ten: give a part of a tile"):
+        run_workflow.parsed_overlap("ten")
+
+
 def test_wrong_settings_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"train\.step: unknown key"):
         run_workflow.stitch("in/{row}_{col}.tif", folder=tmp_path, settings={"train": {"step": 1}})

@@ -5,7 +5,9 @@ test keeps `config.yaml` equal to them. A setting is only what changes a result;
 profile of Snakemake.
 """
 
-from typing import Annotated, Any, Self
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import Annotated, Any, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -34,7 +36,7 @@ class Section(BaseModel):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            raise explained(error) from None
+            raise explained(error, cls) from None
 
     @classmethod
     def checked(cls, tree: dict[str, Any]) -> Self:
@@ -42,17 +44,29 @@ class Section(BaseModel):
         try:
             return cls.model_validate(tree)
         except ValidationError as error:
-            raise explained(error) from None
+            raise explained(error, cls) from None
 
 
-def explained(error: ValidationError) -> SettingsError:
-    """Returns the error with one line for each key that is unknown, missing or wrong."""
-    return SettingsError("\n".join(["the settings are not right:", *map(_line, error.errors())]))
+def explained(error: ValidationError, section: type[Section]) -> SettingsError:
+    """Returns the error with one line for each key of the section that is unknown, missing or wrong."""
+    keys = set(_keys(section))
+    return SettingsError("\n".join(["the settings are not right:", *(_line(each, keys) for each in error.errors())]))
 
 
-def _line(error: ErrorDetails) -> str:
-    path = ".".join(map(str, error["loc"])) or "config"
+def _line(error: ErrorDetails, keys: set[str]) -> str:
+    path = ".".join(str(part) for part in error["loc"] if part != "[key]") or "config"
     if path in REMOVED:
         return f"  {path}: is no key any more: {REMOVED[path]}"
-    words = {"extra_forbidden": "unknown key; config.yaml lists the keys that exist", "missing": "is missing"}
-    return f"  {path}: {words.get(error['type'], error['msg'].removeprefix('Value error, '))}"
+    if error["type"] == "extra_forbidden":
+        near = get_close_matches(str(error["loc"][-1]), keys, n=1)
+        return f"  {path}: unknown key; {f'did you mean {near[0]}?' if near else 'config.yaml of dlir lists the keys'}"
+    return f"  {path}: {'is missing' if error['type'] == 'missing' else error['msg'].removeprefix('Value error, ')}"
+
+
+def _keys(section: type[BaseModel]) -> Iterator[str]:
+    """Yields the keys of a section and of those below it."""
+    for name, field in section.model_fields.items():
+        yield field.alias or name
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from _keys(kind)

@@ -96,7 +96,8 @@ def _find(settings: Dataset) -> FoundTiles:
         cells, problems = grid_layout.grid(listed, settings)
         return FoundTiles(listed, values, cells, problems + missing)
     places, problems = grid_layout.positions(settings.positions, listed)
-    if left_out := [file for tile in listed if tile.path not in places for file in tile.files]:
+    left_out = [file for tile in listed if tile.path not in places for file in tile.files]
+    if left_out and places:  # without any place, the problems say why
         names = filenames.listed_names([path.name for path in left_out])
         log.warning("%s does not list %d of the files, which are left out: %s", settings.positions, len(left_out), names)
         listed, values, missing = filenames.group([path for path in paths if path not in left_out], settings.images)

@@ -3,15 +3,26 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from dlir.core.settings import Fraction, Section
+from dlir.core.settings import Section
+
+
+def _fractions(overlap: object) -> object:
+    """Returns the overlap when it is one fraction or two."""
+    try:
+        parts = [float(part) for part in overlap] if isinstance(overlap, list | tuple) else [float(str(overlap))]
+    except ValueError:
+        parts = []
+    if len(parts) not in (1, 2) or not all(0 < part < 1 for part in parts):
+        raise ValueError(f"is {overlap}: give a part of a tile between 0 and 1, such as 0.1 for 10 %, or [y, x]")
+    return parts[0] if len(parts) == 1 else (parts[0], parts[1])
 
 
 class Layout(Section):
     """The layout of the tiles by the stage, and the plane that is registered; each dataset may override every key."""
 
-    overlap: Fraction | tuple[Fraction, Fraction] = 0.1
+    overlap: Annotated[float | tuple[float, float], BeforeValidator(_fractions)] = 0.1
     rows: Annotated[int, Field(ge=1)] | None = None
     columns: Annotated[int, Field(ge=1)] | None = None
     start: Literal["top-left", "top-right", "bottom-left", "bottom-right"] = "top-left"
