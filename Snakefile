@@ -32,6 +32,7 @@ from dlir.config import Settings
 from dlir.core import hashing
 from dlir.demo.settings import DEMO_TRUTH
 from dlir.reading import grid_layout
+from dlir.registration.settings import own_method_file
 
 
 report: "workflow/report/workflow.rst"

@@ -45,13 +45,15 @@ STEPS = {
 
 
 def files(step: str) -> list[Path]:
-    """All files of the package that the result of a step depends on, sorted."""
+    """All files of the package that the result of a step depends on, sorted: its modules, and the templates beside them."""
     found: set[str] = set()
     todo = {STEPS[step].module}
     while todo:
         found |= todo
         todo = set().union(*map(_imported, todo)) - found - WITHOUT_EFFECT
-    return sorted(map(_file, found))
+    modules = [_file(module) for module in found]
+    templates = [path.with_suffix(".html.j2") for path in modules]
+    return sorted([*modules, *(path for path in templates if path.exists())])
 
 
 @cache
@@ -92,5 +94,5 @@ def _parsed(path: Path) -> ast.Module:
 
 @cache
 def _stripped(path: Path) -> str:
-    """The program text of a file without comments and docstrings, in one layout."""
-    return ast.unparse(_parsed(path))
+    """The text of a file; of a program without comments and docstrings, in one layout."""
+    return ast.unparse(_parsed(path)) if path.suffix == ".py" else path.read_text(encoding="utf-8")

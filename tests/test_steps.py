@@ -25,7 +25,8 @@ def test_the_files_of_a_step_are_the_modules_that_it_imports(graph: grimp.Import
         todo = (
             {name for module in todo for name in graph.find_modules_directly_imported_by(module)} - found - steps.WITHOUT_EFFECT
         )
-    paths = {".".join(path.relative_to(steps.PACKAGE.parent).with_suffix("").parts) for path in steps.files(step)}
+    modules = [path.relative_to(steps.PACKAGE.parent) for path in steps.files(step) if path.suffix == ".py"]
+    paths = {".".join(path.with_suffix("").parts) for path in modules}
     assert {name for name in paths if not name.endswith(".__init__")} == {name for name in found if _is_module(name)}
 
 
@@ -75,3 +76,8 @@ def test_code_of_a_package_belongs_to_the_steps_that_use_its_modules(tmp_path: P
     changed = {step for step in steps.STEPS if found[step] != steps.code(step)}
     assert {"pairs", "train", "register", "selfcheck"} <= changed
     assert changed & {"tiles", "illumination", "place", "exposure", "mosaic"} == set()
+
+
+def test_an_edit_of_the_template_changes_the_report(tmp_path: Path) -> None:
+    found = edited(tmp_path, "reporting/report.html.j2", {"<h2>Illumination</h2>": "<h2>Edited</h2>"})
+    assert {step for step in steps.STEPS if found[step] != steps.code(step)} == {"report"}

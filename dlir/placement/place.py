@@ -57,7 +57,7 @@ def place_tiles(
     measured, model = choose_model(measurements(tiles, pairs), len(tiles), settings.model)
     stage = initial_stage(tiles, measured, settings.camera)
     stage = user.in_stage(stage) if user else stage
-    log.info("the tile model is %s: of what a pair measures, other pairs predict %s", model.name, model.described())
+    log.info("the tile model is %s; the other pairs predict, of what one pair measures, %s", model.name, model.described())
     solution = solve(measured, stage, model.deviations, settings.stage_weight)
     _log_summary(solution)
     return _placement_table(tiles, pairs, measured, solution, user), _stage_table(model, solution.stage)

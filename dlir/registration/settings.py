@@ -1,12 +1,13 @@
 """The settings of registration: one section for each of its steps. `config.yaml` says when to change a setting."""
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from dlir.core.settings import Fraction, Section
+from dlir.core.settings import Fraction, Section, SettingsError
 
 Architecture = Literal["correlation", "dlir"]  # the keys of checkpoint.ARCHITECTURES
 
@@ -37,6 +38,24 @@ def _known_method(name: str) -> str:
     if name not in ("network", "phase") and not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
         raise ValueError(f"{name} is not a method: give network, phase, or a function of your own as package.module:function")
     return name
+
+
+def own_method_file(method: str) -> Path | None:
+    """Returns the file of a method of one's own, package.module:function; None for the methods that come with dlir.
+
+    Raises:
+        SettingsError: when Python finds no such module.
+    """
+    module, _, function = method.partition(":")
+    if not function:
+        return None
+    try:
+        spec = find_spec(module)
+    except ModuleNotFoundError:
+        spec = None
+    if spec is None or spec.origin is None:
+        raise SettingsError(f"register.method is {method}, and Python finds no module {module}: install it, or set PYTHONPATH")
+    return Path(spec.origin)
 
 
 class Register(Section):

@@ -7,6 +7,13 @@ if NETWORK and PINNED and not PINNED.is_file():
     sys.exit(f"error: train.model is {PINNED}, and there is no such file: correct it, or leave it null to train")
 GENERIC = SETTINGS.train.start == "generic" and SETTINGS.train.architecture == "correlation"
 START = [placed(PACKAGE / "registration" / "model" / "weights.pt")] if GENERIC else []
+try:
+    OWN_METHOD = own_method_file(SETTINGS.register_.method)
+except ValueError as error:
+    sys.exit(f"error: {error}")
+METHOD_CODE = (
+    hashing.of_file(OWN_METHOD) if OWN_METHOD else ""
+)  # an edit of a method of one's own registers all pairs again
 TRAINING = SETTINGS.train.model_copy(update={"model": None}).model_dump_json()
 
 

@@ -80,7 +80,7 @@ rule register:
         device="auto",
     params:
         dlir=dlir_command,
-        code=steps.code("register"),
+        code=[steps.code("register"), METHOD_CODE],
         settings=SETTINGS.register_.model_dump_json(),
         model=lambda wildcards, input: f"--model {shlex.quote(str(input.model))}" if input.model else "",
         cache="" if BUCKET else "--cache results/{dataset}/cache",
@@ -112,7 +112,7 @@ rule selfcheck:
         device="auto",
     params:
         dlir=dlir_command,
-        code=steps.code("selfcheck"),
+        code=[steps.code("selfcheck"), METHOD_CODE],
         method=SETTINGS.register_.method,
         settings=SETTINGS.selfcheck.model_dump_json(),
         model=lambda wildcards, input: f"--model {shlex.quote(str(input.model))}" if input.model else "",

@@ -113,7 +113,7 @@ def _register(
 ) -> Registered:
     """Registers the pairs, which the log calls `what`, and as a control pairs of tiles that cannot match."""
     unrelated = unrelated_pairs(pairs, tiles, seed)
-    found, control = estimate(pairs, what, linear), estimate(unrelated, "pairs that cannot match", linear)
+    found, control = estimate(pairs, what, linear), estimate(unrelated, "unrelated pairs for comparison", linear)
     return Registered(_with_location(found, pairs), _with_location(control, unrelated))
 
 

@@ -23,7 +23,7 @@ from dlir.registration.model.methods import load_method
 from dlir.registration.model.network import CorrelationNetwork
 from dlir.registration.model.noise_filter import above_noise, alignment_ncc
 from dlir.registration.pairs.windows import TilePlanes, WindowBatch, affine_columns, expected_shift, in_batches
-from dlir.registration.settings import Register
+from dlir.registration.settings import Register, own_method_file
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,9 @@ def register(
     method = load_method(settings.method, model, chosen_device)
     tile_table, pair_table = tables.read(tiles, tables.TILES), tables.read(pairs, tables.PAIRS)
     inputs = [hashing.of_file(path) if path else None for path in (illumination, model)]
-    coarse = EstimateCache(cache / "affines.npz" if cache else None, tile_table, settings.method, *inputs)
+    own = own_method_file(settings.method)
+    code = own and hashing.of_file(own)  # an edit of a method of one's own makes its estimates obsolete
+    coarse = EstimateCache(cache / "affines.npz" if cache else None, tile_table, settings.method, code, *inputs)
     fine = EstimateCache(cache / "overlaps.npz" if cache else None, tile_table, inputs[0])
     found = register_pairs(
         tile_table,

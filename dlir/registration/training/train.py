@@ -94,6 +94,7 @@ def _trained(
     """The model and its history (tables.HISTORY); `datasets` are the tiles, illumination and pairs of each dataset."""
     model = _initial_network(settings, place)
     if not settings.steps:
+        log.info("train.steps is 0: the weights are used as they are")
         return model, []
     generator = torch.Generator(device=place).manual_seed(settings.seed)
     learnt, checks = [], Checks([], [])
