@@ -14,11 +14,12 @@ class WithWorkflow(build_py):
     """Copies the workflow to dlir/_workflow, beside the modules; an editable install uses the checkout itself."""
 
     def run(self) -> None:
-        super().run()
         if self.editable_mode:
+            super().run()
             return
+        shutil.rmtree(Path(self.build_lib) / "dlir", ignore_errors=True)  # modules of an earlier build
+        super().run()
         target = Path(self.build_lib) / "dlir" / "_workflow"
-        shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
         for name in WORKFLOW:
             source = ROOT / name

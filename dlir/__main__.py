@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 def stitch(
     images: str,
     *,
-    overlap: str = "0.1",
+    overlap: str | None = None,
     name: str = "mosaic",
     positions: str | None = None,
     cores: int | None = None,
@@ -59,7 +59,7 @@ def stitch(
     Args:
         images: path of the tiles in quotation marks, such as "tiles/Y{row}_X{col}.tif"; {row} and {col}, or {index}, stand for
             the numbers in the names.
-        overlap: part of a tile that neighbours share, such as 0.1, or 0.1,0.2 when it differs in y and x.
+        overlap: part of a tile that neighbours share, such as 0.1, or 0.1,0.2 when it differs in y and x; 0.1 by default.
         name: name of the dataset; the results go to results/NAME.
         positions: table of the nominal places, when the names of the files do not tell them.
         cores: processor cores to use; all by default.
@@ -69,7 +69,7 @@ def stitch(
     from dlir import run_workflow
 
     settings = run_workflow.parsed(set or [])
-    share = run_workflow.parsed_overlap(overlap)
+    share = None if overlap is None else run_workflow.parsed_overlap(overlap)
     run_workflow.stitch(images, share, name=name, positions=positions, cores=cores, settings=settings, dry_run=dry_run)
 
 
@@ -127,11 +127,13 @@ def main() -> None:
     common.add_argument("--log", type=Path)
     common.add_argument("--dataset")
     given, arguments = common.parse_known_args(sys.argv[1:])
-    step = next((word for word in arguments if word in STEPS), "")
-    _set_up_messages(" ".join(filter(None, (given.dataset, step or "dlir"))), given.log)
-    if step in NETWORK_STEPS:
-        _keep_freed_memory()
+    step = arguments[0] if arguments and arguments[0] in STEPS else ""
+    source = " ".join(filter(None, (given.dataset, step or "dlir")))
+    _set_up_messages(source, None)
     try:
+        _set_up_messages(source, given.log)
+        if step in NETWORK_STEPS:
+            _keep_freed_memory()
         app(arguments)
     except UnknownCommandError as error:
         log.error("there is no step %s; dlir --help lists them", (error.unused_tokens or [""])[0])

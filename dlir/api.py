@@ -76,7 +76,7 @@ def make_demo(folder: str | Path, **settings: Any) -> str:
     Returns:
         The path of the tiles with {row} and {col}, as `read_tiles` takes it.
     """
-    demo(Path(folder), settings=Demo(**settings))
+    demo(Path(folder), settings=Demo.checked(settings))
     return str(Path(folder) / "tiles" / Path(DEMO_IMAGES).name)
 
 
@@ -102,7 +102,7 @@ def find_pairs(tiles: pd.DataFrame, search: float = 0.5, min_overlap: int = 8) -
         search: how far the stage may be off, as a fraction of the nominal overlap.
         min_overlap: px; tiles that share less are no pair.
     """
-    return neighbours(tiles, Pairs(search=search, min_overlap=min_overlap))
+    return neighbours(tiles, Pairs.checked({"search": search, "min_overlap": min_overlap}))
 
 
 def estimate_illumination(tiles: pd.DataFrame, correct: bool = True) -> Fields:
@@ -143,8 +143,8 @@ def register_pair(
     import torch
 
     from dlir.registration.inference.cache import EstimateCache
+    from dlir.registration.inference.estimate_batch import estimate_batch
     from dlir.registration.inference.fine import refine_overlaps
-    from dlir.registration.inference.register import estimate_batch
     from dlir.registration.model.network import CorrelationNetwork
     from dlir.registration.pairs.windows import TilePlanes, in_batches
 
@@ -200,7 +200,7 @@ def register_pairs(
 
     place = choose_device("cpu" if method == "phase" else device)
     found_by = _method(method, place, Path(model) if model else None)
-    settings = Register(accept=accept, method=method if isinstance(method, str) else "own:method")
+    settings = Register.checked({"accept": accept, "method": method if isinstance(method, str) else "own:method"})
     return registered(tiles, pairs, _fields(tiles, illumination), found_by, settings, device=place)
 
 
@@ -232,13 +232,15 @@ def fuse(
 
     Raises:
         ImageError: when a tile cannot be read any more, or has changed its shape.
+        OutputError: when `output` exists and is no Zarr store; a store is replaced.
     """
     channels = int(tiles["channels"].iloc[0])
     rows = [(tile, channel, 1.0) for tile in placement["tile"] for channel in range(channels)]
     exposure = pd.DataFrame(rows, columns=list(tables.EXPOSURE.columns))
     image = plan.plan_mosaic(tiles, placement, _fields(tiles, illumination), exposure, Mosaic.checked(settings))
-    mosaic.fuse(image, Path(output), threads=threads)
-    return Path(output)
+    store = Path(output).expanduser()
+    mosaic.fuse(image, store, threads=threads)
+    return store
 
 
 def _fields(tiles: pd.DataFrame, illumination: Fields | None) -> Fields:

@@ -29,7 +29,7 @@ def snakefile() -> Path:
 
 def stitch(
     images: str,
-    overlap: float | tuple[float, float] = 0.1,
+    overlap: float | tuple[float, float] | None = None,
     *,
     name: str = "mosaic",
     positions: str | None = None,
@@ -45,7 +45,7 @@ def stitch(
     Args:
         images: the path of the tiles, in which {row} and {col}, or {index}, stand for the numbers in their names; a relative
             path starts at `folder`.
-        overlap: the part of a tile that neighbours share, or (y, x).
+        overlap: the part of a tile that neighbours share, or (y, x); that of `settings`, or 0.1, by default.
         name: the name of the dataset, and of the folder of its results.
         positions: a table of the nominal places, when the names of the files do not tell them.
         cores: processor cores to use; all of them by default.
@@ -59,9 +59,11 @@ def stitch(
         SettingsError: when a setting is unknown or has a value that it cannot have.
         StitchError: when a job failed; its message says where its log is.
     """
-    where = {"positions": positions} if positions else {}
-    share = list(overlap) if isinstance(overlap, tuple) else overlap
-    config = {**(settings or {}), "datasets": {name: {"overlap": share, "images": images, **where}}}
+    if "datasets" in (settings or {}):
+        raise StitchError("datasets is made from the path of the images: give several datasets in a file, to snakemake")
+    given = {"overlap": list(overlap) if isinstance(overlap, tuple) else overlap, "positions": positions}
+    where = {key: value for key, value in given.items() if value is not None}
+    config = {**(settings or {}), "datasets": {name: {"images": images, **where}}}
     Settings.checked(config)
     results = Path(folder) / "results" / name
     results.mkdir(parents=True, exist_ok=True)
@@ -98,7 +100,10 @@ def parsed(assignments: list[str]) -> dict[str, Any]:
         if not found:
             raise StitchError(f"--set {text}: give section.key=value, as in --set train.steps=0")
         section, key, value = found.groups()
-        tree.setdefault(section, {})[key] = yaml.safe_load(value)
+        try:
+            tree.setdefault(section, {})[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise StitchError(f"--set {text}: the value cannot be read ({error}): correct it") from None
     return tree
 
 

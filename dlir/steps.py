@@ -46,20 +46,31 @@ STEPS = {
 
 def files(step: str) -> list[Path]:
     """All files of the package that the result of a step depends on, sorted: its modules, and the templates beside them."""
+    return _files(STEPS[step].module)
+
+
+def _files(*modules: str) -> list[Path]:
+    """All files of the package that some modules depend on, sorted, with their own."""
     found: set[str] = set()
-    todo = {STEPS[step].module}
+    todo = set(modules)
     while todo:
         found |= todo
         todo = set().union(*map(_imported, todo)) - found - WITHOUT_EFFECT
-    modules = [_file(module) for module in found]
-    templates = [path.with_suffix(".html.j2") for path in modules]
-    return sorted([*modules, *(path for path in templates if path.exists())])
+    programs = [_file(module) for module in found]
+    templates = [path.with_suffix(".html.j2") for path in programs]
+    return sorted([*programs, *(path for path in templates if path.exists())])
 
 
 @cache
 def code(step: str) -> str:
     """The SHA-256 of the code of a step: it changes where an edit of one of its `files` may change its result."""
-    text = "".join(f"{path.relative_to(PACKAGE).as_posix()}\n{_stripped(path)}\n" for path in files(step))
+    return code_of(STEPS[step].module)
+
+
+@cache
+def code_of(*modules: str) -> str:
+    """The SHA-256 of the code that some modules of the package depend on, with their own."""
+    text = "".join(f"{path.relative_to(PACKAGE).as_posix()}\n{_stripped(path)}\n" for path in _files(*modules))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

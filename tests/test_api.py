@@ -85,3 +85,15 @@ def test_a_method_of_ones_own_registers_all_pairs(grid: Grid) -> None:
     affines = dlir.register_pairs(tiles, pairs, method=always)
     offset = affines[["y0", "x0"]].to_numpy()
     assert np.abs(offset - pairs[["nominal_y", "nominal_x"]].to_numpy()).max() <= 4  # px: the windows' centres are rounded
+
+
+def test_a_folder_that_is_no_store_is_never_replaced(one_tile: Grid, tmp_path: Path) -> None:
+    tiles = tables.read(one_tile.tiles, tables.TILES)
+    placement, _ = dlir.place(tiles, dlir.register_pairs(tiles, dlir.find_pairs(tiles)))  # one tile has no pair
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "precious.txt").write_text("keep")
+    with pytest.raises(ValueError, match="is no Zarr store, so it is not replaced"):
+        dlir.fuse(tiles, placement, tmp_path / "mine")
+    assert (tmp_path / "mine" / "precious.txt").read_text() == "keep"
+    for _ in range(2):  # a store is replaced
+        assert (dlir.fuse(tiles, placement, tmp_path / "mosaic.ome.zarr") / "zarr.json").is_file()

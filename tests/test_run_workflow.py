@@ -37,4 +37,11 @@ def test_a_run_that_fails_says_so_and_keeps_the_settings(tmp_path: Path) -> None
     with pytest.raises(run_workflow.StitchError, match="the workflow stopped with status 1"):
         run_workflow.stitch("in/{row}_{col}.tif", (0.1, 0.2), name="none", folder=tmp_path, cores=1)
     written = yaml.safe_load((tmp_path / "results" / "none" / "config.yaml").read_text())
-    assert written == {"datasets": {"none": {"overlap": [0.1, 0.2], "images": "in/{row}_{col}.tif"}}}
+    assert written == {"datasets": {"none": {"images": "in/{row}_{col}.tif", "overlap": [0.1, 0.2]}}}
+
+
+def test_a_broken_value_and_further_datasets_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(run_workflow.StitchError, match="the value cannot be read"):
+        run_workflow.parsed(["place.camera={rotation: 1"])
+    with pytest.raises(run_workflow.StitchError, match="datasets is made from the path"):
+        run_workflow.stitch("in/{row}_{col}.tif", folder=tmp_path, settings={"datasets": {"other": {}}})

@@ -15,6 +15,10 @@ from dlir.fusion.pyramid import Pyramid
 from dlir.fusion.settings import Mosaic
 
 
+class OutputError(ValueError):
+    """The path of the mosaic holds something else."""
+
+
 def mosaic(
     tiles: Path,
     illumination: Path,
@@ -60,7 +64,10 @@ def fuse(
     Raises:
         ImageError: when a tile cannot be read, or its shape has changed.
         BlockingIOError: when another process is writing the same store.
+        OutputError: when `output` exists and is no Zarr store; a store is replaced.
     """
+    if output.exists() and not (output / "zarr.json").is_file():
+        raise OutputError(f"{output}: exists and is no Zarr store, so it is not replaced: give another path, or move it away")
     with atomically(output) as partial:
         pyramid = Pyramid(partial, plan.shape, plan.dtype, plan.settings)
         if bands:

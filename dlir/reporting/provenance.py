@@ -46,6 +46,7 @@ def provenance(tiles: Path, results: list[Path], benchmarks: list[Path], output:
         "code": {step: steps.code(step) for step in steps.STEPS},
         "results": {path.name: hashing.of_file(path) for path in results},
         "learnt_from": {path.name: _learnt_from(path) for path in results if path.suffix in (".tif", ".pt")},
+        # the key keeps the word of earlier versions
         "stages": {path.stem: _measured(path) for path in benchmarks},
     }
     with atomically(output) as partial:

@@ -25,6 +25,12 @@ from dlir.registration.pairs.windows import expected_shift
 log = logging.getLogger(__name__)
 IDENTITY = ["pair", "fixed", "moving", "side"]  # columns that name a pair; all others of tables.AFFINES are its estimate
 DECIMALS = 6  # of px, in the keys: added tiles change the stage's positions of the others by rounding errors
+# The modules that make an estimate; the verdict, and so the placement, is not among them
+ESTIMATES = (
+    "dlir.registration.inference.estimate_batch",
+    "dlir.registration.inference.fine",
+    "dlir.registration.model.methods",
+)
 
 
 class EstimateCache:
@@ -39,7 +45,7 @@ class EstimateCache:
         """
         self.file, self.content = file, tiles.set_index("tile")["sha256"]
         planes = tiles.iloc[0].loc["times":"reference_time"]  # which planes of the tiles are read
-        self.inputs = hashing.of(steps.code("register"), planes.to_json(), *inputs)
+        self.inputs = hashing.of(steps.code_of(*ESTIMATES), planes.to_json(), *inputs)
         self.columns, self.estimates = _read(file) if file else ([], {})
         self.used: set[str] = set()
 

@@ -11,18 +11,18 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from dlir.core import affine, hashing, tables
+from dlir.core import hashing, tables
 from dlir.illumination import fields
 from dlir.illumination.fields import Fields
-from dlir.registration.inference.cache import IDENTITY, EstimateCache
+from dlir.registration.inference.cache import EstimateCache
 from dlir.registration.inference.consensus import consensus
+from dlir.registration.inference.estimate_batch import estimate_batch
 from dlir.registration.inference.fine import refine_overlaps
 from dlir.registration.model.checkpoint import choose_device
 from dlir.registration.model.estimate import Method
 from dlir.registration.model.methods import load_method
 from dlir.registration.model.network import CorrelationNetwork
-from dlir.registration.model.noise_filter import above_noise, alignment_ncc
-from dlir.registration.pairs.windows import TilePlanes, WindowBatch, affine_columns, expected_shift, in_batches
+from dlir.registration.pairs.windows import TilePlanes, in_batches
 from dlir.registration.settings import Register, own_method_file
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ def register_pairs(
     """
     if pairs.empty:
         log.warning("there is no pair to register")
-        return pd.DataFrame(columns=list(tables.AFFINES.columns))
+        return tables.check(pd.DataFrame(columns=list(tables.AFFINES.columns)), tables.AFFINES, Path("affines.csv"))
     planes = TilePlanes(tiles, illumination)
     coarse, fine = coarse or EstimateCache(None, tiles), fine or EstimateCache(None, tiles)
 
@@ -110,20 +110,3 @@ def register_pairs(
     found = consensus(pairs, tiles, estimate, settings, refine)
     log.info("accepted %d of %d pairs", int(found["accepted"].sum()), len(found))
     return found
-
-
-def estimate_batch(batch: WindowBatch, method: Method, linear: float) -> pd.DataFrame:
-    """Returns the rows of tables.AFFINES for one batch, without the verdict; the confidence is what the method reports.
-
-    The scores are the NCC of the windows, filtered by the noise filter, at the nominal offset and after registration.
-    """
-    estimate = method(batch.fixed, batch.moving, batch.search, batch.centre, linear)
-    nominal = torch.from_numpy(affine.translation(expected_shift(batch.rows)))
-    filtered = estimate.clear or above_noise(batch.fixed, batch.moving)
-    before, after = alignment_ncc(*filtered, nominal.to(filtered[0]), estimate.affine)
-    return batch.rows[IDENTITY].assign(
-        **affine_columns(estimate.affine, estimate.covariance, batch),
-        score_before=before.cpu().numpy(),
-        score_after=after.cpu().numpy(),
-        confidence=estimate.confidence.cpu().numpy(),
-    )

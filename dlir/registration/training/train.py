@@ -45,6 +45,9 @@ SEED_STRIDE = 1_000_003  # between the seeds of two processes
 LOST = 3.0  # px: larger errors count as this one, since a pair that is lost cannot be lost more
 
 
+STATE_FORMAT = b"2"  # of the file .state; a training that was interrupted with another format starts anew
+
+
 class Checks(NamedTuple):
     """The pairs that a network is checked on: synthetic ones, or real ones where there are no synthetic ones."""
 
@@ -229,7 +232,7 @@ def _copy(model: Network) -> dict[str, Tensor]:
 
 def _key(checks: Checks, settings: Train) -> str:
     """A hash of the settings and of the pairs in the checks; only a run with the same hash may resume from a state."""
-    digest = hashlib.sha256(json.dumps(settings.model_dump(), sort_keys=True).encode())
+    digest = hashlib.sha256(STATE_FORMAT + json.dumps(settings.model_dump(), sort_keys=True).encode())
     for fixed in (*(pairs.fixed for _, pairs in checks.synthetic), *(pairs.fixed for pairs in checks.real)):
         digest.update(fixed.cpu().numpy().tobytes())
     return digest.hexdigest()

@@ -62,7 +62,7 @@ def test_another_model_plane_or_code_registers_all_pairs_again(
     registered(grid, file, "model")
     assert len(registered(grid, file, "another")) == 12
     assert len(registered(grid, file, "another", tiles=table.assign(reference_z=1))) == 12
-    monkeypatch.setattr(steps, "code", lambda step: f"{step}, edited")
+    monkeypatch.setattr(steps, "code_of", lambda *modules: f"{modules}, edited")
     assert len(registered(grid, file, "another", tiles=table.assign(reference_z=1))) == 12
 
 
