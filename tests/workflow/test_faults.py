@@ -177,7 +177,7 @@ def test_a_job_that_outlives_its_snakemake(run: Run, undisturbed: Path, survived
     assert run("--unlock").returncode == 0
     second = run("--until", "pairs")
     assert second.returncode == 1
-    assert "pairs.csv" in second.stdout and "is being written by another process" in second.stdout
+    assert "pairs.csv" in second.stderr and "is being written by another process" in second.stderr
     os.kill(started.job, signal.SIGKILL)
     (run.folder / "pause").unlink()
     survived("SIGKILL of snakemake, its job lives on", *recovered(run, undisturbed, before, "--until", "pairs"))
@@ -262,8 +262,8 @@ def test_a_model_is_cut_short(code: Path, run: Run, survived: Survived) -> None:
     model.write_bytes(model.read_bytes()[:5000])
     damaged = run("--until", "register")
     assert damaged.returncode == 1
-    assert "results/grid/model.pt is not a model of dlir" in damaged.stdout
-    assert "delete it and train again" in damaged.stdout
+    assert "results/grid/model.pt is not a model of dlir" in damaged.stderr
+    assert "delete it and train again" in damaged.stderr
     assert "Traceback" not in damaged.stdout + damaged.stderr
     model.unlink()
     assert run("--until", "register").returncode == 0

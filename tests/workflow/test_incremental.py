@@ -200,6 +200,6 @@ def test_light_that_does_not_fit_any_more(again: Workflow) -> None:
         tifffile.imwrite(path, tifffile.imread(path)[:-8])
     result = again()
     assert result.returncode == 1
-    assert "results/grid/illumination.tif: was learnt from tiles of the shape (1, 128, 128)" in result.stdout
-    assert "snakemake --forcerun illumination train" in result.stdout
+    assert "results/grid/illumination.tif: was learnt from tiles of the shape (1, 128, 128)" in result.stderr
+    assert "snakemake --forcerun illumination train" in result.stderr
     assert "Traceback" not in result.stdout + result.stderr
