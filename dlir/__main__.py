@@ -33,7 +33,7 @@ def convert(kind: Any, tokens: Sequence[Token]) -> Any:
 app = App(
     name="dlir",
     help="Register, place and fuse overlapping microscope tiles. The settings of a step are a section of config.yaml, as JSON. "
-    "Each step takes --log FILE, which gets its messages too, and --dataset NAME, which its messages start with.",
+    "Each step takes --log-file FILE, which gets its messages too, and --dataset NAME, which its messages start with.",
     default_parameter=Parameter(converter=convert, n_tokens=1, accepts_keys=False, consume_multiple=True, negative=()),
     print_error=False,
     exit_on_error=False,
@@ -124,14 +124,14 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     common = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    common.add_argument("--log", type=Path)
+    common.add_argument("--log-file", type=Path)
     common.add_argument("--dataset")
     given, arguments = common.parse_known_args(sys.argv[1:])
     step = arguments[0] if arguments and arguments[0] in STEPS else ""
     source = " ".join(filter(None, (given.dataset, step or "dlir")))
     _set_up_messages(source, None)
     try:
-        _set_up_messages(source, given.log)
+        _set_up_messages(source, given.log_file)
         if step in NETWORK_STEPS:
             _keep_freed_memory()
         app(arguments)

@@ -103,7 +103,7 @@ def test_mistakes_are_one_message(
 
 
 def test_messages_go_to_the_log_too_and_name_the_dataset(tmp_path: Path) -> None:
-    result = dlir("pairs", *FILES, "--log", tmp_path / "new" / "pairs.log", "--dataset", "brain")
+    result = dlir("pairs", *FILES, "--log-file", tmp_path / "new" / "pairs.log", "--dataset", "brain")
     assert result.returncode == 1
     assert re.fullmatch(r"\d\d:\d\d:\d\d brain pairs: error: .*no\.csv.*\n", result.stderr)
     assert (tmp_path / "new" / "pairs.log").read_text() == result.stderr
@@ -111,7 +111,7 @@ def test_messages_go_to_the_log_too_and_name_the_dataset(tmp_path: Path) -> None
 
 def test_a_defect_is_in_the_log_with_its_traceback(tmp_path: Path) -> None:
     code = "import sys; sys.modules['dlir.registration.pairs.neighbours'] = None; from dlir import __main__ as cli; cli.main()"
-    command = [sys.executable, "-c", code, "pairs", *FILES, "--log", str(tmp_path / "pairs.log")]
+    command = [sys.executable, "-c", code, "pairs", *FILES, "--log-file", str(tmp_path / "pairs.log")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 3
     assert "Traceback" in (tmp_path / "pairs.log").read_text()

@@ -28,7 +28,7 @@ rule exposure:
     shell:
         "{params.dlir} exposure --tiles {input.tiles} --illumination {input.illumination} --pairs {input.pairs}"
         " --placement {input.placement} --output {output} --settings {params.settings:q}"
-        " --log {log} --dataset {wildcards.dataset}"
+        " --log-file {log} --dataset {wildcards.dataset}"
 
 
 rule band:
@@ -58,7 +58,7 @@ rule band:
     shell:
         "{params.dlir} band --tiles {input.tiles} --illumination {input.illumination} --exposure {input.exposure}"
         " --placement {input.placement} --output {output} --number {wildcards.number} --settings {params.settings:q}"
-        " --threads {threads} {params.cache} --log {log} --dataset {wildcards.dataset}"
+        " --threads {threads} {params.cache} --log-file {log} --dataset {wildcards.dataset}"
 
 
 rule mosaic:
@@ -90,7 +90,7 @@ rule mosaic:
     shell:
         "{params.dlir} mosaic --tiles {input.tiles} --illumination {input.illumination} --exposure {input.exposure}"
         " --placement {input.placement} {params.bands} --output {output} --settings {params.settings:q}"
-        " --threads {threads} {params.cache} --log {log} --dataset {wildcards.dataset}"
+        " --threads {threads} {params.cache} --log-file {log} --dataset {wildcards.dataset}"
 
 
 rule ome_tiff:  # only where it is asked for: snakemake --cores N results/NAME/mosaic.ome.tif
@@ -112,4 +112,4 @@ rule ome_tiff:  # only where it is asked for: snakemake --cores N results/NAME/m
         dlir=dlir_command,
         code=steps.code("ome_tiff"),
     shell:
-        "{params.dlir} ome_tiff --mosaic {input.mosaic} --output {output} --threads {threads} --log {log} --dataset {wildcards.dataset}"
+        "{params.dlir} ome_tiff --mosaic {input.mosaic} --output {output} --threads {threads} --log-file {log} --dataset {wildcards.dataset}"

@@ -34,4 +34,4 @@ rule illumination:
         ),
     shell:
         "{params.dlir} illumination --tiles {input.tiles} {params.given} --output {output.light} --settings {params.settings:q}"
-        " --key {params.key} --log {log} --dataset {wildcards.dataset}"
+        " --key {params.key} --log-file {log} --dataset {wildcards.dataset}"

@@ -26,7 +26,7 @@ rule place:
     shell:
         "{params.dlir} place --tiles {input.tiles} --affines {input.affines} {params.overrides} --output {output.placement}"
         " --stage {output.stage} --settings {params.settings:q}"
-        " --log {log} --dataset {wildcards.dataset}"
+        " --log-file {log} --dataset {wildcards.dataset}"
 
 
 rule export:
@@ -50,4 +50,4 @@ rule export:
         code=steps.code("export"),
     shell:
         "{params.dlir} export --tiles {input.tiles} --placement {input.placement} --output {output.positions}"
-        " --fiji {output.fiji} --log {log} --dataset {wildcards.dataset}"
+        " --fiji {output.fiji} --log-file {log} --dataset {wildcards.dataset}"

@@ -21,7 +21,7 @@ if DEMO:
             folder=lambda wildcards, output: Path(output.truth).parent,
             settings=SETTINGS.demo.model_dump_json(),
         shell:
-            "{params.dlir} demo --output {params.folder} --settings {params.settings:q} --log {log} --dataset demo"
+            "{params.dlir} demo --output {params.folder} --settings {params.settings:q} --log-file {log} --dataset demo"
 
 
 rule tiles:
@@ -47,4 +47,4 @@ rule tiles:
         ),
     shell:
         "{params.dlir} tiles --output {output} --settings {params.settings:q}"
-        " --log {log} --dataset {wildcards.dataset}"
+        " --log-file {log} --dataset {wildcards.dataset}"

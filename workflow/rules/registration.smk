@@ -21,7 +21,7 @@ rule pairs:
         settings=SETTINGS.pairs.model_dump_json(),
     shell:
         "{params.dlir} pairs --tiles {input.tiles} --output {output} --settings {params.settings:q}"
-        " --log {log} --dataset {wildcards.dataset}"
+        " --log-file {log} --dataset {wildcards.dataset}"
 
 
 rule train:
@@ -54,7 +54,7 @@ rule train:
         dataset="" if SETTINGS.train.share else lambda wildcards: f"--dataset {wildcards.dataset}",
     shell:
         "{params.dlir} train --tiles {input.tiles} --illumination {input.illumination} --pairs {input.pairs}"
-        " --output {output.model} --settings {params.settings:q} --device {resources.device} --key {params.key} --log {log}"
+        " --output {output.model} --settings {params.settings:q} --device {resources.device} --key {params.key} --log-file {log}"
         " {params.dataset}"
 
 
@@ -87,7 +87,7 @@ rule register:
     shell:
         "{params.dlir} register --tiles {input.tiles} --illumination {input.illumination} --pairs {input.pairs} {params.model}"
         " --output {output} --settings {params.settings:q} --device {resources.device} {params.cache}"
-        " --log {log} --dataset {wildcards.dataset}"
+        " --log-file {log} --dataset {wildcards.dataset}"
 
 
 rule selfcheck:
@@ -119,4 +119,4 @@ rule selfcheck:
     shell:
         "{params.dlir} selfcheck --tiles {input.tiles} --illumination {input.illumination} --pairs {input.pairs} {params.model}"
         " --method {params.method} --output {output} --settings {params.settings:q} --device {resources.device}"
-        " --log {log} --dataset {wildcards.dataset}"
+        " --log-file {log} --dataset {wildcards.dataset}"

@@ -22,7 +22,7 @@ rule accuracy:
         code=steps.code("accuracy"),
     shell:
         "{params.dlir} accuracy --tiles {input.tiles} --placement {input.placement} --truth {input.truth:q} --output {output}"
-        " --log {log} --dataset {wildcards.dataset}"
+        " --log-file {log} --dataset {wildcards.dataset}"
 
 
 rule report:
@@ -57,7 +57,7 @@ rule report:
         "{params.dlir} report --tiles {input.tiles} --illumination {input.illumination} --affines {input.affines}"
         " --placement {input.placement} --stage {input.stage} --exposure {input.exposure} --mosaic {input.mosaic}"
         " --selfcheck {input.selfcheck} {params.accuracy} --output {output} --settings {params.settings:q}"
-        " --log {log} --dataset {wildcards.dataset}"
+        " --log-file {log} --dataset {wildcards.dataset}"
 
 
 rule provenance:
@@ -91,4 +91,4 @@ rule provenance:
     shell:
         "{params.dlir} provenance --tiles {input.tiles} --results {input.results} {input.model:q}"
         " --benchmarks {input.benchmarks} {input.training} --output {output} --settings {params.settings:q}"
-        " --log {log} --dataset {wildcards.dataset}"
+        " --log-file {log} --dataset {wildcards.dataset}"
