@@ -69,3 +69,13 @@ def test_a_camera_that_the_user_knows_is_not_fitted() -> None:
     assert np.degrees(stage.rotation) == pytest.approx(0.7)
     assert stage.scale == pytest.approx(1.01)
     assert (stage.interval == 0).all()
+
+
+def test_three_tiles_do_not_make_the_stage_seem_exact() -> None:
+    """The two pairs between them may agree along one axis by chance."""
+    smaller = []
+    for seed in range(30):
+        graph = make_graph(1, 3, stage_error=3.0, seed=seed)
+        measured = measurements(graph.tiles, graph.pairs)
+        smaller.append(solve(measured, initial_stage(graph.tiles, measured), np.empty(0)).stage.error.min())
+    assert np.quantile(smaller, 0.1) > 0.4 * 3.0

@@ -74,3 +74,13 @@ def test_a_part_of_very_many_tiles_is_enough_to_choose_the_model(monkeypatch: py
     measured = calibrated(measurements(graph.tiles, wide), 400)
     assert measured.linear_covariance[0].diagonal() == pytest.approx(graph.pairs[LINEAR_COVARIANCE[0]][0] / 2, rel=0.6)
     assert choose(measured, 400).deviations == pytest.approx((0.004, 0.003), rel=0.3)
+
+
+@pytest.mark.parametrize("seed", range(8, 12))
+def test_scaled_tiles_are_found_beside_two_pairs_that_are_entirely_wrong(seed: int) -> None:
+    graph = make_graph(5, 6, linear=(0.005, 0.003, 0, 0), seed=seed)
+    wrong = np.random.default_rng(seed).permutation(len(graph.pairs))[:2]
+    graph.pairs.loc[wrong, "xx"] += 0.1
+    graph.pairs.loc[wrong, "x0"] -= 0.1 * graph.pairs.loc[wrong, "centre_x"]
+    _, model = choose_model(measurements(graph.tiles, graph.pairs), len(graph.tiles))
+    assert model.name == "similarity"
