@@ -2,7 +2,8 @@
 
 Shading, dust and fringes stay at the same pixels in every tile. In a nearly empty overlap, registration would match these
 instead of the specimen, at a wrong place. So tiles are corrected pixel by pixel before registration. `smooth.py` finds the
-smooth part: the shading and the dark-field. `fine.py` then finds dust and fringes, in tiles corrected for the smooth part.
+smooth part of the flat-field, the shading, and `dark.py` the dark-field. `fine.py` then finds dust and fringes, in tiles
+corrected for these.
 """
 
 import logging
@@ -17,6 +18,7 @@ from dlir.core import tables
 from dlir.core.atomic import write_key
 from dlir.core.progress import progress
 from dlir.illumination import fields, smooth
+from dlir.illumination.dark import find_dark
 from dlir.illumination.fields import Fields
 from dlir.illumination.fine import fixed_pattern
 from dlir.illumination.settings import Illumination
@@ -26,6 +28,7 @@ from dlir.reading.tile_reader import TileReader
 log = logging.getLogger(__name__)
 MOST_TILES = 128  # tiles that the illumination is estimated from at most, evenly chosen from the table
 FEWEST_TILES = 4  # tiles that are needed at least to distinguish the illumination from the specimen
+FEWEST_FOR_FINE = 8  # tiles that are needed at least to distinguish dust from the specimen
 LEAST_LEVEL = 1e-3  # of the median level of all tiles; the fine pattern ignores darker tiles
 
 
@@ -107,9 +110,13 @@ def _read_own(path: Path, shape: tuple[int, ...], tile: str) -> image_files.Plan
 def _estimate_channel(tiles: NDArray[Any], given_dark: image_files.Plane | None) -> tuple[image_files.Plane, image_files.Plane]:
     """Returns the flat-field and the dark-field (y, x) of one channel of the tiles (n, y, x)."""
     known_dark = 0 if given_dark is None else given_dark
-    blocks = np.stack([smooth.block_medians(tile - known_dark) for tile in tiles])
-    smooth_flat, offset = smooth.smooth_fields(blocks, tiles.shape[1:], with_dark=given_dark is None)
-    flat, dark = smooth_flat.astype(np.float32), np.asarray(offset + known_dark, np.float32)
+    blocks = np.stack([smooth.block_medians(tile - known_dark).ravel() for tile in tiles])
+    polynomials = smooth.Polynomials(tiles.shape[1:])
+    found = find_dark(tiles, blocks, polynomials) if given_dark is None else None
+    if found is None:
+        pattern = smooth.proven_pattern(blocks, polynomials.at_blocks)
+        found = smooth.normalised_flat(polynomials.image(pattern)), np.zeros(tiles.shape[1:]) + known_dark
+    flat, dark = (plane.astype(np.float32) for plane in found)
     flat *= _fine_flat(tiles, flat, dark)
     return flat / flat.mean(), dark
 
@@ -118,7 +125,7 @@ def _fine_flat(tiles: NDArray[Any], flat: image_files.Plane, dark: image_files.P
     """Returns the fine part (y, x) of the flat-field, around 1, from tiles (n, y, x) and their smooth flat and dark (y, x)."""
     level = np.array([np.median((tile - dark) / flat) for tile in tiles], np.float32)
     lit = level > LEAST_LEVEL * max(float(np.median(level)), 1e-3)  # the floor, 1e-3 grey values, leaves out black tiles
-    if lit.sum() < FEWEST_TILES:
+    if lit.sum() < FEWEST_FOR_FINE:
         return np.ones_like(flat)
     logarithm = fixed_pattern(tiles[lit], level[lit], flat, dark)
     return np.exp(smooth.without_polynomial(logarithm), dtype=np.float32)

@@ -1,18 +1,20 @@
-"""The smooth parts of flat-field and dark-field, against known ones."""
+"""The smooth part of the flat-field, against a known one."""
 
 import numpy as np
 import pytest
 
-from dlir.illumination.smooth import block_medians, smooth_fields, without_polynomial
+from dlir.illumination.smooth import Polynomials, block_medians, normalised_flat, proven_pattern, without_polynomial
 
 Y, X = np.mgrid[-1:1:65j, -1:1:97j]
 FLAT = 1 - 0.3 * (Y - 0.2) ** 2 - 0.2 * (X + 0.1) ** 2
 FLAT /= FLAT.mean()
+POLYNOMIALS = Polynomials(FLAT.shape)
 
 
-def blocks(tiles: np.ndarray) -> np.ndarray:
-    """The block medians (n, rows, columns) of tiles (n, y, x)."""
-    return np.stack([block_medians(tile) for tile in tiles])
+def flat_of(tiles: np.ndarray) -> np.ndarray:
+    """The smooth flat-field (y, x) that is found in tiles (n, y, x)."""
+    blocks = np.stack([block_medians(tile).ravel() for tile in tiles])
+    return normalised_flat(POLYNOMIALS.image(proven_pattern(blocks, POLYNOMIALS.at_blocks)))
 
 
 def specimens(count: int, seed: int = 0) -> np.ndarray:
@@ -28,30 +30,12 @@ def test_blocks_are_medians_of_squares_and_leave_out_incomplete_ones() -> None:
 
 
 def test_an_even_camera_gives_an_even_flat_field() -> None:
-    flat, dark = smooth_fields(blocks(1000 * specimens(20)), FLAT.shape, with_dark=True)
-    assert flat.std() < 0.002 and not dark.any()
+    assert flat_of(1000 * specimens(20)).std() < 0.002
 
 
-def test_flat_and_offset_reach_to_the_last_pixel() -> None:
+def test_the_flat_field_is_found_to_the_last_pixel() -> None:
     levels = np.linspace(300, 3000, 20)[:, None, None]
-    flat, dark = smooth_fields(blocks(400 + levels * FLAT * specimens(20)), FLAT.shape, with_dark=True)
-    assert flat.shape == dark.shape == FLAT.shape
-    assert flat == pytest.approx(FLAT, abs=0.01)
-    assert dark == pytest.approx(400, abs=15)
-
-
-def test_without_a_dark_field_the_flat_field_is_found_alone() -> None:
-    levels = np.linspace(300, 3000, 20)[:, None, None]
-    flat, dark = smooth_fields(blocks(levels * FLAT * specimens(20)), FLAT.shape, with_dark=False)
-    assert flat == pytest.approx(FLAT, abs=0.01)
-    assert not dark.any()
-
-
-def test_the_offset_does_not_exceed_the_darkest_tiles() -> None:
-    levels = np.linspace(300, 3000, 20)[:, None, None]
-    tiles = levels * FLAT * specimens(20) * (1 + 0.2 * (levels > 1500) * (FLAT - 1))  # bright tiles have more contrast
-    _, dark = smooth_fields(blocks(tiles), FLAT.shape, with_dark=True)
-    assert dark.max() < tiles[0].min() * 1.1
+    assert flat_of(levels * FLAT * specimens(20)) == pytest.approx(FLAT, abs=0.01)
 
 
 def test_half_covered_tiles_are_outvoted() -> None:
@@ -59,9 +43,14 @@ def test_half_covered_tiles_are_outvoted() -> None:
     covered = np.cos(turn)[:, None, None] * Y + np.sin(turn)[:, None, None] * X > edge[:, None, None]
     specimen = specimens(24)
     specimen[:8] *= np.where(covered, 4, 1)
-    flat, dark = smooth_fields(blocks(1000 * FLAT * specimen), FLAT.shape, with_dark=True)
-    assert flat == pytest.approx(FLAT, abs=0.01)
-    assert not dark.any()
+    assert flat_of(1000 * FLAT * specimen) == pytest.approx(FLAT, abs=0.01)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_specimen_of_few_tiles_is_not_taken_for_shading(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    slopes = rng.uniform(-0.5, 0.5, (2, 5, 1, 1))  # each tile gets brighter in a direction of its own
+    assert flat_of(1000 * (1 + slopes[0] * Y + slopes[1] * X) * specimens(5, seed)).std() < 0.02
 
 
 def test_without_its_polynomial_a_smooth_image_is_zero_and_a_speck_stays() -> None:
