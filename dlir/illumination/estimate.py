@@ -1,4 +1,6 @@
-"""The step `illumination`: estimates the flat-field and the dark-field of the camera from the tiles, or takes the user's own.
+"""The step `illumination`: estimates the flat-field, the dark-field and the blind pixels of the camera from the tiles.
+
+The user's own flat-field and dark-field replace the estimates.
 
 Shading, dust and fringes stay at the same pixels in every tile. In a nearly empty overlap, registration would match these
 instead of the specimen, at a wrong place. So tiles are corrected pixel by pixel before registration. `smooth.py` finds the
@@ -18,6 +20,7 @@ from dlir.core import tables
 from dlir.core.atomic import write_key
 from dlir.core.progress import progress
 from dlir.illumination import fields, smooth
+from dlir.illumination.blind import Filling, Mask, find_blind
 from dlir.illumination.dark import find_dark
 from dlir.illumination.fields import Fields
 from dlir.illumination.fine import fixed_pattern
@@ -68,31 +71,41 @@ def estimate_illumination(
     first = tiles.iloc[0]
     shape = (int(first["channels"]), int(first["height"]), int(first["width"]))
     own_flat, own_dark = (None if path is None else _read_own(path, shape, first["path"]) for path in (flat, dark))
-    found, sample = fields.identity(shape), tiles.iloc[:0]
+    sample, reader = tiles[:: -(-len(tiles) // MOST_TILES)], TileReader(tiles)
+    stack = np.stack([reader.sample(path) for path in progress(list(sample["path"]), "reading tiles")])
+    blind = find_blind(stack)
+    found = fields.identity(shape)._replace(blind=blind)
+    if own_flat is not None and own_flat[:, ~blind].min() <= 0:
+        raise image_files.ImageError(
+            f"{flat}: its smallest pixel is {own_flat.min():g}: give a flat-field that is positive everywhere"
+        )
     if not settings.correct:
         log.info("the illumination is not corrected: illumination.correct is false")
-    elif flat is not None and own_flat is not None:
-        if own_flat.min() <= 0:
-            raise image_files.ImageError(
-                f"{flat}: its smallest pixel is {own_flat.min():g}: give a flat-field that is positive everywhere"
-            )
-        found = Fields(own_flat / own_flat.mean((1, 2), keepdims=True), found.dark if own_dark is None else own_dark)
+    elif own_flat is not None:
+        found = Fields(own_flat / own_flat.mean((1, 2), keepdims=True), found.dark if own_dark is None else own_dark, blind)
     elif len(tiles) < FEWEST_TILES:
         log.info("the flat-field is not estimated: there are fewer than %d tiles", FEWEST_TILES)
         found = found if own_dark is None else found._replace(dark=own_dark)
     else:
-        sample, reader = tiles[:: -(-len(tiles) // MOST_TILES)], TileReader(tiles)
-        found = estimate_fields([reader.sample(path) for path in progress(list(sample["path"]), "reading tiles")], own_dark)
-    for channel, sentence in enumerate(fields.described(found)):
-        log.info("channel %d: %s", channel, sentence)
+        found = estimate_fields(stack, own_dark, blind)
+    for sentence in fields.described(found):
+        log.info(sentence)
     return found, list(sample["sha256"])
 
 
-def estimate_fields(tiles: list[image_files.Image], dark: image_files.Plane | None = None) -> Fields:
-    """Estimates the fields that tiles, each (channels, y, x), have in common; the dark-field is kept where it is given."""
-    stack = np.stack(tiles)
-    channels = [_estimate_channel(stack[:, i], None if dark is None else dark[i]) for i in range(stack.shape[1])]
-    return Fields(*(np.stack(planes) for planes in zip(*channels, strict=True)))
+def estimate_fields(tiles: NDArray[Any], dark: image_files.Plane | None = None, blind: Mask | None = None) -> Fields:
+    """Estimates the fields that tiles (n, channels, y, x) have in common.
+
+    Args:
+        dark: the dark-field (channels, y, x), which is kept where it is given.
+        blind: the pixels (y, x) that show no image; none without.
+    """
+    blind = np.zeros(tiles.shape[2:], bool) if blind is None else blind
+    filling = Filling.of(blind)
+    tiles = np.stack([filling.filled(tile) for tile in tiles]) if blind.any() else tiles
+    channels = [_estimate_channel(tiles[:, i], None if dark is None else dark[i]) for i in range(tiles.shape[1])]
+    flats, darks = (np.stack(planes) for planes in zip(*channels, strict=True))
+    return Fields(flats, darks, blind)
 
 
 def _read_own(path: Path, shape: tuple[int, ...], tile: str) -> image_files.Plane:

@@ -1,10 +1,10 @@
-"""The illumination of a camera: its flat-field and its dark-field, and how they correct a tile.
+"""The illumination of a camera: its flat-field, its dark-field and its blind pixels, and how they correct a tile.
 
     tile(y, x) = dark(y, x) + flat(y, x) * specimen(y, x),    hence    specimen = (tile - dark) / flat
 
 The flat-field `flat` is the relative brightness of each pixel: shading, dust and fringes. Its mean is 1 in each channel, so the
-correction keeps the overall level of the grey values. The dark-field `dark` is the grey value of each pixel without light. One
-TIFF file holds both.
+correction keeps the overall level of the grey values. The dark-field `dark` is the grey value of each pixel without light.
+Blind pixels show no image (`blind.py`). One TIFF file holds all three.
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ import pandas as pd
 import tifffile
 
 from dlir.core.atomic import atomically
+from dlir.illumination.blind import Mask
 from dlir.reading.image_files import Image, Plane
 
 
@@ -24,23 +25,24 @@ class IlluminationError(ValueError):
 
 
 class Fields(NamedTuple):
-    """The flat-field and the dark-field of a camera."""
+    """The flat-field, the dark-field and the blind pixels of a camera."""
 
     flat: Plane  # (channels, y, x), mean 1 in each channel
     dark: Plane  # (channels, y, x), grey values
+    blind: Mask  # (y, x), whether the pixel shows no image
 
     def of(self, channels: slice) -> "Fields":
         """Returns the fields of some of the channels."""
-        return Fields(self.flat[channels], self.dark[channels])
+        return Fields(self.flat[channels], self.dark[channels], self.blind)
 
     def part(self, rows: slice, columns: slice) -> "Fields":
         """Returns the fields in a part of the camera, given by its rows and columns of pixels."""
-        return Fields(self.flat[:, rows, columns], self.dark[:, rows, columns])
+        return Fields(self.flat[:, rows, columns], self.dark[:, rows, columns], self.blind[rows, columns])
 
 
 def identity(shape: tuple[int, ...]) -> Fields:
-    """Returns the fields that leave tiles of this shape (channels, y, x) unchanged: flat is 1, dark is 0."""
-    return Fields(np.ones(shape, np.float32), np.zeros(shape, np.float32))
+    """Returns the fields that leave tiles of this shape (channels, y, x) unchanged: flat is 1, dark is 0, no pixel is blind."""
+    return Fields(np.ones(shape, np.float32), np.zeros(shape, np.float32), np.zeros(shape[1:], bool))
 
 
 def read(path: Path, tiles: pd.DataFrame) -> Fields:
@@ -49,7 +51,8 @@ def read(path: Path, tiles: pd.DataFrame) -> Fields:
     Raises:
         IlluminationError: when the tiles have another shape than those that the fields were estimated from.
     """
-    illumination, first = Fields(*tifffile.imread(path)), tiles.iloc[0]
+    flat, dark, blind = tifffile.imread(path)
+    illumination, first = Fields(flat, dark, blind[0] > 0), tiles.iloc[0]
     shape = tuple(int(first[name]) for name in ("channels", "height", "width"))
     if illumination.flat.shape != shape:
         raise IlluminationError(
@@ -60,14 +63,15 @@ def read(path: Path, tiles: pd.DataFrame) -> Fields:
 
 
 def write(illumination: Fields, path: Path, tiles: Sequence[str] = ()) -> None:
-    """Writes the fields as a TIFF (2, channels, y, x), float32: the flat-field, then the dark-field.
+    """Writes the fields as a TIFF (3, channels, y, x), float32: the flat-field, the dark-field, and 1 at blind pixels, else 0.
 
     Args:
         tiles: the SHA-256 of each tile that the fields were estimated from; `learnt_from` reads them back.
     """
     metadata = {"axes": "QCYX", "tiles": list(tiles)}
     with atomically(path) as partial:
-        tifffile.imwrite(partial, np.stack(illumination), photometric="minisblack", compression="zlib", metadata=metadata)
+        planes = np.stack(np.broadcast_arrays(*illumination)).astype(np.float32)
+        tifffile.imwrite(partial, planes, photometric="minisblack", compression="zlib", metadata=metadata)
 
 
 def learnt_from(path: Path) -> list[str]:
@@ -88,12 +92,18 @@ def correct(pixels: Image, illumination: Fields) -> Plane:
 
 
 def described(illumination: Fields) -> list[str]:
-    """Returns a sentence for each channel: how far flat and dark depart from an even illumination."""
+    """Returns a sentence for each channel: how far flat and dark depart from an even illumination; and one on blind pixels."""
     sentences = []
-    for flat, dark in zip(*illumination, strict=True):
+    for channel, (flat, dark) in enumerate(zip(illumination.flat, illumination.dark, strict=True)):
         shading = f"the flat-field varies by {flat.std():.1%} (root mean square), from {flat.min():.2f} to {flat.max():.2f}"
         offset = (
-            f"the dark-field is {dark.min():.0f} to {dark.max():.0f} grey values" if dark.any() else "there is no dark-field"
+            f"the dark-field is {dark.min():.0f} to {dark.max():.0f} grey values" if dark.any() else "no dark-field is taken"
         )
-        sentences.append(f"{shading}; {offset}")
+        sentences.append(f"channel {channel}: {shading}; {offset}")
+    if illumination.blind.any():
+        count = int(illumination.blind.sum())
+        sentences.append(
+            f"{count} of {illumination.blind.size} pixels of the camera show no image, such as those of a frame or of dead rows: "
+            "registration and the mosaic leave them out"
+        )
     return sentences

@@ -17,11 +17,11 @@ def tiles_of(*shape: int) -> pd.DataFrame:
 @pytest.mark.parametrize("shape", [(1, 20, 30), (3, 20, 30), (1, 1, 30)])
 def test_written_fields_are_read_back(tmp_path: Path, shape: tuple[int, ...]) -> None:
     rng = np.random.default_rng(0)
-    written = fields.Fields(rng.random(shape, np.float32), rng.random(shape, np.float32))
+    written = fields.Fields(rng.random(shape, np.float32), rng.random(shape, np.float32), rng.random(shape[1:]) < 0.1)
     fields.write(written, tmp_path / "illumination.tif", ["a5", "0c"])
     assert fields.learnt_from(tmp_path / "illumination.tif") == ["a5", "0c"]
     found = fields.read(tmp_path / "illumination.tif", tiles_of(*shape))
-    assert np.array_equal(found.flat, written.flat) and np.array_equal(found.dark, written.dark)
+    assert all(np.array_equal(one, other) for one, other in zip(found, written, strict=True))
 
 
 @pytest.mark.parametrize("shape", [(1, 20, 31), (1, 21, 30), (3, 20, 30)])
@@ -34,7 +34,7 @@ def test_fields_from_tiles_of_another_shape_are_refused_with_the_remedy(tmp_path
 def test_dark_is_subtracted_and_the_rest_divided_by_flat() -> None:
     pixels = np.stack([np.full((4, 5), 10), np.full((4, 5), 30)]).astype(np.uint16)
     flat = np.stack([np.full((4, 5), 0.5), np.full((4, 5), 2)]).astype(np.float32)
-    corrected = fields.correct(pixels, fields.Fields(flat, np.full_like(flat, 12)))
+    corrected = fields.correct(pixels, fields.Fields(flat, np.full_like(flat, 12), np.zeros((4, 5), bool)))
     assert corrected.dtype == np.float32
     assert corrected[:, 0, 0].tolist() == [-4, 9]  # no unsigned number wraps around
 
@@ -43,12 +43,15 @@ def test_the_identity_changes_nothing() -> None:
     pixels = np.arange(24, dtype=np.uint16).reshape(2, 3, 4)
     nothing = fields.identity(pixels.shape)
     assert np.array_equal(fields.correct(pixels, nothing), pixels)
-    assert "no dark-field" in fields.described(nothing)[1]
+    assert "no dark-field is taken" in fields.described(nothing)[1] and len(fields.described(nothing)) == 2
 
 
 def test_the_description_gives_depth_and_range() -> None:
     flat = np.ones((1, 2, 2), np.float32)
     flat[0, 0] = [0.9, 1.1]
-    assert fields.described(fields.Fields(flat, np.full_like(flat, 500))) == [
-        "the flat-field varies by 7.1% (root mean square), from 0.90 to 1.10; the dark-field is 500 to 500 grey values"
+    blind = np.array([[True, False], [False, False]])
+    assert fields.described(fields.Fields(flat, np.full_like(flat, 500), blind)) == [
+        "channel 0: the flat-field varies by 7.1% (root mean square), from 0.90 to 1.10; the dark-field is 500 to 500 grey values",
+        "1 of 4 pixels of the camera show no image, such as those of a frame or of dead rows: registration and the mosaic leave them "
+        "out",
     ]

@@ -1,0 +1,152 @@
+"""Blind pixels: those that show no image, such as black frames, padding, the outside of a round field, and dead rows.
+
+They lie at the same pixels of every tile, so registration would match them with each other, and the mosaic would show them. A
+pixel is blind when hardly anything ever changes there, from tile to tile, although it should. Two limits are tried: the values
+are exactly the same in all tiles, as in a frame; or they differ by no more than the noise of the darkest pixels, as outside of
+a round field.
+
+**What could be chance.** A place may be empty in all tiles by chance. So pixels are taken for blind only where unchanging pixels
+are rare in the middle of the tiles, at most RARE of all. Sparse specimens, and images whose background is clipped to one value,
+do not meet this. Besides, a group of unchanging pixels should have changed often: with n tiles, B blocks that the group touches,
+and the part p of the values in the middle that change, n p B has to be at least LEAST_CHANGES. Groups have to touch the border
+of the tile, as frames, dead rows and round fields do.
+"""
+
+import logging
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from dlir.core.affine import Array
+from dlir.reading.image_files import Image, Plane
+
+log = logging.getLogger(__name__)
+Mask = NDArray[np.bool_]  # (y, x), true at blind pixels
+MOST_TILES = 24  # tiles from which the change at each pixel is measured
+BLOCK = 16  # px, side of the blocks in which a group of pixels is counted; about the size of a structure of the specimen
+RARE = 0.02  # part of the pixels in the middle of the tiles that may be unchanged, beside whole rows and columns
+WHOLE = 0.9  # part of the pixels of a row or column that are unchanged in a dead one
+LEAST_CHANGES = 20.0  # that a group of blind pixels should have shown
+FLOOR = 0.01  # quantile of the deviations of all pixels: that of pixels that show noise alone, if there are any
+STILL = 2.0  # times that deviation: a pixel that deviates by less shows noise alone
+CHANGED = 5.0  # times that deviation: a value that differs by more has changed
+LEAST_CONTRAST = 5.0  # times that deviation: the median deviation of all pixels is at least so large, or all is noise
+REACH = 16  # px, how far blind pixels spread into a border that is not sharp
+SHARP = 0.7  # part of the light beyond the border; darker pixels beside blind ones belong to a border that is not sharp
+DIM = 0.25  # part of that light; beside a border that is not sharp, darker pixels are blind at any distance
+ENCLOSED = 9  # px: blind pixels in a gap narrower than this lie between pixels that show the image
+FADE = 8.0  # px, over which the filling of a blind area fades into the median of the tile
+
+
+def find_blind(tiles: NDArray[Any]) -> Mask:
+    """Returns which pixels (y, x) are blind in tiles (n, channels, y, x); a pixel that is blind in one channel counts."""
+    blind = np.zeros(tiles.shape[2:], bool)
+    for channel in range(tiles.shape[1]):
+        blind |= _blind_in_channel(tiles[:, channel])
+    return blind
+
+
+def enclosed(blind: Mask) -> Mask:
+    """Returns those blind pixels that lie in a narrow gap between others, such as a dead row in the middle of the tile."""
+    closed: Mask = np.zeros_like(blind)
+    for axis in (0, 1):
+        line = np.ones((ENCLOSED, 1) if axis == 0 else (1, ENCLOSED), bool)
+        closed |= ndimage.binary_closing(~blind, line)
+    return closed & blind
+
+
+class Filling(NamedTuple):
+    """How the blind pixels of a tile are filled, so that no edge is left where the image ends.
+
+    A blind pixel takes the value of the nearest pixel that shows the image. Farther away it fades into the median of the tile.
+    """
+
+    blind: tuple[NDArray[np.intp], NDArray[np.intp]]  # rows and columns of the blind pixels
+    nearest: tuple[NDArray[np.intp], NDArray[np.intp]]  # of the nearest pixel that shows the image
+    share: Array  # (pixels,) of that pixel in the filling
+
+    @classmethod
+    def of(cls, blind: Mask) -> "Filling":
+        """Returns how pixels that are blind in (y, x) are filled."""
+        if not blind.any() or blind.all():
+            nothing = np.zeros(0, np.intp)
+            return cls((nothing, nothing), (nothing, nothing), np.zeros(0))
+        distance, (rows, columns) = ndimage.distance_transform_edt(blind, return_indices=True)
+        y, x = np.nonzero(blind)
+        return cls((y, x), (rows[blind], columns[blind]), np.exp(-(distance[blind] - 1) / FADE))
+
+    def filled(self, tile: Image) -> Image:
+        """Returns a tile (channels, y, x) with its blind pixels filled; without any, the tile itself."""
+        if not len(self.share):
+            return tile
+        filled = tile.copy()
+        for channel in filled:
+            middle = float(np.median(channel[::4, ::4]))
+            values = middle + self.share * (channel[self.nearest] - middle)
+            channel[self.blind] = values if channel.dtype.kind == "f" else np.rint(values)
+        return filled
+
+
+def _blind_in_channel(tiles: NDArray[Any]) -> Mask:
+    """Returns which pixels (y, x) are blind in the tiles (n, y, x) of one channel."""
+    count = len(tiles)
+    constant = (tiles == tiles[0]).all(axis=0)
+    sample = tiles[:: -(-count // MOST_TILES)]
+    difference = np.abs(sample - np.median(sample, axis=0))
+    blind = _rare_groups(constant, float((_middle(difference) > 0).mean()), count)
+    deviation = np.sqrt(np.mean(difference**2, axis=0))
+    floor = float(np.quantile(deviation[~blind], FLOOR)) if (~blind).any() else 0.0
+    if 0 < floor * LEAST_CONTRAST < np.median(deviation):
+        still = ndimage.median_filter(deviation, 3, mode="nearest") < STILL * floor
+        blind |= _rare_groups(still | blind, float((_middle(difference) > CHANGED * floor).mean()), len(sample))
+    label, groups = ndimage.label(blind, np.ones((3, 3)))
+    mean = sample.mean(axis=0)
+    return np.asarray(np.any([blind, *(_with_soft_border(label == group, mean) for group in range(1, groups + 1))], axis=0))
+
+
+def _middle(images: NDArray[Any]) -> NDArray[Any]:
+    """Returns the middle half, along y and x, of images (..., y, x)."""
+    height, width = images.shape[-2:]
+    return images[..., height // 4 : height - height // 4, width // 4 : width - width // 4]
+
+
+def _rare_groups(unchanged: Mask, changes: float, count: int) -> Mask:
+    """Returns the unchanged pixels (y, x) of groups at the border of the tile that cannot be unchanged by chance.
+
+    Args:
+        changes: p, the part of the values in the middle of the tiles that change.
+        count: n, the number of tiles.
+    """
+    middle = _middle(unchanged)
+    if middle[middle.mean(axis=1) < WHOLE][:, middle.mean(axis=0) < WHOLE].mean() > RARE:
+        return np.zeros_like(unchanged)
+    label, groups = ndimage.label(unchanged, np.ones((3, 3)))
+    border = np.unique(np.concatenate([label[0], label[-1], label[:, 0], label[:, -1]]))
+    y, x = np.nonzero(label)
+    place = label[y, x].astype(np.int64) * label.size + y // BLOCK * label.shape[1] + x // BLOCK
+    blocks = np.bincount(np.unique(place) // label.size, minlength=groups + 1)
+    found = border[(border > 0) & (count * changes * blocks[border] >= LEAST_CHANGES)]
+    return np.isin(label, found)
+
+
+def _with_soft_border(blind: Mask, mean: Plane) -> Mask:
+    """Returns the blind pixels and those beside them where the image only begins: the cliff at the border of a round field.
+
+    Args:
+        mean: (y, x), of all tiles.
+    """
+    distance = np.ceil(ndimage.distance_transform_edt(~blind))
+    beyond = (distance > REACH) & (distance <= 2 * REACH)
+    outside, inside = float(np.median(mean[blind])), float(np.median(mean[beyond])) if beyond.any() else 0.0
+    if not beyond.any() or abs(inside - outside) <= 2 * np.median(np.abs(mean[beyond] - inside)):
+        return blind
+    light = (mean - outside) / (inside - outside)
+    grown = blind.copy()
+    for step in range(1, REACH + 1):
+        ring = distance == step
+        if np.median(light[ring]) >= SHARP:
+            break
+        grown |= (ring & (light < SHARP)) | (light < DIM)
+    return np.asarray(ndimage.binary_propagation(blind, np.ones((3, 3), bool), mask=grown))

@@ -1,0 +1,96 @@
+"""Blind pixels: found where the camera shows no image, and not found where the specimen is empty or saturated."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from dlir.illumination.blind import Filling, enclosed, find_blind
+
+SIZE = 160
+Y, X = np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2
+
+
+def tissue(count: int, seed: int = 0) -> np.ndarray:
+    """Tiles (n, y, x) of dense structure, 16 bit, with noise."""
+    rng = np.random.default_rng(seed)
+    specimen = ndimage.gaussian_filter(rng.standard_normal((count, SIZE, SIZE)), (0, 3, 3))
+    tiles = 4000 + 1500 * specimen / specimen.std() + 30 * rng.standard_normal(specimen.shape)
+    return tiles.clip(0, 65535).astype(np.uint16)
+
+
+def cells(count: int, seed: int = 0) -> np.ndarray:
+    """Tiles (n, y, x) of few cells, 8 bit, whose background is clipped to 0."""
+    rng = np.random.default_rng(seed)
+    spots = ndimage.gaussian_filter((rng.random((count, SIZE, SIZE)) < 0.001).astype(float), (0, 4, 4))
+    return (400 * spots / spots.max() - 40 + 2 * rng.standard_normal(spots.shape)).clip(0, 255).astype(np.uint8)
+
+
+def frame(width: int) -> np.ndarray:
+    inside = np.zeros((SIZE, SIZE), bool)
+    inside[width:-width, width:-width] = True
+    return ~inside
+
+
+def found_in(tiles: np.ndarray) -> np.ndarray:
+    return find_blind(tiles[:, None])
+
+
+@pytest.mark.parametrize(("width", "value", "count"), [(1, 0, 16), (3, 0, 4), (2, 65535, 9), (5, 500, 2)])
+def test_a_frame_is_found_to_the_pixel(width: int, value: int, count: int) -> None:
+    tiles = tissue(count)
+    tiles[:, frame(width)] = value
+    wrong = found_in(tiles) != frame(width)
+    assert not wrong[frame(width)].any() and wrong.sum() < 0.002 * wrong.size
+
+
+def test_dead_rows_and_columns_are_found() -> None:
+    tiles, dead = tissue(16), np.zeros((SIZE, SIZE), bool)
+    dead[:4] = dead[:, -1] = dead[90] = dead[:, 40] = True
+    tiles[:, dead] = 700
+    assert np.array_equal(found_in(tiles), dead)
+    between = enclosed(dead)
+    assert between[90, 60] and between[20, 40] and not between[0, 60] and not between[20, -1]
+
+
+def test_the_padding_of_turned_tiles_is_found_with_its_mixed_border() -> None:
+    tiles = np.stack([ndimage.rotate(tile, 1.5, reshape=False, order=1) for tile in tissue(16)])
+    shown = ndimage.rotate(np.ones((SIZE, SIZE)), 1.5, reshape=False, order=1)
+    found = found_in(tiles)
+    assert found[shown < 0.5].all() and found[shown > 0.99].mean() < 0.01
+
+
+def test_the_outside_of_a_round_field_is_found_though_it_shows_noise() -> None:
+    light = 1 / (1 + np.exp((np.hypot(Y, X) - 74) / 2))
+    dark = 100 + 10 * np.random.default_rng(1).standard_normal((16, SIZE, SIZE))
+    found = found_in((tissue(16) * light + dark).astype(np.uint16))
+    assert found[light < 0.2].mean() > 0.99 and not found[light > 0.95].any()
+
+
+@pytest.mark.parametrize("count", [4, 16, 40])
+def test_an_empty_place_of_a_clipped_background_is_not_blind(count: int) -> None:
+    tiles = cells(count)
+    assert (tiles == 0).all(axis=0).any() or count == 40
+    assert not found_in(tiles).any()
+
+
+def test_glass_that_is_saturated_in_most_tiles_is_not_blind() -> None:
+    tiles = tissue(12)
+    tiles[:, :30] = 65535  # glass along the upper border, saturated
+    tiles[::3] = tissue(4, seed=5)
+    assert not found_in(tiles).any()
+
+
+def test_shading_and_dust_are_not_blind() -> None:
+    flat = (1 - 0.9 * (Y**2 + X**2) / (Y**2 + X**2).max()) * np.where(np.hypot(Y - 30, X + 20) < 5, 0.3, 1)
+    assert not found_in((tissue(16) * flat).astype(np.uint16)).any()
+
+
+def test_blind_pixels_are_filled_with_the_image_beside_them_and_fade_into_the_median() -> None:
+    tile, blind = np.full((1, 64, 64), 100, np.uint16), np.zeros((64, 64), bool)
+    tile[0, :, 32:] = 200
+    blind[:, 40:] = True
+    tile[0, blind] = 65535
+    filled = Filling.of(blind).filled(tile)[0]
+    assert filled.dtype == np.uint16 and (filled[:, :40] == tile[0, :, :40]).all()
+    assert (filled[:, 40] == 200).all() and tile.max() == 65535
+    assert np.array_equal(Filling.of(np.zeros((64, 64), bool)).filled(tile), tile)
