@@ -34,6 +34,7 @@ STILL = 2.0  # times that deviation: a pixel that deviates by less shows noise a
 CHANGED = 5.0  # times that deviation: a value that differs by more has changed
 LEAST_CONTRAST = 5.0  # times that deviation: the median deviation of all pixels is at least so large, or all is noise
 REACH = 16  # px, how far blind pixels spread into a border that is not sharp
+LEAST_STEP = 0.5  # times the usual deviation of a pixel between tiles: by so much the light changes at a border
 SHARP = 0.7  # part of the light beyond the border; darker pixels beside blind ones belong to a border that is not sharp
 DIM = 0.25  # part of that light; beside a border that is not sharp, darker pixels are blind at any distance
 ENCLOSED = 9  # px: blind pixels in a gap narrower than this lie between pixels that show the image
@@ -94,7 +95,8 @@ def _blind_in_channel(tiles: NDArray[Any]) -> Mask:
     count = len(tiles)
     constant = (tiles == tiles[0]).all(axis=0)
     sample = tiles[:: -(-count // MOST_TILES)]
-    difference = np.abs(sample - np.median(sample, axis=0))
+    typical = np.median(sample, axis=0).astype(np.float32)
+    difference = np.abs(sample - typical)
     blind = _rare_groups(constant, float((_middle(difference) > 0).mean()), count)
     deviation = np.sqrt(np.mean(difference**2, axis=0))
     floor = float(np.quantile(deviation[~blind], FLOOR)) if (~blind).any() else 0.0
@@ -102,8 +104,7 @@ def _blind_in_channel(tiles: NDArray[Any]) -> Mask:
         still = ndimage.median_filter(deviation, 3, mode="nearest") < STILL * floor
         blind |= _rare_groups(still | blind, float((_middle(difference) > CHANGED * floor).mean()), len(sample))
     label, groups = ndimage.label(blind, np.ones((3, 3)))
-    mean = sample.mean(axis=0)
-    return np.asarray(np.any([blind, *(_with_soft_border(label == group, mean) for group in range(1, groups + 1))], axis=0))
+    return np.asarray(np.any([blind, *(_with_soft_border(label == group, typical, np.median(deviation)) for group in range(1, groups + 1))], axis=0))
 
 
 def _middle(images: NDArray[Any]) -> NDArray[Any]:
@@ -131,18 +132,19 @@ def _rare_groups(unchanged: Mask, changes: float, count: int) -> Mask:
     return np.isin(label, found)
 
 
-def _with_soft_border(blind: Mask, mean: Plane) -> Mask:
+def _with_soft_border(blind: Mask, typical: Plane, contrast: float) -> Mask:
     """Returns the blind pixels and those beside them where the image only begins: the cliff at the border of a round field.
 
     Args:
-        mean: (y, x), of all tiles.
+        typical: (y, x), the median of all tiles.
+        contrast: the usual deviation of a pixel between tiles.
     """
     distance = np.ceil(ndimage.distance_transform_edt(~blind))
     beyond = (distance > REACH) & (distance <= 2 * REACH)
-    outside, inside = float(np.median(mean[blind])), float(np.median(mean[beyond])) if beyond.any() else 0.0
-    if not beyond.any() or abs(inside - outside) <= 2 * np.median(np.abs(mean[beyond] - inside)):
+    outside, inside = float(np.median(typical[blind])), float(np.median(typical[beyond])) if beyond.any() else 0.0
+    if not beyond.any() or abs(inside - outside) <= LEAST_STEP * contrast:
         return blind
-    light = (mean - outside) / (inside - outside)
+    light = (typical - outside) / (inside - outside)
     grown = blind.copy()
     for step in range(1, REACH + 1):
         ring = distance == step
