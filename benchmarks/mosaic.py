@@ -134,7 +134,11 @@ def write_placement(named: pd.DataFrame, affines: affine.Array, folder: Path) ->
     """Write a placement with these affines, and an exposure of 1 for every tile."""
     others = {"pairs": 1, "residual": 0.0, "deviation": 0.0, "loop": np.nan, "placed_by": "pairs"}
     tables.write(named.assign(**affine.to_columns(affines), **others), tables.PLACEMENT, folder / "placement.csv")
-    tables.write(named[["tile"]].assign(channel=0, gain=1.0), tables.EXPOSURE, folder / "exposure.csv")
+    tables.write(
+        named[["tile"]].assign(channel=0, gain=1.0, scale=1.0, pedestal=0.0, clipped=0),
+        tables.EXPOSURE,
+        folder / "exposure.csv",
+    )
 
 
 def random_grid(folder: Path, side: int) -> Path:

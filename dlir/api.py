@@ -33,11 +33,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from dlir.core import affine, tables
+from dlir.core import affine
 from dlir.core.affine import Array
 from dlir.demo.make import demo
 from dlir.demo.settings import DEMO_IMAGES, Demo
 from dlir.fusion import mosaic, plan
+from dlir.fusion.levels import levels
 from dlir.fusion.settings import Mosaic
 from dlir.illumination import estimate, fields
 from dlir.illumination.fields import Fields
@@ -234,10 +235,9 @@ def fuse(
         ImageError: when a tile cannot be read any more, or has changed its shape.
         OutputError: when `output` exists and is no Zarr store; a store is replaced.
     """
-    channels = int(tiles["channels"].iloc[0])
-    rows = [(tile, channel, 1.0) for tile in placement["tile"] for channel in range(channels)]
-    exposure = pd.DataFrame(rows, columns=list(tables.EXPOSURE.columns))
-    image = plan.plan_mosaic(tiles, placement, _fields(tiles, illumination), exposure, Mosaic.checked(settings))
+    light = _fields(tiles, illumination)
+    exposure = levels(tiles, np.ones((len(tiles), int(tiles["channels"].iloc[0]))), light)
+    image = plan.plan_mosaic(tiles, placement, light, exposure, Mosaic.checked(settings))
     store = Path(output).expanduser()
     mosaic.fuse(image, store, threads=threads)
     return store

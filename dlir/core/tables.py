@@ -121,8 +121,13 @@ STAGE = DataFrameSchema(
 # - tile: as in TILES
 # - channel: number of the channel, from 0
 # - gain: exposure of the tile relative to the mean over all tiles of the channel
+# - scale: by which the mosaic is multiplied so that no pixel passes the maximum of the data type; the same for all tiles
+# - pedestal: grey values that the mosaic keeps of the dark-field, so that no pixel falls below 0; the same for all tiles
+# - clipped: number of pixels of the tile that were above 0 and still fall below it, over all z planes and time points
+# A pixel of the mosaic is (pixel - dark) / (flat gain) scale + pedestal.
 EXPOSURE = DataFrameSchema(
-    {"tile": INT, "channel": INT, "gain": Column("float64", Check.gt(0))},
+    {"tile": INT, "channel": INT, "gain": Column("float64", Check.gt(0)), "scale": Column("float64", Check.gt(0)),
+     "pedestal": FLOAT, "clipped": INT},
     unique=["tile", "channel"], strict=True, coerce=True,
 )  # fmt: skip
 
@@ -199,5 +204,11 @@ def write(table: pd.DataFrame, schema: DataFrameSchema, path: Path) -> None:
 
 
 def gains(exposure: pd.DataFrame, tiles: "pd.Series[int]") -> NDArray[np.float64]:
-    """Returns the gains (n, channels) of the tiles with these numbers, from the table EXPOSURE."""
-    return np.stack([of.set_index("tile").loc[tiles, "gain"] for _, of in exposure.groupby("channel")], axis=1)
+    """Returns what the tiles with these numbers are divided by (n, channels), gain over scale, from the table EXPOSURE."""
+    by_channel = exposure.assign(divisor=exposure["gain"] / exposure["scale"]).groupby("channel")
+    return np.stack([of.set_index("tile").loc[tiles, "divisor"] for _, of in by_channel], axis=1)
+
+
+def pedestals(exposure: pd.DataFrame) -> NDArray[np.float64]:
+    """Returns the pedestal (channels,), grey values, from the table EXPOSURE."""
+    return exposure.groupby("channel")["pedestal"].first().to_numpy(float)

@@ -8,6 +8,9 @@ so that one tile fades into the next across their overlap. A tile covers the who
 centres. The weights follow from the places alone. They are summed first, and each is divided by the sum before it multiplies a
 grey value, so a pixel that one tile covers keeps its exact value. Tiles are added in the order of the table, so the number of
 threads does not change the result.
+
+Blind pixels count as the outside of the tile: the distance is that to the nearest of them. Where they lie in a narrow gap, such
+as a dead row, they are filled from both sides and have a small weight, which only matters where no other tile covers the place.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,6 +22,7 @@ from scipy import ndimage
 
 from dlir.core import affine
 from dlir.core.affine import Array
+from dlir.illumination.blind import Mask, enclosed
 from dlir.illumination.fields import Fields, correct
 from dlir.reading.image_files import Image, ImageError, Plane
 from dlir.reading.tile_reader import REMEDY
@@ -27,6 +31,8 @@ EDGE = 0.5 + 1e-6  # px that a tile reaches beyond the centres of its border pix
 SPLINE_MARGIN = 12  # px around a region that its cubic spline depends on; pixels further away count less than a millionth
 LINEAR_MARGIN = 2  # px, the same for linear and nearest interpolation
 LEAST_TOTAL = 0.1  # avoids 0 / 0 beside turned tiles; the weight inside a tile is at least 0.2
+GAP_WEIGHT = 0.25  # of a blind pixel in a narrow gap; other tiles mostly weigh far more
+ORDERS: tuple[Literal[0, 1], ...] = (0, 1)
 Order = Literal[0, 1, 3]  # of the interpolation: nearest pixel, linear, cubic spline
 Blend = Literal["linear", "average", "max", "none"]
 
@@ -51,10 +57,12 @@ class PlacedTiles(NamedTuple):
     paths: Sequence[str]
     affines: Array  # (n, 2, 3), from px of a tile to px of the mosaic
     gains: Array  # (n, channels), relative brightness of each tile, by which it is divided
+    pedestal: Array  # (channels,), grey values that are added then
     illumination: Fields
     read: Callable[[str], Image]  # returns the tile (channels, y, x) at a path; raises ImageError
     interpolation: Order
     blend: Blend
+    weight: Plane | None  # `camera_weight`
 
     def fuse(self, region: Region) -> tuple[Plane, NDArray[np.bool_]]:
         """Fuses a region of the mosaic.
@@ -67,7 +75,7 @@ class PlacedTiles(NamedTuple):
         """
         views = self._views(region)
         shape = self.illumination.flat.shape
-        weights = [_weight(view.to_tile, view.part, shape[1:], self.blend) for view in views]
+        weights = [self._weight(view) for view in views]
         total = np.zeros((region.height, region.width), np.float32)
         combine = np.maximum if self.blend in ("none", "max") else np.add
         for view, weight in zip(views, weights, strict=True):
@@ -101,6 +109,16 @@ class PlacedTiles(NamedTuple):
             views.append(_View(tile, part, affine.compose(affine.invert(self.affines[tile]), to_mosaic)))
         return views
 
+    def _weight(self, view: "_View") -> Plane:
+        """Returns the weight (y, x) of a tile in its part of a region."""
+        weight = _weight(view.to_tile, view.part, self.illumination.flat.shape[1:], self.blend)
+        if self.weight is None:
+            return weight
+        by_order = {
+            order: resample(self.weight[None], view.to_tile, view.part.height, view.part.width, order)[0] for order in ORDERS
+        }
+        return np.asarray(np.where((weight > 0) & (by_order[0] > 0), np.maximum(by_order[1], GAP_WEIGHT), 0), np.float32)
+
     def _resampled(self, view: "_View") -> Plane:
         """Returns the tile (channels, y, x) in its part of a region, corrected for illumination and gain."""
         path, expected, to_tile = self.paths[view.tile], self.illumination.flat.shape, view.to_tile
@@ -120,6 +138,8 @@ class PlacedTiles(NamedTuple):
         gains = self.gains[view.tile]
         if (gains != 1).any():
             resampled /= gains.astype(np.float32)[:, None, None]
+        if self.pedestal.any():
+            resampled += self.pedestal.astype(np.float32)[:, None, None]
         return resampled
 
 
@@ -129,6 +149,22 @@ class _View(NamedTuple):
     tile: int  # its row in the table
     part: Region  # the part of the region that the tile touches, px of the region
     to_tile: Array  # (2, 3), from px of this part to px of the tile
+
+
+def camera_weight(blind: Mask, blend: Blend) -> Plane | None:
+    """Returns the weight (y, x) of each pixel of a tile, 0 where it is blind; None where no pixel is blind."""
+    if not blind.any():
+        return None
+    weight = np.ones(blind.shape, np.float32)
+    if blend in ("linear", "none"):
+        for axis, length in enumerate(blind.shape):
+            number = np.arange(length).reshape((-1, 1) if axis == 0 else (1, -1))
+            before = np.maximum.accumulate(np.where(blind, number, -1), axis)
+            after = np.flip(np.minimum.accumulate(np.flip(np.where(blind, number, length), axis), axis), axis)
+            weight *= np.minimum(number - before, after - number)
+    weight[blind] = 0
+    weight[enclosed(blind)] = GAP_WEIGHT
+    return weight
 
 
 def resample(tile: Plane, to_tile: Array, height: int, width: int, order: Order) -> Plane:

@@ -1,5 +1,7 @@
 """The step `exposure`: estimates how bright each tile was exposed, from the overlaps of placed tiles.
 
+It also sets the grey levels of the mosaic (`levels.py`).
+
 Lamps flicker, and cameras choose their exposure time, so each tile has a gain g: its grey values are g times those at the usual
 exposure. In an overlap both tiles show the same specimen, so the ratio r of their grey values is the ratio of their gains. For
 each pair (f, m) of fixed and moving tile, log r is the median over small blocks of the overlap, weighted by their grey value,
@@ -23,8 +25,10 @@ from dlir.core import affine, tables
 from dlir.core.affine import Array
 from dlir.core.progress import progress
 from dlir.core.tile_graph import differences, factorised
+from dlir.fusion.levels import levels
 from dlir.fusion.settings import Exposure
 from dlir.illumination import fields
+from dlir.illumination.blind import Filling
 from dlir.illumination.fields import Fields
 from dlir.reading import image_files
 from dlir.reading.tile_reader import TileReader
@@ -44,7 +48,9 @@ CACHED = 64  # tiles kept in memory
 def exposure(
     tiles: Path, illumination: Path, pairs: Path, placement: Path, output: Path, *, settings: Exposure = Exposure()
 ) -> None:
-    """Writes the gain of each tile and channel (tables.EXPOSURE); every gain is 1 unless `settings.correct` is true.
+    """Writes the gain of each tile and the grey levels of the mosaic (tables.EXPOSURE).
+
+    Every gain is 1 unless `settings.correct` is true.
 
     Args:
         tiles, pairs, placement: the tables TILES, PAIRS and PLACEMENT.
@@ -55,11 +61,11 @@ def exposure(
         ImageError: when a tile cannot be read.
     """
     listed, placed = tables.read(tiles, tables.TILES), tables.read(placement, tables.PLACEMENT)
-    shape = (len(placed), int(listed["channels"].iloc[0]))
-    found = np.ones(shape)
+    found = np.ones((len(placed), int(listed["channels"].iloc[0])))
+    light = fields.read(illumination, listed)
     if settings.correct:
         ends = _tiles_of_pairs(tables.read(pairs, tables.PAIRS), placed)
-        ratios, deviations = _log_ratios(ends, placed, TileReader(listed), fields.read(illumination, listed))
+        ratios, deviations = _log_ratios(ends, placed, TileReader(listed), light)
         by_channel = zip(ratios.T, deviations.T, strict=True)
         found = np.stack([gains(ends, *measured, len(placed)) for measured in by_channel], axis=1)
         for channel, of_channel in enumerate(found.T):
@@ -68,9 +74,17 @@ def exposure(
                      channel, of_channel.min(), of_channel.max(), known, len(ends))  # fmt: skip
     else:
         log.info("the brightness of the tiles is not changed: exposure.correct is false")
-    rows, channels = np.indices(shape)
-    table = {"tile": placed["tile"].to_numpy()[rows.ravel()], "channel": channels.ravel(), "gain": found.ravel()}
-    tables.write(pd.DataFrame(table), tables.EXPOSURE, output)
+    table = levels(listed.set_index("tile").loc[placed["tile"]].reset_index(), found, light, pedestal=settings.pedestal)
+    for channel, (scale, kept, clipped) in enumerate(zip(*_of_channels(table), strict=True)):
+        log.info("channel %d: the mosaic is scaled by %.3f and keeps a pedestal of %.0f grey values; %d pixels are clipped",
+                 channel, scale, kept, clipped)  # fmt: skip
+    tables.write(table, tables.EXPOSURE, output)
+
+
+def _of_channels(table: pd.DataFrame) -> tuple["pd.Series[float]", "pd.Series[float]", "pd.Series[int]"]:
+    """Returns scale, pedestal and number of clipped pixels of each channel (tables.EXPOSURE)."""
+    by_channel = table.groupby("channel")
+    return by_channel["scale"].first(), by_channel["pedestal"].first(), by_channel["clipped"].sum()
 
 
 def gains(ends: NDArray[np.int64], ratios: Array, deviations: Array, count: int) -> Array:
@@ -102,9 +116,11 @@ def _tiles_of_pairs(pairs: pd.DataFrame, placed: pd.DataFrame) -> NDArray[np.int
 def _log_ratios(ends: NDArray[np.int64], placed: pd.DataFrame, reader: TileReader, illumination: Fields) -> tuple[Array, Array]:
     """Returns log r and its standard deviation (p, channels); nan where the overlap has too few bright blocks."""
 
+    filling = Filling.of(illumination.blind)
+
     @lru_cache(maxsize=CACHED)
     def smoothed_tile(path: str) -> image_files.Plane:
-        pixels = fields.correct(reader.sample(path), illumination)
+        pixels = fields.correct(filling.filled(reader.sample(path)), illumination)
         return np.asarray(ndimage.uniform_filter(pixels, (0, BLOCK, BLOCK), mode="nearest"))
 
     shape = illumination.flat.shape

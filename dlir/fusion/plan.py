@@ -10,10 +10,11 @@ import pandas as pd
 
 from dlir.core import affine, tables
 from dlir.core.affine import Array
-from dlir.fusion.blend import PlacedTiles
+from dlir.fusion.blend import PlacedTiles, camera_weight
 from dlir.fusion.pyramid import Block, Pyramid, to_dtype
 from dlir.fusion.settings import Mosaic
 from dlir.illumination import fields
+from dlir.illumination.blind import Filling
 from dlir.illumination.fields import Fields
 from dlir.reading.image_files import Image
 from dlir.reading.tile_reader import TileReader
@@ -30,6 +31,7 @@ class MosaicPlan(NamedTuple):
     contents: list[str]  # SHA-256 of each tile
     affines: Array  # (n, 2, 3), from px of a tile to px of the mosaic
     gains: Array  # (n, channels), relative brightness of each tile, by which it is divided
+    pedestal: Array  # (channels,), grey values that are added then
     illumination: Fields
     shape: tuple[int, int, int, int, int]  # t, c, z, y, x
     dtype: str  # of the tiles and of the mosaic
@@ -56,10 +58,15 @@ class MosaicPlan(NamedTuple):
     def _placed_tiles(self, time: int, z: int) -> PlacedTiles:
         """Returns the tiles at one time point and z."""
         cached = max(1, CACHE // (self.illumination.flat.size * np.dtype(self.dtype).itemsize))
-        read = lru_cache(cached)(partial(self.reader.read, time=time, z=z))
-        return PlacedTiles(
-            self.paths, self.affines, self.gains, self.illumination, read, self.settings.interpolation, self.settings.blend
-        )
+        filling = Filling.of(self.illumination.blind)
+
+        @lru_cache(cached)
+        def read(path: str) -> Image:
+            return filling.filled(self.reader.read(path, time, z))
+
+        weight = camera_weight(self.illumination.blind, self.settings.blend)
+        settings = self.settings.interpolation, self.settings.blend
+        return PlacedTiles(self.paths, self.affines, self.gains, self.pedestal, self.illumination, read, *settings, weight)
 
     def _pixels(self, pyramid: Pyramid, placed_tiles: PlacedTiles, block: Block) -> Image:
         """Returns the fused pixels (channels, y, x) of a block of level 0."""
@@ -76,7 +83,7 @@ def plan_mosaic(
         tiles: the tiles and their files (tables.TILES).
         placement: the affine of each tile (tables.PLACEMENT). The mosaic starts at (0, 0) and reaches to the last pixel.
         illumination: the fields that each tile is corrected with.
-        exposure: the gain of each tile and channel (tables.EXPOSURE).
+        exposure: the gain of each tile and channel, and the grey levels (tables.EXPOSURE).
     """
     reader, affines, first = TileReader(tiles), affine.from_table(placement), tiles.to_dict("records")[0]
     times, channels, depth, dtype = reader.times, reader.channels, reader.depth, str(first["dtype"])
@@ -89,6 +96,7 @@ def plan_mosaic(
         contents=list(tiles.set_index("path").loc[placement["path"], "sha256"]),
         affines=affines,
         gains=tables.gains(exposure, placement["tile"]),
+        pedestal=tables.pedestals(exposure),
         illumination=illumination,
         shape=(times, channels, depth, height, width),
         dtype=dtype,

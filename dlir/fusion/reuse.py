@@ -168,7 +168,7 @@ def _shard_inputs(plan: MosaicPlan, pyramid: Pyramid, leaves: list[Block]) -> Sh
 def _common_inputs(plan: MosaicPlan) -> str:
     """Returns the hash of what all shards depend on: the code, the settings, the kind of the tiles, and the illumination."""
     settings, reader = plan.settings.model_dump_json(exclude={"bands"}), plan.reader
-    tiles = (reader.times, reader.depth, reader.channels, reader.size, reader.values, plan.dtype)
+    tiles = (*plan.pedestal.tolist(), reader.times, reader.depth, reader.channels, reader.size, reader.values, plan.dtype)
     return hashing.of(steps.code("mosaic"), settings, *tiles, *(hashing.of(field.tobytes()) for field in plan.illumination))
 
 

@@ -13,9 +13,10 @@ def _number_of_text(value: object) -> object:
 
 
 class Exposure(Section):
-    """Whether the tiles are made equally bright."""
+    """Whether the tiles are made equally bright, and whether the mosaic keeps the level of the dark-field."""
 
     correct: bool = False
+    pedestal: bool = True
 
 
 class Mosaic(Section):

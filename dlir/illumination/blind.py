@@ -5,11 +5,11 @@ pixel is blind when hardly anything ever changes there, from tile to tile, altho
 are exactly the same in all tiles, as in a frame; or they differ by no more than the noise of the darkest pixels, as outside of
 a round field.
 
-**What could be chance.** A place may be empty in all tiles by chance. So pixels are taken for blind only where unchanging pixels
-are rare in the middle of the tiles, at most RARE of all. Sparse specimens, and images whose background is clipped to one value,
-do not meet this. Besides, a group of unchanging pixels should have changed often: with n tiles, B blocks that the group touches,
-and the part p of the values in the middle that change, n p B has to be at least LEAST_CHANGES. Groups have to touch the border
-of the tile, as frames, dead rows and round fields do.
+**What could be chance.** A place may be empty in all tiles by chance. So pixels are taken for blind only where unchanging
+pixels are rare in the middle of the tiles, at most RARE of all. Sparse specimens, and images whose background is clipped to one
+value, do not meet this. Besides, a group of unchanging pixels should have changed often: with n tiles, B blocks that the group
+touches, and the part p of the values in the middle that change, n p B has to be at least LEAST_CHANGES. Groups have to touch the
+border of the tile, as frames, dead rows and round fields do.
 """
 
 import logging
@@ -104,7 +104,12 @@ def _blind_in_channel(tiles: NDArray[Any]) -> Mask:
         still = ndimage.median_filter(deviation, 3, mode="nearest") < STILL * floor
         blind |= _rare_groups(still | blind, float((_middle(difference) > CHANGED * floor).mean()), len(sample))
     label, groups = ndimage.label(blind, np.ones((3, 3)))
-    return np.asarray(np.any([blind, *(_with_soft_border(label == group, typical, np.median(deviation)) for group in range(1, groups + 1))], axis=0))
+    return np.asarray(
+        np.any(
+            [blind, *(_with_soft_border(label == group, typical, np.median(deviation)) for group in range(1, groups + 1))],
+            axis=0,
+        )
+    )
 
 
 def _middle(images: NDArray[Any]) -> NDArray[Any]:

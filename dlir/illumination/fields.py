@@ -103,7 +103,7 @@ def described(illumination: Fields) -> list[str]:
     if illumination.blind.any():
         count = int(illumination.blind.sum())
         sentences.append(
-            f"{count} of {illumination.blind.size} pixels of the camera show no image, such as those of a frame or of dead rows: "
+            f"{count} of {illumination.blind.size} pixels of the camera show no image, such as those of a frame or dead rows: "
             "registration and the mosaic leave them out"
         )
     return sentences

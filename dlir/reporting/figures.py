@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from dlir.core import affine, tables
-from dlir.fusion.blend import PlacedTiles, Region
+from dlir.fusion.blend import PlacedTiles, Region, camera_weight
+from dlir.illumination.blind import Filling
 from dlir.illumination.fields import Fields
 from dlir.reading import image_files
 from dlir.reading.image_files import Image, Plane
@@ -131,10 +132,16 @@ def worst_seam(
     top, left = np.rint(affine.apply(after, centres[worst][None])[0] - side / 2).astype(int)
     region = Region(int(top), int(left), side, side)
     reader, fused = TileReader(listed), []
+    filling, weight = Filling.of(illumination.blind), camera_weight(illumination.blind, "linear")
+    pedestal = tables.pedestals(exposure)
+
+    def read(path: str) -> Image:
+        return filling.filled(reader.reference(path))
+
     for to_fixed in (before, after):
         affines = np.stack([affine.translation([0, 0]), to_fixed])
-        channels = gains[:, reader.chosen], illumination.of(reader.chosen)
-        fused.append(PlacedTiles(list(rows["path"]), affines, *channels, reader.reference, 1, "linear").fuse(region)[0])
+        channels = gains[:, reader.chosen], pedestal[reader.chosen], illumination.of(reader.chosen)
+        fused.append(PlacedTiles(list(rows["path"]), affines, *channels, read, 1, "linear", weight).fuse(region)[0])
     figure = Figure(figsize=(9, 4.8))
     titles = ("at the places of the stage", "registered")
     for panel, pixels, title in zip(figure.subplots(1, 2), fused, titles, strict=True):

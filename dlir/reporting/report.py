@@ -78,6 +78,7 @@ def report(
         "stage": _stage_lines(tables.read(stage, tables.STAGE).iloc[0]),
         "illumination": fields.described(flat_dark),
         "fields": png(illumination_figure(flat_dark)),
+        "levels": _level_lines(gains),
         "exposure": _exposure_lines(gains),
         "selfcheck": _selfcheck_table(tables.read(selfcheck, tables.SELFCHECK)),
         "accepted": _pair_table(accepted),
@@ -167,6 +168,16 @@ def _pair_table(pairs: pd.DataFrame) -> Table:
 def _table(shown: pd.DataFrame, columns: list[str], total: int | None = None) -> Table:
     rows = [list(map(str, row)) for row in shown.to_numpy(object).tolist()]
     return Table(columns, rows, len(rows) if total is None else total)
+
+
+def _level_lines(levels: pd.DataFrame) -> list[str]:
+    """How the grey levels of the mosaic differ from those of the tiles (tables.EXPOSURE), a sentence for each channel."""
+    lines = []
+    for channel, rows in levels.groupby("channel"):
+        scale, pedestal, clipped = rows["scale"].iloc[0], rows["pedestal"].iloc[0], int(rows["clipped"].sum())
+        kept = f"a pedestal of {pedestal:.0f} grey values is kept" if pedestal else "no pedestal is kept"
+        lines.append(f"channel {channel}: grey values are scaled by {scale:.3f}; {kept}; {clipped} pixels are clipped")
+    return lines
 
 
 def _exposure_lines(gains: pd.DataFrame) -> list[str]:

@@ -104,6 +104,6 @@ def test_the_log_ratio_of_an_overlap_and_its_deviation() -> None:
 
 
 def test_a_gain_of_zero_is_refused(tmp_path: Path) -> None:
-    table = pd.DataFrame({"tile": [0], "channel": [0], "gain": [0.0]})
+    table = pd.DataFrame({"tile": [0], "channel": [0], "gain": [0.0], "scale": [1.0], "pedestal": [0.0], "clipped": [0]})
     with pytest.raises(tables.TableError, match="gain"):
         tables.write(table, tables.EXPOSURE, tmp_path / "exposure.csv")

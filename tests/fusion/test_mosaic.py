@@ -59,7 +59,9 @@ def test_turned_tiles_are_turned_back(tmp_path: Path) -> None:
     linear = [[[np.cos(t), -np.sin(t)], [np.sin(t), np.cos(t)]] * np.array(1.01) for t in (0.03, -0.02, 0.0, 0.05)]
     affines = np.concatenate([np.array(linear), places[..., 2:]], -1)
     inputs = MosaicInputs(tmp_path, [cut_tile(a) for a in affines], affines)
-    placed = PlacedTiles(inputs.paths, affines, np.ones((4, 1)), fields.identity((1, SIDE, SIDE)), read, 1, "linear")
+    placed = PlacedTiles(
+        inputs.paths, affines, np.ones((4, 1)), np.zeros(1), fields.identity((1, SIDE, SIDE)), read, 1, "linear", None
+    )
     fused, covered = placed.fuse(Region(0, 0, 190, 190))
     inside = (slice(20, 175), slice(20, 175))
     assert covered[inside].all()
@@ -122,6 +124,45 @@ def test_pixels_below_the_dark_field_are_clipped_after_the_tiles_are_fused(tmp_p
         fields.identity((1, SIDE, SIDE))._replace(dark=np.full((1, SIDE, SIDE), 100, np.float32)), tmp_path / "illumination.tif"
     )
     assert (inputs.run()["0"][...] == 10).all()  # the mean of -10 and 30
+
+
+def test_the_pedestal_is_added_after_the_gains(tmp_path: Path) -> None:
+    affines, gains = grid(0.0), np.linspace(0.7, 1.3, 12)[:, None]
+    tiles = [(cut_tile(a) * g).astype(np.float32) for a, g in zip(affines, gains[..., 0], strict=True)]
+    inputs = MosaicInputs(tmp_path, tiles, affines)
+    inputs.expose(gains, pedestal=70.0)
+    fused = inputs.run()["0"][...]
+    assert np.abs(fused - truth(fused.shape) - 70).max() < 0.01
+
+
+@pytest.mark.parametrize("blend", ["linear", "average", "max", "none"])
+@pytest.mark.parametrize("fraction", [0.0, 0.9])
+def test_blind_pixels_are_not_shown(tmp_path: Path, blend: str, fraction: float) -> None:
+    affines, blind = grid(fraction), np.zeros((SIDE, SIDE), bool)
+    blind[:3] = blind[-3:] = blind[:, :3] = blind[:, -3:] = True
+    blind[:14, :14] |= np.add.outer(np.arange(14), np.arange(14)) < 14  # a corner that no light reaches
+    tiles = [cut_tile(a) for a in affines]
+    for tile in tiles:
+        tile[:, blind] = 60000
+    inputs = MosaicInputs(tmp_path, tiles, affines)
+    fields.write(fields.identity((1, SIDE, SIDE))._replace(blind=blind), tmp_path / "illumination.tif")
+    fused = inputs.run(blend=blend)["0"][...]
+    assert (fused[:2] == 0).all() and (fused[:, :2] == 0).all() and (fused[:9, :4] == 0).all()
+    shown = fused[4:-4, 16:-4], truth(fused.shape)[4:-4, 16:-4]
+    assert np.abs(shown[0] - shown[1]).max() < (0.01 if fraction == 0 else 15)
+
+
+def test_a_dead_row_is_covered_by_the_other_tile_or_filled_from_both_sides(tmp_path: Path) -> None:
+    affines, blind = grid(0.0, 2, 1), np.zeros((SIDE, SIDE), bool)
+    blind[[4, 50]] = True
+    tiles = [cut_tile(a) for a in affines]
+    for tile in tiles:
+        tile[:, blind] = 0
+    inputs = MosaicInputs(tmp_path, tiles, affines)
+    fields.write(fields.identity((1, SIDE, SIDE))._replace(blind=blind), tmp_path / "illumination.tif")
+    error = np.abs(inputs.run()["0"][...] - truth((80 + SIDE, SIDE)))
+    assert error[84].max() < 3  # row 4 of the second tile lies in row 84 of the first, which shows it
+    assert error[50].max() < 40 and error[130].max() < 40  # the step from one row to the next is up to 31 grey values
 
 
 def test_colours_keep_their_order(tmp_path: Path) -> None:
@@ -253,7 +294,11 @@ def test_every_channel_z_and_time_is_fused_at_the_same_places(tmp_path: Path) ->
     tables.write(placed, tables.PLACEMENT, tmp_path / "placement.csv")
     fields.write(fields.identity((2, SIDE, SIDE)), tmp_path / "illumination.tif")
     tile, channel = np.indices((4, 2)).reshape(2, -1)
-    tables.write(pd.DataFrame({"tile": tile, "channel": channel, "gain": 1.0}), tables.EXPOSURE, tmp_path / "exposure.csv")
+    tables.write(
+        pd.DataFrame({"tile": tile, "channel": channel, "gain": 1.0, "scale": 1.0, "pedestal": 0.0, "clipped": 0}),
+        tables.EXPOSURE,
+        tmp_path / "exposure.csv",
+    )
     files = [tmp_path / name for name in ("tiles.csv", "illumination.tif", "exposure.csv", "placement.csv")]
     options = Mosaic(interpolation=1, blend="linear", bands=1, chunk=32, shard=64)
     mosaic(*files, tmp_path / "m.ome.zarr", settings=options)
@@ -281,7 +326,9 @@ def test_a_part_of_the_mosaic_is_as_in_the_whole(tmp_path: Path, order: Literal[
     affines = grid(0.9, 2, 2)
     tiles = [np.random.default_rng(i).uniform(0, 1000, (1, SIDE, SIDE)).astype(np.float32) for i in range(4)]
     paths = MosaicInputs(tmp_path, tiles, affines).paths
-    placed = PlacedTiles(paths, affines, np.ones((4, 1)), fields.identity((1, SIDE, SIDE)), read, order, "linear")
+    placed = PlacedTiles(
+        paths, affines, np.ones((4, 1)), np.zeros(1), fields.identity((1, SIDE, SIDE)), read, order, "linear", None
+    )
     whole, _ = placed.fuse(Region(0, 0, 170, 170))
     part, _ = placed.fuse(Region(37, 41, 64, 64))
     assert np.abs(part - whole[:, 37:101, 41:105]).max() < 2e-3

@@ -51,7 +51,9 @@ class Run:
             tifffile.imwrite(path, tile, photometric="minisblack", metadata={"axes": "CYX"})
         fields.write(fields.identity((channels, SIDE, SIDE)), folder / "light.tif")
         tile, channel = np.indices((len(places), channels)).reshape(2, -1)
-        self.exposed = pd.DataFrame({"tile": tile, "channel": channel, "gain": 1.0})
+        self.exposed = pd.DataFrame(
+            {"tile": tile, "channel": channel, "gain": 1.0, "scale": 1.0, "pedestal": 0.0, "clipped": 0}
+        )
         tables.write(self.exposed, tables.EXPOSURE, folder / "exposure.csv")
         same = {"tile": range(len(places)), "path": paths}
         table = pd.DataFrame({**same, "y": nominal[:, 0], "x": nominal[:, 1], "row": 0, "col": range(len(places))})
@@ -234,7 +236,7 @@ def test_reference_plane_of_a_stack_is_shown(tmp_path: Path, axes: str) -> None:
 def test_page_shows_dark_field_and_gains_where_there_are_any(tmp_path: Path) -> None:
     run = Run(tmp_path, 1, 2)
     plain = run.page()
-    assert "there is no dark-field" in plain and "The brightness of the tiles was not changed." in plain
+    assert "no dark-field is taken" in plain and "The brightness of the tiles was not changed." in plain
     found = fields.identity((1, SIDE, SIDE))
     fields.write(found._replace(dark=found.dark + np.linspace(90, 120, SIDE, dtype=np.float32)), tmp_path / "light.tif")
     tables.write(run.exposed.assign(gain=[0.875, 1.125]), tables.EXPOSURE, tmp_path / "exposure.csv")

@@ -47,7 +47,7 @@ class MosaicInputs:
         for path, tile in zip(self.paths, tiles, strict=True):
             tifffile.imwrite(path, tile, photometric="minisblack", metadata={"axes": "CYX"})
         flat = np.ones(tiles[0].shape, np.float32) if flat is None else flat
-        fields.write(fields.Fields(flat, np.zeros_like(flat)), folder / "illumination.tif")
+        fields.write(fields.Fields(flat, np.zeros_like(flat), np.zeros(flat.shape[1:], bool)), folder / "illumination.tif")
         self.expose(np.ones((len(tiles), channels)))
         same = {"tile": range(len(tiles)), "path": self.paths}
         content = [hashlib.sha256(tile.tobytes()).hexdigest() for tile in tiles]
@@ -59,10 +59,11 @@ class MosaicInputs:
                               "loop": np.nan, "placed_by": "pairs"})  # fmt: skip
         tables.write(placed, tables.PLACEMENT, folder / "placement.csv")
 
-    def expose(self, gains: np.ndarray) -> None:
-        """Writes the gains (n, channels) of the tiles."""
+    def expose(self, gains: np.ndarray, pedestal: float = 0.0) -> None:
+        """Writes the gains (n, channels) of the tiles, and the pedestal of the mosaic."""
         tile, channel = np.indices(gains.shape).reshape(2, -1)
-        table = pd.DataFrame({"tile": tile, "channel": channel, "gain": gains.ravel()})
+        table = pd.DataFrame({"tile": tile, "channel": channel, "gain": gains.ravel(), "scale": 1.0, "pedestal": pedestal})
+        table = table.assign(clipped=0)
         tables.write(table, tables.EXPOSURE, self.folder / "exposure.csv")
 
     def run(

@@ -17,7 +17,8 @@ pixel is the gain of a Wiener filter,
 
     w = S / (S + N)
 
-where the signal S is the local mean of the product f g, and the noise N is half of the mean of r^2.
+where the signal S is the local mean of the product f g, and the noise N is half of the mean of r^2. The weight of blind pixels
+is 0.
 
 **How exact the result is.** Least squares takes r as independent from pixel to pixel, and the slopes J (the mean of those of f
 and g) as free of noise. In truth r has a power spectrum R, and J contains slopes of the noise, whose power is (dr)^2 / 4, dr
@@ -125,6 +126,8 @@ def _refine_batch(batch: WindowBatch, linear: float) -> pd.DataFrame:
     fixed, moving = (blur(window, SIGMA) for window in above_noise(batch.fixed, batch.moving))
     start = torch.from_numpy(in_window_frame(affine.from_table(batch.rows), batch)).to(fixed)
     weight = _weight(fixed, *warp(moving, start))
+    if batch.shown:
+        weight = weight * batch.shown[0] * (warp(batch.shown[1], start)[0] == 1)
     prior = fixed.new_tensor([LOG_EXCESS, 0.0])
     aligned, _, maps = refine(fixed, moving, start, 1, ITERATIONS, prior, linear, weight)
     excess = _excess_variance(*maps, weight)

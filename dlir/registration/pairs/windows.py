@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 
 from dlir.core import affine
@@ -21,6 +22,7 @@ from dlir.core.affine import Array
 from dlir.core.progress import progress
 from dlir.core.tables import LINEAR_COVARIANCE
 from dlir.illumination import fields
+from dlir.illumination.blind import Filling
 from dlir.illumination.fields import Fields
 from dlir.reading import image_files
 from dlir.reading.tile_reader import TileReader
@@ -29,6 +31,7 @@ from dlir.registration.model.estimate import LINEAR, SHIFT, best_point, covarian
 
 CPU_BATCH, GPU_BATCH = 8, 128  # pairs that are registered at a time, by each thread of a CPU and by a GPU
 CACHED_TILES = 256  # kept in memory: more than two rows of most grids
+BLIND_MARGIN = 2  # px around blind pixels that the fine registration leaves out, since the filters reach so far
 CELL = 4  # px, to which the expected shift and the search are rounded: the coarse search resolves no less
 
 
@@ -40,16 +43,30 @@ class WindowBatch(NamedTuple):
     moving: Tensor  # (b, 1, h, w)
     search: float  # px, how far the shift may lie from the centre along either axis
     centre: tuple[float, float]  # px (y, x): fixed pixel p is expected at moving pixel p + centre, about the windows' centres
+    shown: tuple[Tensor, Tensor] | None = (
+        None  # (b, 1, h, w) of both windows, 1 away from blind pixels, if there are any, else 0
+    )
 
 
 class TilePlanes:
-    """The plane of each tile that is registered: the reference of the tile, (y, x) float32, corrected for the illumination."""
+    """The plane of each tile that is registered: the reference of the tile, (y, x) float32, corrected for the illumination.
+
+    Blind pixels are filled, so that they do not match each other.
+
+    Attributes:
+        shown: (y, x) float32, 1 where a pixel is farther than BLIND_MARGIN from blind ones, else 0; None where none is blind.
+    """
+
+    shown: image_files.Plane | None = None
 
     def __init__(self, tiles: pd.DataFrame, illumination: Fields) -> None:
         """Prepares to read tiles (tables.TILES)."""
         self.paths = dict(zip(tiles["tile"], tiles["path"], strict=True))
         self.reader = TileReader(tiles)
         self.illumination = illumination.of(self.reader.chosen)
+        self.filling = Filling.of(illumination.blind)
+        if illumination.blind.any():
+            self.shown = (~ndimage.binary_dilation(illumination.blind, iterations=BLIND_MARGIN)).astype(np.float32)
         self.plane = lru_cache(maxsize=CACHED_TILES)(self._plane)
 
     @classmethod
@@ -60,7 +77,8 @@ class TilePlanes:
         return planes
 
     def _plane(self, tile: int) -> image_files.Plane:
-        return np.asarray(fields.correct(self.reader.reference(self.paths[tile]), self.illumination).mean(axis=0))
+        pixels = self.filling.filled(self.reader.reference(self.paths[tile]))
+        return np.asarray(fields.correct(pixels, self.illumination).mean(axis=0))
 
     def window(self, tile: int, y: int, x: int, height: int, width: int) -> image_files.Plane:
         """Returns a part of a tile with mean zero and standard deviation one; y and x are its first pixel."""
@@ -178,7 +196,14 @@ def _batch(rows: pd.DataFrame, planes: TilePlanes, device: torch.device) -> Wind
     fixed = _stack(planes, rows[["fixed", "fixed_y", "fixed_x", "height", "width"]], device)
     moving = _stack(planes, rows[["moving", "moving_y", "moving_x", "height", "width"]], device)
     centre_y, centre_x, reach = (float(rows[name].iloc[0]) for name in ("centre_y", "centre_x", "reach"))
-    return WindowBatch(rows, fixed, moving, reach, (centre_y, centre_x))
+    if planes.shown is None:
+        return WindowBatch(rows, fixed, moving, reach, (centre_y, centre_x))
+    shown = []
+    for end in ("fixed", "moving"):
+        places = rows[[f"{end}_y", f"{end}_x", "height", "width"]].to_numpy(int).tolist()
+        parts = np.stack([planes.shown[y : y + height, x : x + width] for y, x, height, width in places])
+        shown.append(torch.from_numpy(parts[:, None]).to(device))
+    return WindowBatch(rows, fixed, moving, reach, (centre_y, centre_x), (shown[0], shown[1]))
 
 
 def _stack(planes: TilePlanes, windows: pd.DataFrame, device: torch.device) -> Tensor:

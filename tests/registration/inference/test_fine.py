@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 import torch
 from support.grids import Grid, make_grid
 from support.specimens import crops
@@ -71,6 +72,19 @@ def test_the_cache_tells_pairs_with_different_starts_apart(grid: Grid, tmp_path:
     again = refined(grid, true_pairs(grid, 0.4), tmp_path / "cache.npz")
     pd.testing.assert_frame_equal(first, again)
     assert (grid.errors(refined(grid, true_pairs(grid, 3.0), tmp_path / "cache.npz")) > 3).all()  # too far off to be found
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_a_frame_does_not_shift_the_pairs(tmp_path: Path, width: int) -> None:
+    grid = make_grid(tmp_path, 3, 3, 50.0)
+    blind = np.ones(grid.size, bool)
+    blind[width:-width, width:-width] = False
+    for path in tables.read(grid.tiles, tables.TILES)["path"]:
+        pixels = tifffile.imread(path)
+        pixels[blind] = 0
+        tifffile.imwrite(path, pixels)
+    fields.write(fields.identity((1, *grid.size))._replace(blind=blind), grid.illumination)
+    assert grid.errors(refined(grid, true_pairs(grid, 0.4))).max() < 0.1
 
 
 def test_pixels_that_show_only_noise_have_little_weight() -> None:

@@ -22,7 +22,10 @@ def planes(tmp_path: Path) -> TilePlanes:
     y, x = np.mgrid[:32, :40].astype(np.float32)
     for name, tile in (("a", 100 + x), ("b", 100 + y)):
         tifffile.imwrite(tmp_path / f"{name}.tif", (tile * FLAT[0] + 7).astype(np.float32))
-    fields.write(fields.Fields(FLAT.astype(np.float32), np.full_like(FLAT, 7, np.float32)), tmp_path / "light.tif")
+    fields.write(
+        fields.Fields(FLAT.astype(np.float32), np.full_like(FLAT, 7, np.float32), np.zeros(FLAT.shape[1:], bool)),
+        tmp_path / "light.tif",
+    )
     table = pd.DataFrame({"tile": [3, 9], "path": [str(tmp_path / "a.tif"), str(tmp_path / "b.tif")]})
     table = table.assign(height=32, width=40, channels=1, **ONE_PLANE)
     return TilePlanes(table, fields.read(tmp_path / "light.tif", table))
@@ -82,3 +85,20 @@ def test_progress_counts_pairs_and_not_batches(
     assert steps == [f"registering pairs: {n} of 13 ({part} %)" for n, part in ((8, 62), (11, 85), (13, 100))] + [
         "registering pairs: all 13"
     ]
+
+
+def test_blind_pixels_are_filled_and_marked(tmp_path: Path) -> None:
+    blind = np.zeros(FLAT.shape[1:], bool)
+    blind[:, -1] = True
+    light = fields.Fields(np.ones_like(FLAT, np.float32), np.zeros_like(FLAT, np.float32), blind)
+    planes = TilePlanes.of_arrays([np.zeros(blind.shape, np.float32)] * 10)
+    assert next(batches(pd.DataFrame([row(0, 16, (0, 30))]), planes, 4, torch.device("cpu"))).shown is None
+    tifffile.imwrite(tmp_path / "tile.tif", np.where(blind, 65535, 300).astype(np.uint16))
+    table = pd.DataFrame(
+        [{"tile": n, "path": str(tmp_path / "tile.tif"), "height": 32, "width": 40, "channels": 1, **ONE_PLANE} for n in (3, 9)]
+    )
+    planes = TilePlanes(table, light)
+    assert (planes.plane(3) == 300).all()
+    (batch,) = batches(pd.DataFrame([row(0, 16, (0, 30))]), planes, 4, torch.device("cpu"))
+    assert batch.shown is not None
+    assert batch.shown[0][0, 0, 5].tolist() == [1] * 13 + [0] * 3 and batch.shown[1].all()
