@@ -8,8 +8,8 @@ a round field.
 **What could be chance.** A place may be empty in all tiles by chance. So pixels are taken for blind only where unchanging
 pixels are rare in the middle of the tiles, at most RARE of all. Sparse specimens, and images whose background is clipped to one
 value, do not meet this. Besides, a group of unchanging pixels should have changed often: with n tiles, B blocks that the group
-touches, and the part p of the values in the middle that change, n p B has to be at least LEAST_CHANGES. Groups have to touch the
-border of the tile, as frames, dead rows and round fields do.
+touches, and the part p of the values in the middle that change, n p B has to be at least LEAST_CHANGES. Groups have to touch
+the border of the tile, as frames, dead rows and round fields do.
 """
 
 import logging
