@@ -28,10 +28,11 @@ from scipy import ndimage
 
 from dlir.core import affine, tables
 from dlir.core.affine import Array
-from dlir.fusion.blend import PlacedTiles, Region
+from dlir.fusion.blend import PlacedTiles, Region, camera_weight
 from dlir.fusion.exposure import exposure
 from dlir.fusion.settings import Exposure
 from dlir.illumination import fields
+from dlir.illumination.blind import Filling
 
 Tiles = NDArray[Any]  # (n, y, x), whole grey values
 PHOTONS, READ = 4000.0, 3.0  # photons of the light 1; deviation of the noise of reading, electrons
@@ -238,10 +239,16 @@ def run(tiles: Tiles, true: Array, cols: int, step: float, *, place: bool, corre
 
 def fused(tiles: Tiles, places: Array, illumination: fields.Fields, exposures: pd.DataFrame, border: int = 0) -> Array:
     """The grey values (y, x) of the mosaic of tiles at these places, less its border, before they are rounded and clipped."""
-    paths, gains = [str(number) for number in range(len(tiles))], exposures[["gain"]].to_numpy()
+    paths, gains = [str(number) for number in range(len(tiles))], tables.gains(exposures, pd.Series(range(len(tiles))))
     affines = affine.translation(places - places.min(axis=0))
     height, width = np.ptp(places, axis=0).astype(int) + tiles.shape[1:] - 2 * border
-    placed = PlacedTiles(paths, affines, gains, illumination, lambda path: tiles[int(path)][None], 1, "linear")
+    filling, weight = Filling.of(illumination.blind), camera_weight(illumination.blind, "linear")
+    pedestal = tables.pedestals(exposures)
+
+    def read(path: str) -> Array:
+        return filling.filled(tiles[int(path)][None])
+
+    placed = PlacedTiles(paths, affines, gains, pedestal, illumination, read, 1, "linear", weight)
     return np.asarray(placed.fuse(Region(border, border, height, width))[0][0])
 
 

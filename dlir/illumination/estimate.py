@@ -122,23 +122,30 @@ def _read_own(path: Path, shape: tuple[int, ...], tile: str) -> image_files.Plan
 
 def _estimate_channel(tiles: NDArray[Any], given_dark: image_files.Plane | None) -> tuple[image_files.Plane, image_files.Plane]:
     """Returns the flat-field and the dark-field (y, x) of one channel of the tiles (n, y, x)."""
-    known_dark = 0 if given_dark is None else given_dark
+    known_dark = np.zeros(tiles.shape[1:]) if given_dark is None else given_dark
     blocks = np.stack([smooth.block_medians(tile - known_dark).ravel() for tile in tiles])
     polynomials = smooth.Polynomials(tiles.shape[1:])
-    found = find_dark(tiles, blocks, polynomials) if given_dark is None else None
-    if found is None:
+    proven = find_dark(tiles, blocks, polynomials) if given_dark is None else None
+    if proven is None:
         pattern = smooth.proven_pattern(blocks, polynomials.at_blocks)
-        found = smooth.normalised_flat(polynomials.image(pattern)), np.zeros(tiles.shape[1:]) + known_dark
-    flat, dark = (plane.astype(np.float32) for plane in found)
-    flat *= _fine_flat(tiles, flat, dark)
+        proven = smooth.normalised_flat(polynomials.image(pattern)), np.asarray(known_dark, np.float64)
+    flat, dark = (plane.astype(np.float32) for plane in proven)
+    fine = _fine_flat(tiles, flat, dark)
+    if fine is None:
+        log.warning("the specimen is periodic: what all tiles have in common moves with the stage. No dust is corrected")
+        return smooth.broad_flat(tiles - known_dark).astype(np.float32), known_dark.astype(np.float32)
+    flat *= fine
     return flat / flat.mean(), dark
 
 
-def _fine_flat(tiles: NDArray[Any], flat: image_files.Plane, dark: image_files.Plane) -> image_files.Plane:
-    """Returns the fine part (y, x) of the flat-field, around 1, from tiles (n, y, x) and their smooth flat and dark (y, x)."""
+def _fine_flat(tiles: NDArray[Any], flat: image_files.Plane, dark: image_files.Plane) -> image_files.Plane | None:
+    """Returns the fine part (y, x) of the flat-field, around 1, from tiles (n, y, x) and their smooth flat and dark (y, x).
+
+    None where what the tiles have in common is the specimen.
+    """
     level = np.array([np.median((tile - dark) / flat) for tile in tiles], np.float32)
     lit = level > LEAST_LEVEL * max(float(np.median(level)), 1e-3)  # the floor, 1e-3 grey values, leaves out black tiles
     if lit.sum() < FEWEST_FOR_FINE:
         return np.ones_like(flat)
     logarithm = fixed_pattern(tiles[lit], level[lit], flat, dark)
-    return np.exp(smooth.without_polynomial(logarithm), dtype=np.float32)
+    return None if logarithm is None else np.exp(smooth.without_polynomial(logarithm), dtype=np.float32)

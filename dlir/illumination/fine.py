@@ -13,6 +13,15 @@ Lee 1980, doi 10.1109/TPAMI.1980.4766994). An octave whose P is, as a whole, no 
 `caution`:
 
     gain = 1 - caution N / <P^2>, at least 0
+
+**A periodic specimen is no dust.** Where its period divides the steps of the stage, it lies at nearly the same pixels of every
+tile. But it moves with the errors of the stage, and dust does not. So in each octave it is measured how far the pattern is
+displaced in each tile, by a Gauss-Newton step. The score and its variance, taken from cells that count as independent, are
+
+    s_k = sum over cells  c,    V_k = sum over cells  c c',    c = sum over px of a cell  w_k (B_k - P) grad P
+
+Where the pattern stays, s' V^-1 s is distributed as chi square with two degrees of freedom. Where its mean over the tiles is
+far larger in any octave, the pattern is the specimen.
 """
 
 from collections.abc import Iterator
@@ -40,9 +49,13 @@ MORE_CAUTION = 3.0  # the same in an octave that does not
 # An octave clearly shows a pattern when the mean of P^2 exceeds the mean of N by more than the sum of both:
 CLEAR_EXCESS = 0.1  # part of the mean of N, since the pixels are not independent
 CLEAR_DEVIATIONS = 3.0  # standard deviations of the mean of P^2, since the pixels are few
+MOVED_TILES = 24  # tiles in which it is measured how far the pattern moves
+MOVED_CELLS = 8  # cells along either axis of an octave, for that
+MOST_MOVED = 8.0  # mean score of an octave whose pattern stays; by chance it is about 2, and 20 or more where the pattern moves
+LEAST_SIDE = 32  # px, the shorter side of an octave that is fine enough for this
 
 
-def fixed_pattern(tiles: NDArray[Any], level: NDArray[np.float32], flat: Plane, dark: Plane) -> Octave:
+def fixed_pattern(tiles: NDArray[Any], level: NDArray[np.float32], flat: Plane, dark: Plane) -> Octave | None:
     """Estimates the fine pattern that all tiles have in common.
 
     Args:
@@ -51,14 +64,26 @@ def fixed_pattern(tiles: NDArray[Any], level: NDArray[np.float32], flat: Plane, 
         flat, dark: (y, x), the smooth parts of the flat-field and the dark-field.
 
     Returns:
-        The natural logarithm (y, x) of the factor by which the smooth flat-field is to be multiplied.
+        The natural logarithm (y, x) of the factor by which the smooth flat-field is to be multiplied; None where what the tiles
+        have in common moves with the stage, and so is the specimen.
     """
+
+    def logarithm(tile: NDArray[Any], tile_level: np.float32) -> Octave:
+        return np.log(np.maximum((tile - dark) / (flat * tile_level), np.float32(LEAST_BRIGHTNESS)))
+
     totals: list[list[Octave]] = []
     for tile, tile_level in zip(tiles, level, strict=True):
-        brightness = np.maximum((tile - dark) / (flat * tile_level), np.float32(LEAST_BRIGHTNESS))
-        octaves = zip(_octaves(np.log(brightness)), _noisy_parts(tile), strict=False)
+        octaves = zip(_octaves(logarithm(tile, tile_level)), _noisy_parts(tile), strict=False)
         sums = [_summands(octave, noisy_part) for octave, noisy_part in octaves]
         totals = [[a + b for a, b in zip(*both, strict=True)] for both in zip(totals, sums, strict=True)] if totals else sums
+    means = [weighted / _cells_to_pixels(weight, weighted) for weight, _, weighted, _ in totals]
+    scores = []
+    for chosen in range(0, len(tiles), -(-len(tiles) // MOVED_TILES)):
+        with_means = zip(_octaves(logarithm(tiles[chosen], level[chosen])), _noisy_parts(tiles[chosen]), means, strict=False)
+        scores.append([_score(octave, _summands(octave, noisy_part)[0], mean) for octave, noisy_part, mean in with_means])
+    fine_enough = [min(mean.shape) >= LEAST_SIDE for mean in means]
+    if (np.mean(scores, axis=0) > MOST_MOVED)[fine_enough].any():
+        return None
     *finer, pattern = (_pattern_above_noise(*octave_totals) for octave_totals in totals)
     for octave in finer[::-1]:
         pattern = octave + _doubled(pattern, octave.shape)
@@ -107,6 +132,17 @@ def _pattern_above_noise(weight: Octave, squared_weight: Octave, weighted: Octav
     local_power, local_noise = (ndimage.gaussian_filter(each, LOCAL_SIGMA, mode="nearest") for each in (power, noise))
     chance = (CAUTION if clear else MORE_CAUTION) * local_noise / np.maximum(local_power, LEAST_VARIANCE)
     return np.asarray(pattern * np.clip(1 - chance, 0, 1))
+
+
+def _score(octave: Octave, weight: Octave, pattern: Octave) -> float:
+    """Returns how clearly a pattern (y, x) is displaced in the octave of a tile: chi square with two degrees of freedom."""
+    height, width = (length // MOVED_CELLS * MOVED_CELLS for length in octave.shape)
+    difference = _cells_to_pixels(weight, octave) * (octave - pattern)
+    slopes = [difference * slope for slope in np.gradient(pattern)]
+    shape = MOVED_CELLS, height // MOVED_CELLS, MOVED_CELLS, width // MOVED_CELLS
+    cells = np.stack([each[:height, :width].reshape(shape).sum((1, 3)).ravel() for each in slopes])
+    total, variance = cells.sum(1), cells @ cells.T
+    return float(total @ np.linalg.pinv(variance, rcond=1e-6, hermitian=True) @ total)
 
 
 def _cell_means(octave: Octave) -> Octave:

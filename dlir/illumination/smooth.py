@@ -10,6 +10,7 @@ robust fit (Tukey's). The scatter between tiles gives the standard error of each
 how likely it is noise.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from scipy import special
 from dlir.core.affine import Array
 
 DEGREE = 6  # of the polynomials, in y and x together
+BROAD = 2  # degree where the specimen is periodic: a higher one would follow its periods
 BLOCKS = 32  # along the shorter side of a tile
 ROUNDS = 30  # of the robust fit
 TUKEY = 4.685  # robust standard deviations at which the weight of a block becomes 0
@@ -31,23 +33,24 @@ ORDERS = [(i, j) for i in range(DEGREE + 1) for j in range(DEGREE + 1 - i)]  # i
 
 
 class Polynomials:
-    """The polynomials of DEGREE, for tiles of one shape.
+    """The polynomials up to a degree, at most DEGREE, for tiles of one shape.
 
     Attributes:
         at_blocks: (c, blocks), the value of each polynomial at the centre of each block of `block_medians`.
-        count: the number c of polynomials. The first is 1 everywhere; the others have the mean 0.
+            The first is 1 everywhere; the others have the mean 0.
     """
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        side, self.count = block_side(shape), len(ORDERS)
+    def __init__(self, shape: tuple[int, ...], degree: int = DEGREE) -> None:
+        side = block_side(shape)
         covered = [length // side for length in shape]
         block_axes = [_legendre(blocks, blocks) for blocks in covered]
-        self.at_blocks = np.stack([_polynomial(one, *block_axes).ravel() for one in np.eye(self.count)])
+        self._chosen = np.eye(len(ORDERS))[[i + j <= degree for i, j in ORDERS]]
+        self.at_blocks = np.stack([_polynomial(one, *block_axes).ravel() for one in self._chosen])
         self._axes = [_legendre(length, blocks * side) for length, blocks in zip(shape, covered, strict=True)]
 
     def image(self, coefficients: Array) -> Array:
         """Returns the polynomial (y, x) with these coefficients (c,) at each pixel of a tile."""
-        return _polynomial(coefficients, *self._axes)
+        return _polynomial(coefficients @ self._chosen, *self._axes)
 
 
 def without_polynomial(image: NDArray[np.floating]) -> Array:
@@ -60,10 +63,15 @@ def without_polynomial(image: NDArray[np.floating]) -> Array:
 
 def block_medians(pixels: NDArray[Any]) -> Array:
     """Returns the medians (rows, columns) of square blocks of an image (y, x); an incomplete last row or column is left out."""
+    return np.asarray(_medians(_blocks(pixels)), np.float64)
+
+
+def _blocks(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Returns the pixels (rows, columns, n) of the square blocks of an image (y, x)."""
     side = block_side(pixels.shape)
     rows, columns = (length // side for length in pixels.shape)
     parts = pixels[: rows * side, : columns * side].reshape(rows, side, columns, side).swapaxes(1, 2)
-    return np.asarray(_medians(parts.reshape(rows, columns, -1)), np.float64)
+    return parts.reshape(rows, columns, -1)
 
 
 def _medians(values: NDArray[Any]) -> NDArray[Any]:
@@ -131,13 +139,45 @@ def proven_pattern(tiles: Array, polynomials: Array) -> Array:
 
     Where they do not, the pattern may be the specimen of few tiles, and the coefficients are those of an even flat-field.
     """
+    gains = _held_out_gains(tiles, polynomials, tiles, unevenness)
     even: Array = np.eye(len(polynomials))[0]
+    return fit_pattern(tiles, polynomials) if mean_over_error(gains) >= CLEARER else even
+
+
+def _held_out_gains(tiles: Array, polynomials: Array, judged: Array, measure: Callable[[Array, Array], Array]) -> Array:
+    """Returns the logarithm (n,) of how much more even each tile becomes by the pattern of other tiles.
+
+    Args:
+        tiles: (n, blocks), that the pattern is fitted to.
+        judged: (n, blocks), the tiles that it is tried on.
+        measure: returns how uneven (k,) tiles (k, blocks) are after division by a flat-field (blocks,).
+    """
     fold, gains = np.arange(len(tiles)) % FOLDS, np.zeros(len(tiles))
     for k in np.unique(fold):
-        others, held_out = tiles[fold != k], tiles[fold == k]
-        pattern = fit_pattern(others, polynomials) @ polynomials
-        gains[fold == k] = np.log(unevenness(held_out, even @ polynomials) / unevenness(held_out, pattern))
-    return fit_pattern(tiles, polynomials) if mean_over_error(gains) >= CLEARER else even
+        pattern = fit_pattern(tiles[fold != k], polynomials) @ polynomials
+        held_out = judged[fold == k]
+        gains[fold == k] = np.log(measure(held_out, np.ones_like(pattern)) / measure(held_out, pattern))
+    return gains
+
+
+def broad_flat(tiles: NDArray[Any]) -> Array:
+    """Returns the flat-field (y, x), mean 1, of degree BROAD at most, of tiles (n, y, x) of a periodic specimen.
+
+    A robust fit may take half of each period for an outlier. So the pattern has to make the means of the blocks of held-out
+    tiles more even as well, by their root mean square, which no period escapes.
+    """
+    polynomials = Polynomials(tiles.shape[1:], BROAD)
+    medians = np.stack([block_medians(tile).ravel() for tile in tiles])
+    means = np.stack([_blocks(tile).mean(axis=-1).ravel() for tile in tiles])
+
+    def scatter(held_out: Array, flat: Array) -> Array:
+        corrected = held_out / np.maximum(flat, LEAST_FLAT)
+        return np.asarray(np.maximum(corrected.std(axis=1), 1e-9))
+
+    gains = _held_out_gains(medians, polynomials.at_blocks, means, scatter)
+    even: Array = np.eye(len(polynomials.at_blocks))[0]
+    proven = mean_over_error(gains) >= CLEARER
+    return normalised_flat(polynomials.image(proven_pattern(medians, polynomials.at_blocks) if proven else even))
 
 
 def unevenness(tiles: Array, flat: Array) -> Array:

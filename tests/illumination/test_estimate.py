@@ -200,3 +200,14 @@ def test_an_unusable_own_image_is_refused_by_name(tmp_path: Path, pixels: np.nda
     with pytest.raises(image_files.ImageError, match=message):
         illumination(table, tmp_path / "illumination.tif", settings=Illumination(correct=True), flat=tmp_path / "flat.tif")
     assert not (tmp_path / "illumination.tif").exists()
+
+
+@pytest.mark.parametrize("period", [8, 20, 32])
+def test_a_periodic_specimen_in_register_with_the_stage_is_not_divided_out(period: int) -> None:
+    rng, (y, x) = np.random.default_rng(7), np.mgrid[:SIZE, :SIZE]
+    shifts = rng.uniform(-2, 2, (20, 2))  # px, the errors of the stage, which moves by whole periods
+    waves = [np.sin(2 * np.pi * (y + dy) / period) + np.sin(2 * np.pi * (x + dx) / period) for dy, dx in shifts]
+    specimen = 1 + 0.2 * np.stack(waves) + 0.2 * (tissue(20) - 1)
+    flat = flat_field(dust=0)
+    assert estimate_fields(as_tiles(specimen)).flat.std() < 0.05  # 0.2 where it is divided out
+    assert error(estimate_fields(as_tiles(specimen * flat)).flat[0], flat) < 0.03
