@@ -239,7 +239,7 @@ def run(tiles: Tiles, true: Array, cols: int, step: float, *, place: bool, corre
 
 def fused(tiles: Tiles, places: Array, illumination: fields.Fields, exposures: pd.DataFrame, border: int = 0) -> Array:
     """The grey values (y, x) of the mosaic of tiles at these places, less its border, before they are rounded and clipped."""
-    paths, gains = [str(number) for number in range(len(tiles))], tables.gains(exposures, pd.Series(range(len(tiles))))
+    paths, gains = [str(number) for number in range(len(tiles))], tables.gains(exposures, pd.Series(exposures["tile"].unique()))
     affines = affine.translation(places - places.min(axis=0))
     height, width = np.ptp(places, axis=0).astype(int) + tiles.shape[1:] - 2 * border
     filling, weight = Filling.of(illumination.blind), camera_weight(illumination.blind, "linear")

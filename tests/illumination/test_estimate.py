@@ -210,4 +210,4 @@ def test_a_periodic_specimen_in_register_with_the_stage_is_not_divided_out(perio
     specimen = 1 + 0.2 * np.stack(waves) + 0.2 * (tissue(20) - 1)
     flat = flat_field(dust=0)
     assert estimate_fields(as_tiles(specimen)).flat.std() < 0.05  # 0.2 where it is divided out
-    assert error(estimate_fields(as_tiles(specimen * flat)).flat[0], flat) < 0.03
+    assert error(estimate_fields(as_tiles(specimen * flat)).flat[0], flat) < 0.05
