@@ -38,6 +38,14 @@ from dlir.core.affine import BASIS, Array
 from dlir.core.robust import INLIER, geman_mcclure
 from dlir.core.tables import LINEAR_COVARIANCE
 from dlir.core.tile_graph import factorised, groups
+from dlir.placement.loops import (
+    LEAST_CONFIDENCE,
+    MOST_CONFIDENCE,
+    WRONG_AREA,
+    loops_of_four,
+    probability_by_loops,
+    student_density,
+)
 from dlir.placement.settings import Camera
 from dlir.placement.stage_model import LEAST_DEVIATION, Stage, fit_stage
 
@@ -48,8 +56,6 @@ CONVERGED = 1e-3  # px: the rounds end when no place moves by more
 UPPER_QUARTILE = np.sqrt(2 * np.log(4))  # of the length of a normal vector in the plane, in standard deviations
 PRIOR_WIDTH = 3.0  # times the stage's error: standard deviation of the prior on places
 LEAST_REDUNDANCY = 0.5  # the share of spare measurements is never taken to be smaller
-WRONG_AREA = 1000.0  # px^2, in which a wrong pair may lie anywhere
-LEAST_CONFIDENCE, MOST_CONFIDENCE = 1e-3, 1 - 1e-4  # between which the confidence of a pair is limited
 EXACT_TILES = 500  # up to so many, the deviations of places are computed exactly, else estimated from PROBES
 PROBES = 64  # random vectors
 
@@ -64,6 +70,7 @@ class Measurements(NamedTuple):
     covariance: Array  # (n, 2, 2) px^2, of the offset at_i - at_j
     linear: Array  # (n, 4) l, along BASIS
     linear_covariance: Array  # (n, 4, 4)
+    confidence: Array  # (n,) probability that the pair is right
     certain: NDArray[np.bool_]  # (n,) pairs that the user gave: they always have their full weight
     loss_bound: Array  # (n,) the bound of rho, that is what it costs to overrule a pair; one for the median pair
 
@@ -98,6 +105,7 @@ class Solution(NamedTuple):
     deviation: Array  # (tiles,) px, standard deviation of the places, both axes together
     residual: Array  # (pairs, 2) px, of the offsets
     weight: Array  # (pairs,) 0 to 1: near zero, the pair is overruled
+    probability: Array  # (pairs,) that the pair is right, in view of its loops
     stage: Stage
 
 
@@ -125,6 +133,7 @@ def measurements(tiles: pd.DataFrame, pairs: pd.DataFrame) -> Measurements:
         covariance / confidence[:, None, None],
         linear,
         linear_covariance / confidence[:, None, None],
+        confidence,
         certain=(pairs["method"] == "user").to_numpy(),
         loss_bound=log_odds / np.median(log_odds) if len(log_odds) else log_odds,
     )
@@ -166,11 +175,13 @@ def solve(pairs: Measurements, stage: Stage, deviations: Array, stage_weight: fl
     lever = float(np.median(np.linalg.norm(pairs.at_i, axis=1))) if len(pairs.i) else 1.0
     residual, weight = residuals(pairs, places, linear), np.ones(len(pairs.i))
     for _ in range(ROUNDS if len(pairs.i) else 1):
-        weight, precision = _reweighted(residual, pairs.covariance, tolerance, redundancy, pairs)
+        weight, spread = _reweighted(residual, pairs.covariance, tolerance, redundancy, pairs)
+        precision = weight[:, None, None] * np.linalg.inv(spread)
         linear_residual = pairs.linear[:, :free] - (linear[pairs.j] - linear[pairs.i])[:, :free]
         linear_covariance = pairs.linear_covariance[:, :free, :free]
-        _, linear_precision = _reweighted(linear_residual, linear_covariance, tolerance / lever, redundancy, pairs)
-        solved, _ = _least_squares(pairs, precision, linear_precision, stage, deviations, stage_weight)
+        of_linear = _reweighted(linear_residual, linear_covariance, tolerance / lever, redundancy, pairs)
+        linear_precision = of_linear[0][:, None, None] * np.linalg.inv(of_linear[1])
+        solved = _least_squares(pairs, precision, linear_precision, stage, deviations, stage_weight)
         moved = np.abs(solved[:, :2] - places).max()
         places, linear[:, :free] = solved[:, :2], solved[:, 2:]
         residual = residuals(pairs, places, linear)
@@ -180,9 +191,15 @@ def solve(pairs: Measurements, stage: Stage, deviations: Array, stage_weight: fl
         if moved < CONVERGED and tolerance == misfit:
             break
     stage = stage.with_measured_error(places, group) if len(pairs.i) else stage
-    # the prior is wider than the stage's error; the deviations follow from the error itself
-    _, factor = _least_squares(pairs, precision, linear_precision, stage, deviations, PRIOR_WIDTH**2 * stage_weight)
-    return Solution(places, linear, _place_deviation(factor, count, 2 + free), residual, weight, stage)
+    probability = probability_by_loops(loops_of_four(pairs.i, pairs.j), pairs.confidence, residual, spread)
+    apart = (places - stage.prior)[pairs.j] - (places - stage.prior)[pairs.i] - residual
+    error = _mean_square_error(pairs, probability, spread, apart, stage)
+    prior = _prior_precision(stage, stage_weight)
+    factor = factorised(_normal_matrix(pairs, precision, linear_precision, prior, deviations))
+    prior_error = np.where(stage.certain[:, None], LEAST_DEVIATION, stage.error)  # which is smaller than the prior is wide
+    scatter = _normal_matrix(pairs, precision @ error @ precision, linear_precision, (prior * prior_error) ** 2, deviations)
+    deviation = _place_deviation(factor, scatter, count, 2 + free)
+    return Solution(places, linear, deviation, residual, weight, probability, stage)
 
 
 def residuals(pairs: Measurements, places: Array, linear: Array) -> Array:
@@ -196,7 +213,7 @@ def residuals(pairs: Measurements, places: Array, linear: Array) -> Array:
 def _reweighted(
     residual: Array, covariance: Array, tolerance: float, redundancy: float, pairs: Measurements
 ) -> tuple[Array, Array]:
-    """Returns the weight (n,) of each residual (n, k) under the robust loss, and its precision (n, k, k) with that weight.
+    """Returns the weight (n,) of each residual (n, k) under the robust loss, and its covariance (n, k, k).
 
     Args:
         covariance: (n, k, k) of the measurements.
@@ -204,39 +221,85 @@ def _reweighted(
         redundancy: the part of the variance of the measurements that the residuals show.
     """
     size = residual.shape[1]
-    precision = np.linalg.inv(covariance + tolerance**2 * np.eye(size))
-    square = np.einsum("ni,nij,nj->n", residual, precision, residual)
+    wider = covariance + tolerance**2 * np.eye(size)
+    square = np.einsum("ni,nij,nj->n", residual, np.linalg.inv(wider), residual)
     scale = max(1.0, float(np.median(square)) / chdtri(size, 0.5) / redundancy) if square.any() else 1.0
     weight = np.where(pairs.certain, scale, geman_mcclure(square / scale / pairs.loss_bound))
-    return weight, precision * (weight / scale)[:, None, None]
+    return weight, scale * wider
+
+
+def _mean_square_error(pairs: Measurements, probability: Array, spread: Array, apart: Array, stage: Stage) -> Array:
+    """The mean square error (n, 2, 2), px^2, of each offset: a pair may be wrong, and then the tiles lie where the stage says.
+
+    A pair far from where the stage says is the more probably wrong; near it, it is not the more probably right, since its
+    confidence has taken that into account.
+
+    Args:
+        probability: (n,) that the pair is right, in view of its loops.
+        spread: (n, 2, 2) px^2, covariance of right pairs.
+        apart: (n, 2) px, how far the pair lies from where the stage says.
+    """
+    of_stage = np.broadcast_to(2 * np.diag(stage.error**2), spread.shape)  # an offset has the errors of two tiles
+    ratio = (WRONG_AREA * student_density(apart, of_stage + spread)).clip(max=1)
+    right = np.where(pairs.certain, 1.0, probability * ratio / (probability * ratio + 1 - probability))
+    right = right.clip(max=np.where(pairs.certain, 1.0, MOST_CONFIDENCE))[:, None, None]
+    return np.asarray(right * spread + (1 - right) * (of_stage + apart[:, :, None] * apart[:, None, :]))
+
+
+def _prior_precision(stage: Stage, stage_weight: float) -> Array:
+    """The precision (tiles, 2), 1/px^2, of the prior on places."""
+    by_stage = stage_weight / (PRIOR_WIDTH * stage.error) ** 2
+    return np.where(stage.certain[:, None], 1 / LEAST_DEVIATION**2, by_stage)
 
 
 def _least_squares(
     pairs: Measurements, precision: Array, linear_precision: Array, stage: Stage, deviations: Array, stage_weight: float
-) -> tuple[Array, SuperLU]:
-    """Solves the normal equations; returns the unknowns (tiles, 2 + free) of each tile, t and e, and the factors.
-
-    The matrix consists of blocks of 2 + free rows and columns: one for each tile, from the priors, and four for each pair.
+) -> Array:
+    """Solves the normal equations; returns the unknowns (tiles, 2 + free) of each tile, t and e.
 
     Args:
         precision: (n, 2, 2) of the offsets.
         linear_precision: (n, free, free) of the linear parts.
     """
     count, free = len(stage.nominal), len(deviations)
-    # how the place of a point of a tile depends on the tile's unknowns, (n, 2, 2 + free)
-    slope_i, slope_j = (
+    prior = _prior_precision(stage, stage_weight)
+    matrix = _normal_matrix(pairs, precision, linear_precision, prior, deviations)
+    side = np.concatenate([stage.prior * prior, np.zeros((count, free))], 1)
+    weighted_i, weighted_j = (np.einsum("nak,nab->nkb", slope, precision) for slope in _slopes(pairs, free))
+    from_linear = np.zeros((len(pairs.i), 2 + free))
+    from_linear[:, 2:] = np.einsum("nkl,nl->nk", linear_precision, pairs.linear[:, :free])
+    np.add.at(side, pairs.j, np.einsum("nkb,nb->nk", weighted_j, pairs.offset) + from_linear)
+    np.subtract.at(side, pairs.i, np.einsum("nkb,nb->nk", weighted_i, pairs.offset) + from_linear)
+    return np.asarray(factorised(matrix).solve(side.ravel())).reshape(side.shape)
+
+
+def _slopes(pairs: Measurements, free: int) -> tuple[Array, Array]:
+    """How the places of the points of pairs, in tiles i and j, depend on the unknowns of these tiles: (n, 2, 2 + free) each."""
+    at_i, at_j = (
         np.concatenate([np.eye(2)[None].repeat(len(at), 0), np.einsum("kab,nb->nak", BASIS[:free], at)], 2)
         for at in (pairs.at_i, pairs.at_j)
     )
+    return at_i, at_j
+
+
+def _normal_matrix(
+    pairs: Measurements, precision: Array, linear_precision: Array, prior: Array, deviations: Array
+) -> sparse.csc_matrix:
+    """The matrix of the normal equations.
+
+    It consists of blocks of 2 + free rows and columns: one for each tile, from the priors, and four for each pair.
+
+    Args:
+        prior: (tiles, 2) precision of the prior on places.
+    """
+    count, free = len(prior), len(deviations)
+    slope_i, slope_j = _slopes(pairs, free)
     weighted_i, weighted_j = (np.einsum("nak,nab->nkb", slope, precision) for slope in (slope_i, slope_j))
     of_linear = np.zeros((len(pairs.i), 2 + free, 2 + free))
     of_linear[:, 2:, 2:] = linear_precision
-    prior = np.where(
-        stage.certain[:, None], 1 / LEAST_DEVIATION**2, stage_weight / (PRIOR_WIDTH * stage.error) ** 2
-    )  # (tiles, 2)
     of_tiles = np.concatenate([prior, np.broadcast_to(1 / deviations**2, (count, free))], 1)[:, :, None] * np.eye(2 + free)
     tile = np.arange(count)
-    matrix = _block_matrix(
+    return _block_matrix(
         count,
         rows=np.concatenate([tile, pairs.i, pairs.j, pairs.i, pairs.j]),
         columns=np.concatenate([tile, pairs.i, pairs.j, pairs.j, pairs.i]),
@@ -250,13 +313,6 @@ def _least_squares(
             ]
         ),
     )
-    side = np.concatenate([stage.prior * prior, np.zeros((count, free))], 1)
-    measured = np.concatenate([np.zeros((len(pairs.i), 2)), pairs.linear[:, :free]], 1)
-    from_linear = np.einsum("nkl,nl->nk", of_linear, measured)
-    np.add.at(side, pairs.j, np.einsum("nkb,nb->nk", weighted_j, pairs.offset) + from_linear)
-    np.subtract.at(side, pairs.i, np.einsum("nkb,nb->nk", weighted_i, pairs.offset) + from_linear)
-    factor = factorised(matrix)
-    return np.asarray(factor.solve(side.ravel())).reshape(side.shape), factor
 
 
 def _block_matrix(count: int, rows: NDArray[np.int64], columns: NDArray[np.int64], blocks: Array) -> sparse.csc_matrix:
@@ -268,14 +324,17 @@ def _block_matrix(count: int, rows: NDArray[np.int64], columns: NDArray[np.int64
     return sparse.csc_matrix((blocks.ravel(), (y.ravel(), x.ravel())), shape=(count * size, count * size))
 
 
-def _place_deviation(factor: SuperLU, count: int, size: int) -> Array:
+def _place_deviation(factor: SuperLU, scatter: sparse.csc_matrix, count: int, size: int) -> Array:
     """The standard deviation (count,), px, of the tiles' places relative to the mean of all, both axes together.
 
-    It is the root of the trace of each tile's diagonal block of the inverse matrix, less what all tiles have in common. For
-    many tiles the diagonal is estimated from products with random signs, to about a tenth.
+    With the matrix N of the normal equations, whose weights placed the tiles, and the mean square S of their right side, by the
+    errors that pairs and stage really make, the covariance of the unknowns is N^-1 S N^-1 (a sandwich; Huber 1967). The
+    deviation is the root of the trace of each tile's diagonal block, less what all tiles have in common. For many tiles the
+    diagonal is estimated from products with random signs, to about a tenth.
 
     Args:
-        factor: the factors of the matrix of normal equations.
+        factor: the factors of N.
+        scatter: S.
         size: rows of a block.
     """
     variance = np.zeros(count)
@@ -286,6 +345,6 @@ def _place_deviation(factor: SuperLU, count: int, size: int) -> Array:
             signs = np.random.default_rng(axis).choice([-1.0, 1.0], (count, PROBES))
         right = np.zeros((count, size, signs.shape[1]))
         right[:, axis] = signs - signs.mean(axis=0)
-        solved = factor.solve(right.reshape(count * size, -1)).reshape(right.shape)[:, axis]
+        solved = factor.solve(scatter @ factor.solve(right.reshape(count * size, -1))).reshape(right.shape)[:, axis]
         variance += (signs * (solved - solved.mean(axis=0))).mean(axis=1)
     return np.asarray(np.sqrt(variance.clip(min=0)))
