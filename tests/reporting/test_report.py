@@ -86,7 +86,7 @@ class Run:
         table = table.assign(var_y=0.01, var_x=0.01, score_before=0.1, score_after=0.9, confidence=1.0)
         table = table.assign(**dict.fromkeys(tables.LINEAR_COVARIANCE, 0.0))
         accepted = table["pair"] < len(ends) - 1
-        return table.assign(accepted=accepted, reason=np.where(accepted, None, "score <too low>"))
+        return table.assign(accepted=accepted, overruled=False, reason=np.where(accepted, None, "score <too low>"))
 
     def page(self, accuracy: Path | None = None) -> str:
         names = ["tiles.csv", "light.tif", "affines.csv", "placement.csv", "stage.csv", "exposure.csv", "mosaic.ome.zarr"]

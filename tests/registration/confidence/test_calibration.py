@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from dlir.core.tables import LINEAR, LINEAR_COVARIANCE
-from dlir.registration.confidence.calibration import probability, with_verdict
+from dlir.registration.confidence.calibration import FAINT, probability, with_verdict
 
 
 def drawn(
@@ -100,6 +100,7 @@ def test_a_faint_pair_is_accepted_with_the_probability_that_it_is_exact() -> Non
     rng = np.random.default_rng(1)
     draws = 2.0 * rng.standard_normal((20000, 2)) / np.sqrt(rng.chisquare(4, 20000) / 4)[:, None]
     assert found["accepted"].all() and found["confidence"].drop(index=3).min() > 0.95
+    assert found.index[found["reason"] == FAINT].tolist() == [3]
     assert found.loc[3, "confidence"] == pytest.approx((np.linalg.norm(draws, axis=1) < 2).mean(), abs=0.03)
 
 
