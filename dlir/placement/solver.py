@@ -55,6 +55,7 @@ COOLING = 0.65  # factor of the tolerance from round to round
 CONVERGED = 1e-3  # px: the rounds end when no place moves by more
 UPPER_QUARTILE = np.sqrt(2 * np.log(4))  # of the length of a normal vector in the plane, in standard deviations
 PRIOR_WIDTH = 3.0  # times the stage's error: standard deviation of the prior on places
+OVERRULED_WEIGHT = 0.07  # the weight of a pair whose residual is five standard deviations
 LEAST_REDUNDANCY = 0.5  # the share of spare measurements is never taken to be smaller
 EXACT_TILES = 500  # up to so many, the deviations of places are computed exactly, else estimated from PROBES
 PROBES = 64  # random vectors
@@ -104,8 +105,8 @@ class Solution(NamedTuple):
     linear: Array  # (tiles, 4) e, along BASIS
     deviation: Array  # (tiles,) px, standard deviation of the places, both axes together
     residual: Array  # (pairs, 2) px, of the offsets
-    weight: Array  # (pairs,) 0 to 1: near zero, the pair is overruled
-    probability: Array  # (pairs,) that the pair is right, in view of its loops
+    overruled: NDArray[np.bool_]  # (pairs,) pairs that hardly count, since other pairs or the stage contradict them
+    probability: Array  # (pairs,) that the pair is right, in view of its loops; of an overruled one, also of the stage
     stage: Stage
 
 
@@ -191,15 +192,20 @@ def solve(pairs: Measurements, stage: Stage, deviations: Array, stage_weight: fl
         if moved < CONVERGED and tolerance == misfit:
             break
     stage = stage.with_measured_error(places, group) if len(pairs.i) else stage
-    probability = probability_by_loops(loops_of_four(pairs.i, pairs.j), pairs.confidence, residual, spread)
+    overruled = weight < OVERRULED_WEIGHT
+    by_loops = probability_by_loops(loops_of_four(pairs.i, pairs.j), pairs.confidence, residual, spread)
     apart = (places - stage.prior)[pairs.j] - (places - stage.prior)[pairs.i] - residual
-    error = _mean_square_error(pairs, probability, spread, apart, stage)
+    by_stage = spread + 2 * np.diag(stage.error**2)  # an offset has the errors of two tiles
+    right = _probability_by_stage(pairs, by_loops, apart, by_stage)
+    # a pair may be wrong; then the tiles lie where the stage says
+    of_wrong = by_stage + apart[:, :, None] * apart[:, None, :]
+    error = right[:, None, None] * spread + (1 - right)[:, None, None] * of_wrong  # mean square error of offsets, px^2
     prior = _prior_precision(stage, stage_weight)
     factor = factorised(_normal_matrix(pairs, precision, linear_precision, prior, deviations))
     prior_error = np.where(stage.certain[:, None], LEAST_DEVIATION, stage.error)  # which is smaller than the prior is wide
     scatter = _normal_matrix(pairs, precision @ error @ precision, linear_precision, (prior * prior_error) ** 2, deviations)
     deviation = _place_deviation(factor, scatter, count, 2 + free)
-    return Solution(places, linear, deviation, residual, weight, probability, stage)
+    return Solution(places, linear, deviation, residual, overruled, np.where(overruled, right, by_loops), stage)
 
 
 def residuals(pairs: Measurements, places: Array, linear: Array) -> Array:
@@ -228,22 +234,19 @@ def _reweighted(
     return weight, scale * wider
 
 
-def _mean_square_error(pairs: Measurements, probability: Array, spread: Array, apart: Array, stage: Stage) -> Array:
-    """The mean square error (n, 2, 2), px^2, of each offset: a pair may be wrong, and then the tiles lie where the stage says.
+def _probability_by_stage(pairs: Measurements, probability: Array, apart: Array, covariance: Array) -> Array:
+    """The probability (n,) that each pair is right, lower where it lies far from where the stage says.
 
-    A pair far from where the stage says is the more probably wrong; near it, it is not the more probably right, since its
-    confidence has taken that into account.
+    Near that, it is not higher, since the confidence of a pair has taken the stage into account.
 
     Args:
-        probability: (n,) that the pair is right, in view of its loops.
-        spread: (n, 2, 2) px^2, covariance of right pairs.
+        probability: (n,) before that.
         apart: (n, 2) px, how far the pair lies from where the stage says.
+        covariance: (n, 2, 2) px^2, of that for right pairs.
     """
-    of_stage = np.broadcast_to(2 * np.diag(stage.error**2), spread.shape)  # an offset has the errors of two tiles
-    ratio = (WRONG_AREA * student_density(apart, of_stage + spread)).clip(max=1)
-    right = np.where(pairs.certain, 1.0, probability * ratio / (probability * ratio + 1 - probability))
-    right = right.clip(max=np.where(pairs.certain, 1.0, MOST_CONFIDENCE))[:, None, None]
-    return np.asarray(right * spread + (1 - right) * (of_stage + apart[:, :, None] * apart[:, None, :]))
+    ratio = (WRONG_AREA * student_density(apart, covariance)).clip(max=1)
+    right = probability * ratio / (probability * ratio + 1 - probability)
+    return np.where(pairs.certain, 1.0, right.clip(max=MOST_CONFIDENCE))
 
 
 def _prior_precision(stage: Stage, stage_weight: float) -> Array:

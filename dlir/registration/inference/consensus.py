@@ -55,8 +55,7 @@ STAGE_REACH = 3.0  # standard deviations of the stage that the search covers whe
 LEAST_LINEAR_DEVIATION = 1e-3  # standard deviation of linear parts, which is never taken to be smaller
 LINEAR_MARGIN = 3.0  # times the deviation that the pairs show; a tighter prior would use the same evidence twice
 TOO_FAINT = "too little contrast, and neither tile has a more certain pair"  # texts of the column `reason`
-OVERRULED = "overruled: the other pairs contradict it"
-OVERRULED_WEIGHT = 0.07  # the weight in the placement of a pair whose residual is five standard deviations
+OVERRULED = "overruled: the other pairs, or the stage, contradict it"
 
 
 class EstimatePairs(Protocol):
@@ -244,7 +243,8 @@ def drop_unsupported(found: pd.DataFrame, accept: float) -> pd.DataFrame:
 
 
 def doubt_contradicted(found: pd.DataFrame, tiles: pd.DataFrame) -> pd.Series:
-    """Returns the confidence of each pair, lower where loops with other accepted pairs contradict it (`placement/loops.py`).
+    """Returns the confidence of each pair, lower where its loops with other accepted pairs do not close (`placement/loops.py`),
+    or where the placement overrules it.
 
     Loops that close do not raise it: what moves in the specimen may pretend the same in all pairs around a corner.
     """
@@ -258,7 +258,7 @@ def tell_overruled(found: pd.DataFrame, tiles: pd.DataFrame) -> pd.DataFrame:
     """Adds the column `overruled` to the pairs, and says so in the column `reason`."""
     _, solution = _place(found, tiles)
     overruled = found["accepted"].copy()
-    overruled[found["accepted"]] = solution.weight < OVERRULED_WEIGHT
+    overruled[found["accepted"]] = solution.overruled
     return found.assign(overruled=overruled, reason=found["reason"].mask(overruled, OVERRULED))
 
 
