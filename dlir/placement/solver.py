@@ -245,8 +245,7 @@ def _probability_by_stage(pairs: Measurements, probability: Array, apart: Array,
         covariance: (n, 2, 2) px^2, of that for right pairs.
     """
     ratio = (WRONG_AREA * student_density(apart, covariance)).clip(max=1)
-    right = probability * ratio / (probability * ratio + 1 - probability)
-    return np.where(pairs.certain, 1.0, right.clip(max=MOST_CONFIDENCE))
+    return np.where(pairs.certain, 1.0, probability * ratio / (probability * ratio + 1 - probability))
 
 
 def _prior_precision(stage: Stage, stage_weight: float) -> Array:
