@@ -90,7 +90,8 @@ AFFINES = DataFrameSchema(
 # - yy, ..., x0: affine from a pixel of the tile to a pixel of the mosaic
 # - pairs: number of accepted pairs of the tile
 # - residual: root mean square of how far those pairs lie from the placement; empty without pairs
-# - deviation: standard deviation of the place against the mean of all tiles, both axes together
+# - deviation: standard deviation of the place against the mean of all tiles, both axes together; it counts that pairs may be
+#   wrong
 # - loop: closing error of the four pairs around the 2 x 2 tiles of which this is the top left one; empty where not all four
 #   are accepted
 # - placed_by: pairs; stage, where the tile has no accepted pair; user, where OVERRIDES places the tile

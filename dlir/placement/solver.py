@@ -22,6 +22,10 @@ that of the camera.
 wide one about the stage's positions (graduated non-convexity; Yang et al. 2020, arXiv 1909.08605). Its bound is proportional to
 the log odds of the density of a right pair, which C and the confidence give, to that of a wrong pair, which may lie anywhere:
 several uncertain pairs cannot easily overrule one that is certain and exact.
+
+**Deviations.** How far a place may be off follows from the weights with which the tiles were placed, and from the mean square
+errors that pairs and stage really make. A pair may be wrong; then the tiles lie where the stage says, and the error is the
+distance of the pair from that. How probably a pair is right, its loops (`loops.py`) and its distance from the stage say.
 """
 
 from typing import NamedTuple, Self
@@ -180,8 +184,8 @@ def solve(pairs: Measurements, stage: Stage, deviations: Array, stage_weight: fl
         precision = weight[:, None, None] * np.linalg.inv(spread)
         linear_residual = pairs.linear[:, :free] - (linear[pairs.j] - linear[pairs.i])[:, :free]
         linear_covariance = pairs.linear_covariance[:, :free, :free]
-        of_linear = _reweighted(linear_residual, linear_covariance, tolerance / lever, redundancy, pairs)
-        linear_precision = of_linear[0][:, None, None] * np.linalg.inv(of_linear[1])
+        linear_weight, linear_spread = _reweighted(linear_residual, linear_covariance, tolerance / lever, redundancy, pairs)
+        linear_precision = linear_weight[:, None, None] * np.linalg.inv(linear_spread)
         solved = _least_squares(pairs, precision, linear_precision, stage, deviations, stage_weight)
         moved = np.abs(solved[:, :2] - places).max()
         places, linear[:, :free] = solved[:, :2], solved[:, 2:]
