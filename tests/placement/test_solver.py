@@ -161,4 +161,4 @@ def test_the_deviation_says_that_the_only_pair_of_a_tile_may_be_wrong() -> None:
 def test_doubtful_pairs_that_support_each_other_make_no_tile_uncertain() -> None:
     sure, doubtful = make_graph(5, 6), make_graph(5, 6)
     doubtful.pairs["confidence"] = 0.7
-    assert (solved(doubtful).deviation < 3 * solved(sure).deviation).all()
+    assert solved(sure).deviation.max() < solved(doubtful).deviation.max() < 0.8
