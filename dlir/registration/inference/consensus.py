@@ -110,8 +110,8 @@ def consensus(
     found = _register_again(pairs, found, tiles, partial(register, linear=linear), settings)
     if refine and found["accepted"].any():
         refine(found, _predict(found, tiles).affines, tiles, linear=linear)
-    doubted = doubt_contradicted(found, tiles)
-    found = tell_overruled(drop_unsupported(with_acceptance(found, settings.accept), settings.accept), tiles)
+    doubted = doubt_contradicted(_accepted_at(found, RIGHT), tiles)
+    found = tell_overruled(_accepted_at(found, settings.accept), tiles)
     return found.assign(confidence=doubted).drop(columns="match")
 
 
@@ -240,6 +240,13 @@ def drop_unsupported(found: pd.DataFrame, accept: float) -> pd.DataFrame:
     supported = ends.isin(ends[accepted & certain].to_numpy().ravel()).any(axis=1).to_numpy()
     faint = accepted & ~certain & ~supported
     return found.assign(accepted=accepted & ~faint, reason=found["reason"].mask(faint, TOO_FAINT))
+
+
+def _accepted_at(found: pd.DataFrame, accept: float) -> pd.DataFrame:
+    """Returns the pairs with the verdict by `accept`. Pairs that were too faint before, and were not found again, stay so."""
+    faint, found = found["reason"] == TOO_FAINT, with_acceptance(found, accept)
+    found = found.assign(accepted=found["accepted"] & ~faint, reason=found["reason"].mask(faint, TOO_FAINT))
+    return drop_unsupported(found, accept)
 
 
 def doubt_contradicted(found: pd.DataFrame, tiles: pd.DataFrame) -> pd.Series:
