@@ -69,10 +69,11 @@ PAIRS = DataFrameSchema(
 # - var_y, cov_yx, var_x: covariance of the shift at that point, px^2
 # - cov_yy_yy, ...: covariance of the linear part from a fixed px to a moving px (LINEAR_COVARIANCE)
 # - score_before, score_after: NCC of the overlap at the nominal offset, and after registration
-# - confidence: probability that the affine is right, within 2 px
-# - accepted: whether the placement uses the pair. A pair with a confidence below the setting register.accept is used only
-#   where a pair above it shares one of its tiles
-# - reason: why the pair was rejected; empty for accepted pairs
+# - confidence: probability that the affine is right, within 2 px; it does not depend on the setting register.accept
+# - accepted: whether the placement uses the pair. A faint pair, whose confidence is below the setting register.accept although
+#   both tiles show the same thing, is used only where a pair above it shares one of its tiles
+# - overruled: whether the pair was accepted, and hardly counts in the placement, since other pairs or the stage contradict it
+# - reason: why the pair was rejected, overruled, or accepted although faint; empty for all others
 # - method: what found the affine: network, phase, the user's own function, or user for an offset in OVERRIDES
 LINEAR = ("yy", "yx", "xy", "xx")  # the entries of the linear part
 LINEAR_COVARIANCE = [f"cov_{first}_{second}" for first in LINEAR for second in LINEAR]
@@ -80,7 +81,7 @@ AFFINES = DataFrameSchema(
     {"pair": INT, "fixed": INT, "moving": INT, "side": TEXT, **AFFINE, "centre_y": FLOAT, "centre_x": FLOAT,
      "var_y": FLOAT, "cov_yx": FLOAT, "var_x": FLOAT, **dict.fromkeys(LINEAR_COVARIANCE, FLOAT),
      "score_before": FLOAT, "score_after": FLOAT,
-     "confidence": FLOAT, "accepted": BOOL, "reason": OPTIONAL_TEXT, "method": TEXT},
+     "confidence": FLOAT, "accepted": BOOL, "overruled": BOOL, "reason": OPTIONAL_TEXT, "method": TEXT},
     strict=True, coerce=True,
 )  # fmt: skip
 
@@ -89,7 +90,8 @@ AFFINES = DataFrameSchema(
 # - yy, ..., x0: affine from a pixel of the tile to a pixel of the mosaic
 # - pairs: number of accepted pairs of the tile
 # - residual: root mean square of how far those pairs lie from the placement; empty without pairs
-# - deviation: standard deviation of the place against the mean of all tiles, both axes together
+# - deviation: standard deviation of the place against the mean of all tiles, both axes together; it counts that pairs may be
+#   wrong
 # - loop: closing error of the four pairs around the 2 x 2 tiles of which this is the top left one; empty where not all four
 #   are accepted
 # - placed_by: pairs; stage, where the tile has no accepted pair; user, where OVERRIDES places the tile

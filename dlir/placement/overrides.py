@@ -45,7 +45,7 @@ class Overrides(NamedTuple):
                 **affine.to_columns(affine.translation(offset)),
                 "centre_y": (size[0] - 1 - offset[:, 0]) / 2, "centre_x": (size[1] - 1 - offset[:, 1]) / 2,
                 "var_y": DEVIATION**2, "var_x": DEVIATION**2, **zero, **exact,
-                "confidence": 1.0, "accepted": True, "reason": "", "method": "user",
+                "confidence": 1.0, "accepted": True, "overruled": False, "reason": "", "method": "user",
             },
             index=given.index,
         )  # fmt: skip

@@ -22,6 +22,10 @@ that of the camera.
 wide one about the stage's positions (graduated non-convexity; Yang et al. 2020, arXiv 1909.08605). Its bound is proportional to
 the log odds of the density of a right pair, which C and the confidence give, to that of a wrong pair, which may lie anywhere:
 several uncertain pairs cannot easily overrule one that is certain and exact.
+
+**Deviations.** How far a place may be off follows from the weights with which the tiles were placed, and from the mean square
+errors that pairs and stage really make. A pair may be wrong; then the tiles lie where the stage says, and the error is the
+distance of the pair from that. How probably a pair is right, its loops (`loops.py`) and its distance from the stage say.
 """
 
 from typing import NamedTuple, Self
@@ -38,6 +42,14 @@ from dlir.core.affine import BASIS, Array
 from dlir.core.robust import INLIER, geman_mcclure
 from dlir.core.tables import LINEAR_COVARIANCE
 from dlir.core.tile_graph import factorised, groups
+from dlir.placement.loops import (
+    LEAST_CONFIDENCE,
+    MOST_CONFIDENCE,
+    WRONG_AREA,
+    loops_of_four,
+    probability_by_loops,
+    student_density,
+)
 from dlir.placement.settings import Camera
 from dlir.placement.stage_model import LEAST_DEVIATION, Stage, fit_stage
 
@@ -47,9 +59,8 @@ COOLING = 0.65  # factor of the tolerance from round to round
 CONVERGED = 1e-3  # px: the rounds end when no place moves by more
 UPPER_QUARTILE = np.sqrt(2 * np.log(4))  # of the length of a normal vector in the plane, in standard deviations
 PRIOR_WIDTH = 3.0  # times the stage's error: standard deviation of the prior on places
+OVERRULED_WEIGHT = 0.07  # the weight of a pair whose residual is five standard deviations
 LEAST_REDUNDANCY = 0.5  # the share of spare measurements is never taken to be smaller
-WRONG_AREA = 1000.0  # px^2, in which a wrong pair may lie anywhere
-LEAST_CONFIDENCE, MOST_CONFIDENCE = 1e-3, 1 - 1e-4  # between which the confidence of a pair is limited
 EXACT_TILES = 500  # up to so many, the deviations of places are computed exactly, else estimated from PROBES
 PROBES = 64  # random vectors
 
@@ -64,6 +75,7 @@ class Measurements(NamedTuple):
     covariance: Array  # (n, 2, 2) px^2, of the offset at_i - at_j
     linear: Array  # (n, 4) l, along BASIS
     linear_covariance: Array  # (n, 4, 4)
+    confidence: Array  # (n,) probability that the pair is right
     certain: NDArray[np.bool_]  # (n,) pairs that the user gave: they always have their full weight
     loss_bound: Array  # (n,) the bound of rho, that is what it costs to overrule a pair; one for the median pair
 
@@ -97,7 +109,8 @@ class Solution(NamedTuple):
     linear: Array  # (tiles, 4) e, along BASIS
     deviation: Array  # (tiles,) px, standard deviation of the places, both axes together
     residual: Array  # (pairs, 2) px, of the offsets
-    weight: Array  # (pairs,) 0 to 1: near zero, the pair is overruled
+    overruled: NDArray[np.bool_]  # (pairs,) pairs that hardly count, since other pairs or the stage contradict them
+    probability: Array  # (pairs,) that the pair is right, in view of its loops; of an overruled one, also of the stage
     stage: Stage
 
 
@@ -125,6 +138,7 @@ def measurements(tiles: pd.DataFrame, pairs: pd.DataFrame) -> Measurements:
         covariance / confidence[:, None, None],
         linear,
         linear_covariance / confidence[:, None, None],
+        confidence,
         certain=(pairs["method"] == "user").to_numpy(),
         loss_bound=log_odds / np.median(log_odds) if len(log_odds) else log_odds,
     )
@@ -166,11 +180,13 @@ def solve(pairs: Measurements, stage: Stage, deviations: Array, stage_weight: fl
     lever = float(np.median(np.linalg.norm(pairs.at_i, axis=1))) if len(pairs.i) else 1.0
     residual, weight = residuals(pairs, places, linear), np.ones(len(pairs.i))
     for _ in range(ROUNDS if len(pairs.i) else 1):
-        weight, precision = _reweighted(residual, pairs.covariance, tolerance, redundancy, pairs)
+        weight, spread = _reweighted(residual, pairs.covariance, tolerance, redundancy, pairs)
+        precision = weight[:, None, None] * np.linalg.inv(spread)
         linear_residual = pairs.linear[:, :free] - (linear[pairs.j] - linear[pairs.i])[:, :free]
         linear_covariance = pairs.linear_covariance[:, :free, :free]
-        _, linear_precision = _reweighted(linear_residual, linear_covariance, tolerance / lever, redundancy, pairs)
-        solved, _ = _least_squares(pairs, precision, linear_precision, stage, deviations, stage_weight)
+        linear_weight, linear_spread = _reweighted(linear_residual, linear_covariance, tolerance / lever, redundancy, pairs)
+        linear_precision = linear_weight[:, None, None] * np.linalg.inv(linear_spread)
+        solved = _least_squares(pairs, precision, linear_precision, stage, deviations, stage_weight)
         moved = np.abs(solved[:, :2] - places).max()
         places, linear[:, :free] = solved[:, :2], solved[:, 2:]
         residual = residuals(pairs, places, linear)
@@ -180,9 +196,20 @@ def solve(pairs: Measurements, stage: Stage, deviations: Array, stage_weight: fl
         if moved < CONVERGED and tolerance == misfit:
             break
     stage = stage.with_measured_error(places, group) if len(pairs.i) else stage
-    # the prior is wider than the stage's error; the deviations follow from the error itself
-    _, factor = _least_squares(pairs, precision, linear_precision, stage, deviations, PRIOR_WIDTH**2 * stage_weight)
-    return Solution(places, linear, _place_deviation(factor, count, 2 + free), residual, weight, stage)
+    overruled = weight < OVERRULED_WEIGHT
+    by_loops = probability_by_loops(loops_of_four(pairs.i, pairs.j), pairs.confidence, residual, spread)
+    apart = (places - stage.prior)[pairs.j] - (places - stage.prior)[pairs.i] - residual
+    by_stage = spread + 2 * np.diag(stage.error**2)  # an offset has the errors of two tiles
+    right = _probability_by_stage(pairs, by_loops, apart, by_stage)
+    # a pair may be wrong; then the tiles lie where the stage says
+    of_wrong = by_stage + apart[:, :, None] * apart[:, None, :]
+    error = right[:, None, None] * spread + (1 - right)[:, None, None] * of_wrong  # mean square error of offsets, px^2
+    prior = _prior_precision(stage, stage_weight)
+    factor = factorised(_normal_matrix(pairs, precision, linear_precision, prior, deviations))
+    prior_error = np.where(stage.certain[:, None], LEAST_DEVIATION, stage.error)  # which is smaller than the prior is wide
+    scatter = _normal_matrix(pairs, precision @ error @ precision, linear_precision, (prior * prior_error) ** 2, deviations)
+    deviation = _place_deviation(factor, scatter, count, 2 + free)
+    return Solution(places, linear, deviation, residual, overruled, np.where(overruled, right, by_loops), stage)
 
 
 def residuals(pairs: Measurements, places: Array, linear: Array) -> Array:
@@ -196,7 +223,7 @@ def residuals(pairs: Measurements, places: Array, linear: Array) -> Array:
 def _reweighted(
     residual: Array, covariance: Array, tolerance: float, redundancy: float, pairs: Measurements
 ) -> tuple[Array, Array]:
-    """Returns the weight (n,) of each residual (n, k) under the robust loss, and its precision (n, k, k) with that weight.
+    """Returns the weight (n,) of each residual (n, k) under the robust loss, and its covariance (n, k, k).
 
     Args:
         covariance: (n, k, k) of the measurements.
@@ -204,39 +231,81 @@ def _reweighted(
         redundancy: the part of the variance of the measurements that the residuals show.
     """
     size = residual.shape[1]
-    precision = np.linalg.inv(covariance + tolerance**2 * np.eye(size))
-    square = np.einsum("ni,nij,nj->n", residual, precision, residual)
+    wider = covariance + tolerance**2 * np.eye(size)
+    square = np.einsum("ni,nij,nj->n", residual, np.linalg.inv(wider), residual)
     scale = max(1.0, float(np.median(square)) / chdtri(size, 0.5) / redundancy) if square.any() else 1.0
     weight = np.where(pairs.certain, scale, geman_mcclure(square / scale / pairs.loss_bound))
-    return weight, precision * (weight / scale)[:, None, None]
+    return weight, scale * wider
+
+
+def _probability_by_stage(pairs: Measurements, probability: Array, apart: Array, covariance: Array) -> Array:
+    """The probability (n,) that each pair is right, lower where it lies far from where the stage says.
+
+    Near that, it is not higher, since the confidence of a pair has taken the stage into account.
+
+    Args:
+        probability: (n,) before that.
+        apart: (n, 2) px, how far the pair lies from where the stage says.
+        covariance: (n, 2, 2) px^2, of that for right pairs.
+    """
+    ratio = (WRONG_AREA * student_density(apart, covariance)).clip(max=1)
+    return np.where(pairs.certain, 1.0, probability * ratio / (probability * ratio + 1 - probability))
+
+
+def _prior_precision(stage: Stage, stage_weight: float) -> Array:
+    """The precision (tiles, 2), 1/px^2, of the prior on places."""
+    by_stage = stage_weight / (PRIOR_WIDTH * stage.error) ** 2
+    return np.where(stage.certain[:, None], 1 / LEAST_DEVIATION**2, by_stage)
 
 
 def _least_squares(
     pairs: Measurements, precision: Array, linear_precision: Array, stage: Stage, deviations: Array, stage_weight: float
-) -> tuple[Array, SuperLU]:
-    """Solves the normal equations; returns the unknowns (tiles, 2 + free) of each tile, t and e, and the factors.
-
-    The matrix consists of blocks of 2 + free rows and columns: one for each tile, from the priors, and four for each pair.
+) -> Array:
+    """Solves the normal equations; returns the unknowns (tiles, 2 + free) of each tile, t and e.
 
     Args:
         precision: (n, 2, 2) of the offsets.
         linear_precision: (n, free, free) of the linear parts.
     """
     count, free = len(stage.nominal), len(deviations)
-    # how the place of a point of a tile depends on the tile's unknowns, (n, 2, 2 + free)
-    slope_i, slope_j = (
+    prior = _prior_precision(stage, stage_weight)
+    matrix = _normal_matrix(pairs, precision, linear_precision, prior, deviations)
+    side = np.concatenate([stage.prior * prior, np.zeros((count, free))], 1)
+    weighted_i, weighted_j = (np.einsum("nak,nab->nkb", slope, precision) for slope in _slopes(pairs, free))
+    from_linear = np.zeros((len(pairs.i), 2 + free))
+    from_linear[:, 2:] = np.einsum("nkl,nl->nk", linear_precision, pairs.linear[:, :free])
+    np.add.at(side, pairs.j, np.einsum("nkb,nb->nk", weighted_j, pairs.offset) + from_linear)
+    np.subtract.at(side, pairs.i, np.einsum("nkb,nb->nk", weighted_i, pairs.offset) + from_linear)
+    return np.asarray(factorised(matrix).solve(side.ravel())).reshape(side.shape)
+
+
+def _slopes(pairs: Measurements, free: int) -> tuple[Array, Array]:
+    """How the places of the points of pairs, in tiles i and j, depend on the unknowns of these tiles: (n, 2, 2 + free) each."""
+    at_i, at_j = (
         np.concatenate([np.eye(2)[None].repeat(len(at), 0), np.einsum("kab,nb->nak", BASIS[:free], at)], 2)
         for at in (pairs.at_i, pairs.at_j)
     )
+    return at_i, at_j
+
+
+def _normal_matrix(
+    pairs: Measurements, precision: Array, linear_precision: Array, prior: Array, deviations: Array
+) -> sparse.csc_matrix:
+    """The matrix of the normal equations.
+
+    It consists of blocks of 2 + free rows and columns: one for each tile, from the priors, and four for each pair.
+
+    Args:
+        prior: (tiles, 2) precision of the prior on places.
+    """
+    count, free = len(prior), len(deviations)
+    slope_i, slope_j = _slopes(pairs, free)
     weighted_i, weighted_j = (np.einsum("nak,nab->nkb", slope, precision) for slope in (slope_i, slope_j))
     of_linear = np.zeros((len(pairs.i), 2 + free, 2 + free))
     of_linear[:, 2:, 2:] = linear_precision
-    prior = np.where(
-        stage.certain[:, None], 1 / LEAST_DEVIATION**2, stage_weight / (PRIOR_WIDTH * stage.error) ** 2
-    )  # (tiles, 2)
     of_tiles = np.concatenate([prior, np.broadcast_to(1 / deviations**2, (count, free))], 1)[:, :, None] * np.eye(2 + free)
     tile = np.arange(count)
-    matrix = _block_matrix(
+    return _block_matrix(
         count,
         rows=np.concatenate([tile, pairs.i, pairs.j, pairs.i, pairs.j]),
         columns=np.concatenate([tile, pairs.i, pairs.j, pairs.j, pairs.i]),
@@ -250,13 +319,6 @@ def _least_squares(
             ]
         ),
     )
-    side = np.concatenate([stage.prior * prior, np.zeros((count, free))], 1)
-    measured = np.concatenate([np.zeros((len(pairs.i), 2)), pairs.linear[:, :free]], 1)
-    from_linear = np.einsum("nkl,nl->nk", of_linear, measured)
-    np.add.at(side, pairs.j, np.einsum("nkb,nb->nk", weighted_j, pairs.offset) + from_linear)
-    np.subtract.at(side, pairs.i, np.einsum("nkb,nb->nk", weighted_i, pairs.offset) + from_linear)
-    factor = factorised(matrix)
-    return np.asarray(factor.solve(side.ravel())).reshape(side.shape), factor
 
 
 def _block_matrix(count: int, rows: NDArray[np.int64], columns: NDArray[np.int64], blocks: Array) -> sparse.csc_matrix:
@@ -268,14 +330,17 @@ def _block_matrix(count: int, rows: NDArray[np.int64], columns: NDArray[np.int64
     return sparse.csc_matrix((blocks.ravel(), (y.ravel(), x.ravel())), shape=(count * size, count * size))
 
 
-def _place_deviation(factor: SuperLU, count: int, size: int) -> Array:
+def _place_deviation(factor: SuperLU, scatter: sparse.csc_matrix, count: int, size: int) -> Array:
     """The standard deviation (count,), px, of the tiles' places relative to the mean of all, both axes together.
 
-    It is the root of the trace of each tile's diagonal block of the inverse matrix, less what all tiles have in common. For
-    many tiles the diagonal is estimated from products with random signs, to about a tenth.
+    With the matrix N of the normal equations, whose weights placed the tiles, and the mean square S of their right side, by the
+    errors that pairs and stage really make, the covariance of the unknowns is N^-1 S N^-1 (a sandwich; Huber 1967). The
+    deviation is the root of the trace of each tile's diagonal block, less what all tiles have in common. For many tiles the
+    diagonal is estimated from products with random signs, to about a tenth.
 
     Args:
-        factor: the factors of the matrix of normal equations.
+        factor: the factors of N.
+        scatter: S.
         size: rows of a block.
     """
     variance = np.zeros(count)
@@ -286,6 +351,6 @@ def _place_deviation(factor: SuperLU, count: int, size: int) -> Array:
             signs = np.random.default_rng(axis).choice([-1.0, 1.0], (count, PROBES))
         right = np.zeros((count, size, signs.shape[1]))
         right[:, axis] = signs - signs.mean(axis=0)
-        solved = factor.solve(right.reshape(count * size, -1)).reshape(right.shape)[:, axis]
+        solved = factor.solve(scatter @ factor.solve(right.reshape(count * size, -1))).reshape(right.shape)[:, axis]
         variance += (signs * (solved - solved.mean(axis=0))).mean(axis=1)
     return np.asarray(np.sqrt(variance.clip(min=0)))

@@ -27,6 +27,7 @@ ROUNDS = 20  # of reweighting in the first fit
 PRIOR_DEVIATIONS = np.array([0.05] * 4 + [50.0] * 4)  # of the parts of M along BASIS, and of the parts of b, px
 SIMILARITY, ORDER = (0, 1), (0, 1, 4, 5, 6, 7, 2, 3)  # indices of parts; in ORDER, what stages do most often comes first
 FALSE_ALARM = 0.00135  # probability that a part is taken in by chance: three standard deviations, where pairs are many
+LEAST_FREEDOM = 3.0  # degrees of freedom: with fewer, Student's t has no variance
 LEAST_RATIO = 0.5  # of the errors along the two axes: a median of few pairs may be small by chance
 NORMAL_MEDIAN = 0.6745  # median of the absolute value of a standard normal number
 DEFAULT_ERROR = 5.0  # px, where no pair shows the error of the stage
@@ -80,6 +81,9 @@ class Stage(NamedTuple):
         rough = self._replace(error=_plausible(np.median(np.abs(residual), axis=0) / NORMAL_MEDIAN / np.sqrt(freedom)))
         weight = rough._weights(places, group)[joined]
         error = np.sqrt(weight @ residual**2 / weight.sum() / freedom / WEIGHTED_VARIANCE)
+        # few tiles show the error inexactly, and it may be larger than it seems: the variance of Student's t
+        count = max(freedom * joined.sum(), LEAST_FREEDOM)
+        error = error * np.sqrt(count / (count - 2))
         return self._replace(error=_plausible(error)).with_fitted_map(places, group)
 
     def _residuals(self, places: Array, group: NDArray[np.int64]) -> Array:

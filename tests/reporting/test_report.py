@@ -88,7 +88,7 @@ class Run:
         table = table.assign(var_y=0.01, var_x=0.01, score_before=0.1, score_after=0.9, confidence=1.0)
         table = table.assign(**dict.fromkeys(tables.LINEAR_COVARIANCE, 0.0))
         accepted = table["pair"] < len(ends) - 1
-        return table.assign(accepted=accepted, reason=np.where(accepted, None, "score <too low>"))
+        return table.assign(accepted=accepted, overruled=table["pair"] == 0, reason=np.where(accepted, None, "score <too low>"))
 
     def page(self, accuracy: Path | None = None) -> str:
         names = ["tiles.csv", "light.tif", "affines.csv", "placement.csv", "stage.csv", "exposure.csv", "mosaic.ome.zarr"]
@@ -115,6 +115,7 @@ def test_page_has_the_key_numbers(tmp_path: Path) -> None:
     page = run.page(tmp_path / "accuracy.csv")
     for value, name in [
         ("6", "tiles"), ("1", "of them placed by the stage alone"), ("7", "pairs of neighbours"), ("6", "of them accepted"),
+        ("1", "accepted pairs that the placement overrules"),
         ("0.00 · 0.00 · 0.00", "residual of the accepted pairs: median · 95 % · largest, px"),
         ("0.10 · 0.10 · 0.10", "deviation of the place of a tile: median · 95 % · largest, px"),
         ("0.70 · 0.70 · 0.70", "closing error of loops of 2 x 2 tiles: median · 95 % · largest, px"),

@@ -33,6 +33,9 @@ RARE_SHARE = 0.01  # tail probability of a linear part, by its covariance, below
 LEAST_TRUST = 0.6  # the lowest factor of that; on real tiles, this share of pairs beyond RARE_SHARE with the best cues is right
 LIKE_UNRELATED = "probably wrong: pairs of tiles that cannot match reach the same score"  # texts of the column `reason`
 OUTSIDE = "found outside the search window"
+UNSURE = "probably right, but less so than the setting register.accept asks for"
+FAINT = "accepted although faint: its covariance says how exact it is"
+RIGHT = 0.5  # a pair that is at least so probably right counts as right, wherever a set of right pairs is needed
 
 
 def probability(pairs: Array, unrelated: Array, log_ratio: Array | float = 0.0) -> Array:
@@ -79,7 +82,7 @@ def _newton_step(cues: Array, right: Array, weights: Array) -> Array:
 
 
 def with_verdict(found: pd.DataFrame, unrelated: pd.DataFrame, accept: float) -> pd.DataFrame:
-    """Returns registered pairs with their confidence, the probability that they are right, and the columns accepted and reason.
+    """Returns registered pairs with their confidence, the probability that they are right, and with a verdict.
 
     Three rules go beyond the probability:
 
@@ -91,25 +94,34 @@ def with_verdict(found: pd.DataFrame, unrelated: pd.DataFrame, accept: float) ->
 
     Args:
         found: registered pairs (tables.AFFINES, where the confidence is what the method reports) with the columns of `_cues`,
-            `_location_log_ratio` and `inside`, which are dropped.
+            `_location_log_ratio` and `inside`, which are dropped. They get the column `match`: the probability that the two
+            tiles show the same thing, whether the affine is exact or not.
         unrelated: registered pairs that cannot match, with the same columns.
         accept: the least probability of an accepted pair.
     """
     cues, unrelated_cues = _cues(found), _cues(unrelated)
     by_cues, by_all = (probability(cues, unrelated_cues, ratio) for ratio in (0.0, _location_log_ratio(found)))
-    square = _linear_chi_square(found, linear_deviation(found, by_all >= accept))
+    square = _linear_chi_square(found, linear_deviation(found, by_all >= RIGHT))
     wider = {name: found[name] * np.maximum(1, square / len(LINEAR)) for name in ("var_y", "cov_yx", "var_x")}
     factor = np.clip(chdtrc(len(LINEAR), square) / RARE_SHARE, LEAST_TRUST, 1)
     # the probability that the error is below RIGHT_PX: Student's t in the plane
     ratio = RIGHT_PX**2 / STUDENT_FREEDOM / ((wider["var_y"] + wider["var_x"]) / 2)
     exact = 1 - (1 + ratio) ** (-STUDENT_FREEDOM / 2)
     confidence = (by_all * factor * exact).round(4)
-    by_place_alone = (by_cues * factor).round(4) < accept
-    wrong = ((by_all * factor).round(4) < accept) | (by_place_alone & (confidence < accept))
-    outside = ~found["inside"].to_numpy(bool)
-    reason = np.select([outside, wrong], [OUTSIDE, LIKE_UNRELATED], default="")
+    match = np.maximum(confidence, (np.minimum(by_all, by_cues) * factor).round(4))
+    inside = found["inside"].to_numpy(bool)
     found = found.drop(columns=["distance", "expected_deviation", "searched", "inside", "overlap"]).assign(**wider)
-    return found.assign(confidence=confidence, accepted=~(wrong | outside), reason=reason)
+    found = found.assign(confidence=confidence, match=np.where(inside, match, 0.0), reason=np.where(inside, "", OUTSIDE))
+    return with_acceptance(found, accept)
+
+
+def with_acceptance(found: pd.DataFrame, accept: float) -> pd.DataFrame:
+    """Returns the pairs with the columns accepted and reason: a pair is accepted whose column `match` is at least `accept`."""
+    accepted, outside = found["match"] >= accept, found["reason"] == OUTSIDE
+    wrong, faint = found["match"] < min(accept, RIGHT), accepted & (found["confidence"] < accept)
+    reasons = {OUTSIDE: outside, LIKE_UNRELATED: wrong, UNSURE: ~accepted, FAINT: faint}
+    reason = np.select(list(reasons.values()), list(reasons), default="")
+    return found.assign(accepted=accepted, reason=reason)
 
 
 def linear_deviation(found: pd.DataFrame, right: NDArray[np.bool_]) -> float:

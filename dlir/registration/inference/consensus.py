@@ -12,7 +12,12 @@
                        |
     refine the affines of the accepted pairs
                        |
-    lower the confidence of pairs that the placement overrules
+    lower the confidence of pairs that the others contradict
+                       |
+    accept pairs by the setting register.accept, and tell which of them are overruled
+
+Up to the last step a pair is accepted that is more probably right than wrong, whatever register.accept says; so the affines and
+the confidences do not depend on that setting.
 
 The verdict compares the NCC of the two windows, and the confidence that the method reports, with what pairs of tiles that
 cannot match reach in the same windows (`confidence/calibration.py`). The tiles are placed by the solver of the placement
@@ -35,7 +40,7 @@ from dlir.core.affine import Array
 from dlir.core.tile_graph import groups
 from dlir.placement.solver import Measurements, Solution, initial_stage, measurements, residuals, solve
 from dlir.placement.tile_model import choose_model
-from dlir.registration.confidence.calibration import linear_deviation, with_verdict
+from dlir.registration.confidence.calibration import RIGHT, linear_deviation, with_acceptance, with_verdict
 from dlir.registration.pairs.neighbours import LEAST_SEARCH, with_windows
 from dlir.registration.pairs.unrelated import unrelated_pairs
 from dlir.registration.settings import Register
@@ -49,8 +54,8 @@ LEAST_STAGE_ERROR = 1.0  # px: standard deviation of stage positions, which is n
 STAGE_REACH = 3.0  # standard deviations of the stage that the search covers where the stage alone predicts a pair
 LEAST_LINEAR_DEVIATION = 1e-3  # standard deviation of linear parts, which is never taken to be smaller
 LINEAR_MARGIN = 3.0  # times the deviation that the pairs show; a tighter prior would use the same evidence twice
-TOO_FAINT = "too little contrast, and neither tile has a more certain pair"  # text of the column `reason`
-OVERRULED_WEIGHT = 0.07  # the weight in the placement of a pair whose residual is five standard deviations
+TOO_FAINT = "too little contrast, and neither tile has a more certain pair"  # texts of the column `reason`
+OVERRULED = "overruled: the other pairs, or the stage, contradict it"
 
 
 class EstimatePairs(Protocol):
@@ -100,12 +105,14 @@ def consensus(
         pairs, registered = wider, register(wider)
         found = _with_verdict(registered, settings)
     # The accepted pairs show how far the stage errs. From here on a pair near its nominal offset is more probably right.
-    found = drop_unsupported(_with_verdict(registered, settings, _stage_error(found, pairs)), settings.accept)
+    found = drop_unsupported(_with_verdict(registered, settings, _stage_error(found, pairs)), RIGHT)
     linear = _linear_prior(found) if refine else math.inf
     found = _register_again(pairs, found, tiles, partial(register, linear=linear), settings)
     if refine and found["accepted"].any():
         refine(found, _predict(found, tiles).affines, tiles, linear=linear)
-    return doubt_overruled(found, tiles, settings.accept)
+    doubted = doubt_contradicted(_accepted_at(found, RIGHT), tiles)
+    found = tell_overruled(_accepted_at(found, settings.accept), tiles)
+    return found.assign(confidence=doubted).drop(columns="match")
 
 
 def _register(
@@ -134,14 +141,14 @@ def _with_location(found: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
 def _with_verdict(
     registered: Registered, settings: Register, deviation: float | NDArray[np.float64] = math.inf
 ) -> pd.DataFrame:
-    """Returns the registered pairs with confidence and verdict (tables.AFFINES).
+    """Returns the registered pairs with confidence and verdict (tables.AFFINES, and the column `match` of `with_verdict`).
 
     Args:
         deviation: how far, px, right pairs lie from their nominal offset on either axis, one number or one for each pair (n,);
             where it is infinite, it does not matter where a pair was found.
     """
     pairs = registered.pairs.assign(expected_deviation=deviation)
-    return with_verdict(pairs, registered.unrelated, settings.accept).assign(method=settings.method)
+    return with_verdict(pairs, registered.unrelated, RIGHT).assign(method=settings.method)
 
 
 def _with_wider_windows(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame) -> pd.DataFrame | None:
@@ -178,7 +185,7 @@ def _register_again(
 
     Each pair is registered again once at most. Where accepted pairs join its two tiles, these predict it well, and the search
     is small. Otherwise the stage alone predicts it: the search then covers the error of the stage, and the pair needs a
-    confidence of `settings.accept`, since without it the stage would place the tiles well enough.
+    confidence of RIGHT, since without it the stage would place the tiles well enough.
     """
     size = tiles[["height", "width"]].iloc[0].to_numpy(int)
     pairs = pairs.set_index("pair").loc[found["pair"]].reset_index()  # in the order of `found`
@@ -192,7 +199,7 @@ def _register_again(
         windows = _windows_at(predicted, pairs, size, again)
         deviation = np.where(predicted.joined, DISAGREEMENT, max(predicted.stage_deviation, LEAST_STAGE_ERROR))[again]
         better = _with_verdict(register(windows, what="doubtful pairs"), settings, deviation)
-        better = better[better["accepted"] & (predicted.joined[again] | (better["confidence"] >= settings.accept))]
+        better = better[better["accepted"] & (predicted.joined[again] | (better["confidence"] >= RIGHT))]
         if better.empty:
             break
         log.info("found %d of %d doubtful pairs near where the other pairs or the stage predict them", len(better), again.sum())
@@ -235,13 +242,31 @@ def drop_unsupported(found: pd.DataFrame, accept: float) -> pd.DataFrame:
     return found.assign(accepted=accepted & ~faint, reason=found["reason"].mask(faint, TOO_FAINT))
 
 
-def doubt_overruled(found: pd.DataFrame, tiles: pd.DataFrame, accept: float) -> pd.DataFrame:
-    """Lowers the confidence of pairs that the placement overrules to `accept`: they are wrong, or their tiles are distorted."""
-    accepted = found.index[found["accepted"]]
+def _accepted_at(found: pd.DataFrame, accept: float) -> pd.DataFrame:
+    """Returns the pairs with the verdict by `accept`. Pairs that were too faint before, and were not found again, stay so."""
+    faint, found = found["reason"] == TOO_FAINT, with_acceptance(found, accept)
+    found = found.assign(accepted=found["accepted"] & ~faint, reason=found["reason"].mask(faint, TOO_FAINT))
+    return drop_unsupported(found, accept)
+
+
+def doubt_contradicted(found: pd.DataFrame, tiles: pd.DataFrame) -> pd.Series:
+    """Returns the confidence of each pair, lower where its loops with other accepted pairs do not close (`placement/loops.py`),
+    or where the placement overrules it.
+
+    Loops that close do not raise it: what moves in the specimen may pretend the same in all pairs around a corner.
+    """
+    confidence, (_, solution) = found["confidence"].copy(), _place(found, tiles)
+    accepted = confidence[found["accepted"]]
+    confidence[found["accepted"]] = np.minimum(accepted, solution.probability).round(4)
+    return confidence
+
+
+def tell_overruled(found: pd.DataFrame, tiles: pd.DataFrame) -> pd.DataFrame:
+    """Adds the column `overruled` to the pairs, and says so in the column `reason`."""
     _, solution = _place(found, tiles)
-    overruled = accepted[solution.weight < OVERRULED_WEIGHT]
-    found.loc[overruled, "confidence"] = found.loc[overruled, "confidence"].clip(upper=accept)
-    return found
+    overruled = found["accepted"].copy()
+    overruled[found["accepted"]] = solution.overruled
+    return found.assign(overruled=overruled, reason=found["reason"].mask(overruled, OVERRULED))
 
 
 def _predict(found: pd.DataFrame, tiles: pd.DataFrame) -> Prediction:

@@ -108,5 +108,5 @@ def register_pairs(
     if isinstance(method, CorrelationNetwork):  # the affines of other methods are too inexact to start the fine registration
         refine = partial(refine_overlaps, cache=fine, planes=planes, device=device)
     found = consensus(pairs, tiles, estimate, settings, refine)
-    log.info("accepted %d of %d pairs", int(found["accepted"].sum()), len(found))
+    log.info("accepted %d of %d pairs; overruled %d of them", found["accepted"].sum(), len(found), found["overruled"].sum())
     return found

@@ -5,7 +5,15 @@ import pandas as pd
 import pytest
 
 from dlir.core.tables import LINEAR, LINEAR_COVARIANCE
-from dlir.registration.confidence.calibration import probability, with_verdict
+from dlir.registration.confidence.calibration import (
+    FAINT,
+    LIKE_UNRELATED,
+    OUTSIDE,
+    UNSURE,
+    probability,
+    with_acceptance,
+    with_verdict,
+)
 
 
 def drawn(
@@ -100,6 +108,7 @@ def test_a_faint_pair_is_accepted_with_the_probability_that_it_is_exact() -> Non
     rng = np.random.default_rng(1)
     draws = 2.0 * rng.standard_normal((20000, 2)) / np.sqrt(rng.chisquare(4, 20000) / 4)[:, None]
     assert found["accepted"].all() and found["confidence"].drop(index=3).min() > 0.95
+    assert found.index[found["reason"] == FAINT].tolist() == [3]
     assert found.loc[3, "confidence"] == pytest.approx((np.linalg.norm(draws, axis=1) < 2).mean(), abs=0.03)
 
 
@@ -162,3 +171,10 @@ def test_a_tile_that_is_turned_far_more_than_the_others_keeps_its_pairs() -> Non
     pairs[list(LINEAR)] += 0.001 * np.random.default_rng(2).standard_normal((30, 4))
     pairs.loc[10:13, ["yx", "xy"]] += np.array([0.02, -0.02])
     assert with_verdict(pairs, unrelated, 0.5)["accepted"].all()
+
+
+def test_a_strict_setting_does_not_make_a_pair_probably_wrong() -> None:
+    pairs = pd.DataFrame({"match": [0.95, 0.7, 0.2, 0.0], "confidence": [0.95, 0.7, 0.2, 0.6], "reason": ["", "", "", OUTSIDE]})
+    usual, strict = (with_acceptance(pairs, accept) for accept in (0.5, 0.9))
+    assert usual["reason"].tolist() == ["", "", LIKE_UNRELATED, OUTSIDE]
+    assert strict["reason"].tolist() == ["", UNSURE, LIKE_UNRELATED, OUTSIDE]

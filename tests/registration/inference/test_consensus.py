@@ -7,7 +7,8 @@ import pandas as pd
 from support.pair_graphs import Graph, make_graph
 
 from dlir.core import affine
-from dlir.registration.inference.consensus import consensus
+from dlir.registration.confidence.calibration import FAINT
+from dlir.registration.inference.consensus import OVERRULED, consensus
 from dlir.registration.pairs.neighbours import with_windows
 from dlir.registration.settings import Register
 
@@ -78,6 +79,26 @@ def test_a_pair_that_matches_better_elsewhere_is_found_where_the_others_predict_
     found = consensus(to_register(graph, 24.0), graph.tiles, method, SETTINGS)
     assert found["accepted"].all() and (found["confidence"] > 0.9).all()
     assert errors(found, graph).max() < 0.6
+
+
+def test_the_confidence_does_not_depend_on_what_is_accepted() -> None:
+    """A pair matches at a wrong place alone, which the others contradict, and every fifth pair is inexact."""
+    graph = make_graph(5, 6)
+    method, places = Candidates(graph), graph.pairs.copy()
+    places.loc[12, "x0"] += 9.0
+    places.loc[::5, ["var_y", "var_x"]] = 1.5
+    for pair in (12, *range(0, len(places), 5)):
+        method.places[places.loc[pair, "fixed"], places.loc[pair, "moving"]].clear()
+        method.add(places.loc[[pair]], 0.8, 0.99)
+    usual, strict = (
+        consensus(to_register(graph, 24.0), graph.tiles, method, SETTINGS.model_copy(update={"accept": accept}))
+        for accept in (0.5, 0.9)
+    )
+    pd.testing.assert_series_equal(usual["confidence"], strict["confidence"])
+    for found in (usual, strict):
+        assert found.index[found["overruled"]].tolist() == [12] == found.index[found["reason"] == OVERRULED].tolist()
+        assert found.loc[12, "confidence"] < 0.2
+    assert (strict.loc[::5, "reason"] == FAINT).all()
 
 
 def test_the_fine_registration_is_given_how_far_tiles_are_turned_and_scaled() -> None:

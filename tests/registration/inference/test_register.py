@@ -12,7 +12,7 @@ from support.pair_graphs import make_graph
 
 from dlir.core import affine, tables
 from dlir.registration.confidence.calibration import LIKE_UNRELATED, OUTSIDE
-from dlir.registration.inference.consensus import TOO_FAINT, doubt_overruled, drop_unsupported
+from dlir.registration.inference.consensus import OVERRULED, TOO_FAINT, doubt_contradicted, drop_unsupported, tell_overruled
 from dlir.registration.inference.register import register
 from dlir.registration.model import checkpoint
 from dlir.registration.settings import Register
@@ -113,13 +113,23 @@ def test_only_the_pairs_of_a_tile_that_changed_are_registered_again(
     assert not np.allclose(changed.loc[:1, numbers], first.loc[:1, numbers], atol=1e-3)
 
 
-def test_a_pair_that_all_others_contradict_becomes_doubtful() -> None:
+def test_a_pair_that_all_others_contradict_is_probably_wrong_and_overruled() -> None:
     graph = make_graph(4, 5)
-    pairs = graph.pairs.copy()
+    pairs = graph.pairs.assign(reason="")
     pairs.loc[5, "x0"] += 6.0
-    found = doubt_overruled(pairs, graph.tiles, 0.5)
-    assert found.index[found["confidence"] < 0.9].tolist() == [5]
+    confidence = doubt_contradicted(pairs, graph.tiles)
+    assert confidence[5] < 0.05 and confidence.drop(index=5).min() > 0.99
+    found = tell_overruled(pairs, graph.tiles)
+    assert found.index[found["overruled"]].tolist() == [5] == found.index[found["reason"] == OVERRULED].tolist()
     assert found["accepted"].all()
+
+
+@pytest.mark.parametrize(("off", "least", "most"), [(0.5, 0.9, 1.0), (3.0, 0.05, 0.9), (8.0, 0.0, 0.01)])
+def test_a_contradicted_pair_is_as_probably_right_as_it_lies_near_the_others(off: float, least: float, most: float) -> None:
+    """Right is what is less than 2 px off, however exact the pair takes itself to be."""
+    graph = make_graph(6, 7)
+    graph.pairs.loc[20, "x0"] += off
+    assert least <= doubt_contradicted(graph.pairs.assign(confidence=0.99), graph.tiles)[20] <= most
 
 
 def test_faint_pairs_are_kept_only_where_a_tile_has_a_more_certain_pair() -> None:
