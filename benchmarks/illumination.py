@@ -32,7 +32,7 @@ from dlir.fusion.blend import PlacedTiles, Region, camera_weight
 from dlir.fusion.exposure import exposure
 from dlir.fusion.settings import Exposure
 from dlir.illumination import fields
-from dlir.illumination.blind import Filling
+from dlir.illumination.blind import filled
 
 Tiles = NDArray[Any]  # (n, y, x), whole grey values
 PHOTONS, READ = 4000.0, 3.0  # photons of the light 1; deviation of the noise of reading, electrons
@@ -242,11 +242,11 @@ def fused(tiles: Tiles, places: Array, illumination: fields.Fields, exposures: p
     paths, gains = [str(number) for number in range(len(tiles))], tables.gains(exposures, pd.Series(exposures["tile"].unique()))
     affines = affine.translation(places - places.min(axis=0))
     height, width = np.ptp(places, axis=0).astype(int) + tiles.shape[1:] - 2 * border
-    filling, weight = Filling.of(illumination.blind), camera_weight(illumination.blind, "linear")
+    weight = camera_weight(illumination.blind, "linear")
     pedestal = tables.pedestals(exposures)
 
-    def read(path: str) -> Array:
-        return filling.filled(tiles[int(path)][None])
+    def read(path: str) -> Tiles:
+        return filled(tiles[int(path)][None], illumination.blind)
 
     placed = PlacedTiles(paths, affines, gains, pedestal, illumination, read, 1, "linear", weight)
     return np.asarray(placed.fuse(Region(border, border, height, width))[0][0])

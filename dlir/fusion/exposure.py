@@ -28,7 +28,7 @@ from dlir.core.tile_graph import differences, factorised
 from dlir.fusion.levels import levels
 from dlir.fusion.settings import Exposure
 from dlir.illumination import fields
-from dlir.illumination.blind import Filling
+from dlir.illumination.blind import filled
 from dlir.illumination.fields import Fields
 from dlir.reading import image_files
 from dlir.reading.tile_reader import TileReader
@@ -116,11 +116,9 @@ def _tiles_of_pairs(pairs: pd.DataFrame, placed: pd.DataFrame) -> NDArray[np.int
 def _log_ratios(ends: NDArray[np.int64], placed: pd.DataFrame, reader: TileReader, illumination: Fields) -> tuple[Array, Array]:
     """Returns log r and its standard deviation (p, channels); nan where the overlap has too few bright blocks."""
 
-    filling = Filling.of(illumination.blind)
-
     @lru_cache(maxsize=CACHED)
     def smoothed_tile(path: str) -> image_files.Plane:
-        pixels = fields.correct(filling.filled(reader.sample(path)), illumination)
+        pixels = fields.correct(filled(reader.sample(path), illumination.blind), illumination)
         return np.asarray(ndimage.uniform_filter(pixels, (0, BLOCK, BLOCK), mode="nearest"))
 
     shape = illumination.flat.shape

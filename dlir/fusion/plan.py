@@ -14,7 +14,7 @@ from dlir.fusion.blend import PlacedTiles, camera_weight
 from dlir.fusion.pyramid import Block, Pyramid, to_dtype
 from dlir.fusion.settings import Mosaic
 from dlir.illumination import fields
-from dlir.illumination.blind import Filling
+from dlir.illumination.blind import filled
 from dlir.illumination.fields import Fields
 from dlir.reading.image_files import Image
 from dlir.reading.tile_reader import TileReader
@@ -58,11 +58,10 @@ class MosaicPlan(NamedTuple):
     def _placed_tiles(self, time: int, z: int) -> PlacedTiles:
         """Returns the tiles at one time point and z."""
         cached = max(1, CACHE // (self.illumination.flat.size * np.dtype(self.dtype).itemsize))
-        filling = Filling.of(self.illumination.blind)
 
         @lru_cache(cached)
         def read(path: str) -> Image:
-            return filling.filled(self.reader.read(path, time, z))
+            return filled(self.reader.read(path, time, z), self.illumination.blind)
 
         weight = camera_weight(self.illumination.blind, self.settings.blend)
         settings = self.settings.interpolation, self.settings.blend

@@ -13,13 +13,13 @@ the border of the tile, as frames, dead rows and round fields do.
 """
 
 import logging
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from dlir.core.affine import Array
+from dlir.illumination.octaves import Picture, doubled, halved
 from dlir.reading.image_files import Image, Plane
 
 log = logging.getLogger(__name__)
@@ -35,10 +35,9 @@ CHANGED = 5.0  # times that deviation: a value that differs by more has changed
 LEAST_CONTRAST = 5.0  # times that deviation: the median deviation of all pixels is at least so large, or all is noise
 REACH = 16  # px, how far blind pixels spread into a border that is not sharp
 LEAST_STEP = 0.5  # times the usual deviation of a pixel between tiles: by so much the light changes at a border
-SHARP = 0.7  # part of the light beyond the border; darker pixels beside blind ones belong to a border that is not sharp
+SHARP = 0.92  # part of the light beyond the border; darker pixels beside blind ones belong to a border that is not sharp
 DIM = 0.25  # part of that light; beside a border that is not sharp, darker pixels are blind at any distance
 ENCLOSED = 9  # px: blind pixels in a gap narrower than this lie between pixels that show the image
-FADE = 8.0  # px, over which the filling of a blind area fades into the median of the tile
 
 
 def find_blind(tiles: NDArray[Any]) -> Mask:
@@ -58,36 +57,26 @@ def enclosed(blind: Mask) -> Mask:
     return closed & blind
 
 
-class Filling(NamedTuple):
-    """How the blind pixels of a tile are filled, so that no edge is left where the image ends.
+def filled(tile: Image, blind: Mask) -> Image:
+    """Returns a tile (channels, y, x) whose blind pixels continue the image beside them; without any, the tile itself.
 
-    A blind pixel takes the value of the nearest pixel that shows the image. Farther away it fades into the median of the tile.
+    No edge is left where the image ends. A blind pixel takes the mean of the nearest block that shows the image, blocks being
+    the larger the farther away it is, interpolated linearly (pull-push; Gortler et al. 1996).
     """
+    if not blind.any() or blind.all():
+        return tile
+    channels = np.stack([_pulled(channel.astype(np.float32), (~blind).astype(np.float32)) for channel in tile])
+    return np.where(blind, channels if tile.dtype.kind == "f" else np.rint(channels), tile).astype(tile.dtype)
 
-    blind: tuple[NDArray[np.intp], NDArray[np.intp]]  # rows and columns of the blind pixels
-    nearest: tuple[NDArray[np.intp], NDArray[np.intp]]  # of the nearest pixel that shows the image
-    share: Array  # (pixels,) of that pixel in the filling
 
-    @classmethod
-    def of(cls, blind: Mask) -> "Filling":
-        """Returns how pixels that are blind in (y, x) are filled."""
-        if not blind.any() or blind.all():
-            nothing = np.zeros(0, np.intp)
-            return cls((nothing, nothing), (nothing, nothing), np.zeros(0))
-        distance, (rows, columns) = ndimage.distance_transform_edt(blind, return_indices=True)
-        y, x = np.nonzero(blind)
-        return cls((y, x), (rows[blind], columns[blind]), np.exp(-(distance[blind] - 1) / FADE))
-
-    def filled(self, tile: Image) -> Image:
-        """Returns a tile (channels, y, x) with its blind pixels filled; without any, the tile itself."""
-        if not len(self.share):
-            return tile
-        filled = tile.copy()
-        for channel in filled:
-            middle = float(np.median(channel[::4, ::4]))
-            values = middle + self.share * (channel[self.nearest] - middle)
-            channel[self.blind] = values if channel.dtype.kind == "f" else np.rint(values)
-        return filled
+def _pulled(image: Picture, shown: Picture) -> Picture:
+    """Returns an image (y, x) in which pixels that are not `shown` (y, x), 1 or 0, are interpolated from coarser images."""
+    if shown.all():
+        return image
+    weight = halved(shown)
+    mean = halved(image * shown) / np.maximum(weight, np.float32(1e-6))
+    coarse = _pulled(mean, (weight > 0).astype(np.float32))
+    return np.asarray(np.where(shown > 0, image, doubled(coarse, image.shape)), np.float32)
 
 
 def _blind_in_channel(tiles: NDArray[Any]) -> Mask:
@@ -150,10 +139,8 @@ def _with_soft_border(blind: Mask, typical: Plane, contrast: float) -> Mask:
     if not beyond.any() or abs(inside - outside) <= LEAST_STEP * contrast:
         return blind
     light = (typical - outside) / (inside - outside)
-    grown = blind.copy()
-    for step in range(1, REACH + 1):
-        ring = distance == step
-        if np.median(light[ring]) >= SHARP:
-            break
-        grown |= (ring & (light < SHARP)) | (light < DIM)
-    return np.asarray(ndimage.binary_propagation(blind, np.ones((3, 3), bool), mask=grown))
+    if np.median(light[distance == 1]) >= SHARP:
+        return blind
+    smoothed = ndimage.uniform_filter(light, 3, mode="nearest")
+    dark = ndimage.binary_propagation(blind, np.ones((3, 3), bool), mask=blind | (smoothed < DIM))
+    return np.asarray(ndimage.binary_dilation(dark, np.ones((3, 3), bool), REACH, mask=dark | (smoothed < SHARP)))

@@ -20,7 +20,7 @@ from dlir.core import tables
 from dlir.core.atomic import write_key
 from dlir.core.progress import progress
 from dlir.illumination import fields, smooth
-from dlir.illumination.blind import Filling, Mask, find_blind
+from dlir.illumination.blind import Mask, filled, find_blind
 from dlir.illumination.dark import find_dark
 from dlir.illumination.fields import Fields
 from dlir.illumination.fine import fixed_pattern
@@ -101,10 +101,10 @@ def estimate_fields(tiles: NDArray[Any], dark: image_files.Plane | None = None, 
         blind: the pixels (y, x) that show no image; none without.
     """
     blind = np.zeros(tiles.shape[2:], bool) if blind is None else blind
-    filling = Filling.of(blind)
-    tiles = np.stack([filling.filled(tile) for tile in tiles]) if blind.any() else tiles
-    channels = [_estimate_channel(tiles[:, i], None if dark is None else dark[i]) for i in range(tiles.shape[1])]
+    tiles = np.stack([filled(tile, blind) for tile in tiles]) if blind.any() else tiles
+    channels = [_estimate_channel(tiles[:, i], None if dark is None else dark[i], blind) for i in range(tiles.shape[1])]
     flats, darks = (np.stack(planes) for planes in zip(*channels, strict=True))
+    flats[:, blind] = 1
     return Fields(flats, darks, blind)
 
 
@@ -120,11 +120,13 @@ def _read_own(path: Path, shape: tuple[int, ...], tile: str) -> image_files.Plan
     return pixels
 
 
-def _estimate_channel(tiles: NDArray[Any], given_dark: image_files.Plane | None) -> tuple[image_files.Plane, image_files.Plane]:
-    """Returns the flat-field and the dark-field (y, x) of one channel of the tiles (n, y, x)."""
+def _estimate_channel(
+    tiles: NDArray[Any], given_dark: image_files.Plane | None, blind: Mask
+) -> tuple[image_files.Plane, image_files.Plane]:
+    """Returns the flat-field and the dark-field (y, x) of one channel of the tiles (n, y, x), whose blind pixels are filled."""
     known_dark = np.zeros(tiles.shape[1:]) if given_dark is None else given_dark
-    blocks = np.stack([smooth.block_medians(tile - known_dark).ravel() for tile in tiles])
-    polynomials = smooth.Polynomials(tiles.shape[1:])
+    polynomials = smooth.Polynomials(blind)
+    blocks = np.stack([polynomials.medians(tile - known_dark) for tile in tiles])
     proven = find_dark(tiles, blocks, polynomials) if given_dark is None else None
     if proven is None:
         pattern = smooth.proven_pattern(blocks, polynomials.at_blocks)
@@ -133,9 +135,9 @@ def _estimate_channel(tiles: NDArray[Any], given_dark: image_files.Plane | None)
     fine = _fine_flat(tiles, flat, dark)
     if fine is None:
         log.warning("the specimen is periodic: what all tiles have in common moves with the stage. No dust is corrected")
-        return smooth.broad_flat(tiles - known_dark).astype(np.float32), known_dark.astype(np.float32)
+        return smooth.broad_flat(tiles - known_dark, blind).astype(np.float32), known_dark.astype(np.float32)
     flat *= fine
-    return flat / flat.mean(), dark
+    return flat / flat[~blind].mean() if not blind.all() else flat, dark
 
 
 def _fine_flat(tiles: NDArray[Any], flat: image_files.Plane, dark: image_files.Plane) -> image_files.Plane | None:

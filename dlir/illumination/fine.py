@@ -31,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from dlir.illumination.octaves import doubled, halved
 from dlir.reading.image_files import Plane
 
 Octave = NDArray[np.floating]  # (y, x), 32 bit; also an image that octaves are made of, and values of cells
@@ -86,15 +87,15 @@ def fixed_pattern(tiles: NDArray[Any], level: NDArray[np.float32], flat: Plane, 
         return None
     *finer, pattern = (_pattern_above_noise(*octave_totals) for octave_totals in totals)
     for octave in finer[::-1]:
-        pattern = octave + _doubled(pattern, octave.shape)
+        pattern = octave + doubled(pattern, octave.shape)
     return pattern
 
 
 def _octaves(image: Octave) -> Iterator[Octave]:
     """Yields the octaves of an image (y, x), from fine to coarse. Enlarged to one size, they add up to it less a constant."""
     while min(image.shape) >= 2 * COARSEST_SIDE:
-        coarser = _halved(image)
-        yield image - _doubled(coarser, image.shape)
+        coarser = halved(image)
+        yield image - doubled(coarser, image.shape)
         image = coarser
     yield image - image.mean()
 
@@ -108,7 +109,7 @@ def _noisy_parts(tile: NDArray[Any]) -> Iterator[Octave]:
     part = _cell_means((tile != np.roll(tile, 1, axis=1)).astype(np.float32))
     while True:
         yield part
-        part = _halved(part)
+        part = halved(part)
 
 
 def _summands(octave: Octave, noisy_part: Octave) -> list[Octave]:
@@ -148,7 +149,7 @@ def _score(octave: Octave, weight: Octave, pattern: Octave) -> float:
 def _cell_means(octave: Octave) -> Octave:
     """Returns the mean of an octave over each of its cells."""
     for _ in range(CELL_HALVINGS):
-        octave = _halved(octave)
+        octave = halved(octave)
     return octave
 
 
@@ -157,19 +158,3 @@ def _cells_to_pixels(cells: Octave, octave: Octave) -> Octave:
     side = 2**CELL_HALVINGS
     height, width = octave.shape
     return cells.repeat(side, axis=0)[:height].repeat(side, axis=1)[:, :width]
-
-
-def _halved(image: Octave) -> Octave:
-    """Returns the means (ceil(y / 2), ceil(x / 2)) of 2 x 2 pixels. The last row or column of an odd side counts twice."""
-    height, width = image.shape
-    even = np.pad(image, ((0, height % 2), (0, width % 2)), mode="edge") if height % 2 or width % 2 else image
-    return (even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]) / 4
-
-
-def _doubled(image: Octave, shape: tuple[int, ...]) -> Octave:
-    """Returns the image at twice the resolution, cut to `shape` (y, x), interpolated linearly between pixel centres."""
-    for length in shape:  # first along y, then along x of the transposed image
-        before, after = np.concatenate([image[:1], image[:-1]]), np.concatenate([image[1:], image[-1:]])
-        both = np.stack([0.75 * image + 0.25 * before, 0.75 * image + 0.25 * after], axis=1)
-        image = both.reshape(-1, image.shape[1])[:length].T
-    return image

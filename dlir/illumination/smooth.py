@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from dlir.core.affine import Array
+from dlir.illumination.blind import Mask
 
 DEGREE = 6  # of the polynomials, in y and x together
 BROAD = 2  # degree where the specimen is periodic: a higher one would follow its periods
@@ -35,22 +36,33 @@ ORDERS = [(i, j) for i in range(DEGREE + 1) for j in range(DEGREE + 1 - i)]  # i
 class Polynomials:
     """The polynomials up to a degree, at most DEGREE, for tiles of one shape.
 
+    Blocks with blind pixels are left out, and blind pixels have the mean of the polynomial.
+
     Attributes:
-        at_blocks: (c, blocks), the value of each polynomial at the centre of each block of `block_medians`.
-            The first is 1 everywhere; the others have the mean 0.
+        at_blocks: (c, blocks), the value of each polynomial at the centre of each block. The first is 1 everywhere.
     """
 
-    def __init__(self, shape: tuple[int, ...], degree: int = DEGREE) -> None:
-        side = block_side(shape)
+    def __init__(self, blind: Mask, degree: int = DEGREE) -> None:
+        """Prepares polynomials for tiles whose blind pixels (y, x) are given."""
+        self._blind, shape, side = blind, blind.shape, block_side(blind.shape)
         covered = [length // side for length in shape]
         block_axes = [_legendre(blocks, blocks) for blocks in covered]
         self._chosen = np.eye(len(ORDERS))[[i + j <= degree for i, j in ORDERS]]
-        self.at_blocks = np.stack([_polynomial(one, *block_axes).ravel() for one in self._chosen])
+        self._shown: NDArray[np.bool_] = ~_blocks(blind).any(axis=-1).ravel()
+        self.at_blocks = np.stack([_polynomial(one, *block_axes).ravel() for one in self._chosen])[:, self._shown]
         self._axes = [_legendre(length, blocks * side) for length, blocks in zip(shape, covered, strict=True)]
 
     def image(self, coefficients: Array) -> Array:
         """Returns the polynomial (y, x) with these coefficients (c,) at each pixel of a tile."""
-        return _polynomial(coefficients @ self._chosen, *self._axes)
+        return np.asarray(np.where(self._blind, coefficients[0], _polynomial(coefficients @ self._chosen, *self._axes)))
+
+    def medians(self, tile: NDArray[Any]) -> Array:
+        """Returns the medians (blocks,) of the blocks of a tile (y, x)."""
+        return np.asarray(block_medians(tile).ravel()[self._shown])
+
+    def means(self, tile: NDArray[Any]) -> Array:
+        """Returns the means (blocks,) of the blocks of a tile (y, x)."""
+        return np.asarray(_blocks(tile).mean(axis=-1).ravel()[self._shown], np.float64)
 
 
 def without_polynomial(image: NDArray[np.floating]) -> Array:
@@ -160,15 +172,14 @@ def _held_out_gains(tiles: Array, polynomials: Array, judged: Array, measure: Ca
     return gains
 
 
-def broad_flat(tiles: NDArray[Any]) -> Array:
+def broad_flat(tiles: NDArray[Any], blind: Mask) -> Array:
     """Returns the flat-field (y, x), mean 1, of degree BROAD at most, of tiles (n, y, x) of a periodic specimen.
 
     A robust fit may take half of each period for an outlier. So the pattern has to make the means of the blocks of held-out
     tiles more even as well, by their root mean square, which no period escapes.
     """
-    polynomials = Polynomials(tiles.shape[1:], BROAD)
-    medians = np.stack([block_medians(tile).ravel() for tile in tiles])
-    means = np.stack([_blocks(tile).mean(axis=-1).ravel() for tile in tiles])
+    polynomials = Polynomials(blind, BROAD)
+    medians, means = (np.stack([of(tile) for tile in tiles]) for of in (polynomials.medians, polynomials.means))
 
     def scatter(held_out: Array, flat: Array) -> Array:
         corrected = held_out / np.maximum(flat, LEAST_FLAT)

@@ -15,7 +15,7 @@ from matplotlib.patheffects import withStroke
 
 from dlir.core import affine, tables
 from dlir.fusion.blend import PlacedTiles, Region, camera_weight
-from dlir.illumination.blind import Filling
+from dlir.illumination.blind import filled
 from dlir.illumination.fields import Fields
 from dlir.reading import image_files
 from dlir.reading.image_files import Image, Plane
@@ -132,11 +132,11 @@ def worst_seam(
     top, left = np.rint(affine.apply(after, centres[worst][None])[0] - side / 2).astype(int)
     region = Region(int(top), int(left), side, side)
     reader, fused = TileReader(listed), []
-    filling, weight = Filling.of(illumination.blind), camera_weight(illumination.blind, "linear")
+    weight = camera_weight(illumination.blind, "linear")
     pedestal = tables.pedestals(exposure)
 
     def read(path: str) -> Image:
-        return filling.filled(reader.reference(path))
+        return filled(reader.reference(path), illumination.blind)
 
     for to_fixed in (before, after):
         affines = np.stack([affine.translation([0, 0]), to_fixed])

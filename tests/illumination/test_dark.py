@@ -5,11 +5,12 @@ import pytest
 from scipy import ndimage
 
 from dlir.illumination.dark import darkest, find_dark
-from dlir.illumination.smooth import Polynomials, block_medians
+from dlir.illumination.smooth import Polynomials
 
 Y, X = np.mgrid[-1:1:96j, -1:1:128j]
 FLAT = 1 - 0.3 * (Y - 0.2) ** 2 - 0.2 * (X + 0.1) ** 2
 FLAT /= FLAT.mean()
+POLYNOMIALS = Polynomials(np.zeros(FLAT.shape, bool))
 LEVELS = np.linspace(300, 3000, 20)[:, None, None]
 
 
@@ -20,7 +21,7 @@ def specimens(count: int, seed: int = 0) -> np.ndarray:
 
 def found_in(tiles: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """The flat-field and the dark-field (y, x) that tiles (n, y, x) prove."""
-    return find_dark(tiles, np.stack([block_medians(tile).ravel() for tile in tiles]), Polynomials(FLAT.shape))
+    return find_dark(tiles, np.stack([POLYNOMIALS.medians(tile) for tile in tiles]), POLYNOMIALS)
 
 
 def test_an_offset_is_found_and_reaches_to_the_last_pixel() -> None:

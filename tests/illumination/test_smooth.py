@@ -8,12 +8,12 @@ from dlir.illumination.smooth import Polynomials, block_medians, normalised_flat
 Y, X = np.mgrid[-1:1:65j, -1:1:97j]
 FLAT = 1 - 0.3 * (Y - 0.2) ** 2 - 0.2 * (X + 0.1) ** 2
 FLAT /= FLAT.mean()
-POLYNOMIALS = Polynomials(FLAT.shape)
+POLYNOMIALS = Polynomials(np.zeros(FLAT.shape, bool))
 
 
 def flat_of(tiles: np.ndarray) -> np.ndarray:
     """The smooth flat-field (y, x) that is found in tiles (n, y, x)."""
-    blocks = np.stack([block_medians(tile).ravel() for tile in tiles])
+    blocks = np.stack([POLYNOMIALS.medians(tile) for tile in tiles])
     return normalised_flat(POLYNOMIALS.image(proven_pattern(blocks, POLYNOMIALS.at_blocks)))
 
 

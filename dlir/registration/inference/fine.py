@@ -125,16 +125,31 @@ def _refine_batch(batch: WindowBatch, linear: float) -> pd.DataFrame:
     """
     fixed, moving = (blur(window, SIGMA) for window in above_noise(batch.fixed, batch.moving))
     start = torch.from_numpy(in_window_frame(affine.from_table(batch.rows), batch)).to(fixed)
-    weight = _weight(fixed, *warp(moving, start))
+    warped, mask = warp(moving, start)
     if batch.shown:
-        weight = weight * batch.shown[0] * (warp(batch.shown[1], start)[0] == 1)
+        mask = mask * batch.shown[0] * (warp(batch.shown[1], start)[0] > 0.99)
+        fixed, moving = _standardised_over(mask, fixed, fixed), _standardised_over(mask, moving, warped)
+        warped, _ = warp(moving, start)
+    weight = _weight(fixed, warped, mask) * mask
     prior = fixed.new_tensor([LOG_EXCESS, 0.0])
     aligned, _, maps = refine(fixed, moving, start, 1, ITERATIONS, prior, linear, weight)
-    excess = _excess_variance(*maps, weight)
+    excess = _excess_variance(*maps[:2], maps[2] * mask, weight)
     prior = torch.stack([excess.log(), torch.zeros_like(excess)]).view(2, -1, 1, 1)
     refined, information, _ = refine(fixed, moving, aligned, 1, ITERATIONS, prior, linear, weight)
     covariance = excess.view(-1, 1, 1) * torch.linalg.inv(information.double() + 1e-9 * torch.eye(6).to(information))
     return batch.rows[IDENTITY].assign(**affine_columns(refined, covariance, batch))
+
+
+def _standardised_over(mask: Tensor, window: Tensor, aligned: Tensor) -> Tensor:
+    """Returns windows (b, 1, h, w) less their mean and divided by their deviation, both over a mask (b, 1, h, w).
+
+    Args:
+        aligned: (b, 1, h, w) the windows in the frame of the mask.
+    """
+    count = mask.sum((2, 3), keepdim=True).clamp(min=1)
+    mean = (aligned * mask).sum((2, 3), keepdim=True) / count
+    variance = ((aligned - mean) ** 2 * mask).sum((2, 3), keepdim=True) / count
+    return (window - mean) / (variance + EPSILON).sqrt()
 
 
 def _weight(fixed: Tensor, moving: Tensor, mask: Tensor) -> Tensor:

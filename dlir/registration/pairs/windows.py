@@ -22,7 +22,7 @@ from dlir.core.affine import Array
 from dlir.core.progress import progress
 from dlir.core.tables import LINEAR_COVARIANCE
 from dlir.illumination import fields
-from dlir.illumination.blind import Filling
+from dlir.illumination.blind import filled
 from dlir.illumination.fields import Fields
 from dlir.reading import image_files
 from dlir.reading.tile_reader import TileReader
@@ -64,7 +64,6 @@ class TilePlanes:
         self.paths = dict(zip(tiles["tile"], tiles["path"], strict=True))
         self.reader = TileReader(tiles)
         self.illumination = illumination.of(self.reader.chosen)
-        self.filling = Filling.of(illumination.blind)
         if illumination.blind.any():
             self.shown = (~ndimage.binary_dilation(illumination.blind, iterations=BLIND_MARGIN)).astype(np.float32)
         self.plane = lru_cache(maxsize=CACHED_TILES)(self._plane)
@@ -77,7 +76,7 @@ class TilePlanes:
         return planes
 
     def _plane(self, tile: int) -> image_files.Plane:
-        pixels = self.filling.filled(self.reader.reference(self.paths[tile]))
+        pixels = filled(self.reader.reference(self.paths[tile]), self.illumination.blind)
         return np.asarray(fields.correct(pixels, self.illumination).mean(axis=0))
 
     def window(self, tile: int, y: int, x: int, height: int, width: int) -> image_files.Plane:
