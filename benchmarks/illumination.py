@@ -242,7 +242,7 @@ def fused(tiles: Tiles, places: Array, illumination: fields.Fields, exposures: p
     paths, gains = [str(number) for number in range(len(tiles))], tables.gains(exposures, pd.Series(exposures["tile"].unique()))
     affines = affine.translation(places - places.min(axis=0))
     height, width = np.ptp(places, axis=0).astype(int) + tiles.shape[1:] - 2 * border
-    weight = camera_weight(illumination.blind, "linear")
+    weight = camera_weight(illumination, "linear")
     pedestal = tables.pedestals(exposures)
 
     def read(path: str) -> Tiles:

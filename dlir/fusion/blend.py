@@ -11,6 +11,7 @@ threads does not change the result.
 
 Blind pixels count as the outside of the tile: the distance is that to the nearest of them. Where they lie in a narrow gap, such
 as a dead row, they are filled from both sides and have a small weight, which only matters where no other tile covers the place.
+So have dim pixels.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ from scipy import ndimage
 
 from dlir.core import affine
 from dlir.core.affine import Array
-from dlir.illumination.blind import Mask, enclosed
+from dlir.illumination.blind import enclosed
 from dlir.illumination.fields import Fields, correct
 from dlir.reading.image_files import Image, ImageError, Plane
 from dlir.reading.tile_reader import REMEDY
@@ -31,7 +32,7 @@ EDGE = 0.5 + 1e-6  # px that a tile reaches beyond the centres of its border pix
 SPLINE_MARGIN = 12  # px around a region that its cubic spline depends on; pixels further away count less than a millionth
 LINEAR_MARGIN = 2  # px, the same for linear and nearest interpolation
 LEAST_TOTAL = 0.1  # avoids 0 / 0 beside turned tiles; the weight inside a tile is at least 0.2
-GAP_WEIGHT = 0.25  # of a blind pixel in a narrow gap; other tiles mostly weigh far more
+GAP_WEIGHT = 0.25  # of a blind pixel in a narrow gap, and of a dim pixel; other tiles mostly weigh far more
 ORDERS: tuple[Literal[0, 1], ...] = (0, 1)
 Order = Literal[0, 1, 3]  # of the interpolation: nearest pixel, linear, cubic spline
 Blend = Literal["linear", "average", "max", "none"]
@@ -151,10 +152,11 @@ class _View(NamedTuple):
     to_tile: Array  # (2, 3), from px of this part to px of the tile
 
 
-def camera_weight(blind: Mask, blend: Blend) -> Plane | None:
+def camera_weight(illumination: Fields, blend: Blend) -> Plane | None:
     """Returns the weight (y, x) of each pixel of a tile, 0 where it is blind; None where no pixel is blind."""
-    if not blind.any():
+    if not illumination.blind.any():
         return None
+    blind = illumination.blind | illumination.dim
     weight = np.ones(blind.shape, np.float32)
     if blend in ("linear", "none"):
         for axis, length in enumerate(blind.shape):
@@ -162,8 +164,8 @@ def camera_weight(blind: Mask, blend: Blend) -> Plane | None:
             before = np.maximum.accumulate(np.where(blind, number, -1), axis)
             after = np.flip(np.minimum.accumulate(np.flip(np.where(blind, number, length), axis), axis), axis)
             weight *= np.minimum(number - before, after - number)
-    weight[blind] = 0
-    weight[enclosed(blind)] = GAP_WEIGHT
+    weight[illumination.blind] = 0
+    weight[enclosed(illumination.blind) | illumination.dim] = GAP_WEIGHT
     return weight
 
 

@@ -63,7 +63,7 @@ class MosaicPlan(NamedTuple):
         def read(path: str) -> Image:
             return filled(self.reader.read(path, time, z), self.illumination.blind)
 
-        weight = camera_weight(self.illumination.blind, self.settings.blend)
+        weight = camera_weight(self.illumination, self.settings.blend)
         settings = self.settings.interpolation, self.settings.blend
         return PlacedTiles(self.paths, self.affines, self.gains, self.pedestal, self.illumination, read, *settings, weight)
 

@@ -10,10 +10,13 @@ pixels are rare in the middle of the tiles, at most RARE of all. Sparse specimen
 value, do not meet this. Besides, a group of unchanging pixels should have changed often: with n tiles, B blocks that the group
 touches, and the part p of the values in the middle that change, n p B has to be at least LEAST_CHANGES. Groups have to touch
 the border of the tile, as frames, dead rows and round fields do.
+
+The border of a round field is no step. Pixels there are dim: they show the image, but the light falls to nothing within a few
+pixels, and how far it has fallen is measured at each of them.
 """
 
 import logging
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,12 +43,29 @@ DIM = 0.25  # part of that light; beside a border that is not sharp, darker pixe
 ENCLOSED = 9  # px: blind pixels in a gap narrower than this lie between pixels that show the image
 
 
-def find_blind(tiles: NDArray[Any]) -> Mask:
-    """Returns which pixels (y, x) are blind in tiles (n, channels, y, x); a pixel that is blind in one channel counts."""
-    blind = np.zeros(tiles.shape[2:], bool)
+class Blind(NamedTuple):
+    """The pixels of a camera that show no image, and those beside them that show it in little light."""
+
+    blind: Mask  # (y, x), true where no image is shown
+    dim: Mask  # (y, x), true where a border is not sharp: registration leaves it out, the mosaic takes it as the last resort
+    light: Plane  # (channels, y, x), the part of the usual light at dim pixels, 1 elsewhere
+
+
+def find_blind(tiles: NDArray[Any]) -> Blind:
+    """Returns the blind and the dim pixels of tiles (n, channels, y, x); a pixel that is blind in one channel counts."""
+    blind, dim, light = np.zeros(tiles.shape[2:], bool), np.zeros(tiles.shape[2:], bool), np.ones(tiles.shape[1:], np.float32)
+    sample = tiles[:: -(-len(tiles) // MOST_TILES)]
     for channel in range(tiles.shape[1]):
-        blind |= _blind_in_channel(tiles[:, channel])
-    return blind
+        found = _blind_in_channel(tiles[:, channel], sample[:, channel])
+        blind |= found
+        label, groups = ndimage.label(found, np.ones((3, 3)))
+        for group in range(1, groups + 1):
+            border, part = _soft_border(label == group, sample[:, channel])
+            blind |= border & (part < DIM)
+            dim |= border
+            light[channel] = np.where(border, part.clip(DIM, 1), light[channel])
+    dim &= ~blind
+    return Blind(blind, dim, np.where(dim, light, np.float32(1)))
 
 
 def enclosed(blind: Mask) -> Mask:
@@ -79,26 +99,17 @@ def _pulled(image: Picture, shown: Picture) -> Picture:
     return np.asarray(np.where(shown > 0, image, doubled(coarse, image.shape)), np.float32)
 
 
-def _blind_in_channel(tiles: NDArray[Any]) -> Mask:
-    """Returns which pixels (y, x) are blind in the tiles (n, y, x) of one channel."""
-    count = len(tiles)
+def _blind_in_channel(tiles: NDArray[Any], sample: NDArray[Any]) -> Mask:
+    """Returns which pixels (y, x) never change in the tiles (n, y, x) of one channel, of which `sample` are some."""
+    difference = np.abs(sample - np.median(sample, axis=0).astype(np.float32))
     constant = (tiles == tiles[0]).all(axis=0)
-    sample = tiles[:: -(-count // MOST_TILES)]
-    typical = np.median(sample, axis=0).astype(np.float32)
-    difference = np.abs(sample - typical)
-    blind = _rare_groups(constant, float((_middle(difference) > 0).mean()), count)
+    blind = _rare_groups(constant, float((_middle(difference) > 0).mean()), len(tiles))
     deviation = np.sqrt(np.mean(difference**2, axis=0))
     floor = float(np.quantile(deviation[~blind], FLOOR)) if (~blind).any() else 0.0
     if 0 < floor * LEAST_CONTRAST < np.median(deviation):
         still = ndimage.median_filter(deviation, 3, mode="nearest") < STILL * floor
         blind |= _rare_groups(still | blind, float((_middle(difference) > CHANGED * floor).mean()), len(sample))
-    label, groups = ndimage.label(blind, np.ones((3, 3)))
-    return np.asarray(
-        np.any(
-            [blind, *(_with_soft_border(label == group, typical, np.median(deviation)) for group in range(1, groups + 1))],
-            axis=0,
-        )
-    )
+    return blind
 
 
 def _middle(images: NDArray[Any]) -> NDArray[Any]:
@@ -126,21 +137,25 @@ def _rare_groups(unchanged: Mask, changes: float, count: int) -> Mask:
     return np.isin(label, found)
 
 
-def _with_soft_border(blind: Mask, typical: Plane, contrast: float) -> Mask:
-    """Returns the blind pixels and those beside them where the image only begins: the cliff at the border of a round field.
+def _soft_border(blind: Mask, tiles: NDArray[Any]) -> tuple[Mask, Plane]:
+    """Returns the pixels (y, x) beside a group of blind ones where the image only begins, and the part of the light there.
+
+    That is the cliff at the border of a round field. There is none beside a sharp frame.
 
     Args:
-        typical: (y, x), the median of all tiles.
-        contrast: the usual deviation of a pixel between tiles.
+        tiles: (n, y, x), of one channel.
     """
+    typical = np.median(tiles, axis=0).astype(np.float32)
+    contrast = float(np.median(np.abs(tiles - typical).mean(axis=0)))
     distance = np.ceil(ndimage.distance_transform_edt(~blind))
-    beyond = (distance > REACH) & (distance <= 2 * REACH)
+    beyond, nothing = (distance > REACH) & (distance <= 2 * REACH), np.zeros_like(blind)
     outside, inside = float(np.median(typical[blind])), float(np.median(typical[beyond])) if beyond.any() else 0.0
     if not beyond.any() or abs(inside - outside) <= LEAST_STEP * contrast:
-        return blind
+        return nothing, typical
     light = (typical - outside) / (inside - outside)
     if np.median(light[distance == 1]) >= SHARP:
-        return blind
-    smoothed = ndimage.uniform_filter(light, 3, mode="nearest")
+        return nothing, typical
+    smoothed = ndimage.uniform_filter(light, 3, mode="nearest").astype(np.float32)
     dark = ndimage.binary_propagation(blind, np.ones((3, 3), bool), mask=blind | (smoothed < DIM))
-    return np.asarray(ndimage.binary_dilation(dark, np.ones((3, 3), bool), REACH, mask=dark | (smoothed < SHARP)))
+    grown = ndimage.binary_dilation(dark, np.ones((3, 3), bool), REACH, mask=dark | (smoothed < SHARP))
+    return np.asarray(grown & ~blind), smoothed

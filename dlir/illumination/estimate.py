@@ -20,7 +20,7 @@ from dlir.core import tables
 from dlir.core.atomic import write_key
 from dlir.core.progress import progress
 from dlir.illumination import fields, smooth
-from dlir.illumination.blind import Mask, filled, find_blind
+from dlir.illumination.blind import Blind, Mask, filled, find_blind
 from dlir.illumination.dark import find_dark
 from dlir.illumination.fields import Fields
 from dlir.illumination.fine import fixed_pattern
@@ -73,8 +73,9 @@ def estimate_illumination(
     own_flat, own_dark = (None if path is None else _read_own(path, shape, first["path"]) for path in (flat, dark))
     sample, reader = tiles[:: -(-len(tiles) // MOST_TILES)], TileReader(tiles)
     stack = np.stack([reader.sample(path) for path in progress(list(sample["path"]), "reading tiles")])
-    blind = find_blind(stack)
-    found = fields.identity(shape)._replace(blind=blind)
+    seen = find_blind(stack)
+    blind, dim = seen.blind, seen.dim
+    found = fields.identity(shape)._replace(blind=blind, dim=dim)
     if own_flat is not None and own_flat[:, ~blind].min() <= 0:
         raise image_files.ImageError(
             f"{flat}: its smallest pixel is {own_flat.min():g}: give a flat-field that is positive everywhere"
@@ -82,30 +83,34 @@ def estimate_illumination(
     if not settings.correct:
         log.info("the illumination is not corrected: illumination.correct is false")
     elif own_flat is not None:
-        found = Fields(own_flat / own_flat.mean((1, 2), keepdims=True), found.dark if own_dark is None else own_dark, blind)
+        found = Fields(
+            own_flat / own_flat.mean((1, 2), keepdims=True), found.dark if own_dark is None else own_dark, blind, dim
+        )
     elif len(tiles) < FEWEST_TILES:
         log.info("the flat-field is not estimated: there are fewer than %d tiles", FEWEST_TILES)
         found = found if own_dark is None else found._replace(dark=own_dark)
     else:
-        found = estimate_fields(stack, own_dark, blind)
+        found = estimate_fields(stack, own_dark, seen)
     for sentence in fields.described(found):
         log.info(sentence)
     return found, list(sample["sha256"])
 
 
-def estimate_fields(tiles: NDArray[Any], dark: image_files.Plane | None = None, blind: Mask | None = None) -> Fields:
+def estimate_fields(tiles: NDArray[Any], dark: image_files.Plane | None = None, seen: Blind | None = None) -> Fields:
     """Estimates the fields that tiles (n, channels, y, x) have in common.
 
     Args:
         dark: the dark-field (channels, y, x), which is kept where it is given.
-        blind: the pixels (y, x) that show no image; none without.
+        seen: the pixels that show no image, or little light; all show the image without.
     """
-    blind = np.zeros(tiles.shape[2:], bool) if blind is None else blind
-    tiles = np.stack([filled(tile, blind) for tile in tiles]) if blind.any() else tiles
-    channels = [_estimate_channel(tiles[:, i], None if dark is None else dark[i], blind) for i in range(tiles.shape[1])]
+    nothing = np.zeros(tiles.shape[2:], bool)
+    seen = seen or Blind(nothing, nothing, np.ones(tiles.shape[1:], np.float32))
+    left_out = seen.blind | seen.dim
+    tiles = np.stack([filled(tile, left_out) for tile in tiles]) if left_out.any() else tiles
+    channels = [_estimate_channel(tiles[:, i], None if dark is None else dark[i], left_out) for i in range(tiles.shape[1])]
     flats, darks = (np.stack(planes) for planes in zip(*channels, strict=True))
-    flats[:, blind] = 1
-    return Fields(flats, darks, blind)
+    flats[:, left_out] = seen.light[:, left_out]
+    return Fields(flats, darks, seen.blind, seen.dim)
 
 
 def _read_own(path: Path, shape: tuple[int, ...], tile: str) -> image_files.Plane:

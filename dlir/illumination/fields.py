@@ -30,19 +30,22 @@ class Fields(NamedTuple):
     flat: Plane  # (channels, y, x), mean 1 in each channel
     dark: Plane  # (channels, y, x), grey values
     blind: Mask  # (y, x), whether the pixel shows no image
+    dim: Mask  # (y, x), whether it lies at the border of those and shows the image in little light
 
     def of(self, channels: slice) -> "Fields":
         """Returns the fields of some of the channels."""
-        return Fields(self.flat[channels], self.dark[channels], self.blind)
+        return Fields(self.flat[channels], self.dark[channels], self.blind, self.dim)
 
     def part(self, rows: slice, columns: slice) -> "Fields":
         """Returns the fields in a part of the camera, given by its rows and columns of pixels."""
-        return Fields(self.flat[:, rows, columns], self.dark[:, rows, columns], self.blind[rows, columns])
+        return Fields(
+            self.flat[:, rows, columns], self.dark[:, rows, columns], self.blind[rows, columns], self.dim[rows, columns]
+        )
 
 
 def identity(shape: tuple[int, ...]) -> Fields:
     """Returns the fields that leave tiles of this shape (channels, y, x) unchanged: flat is 1, dark is 0, no pixel is blind."""
-    return Fields(np.ones(shape, np.float32), np.zeros(shape, np.float32), np.zeros(shape[1:], bool))
+    return Fields(np.ones(shape, np.float32), np.zeros(shape, np.float32), np.zeros(shape[1:], bool), np.zeros(shape[1:], bool))
 
 
 def read(path: Path, tiles: pd.DataFrame) -> Fields:
@@ -51,8 +54,8 @@ def read(path: Path, tiles: pd.DataFrame) -> Fields:
     Raises:
         IlluminationError: when the tiles have another shape than those that the fields were estimated from.
     """
-    flat, dark, blind = tifffile.imread(path)
-    illumination, first = Fields(flat, dark, blind[0] > 0), tiles.iloc[0]
+    flat, dark, shown = tifffile.imread(path)
+    illumination, first = Fields(flat, dark, shown[0] == 0, (shown[0] > 0) & (shown[0] < 1)), tiles.iloc[0]
     shape = tuple(int(first[name]) for name in ("channels", "height", "width"))
     if illumination.flat.shape != shape:
         raise IlluminationError(
@@ -63,14 +66,17 @@ def read(path: Path, tiles: pd.DataFrame) -> Fields:
 
 
 def write(illumination: Fields, path: Path, tiles: Sequence[str] = ()) -> None:
-    """Writes the fields as a TIFF (3, channels, y, x), float32: the flat-field, the dark-field, and 1 at blind pixels, else 0.
+    """Writes the fields as a TIFF (3, channels, y, x), float32: the flat-field, the dark-field, and how pixels show the image.
+
+    That is 0 where they are blind, 0.5 where they are dim, and 1 elsewhere.
 
     Args:
         tiles: the SHA-256 of each tile that the fields were estimated from; `learnt_from` reads them back.
     """
     metadata = {"axes": "QCYX", "tiles": list(tiles)}
     with atomically(path) as partial:
-        planes = np.stack(np.broadcast_arrays(*illumination)).astype(np.float32)
+        shown = np.where(illumination.blind, 0, np.where(illumination.dim, 0.5, 1))
+        planes = np.stack(np.broadcast_arrays(illumination.flat, illumination.dark, shown)).astype(np.float32)
         tifffile.imwrite(partial, planes, photometric="minisblack", compression="zlib", metadata=metadata)
 
 

@@ -132,7 +132,7 @@ def worst_seam(
     top, left = np.rint(affine.apply(after, centres[worst][None])[0] - side / 2).astype(int)
     region = Region(int(top), int(left), side, side)
     reader, fused = TileReader(listed), []
-    weight = camera_weight(illumination.blind, "linear")
+    weight = camera_weight(illumination, "linear")
     pedestal = tables.pedestals(exposure)
 
     def read(path: str) -> Image:

@@ -32,7 +32,7 @@ def frame(width: int) -> np.ndarray:
 
 
 def found_in(tiles: np.ndarray) -> np.ndarray:
-    return find_blind(tiles[:, None])
+    return find_blind(tiles[:, None]).blind
 
 
 @pytest.mark.parametrize(("width", "value", "count"), [(1, 0, 16), (3, 0, 4), (2, 65535, 9), (5, 500, 2)])
@@ -62,8 +62,12 @@ def test_the_padding_of_turned_tiles_is_found_with_its_mixed_border() -> None:
 def test_the_outside_of_a_round_field_is_found_though_it_shows_noise() -> None:
     light = 1 / (1 + np.exp((np.hypot(Y, X) - 74) / 2))
     dark = 100 + 10 * np.random.default_rng(1).standard_normal((16, SIZE, SIZE))
-    found = found_in((tissue(16) * light + dark).astype(np.uint16))
-    assert found[light < 0.5].mean() > 0.99 and found[np.hypot(Y, X) < 62].mean() < 0.03
+    found = find_blind((tissue(16) * light + dark).astype(np.uint16)[:, None])
+    left_out = found.blind | found.dim
+    assert found.blind[light < 0.15].all() and left_out[light < 0.8].mean() > 0.98
+    assert not found.blind[light > 0.5].any() and left_out[np.hypot(Y, X) < 62].mean() < 0.03
+    border = found.dim & (np.hypot(Y, X) > 66)
+    assert np.abs(found.light[0][border] / light[border] - 1).mean() < 0.15 and (found.light[0][~found.dim] == 1).all()
 
 
 @pytest.mark.parametrize("count", [4, 16, 40])

@@ -17,7 +17,10 @@ def tiles_of(*shape: int) -> pd.DataFrame:
 @pytest.mark.parametrize("shape", [(1, 20, 30), (3, 20, 30), (1, 1, 30)])
 def test_written_fields_are_read_back(tmp_path: Path, shape: tuple[int, ...]) -> None:
     rng = np.random.default_rng(0)
-    written = fields.Fields(rng.random(shape, np.float32), rng.random(shape, np.float32), rng.random(shape[1:]) < 0.1)
+    blind = rng.random(shape[1:]) < 0.1
+    written = fields.Fields(
+        rng.random(shape, np.float32), rng.random(shape, np.float32), blind, ~blind & (rng.random(shape[1:]) < 0.1)
+    )
     fields.write(written, tmp_path / "illumination.tif", ["a5", "0c"])
     assert fields.learnt_from(tmp_path / "illumination.tif") == ["a5", "0c"]
     found = fields.read(tmp_path / "illumination.tif", tiles_of(*shape))
@@ -34,7 +37,7 @@ def test_fields_from_tiles_of_another_shape_are_refused_with_the_remedy(tmp_path
 def test_dark_is_subtracted_and_the_rest_divided_by_flat() -> None:
     pixels = np.stack([np.full((4, 5), 10), np.full((4, 5), 30)]).astype(np.uint16)
     flat = np.stack([np.full((4, 5), 0.5), np.full((4, 5), 2)]).astype(np.float32)
-    corrected = fields.correct(pixels, fields.Fields(flat, np.full_like(flat, 12), np.zeros((4, 5), bool)))
+    corrected = fields.correct(pixels, fields.Fields(flat, np.full_like(flat, 12), *np.zeros((2, 4, 5), bool)))
     assert corrected.dtype == np.float32
     assert corrected[:, 0, 0].tolist() == [-4, 9]  # no unsigned number wraps around
 
@@ -50,7 +53,7 @@ def test_the_description_gives_depth_and_range() -> None:
     flat = np.ones((1, 2, 2), np.float32)
     flat[0, 0] = [0.9, 1.1]
     blind = np.array([[True, False], [False, False]])
-    shading, pixels = fields.described(fields.Fields(flat, np.full_like(flat, 500), blind))
+    shading, pixels = fields.described(fields.Fields(flat, np.full_like(flat, 500), blind, ~blind))
     assert shading.startswith("channel 0: the flat-field varies by 7.1% (root mean square), from 0.90 to 1.10; ")
     assert shading.endswith("the dark-field is 500 to 500 grey values")
     assert pixels.startswith("1 of 4 pixels of the camera show no image")

@@ -99,7 +99,7 @@ def test_the_reference_is_the_plane_of_the_settings(
     expected: Callable[..., Any],
 ) -> None:
     found = table(*in_names, **reference)
-    fields.write(fields.Fields(FLAT, np.zeros_like(FLAT), np.zeros(FLAT.shape[1:], bool)), tmp_path / "illumination.tif")
+    fields.write(fields.Fields(FLAT, np.zeros_like(FLAT), *np.zeros((2, *FLAT.shape[1:]), bool)), tmp_path / "illumination.tif")
     plane = TilePlanes(found, fields.read(tmp_path / "illumination.tif", found)).plane(1)
     assert plane.dtype == np.float32 and plane.shape == SIZE
     np.testing.assert_allclose(plane, expected(pixels(2).astype(float)), rtol=1e-6)

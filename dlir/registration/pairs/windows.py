@@ -51,10 +51,10 @@ class WindowBatch(NamedTuple):
 class TilePlanes:
     """The plane of each tile that is registered: the reference of the tile, (y, x) float32, corrected for the illumination.
 
-    Blind pixels are filled, so that they do not match each other.
+    Blind and dim pixels are filled, so that they do not match each other.
 
     Attributes:
-        shown: (y, x) float32, 1 where a pixel is farther than BLIND_MARGIN from blind ones, else 0; None where none is blind.
+        shown: (y, x) float32, 1 where a pixel is farther than BLIND_MARGIN from these, else 0; None where none is blind.
     """
 
     shown: image_files.Plane | None = None
@@ -64,8 +64,9 @@ class TilePlanes:
         self.paths = dict(zip(tiles["tile"], tiles["path"], strict=True))
         self.reader = TileReader(tiles)
         self.illumination = illumination.of(self.reader.chosen)
-        if illumination.blind.any():
-            self.shown = (~ndimage.binary_dilation(illumination.blind, iterations=BLIND_MARGIN)).astype(np.float32)
+        self.left_out = illumination.blind | illumination.dim
+        if self.left_out.any():
+            self.shown = (~ndimage.binary_dilation(self.left_out, iterations=BLIND_MARGIN)).astype(np.float32)
         self.plane = lru_cache(maxsize=CACHED_TILES)(self._plane)
 
     @classmethod
@@ -76,7 +77,7 @@ class TilePlanes:
         return planes
 
     def _plane(self, tile: int) -> image_files.Plane:
-        pixels = filled(self.reader.reference(self.paths[tile]), self.illumination.blind)
+        pixels = filled(self.reader.reference(self.paths[tile]), self.left_out)
         return np.asarray(fields.correct(pixels, self.illumination).mean(axis=0))
 
     def window(self, tile: int, y: int, x: int, height: int, width: int) -> image_files.Plane:

@@ -23,7 +23,7 @@ def planes(tmp_path: Path) -> TilePlanes:
     for name, tile in (("a", 100 + x), ("b", 100 + y)):
         tifffile.imwrite(tmp_path / f"{name}.tif", (tile * FLAT[0] + 7).astype(np.float32))
     fields.write(
-        fields.Fields(FLAT.astype(np.float32), np.full_like(FLAT, 7, np.float32), np.zeros(FLAT.shape[1:], bool)),
+        fields.Fields(FLAT.astype(np.float32), np.full_like(FLAT, 7, np.float32), *np.zeros((2, *FLAT.shape[1:]), bool)),
         tmp_path / "light.tif",
     )
     table = pd.DataFrame({"tile": [3, 9], "path": [str(tmp_path / "a.tif"), str(tmp_path / "b.tif")]})
@@ -90,7 +90,7 @@ def test_progress_counts_pairs_and_not_batches(
 def test_blind_pixels_are_filled_and_marked(tmp_path: Path) -> None:
     blind = np.zeros(FLAT.shape[1:], bool)
     blind[:, -1] = True
-    light = fields.Fields(np.ones_like(FLAT, np.float32), np.zeros_like(FLAT, np.float32), blind)
+    light = fields.Fields(np.ones_like(FLAT, np.float32), np.zeros_like(FLAT, np.float32), blind, np.zeros_like(blind))
     planes = TilePlanes.of_arrays([np.zeros(blind.shape, np.float32)] * 10)
     assert next(batches(pd.DataFrame([row(0, 16, (0, 30))]), planes, 4, torch.device("cpu"))).shown is None
     tifffile.imwrite(tmp_path / "tile.tif", np.where(blind, 65535, 300).astype(np.uint16))
