@@ -33,7 +33,7 @@ from scipy import sparse
 from scipy.sparse.linalg import SuperLU
 from scipy.special import chdtri, logit
 
-from dlir.core import affine
+from dlir.core import affine, tables
 from dlir.core.affine import BASIS, Array
 from dlir.core.robust import INLIER, geman_mcclure
 from dlir.core.tables import LINEAR_COVARIANCE
@@ -109,7 +109,7 @@ def measurements(tiles: pd.DataFrame, pairs: pd.DataFrame) -> Measurements:
     in_moving, affines = pairs[["centre_y", "centre_x"]].to_numpy(), affine.from_table(pairs)
     in_fixed = affine.apply(affines, in_moving[:, None])[:, 0]
     confidence = pairs["confidence"].clip(lower=LEAST_CONFIDENCE).to_numpy()
-    covariance = pairs[["var_y", "cov_yx", "cov_yx", "var_x"]].to_numpy().reshape(-1, 2, 2) + LEAST_DEVIATION**2 * np.eye(2)
+    covariance = tables.shift_covariance(pairs) + LEAST_DEVIATION**2 * np.eye(2)
     basis = BASIS.reshape(4, 4)
     to_parts = basis / (basis**2).sum(axis=1, keepdims=True)  # from the entries of a matrix to its parts along BASIS
     linear = (affines[:, :, :2] - np.eye(2)).reshape(-1, 4) @ to_parts.T

@@ -35,7 +35,7 @@ from dlir.core.affine import Array
 from dlir.core.tile_graph import groups
 from dlir.placement.solver import Measurements, Solution, initial_stage, measurements, residuals, solve
 from dlir.placement.tile_model import choose_model
-from dlir.registration.confidence.calibration import linear_deviation, with_verdict
+from dlir.registration.confidence.calibration import exactness, linear_deviation, with_verdict
 from dlir.registration.pairs.neighbours import LEAST_SEARCH, with_windows
 from dlir.registration.pairs.unrelated import unrelated_pairs
 from dlir.registration.settings import Register
@@ -105,6 +105,7 @@ def consensus(
     found = _register_again(pairs, found, tiles, partial(register, linear=linear), settings)
     if refine and found["accepted"].any():
         refine(found, _predict(found, tiles).affines, tiles, linear=linear)
+        found["confidence"] = found["confidence"].clip(upper=exactness(found).round(4))
     return doubt_overruled(found, tiles, settings.accept)
 
 

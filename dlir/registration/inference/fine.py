@@ -35,12 +35,14 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from scipy.fft import next_fast_len
 from torch import Tensor
 
-from dlir.core import affine
+from dlir.core import affine, tables
 from dlir.core.affine import Array
 from dlir.registration.inference.cache import IDENTITY, EstimateCache
+from dlir.registration.model import aperture
+from dlir.registration.model.aperture import power_spectrum
+from dlir.registration.model.estimate import SHIFT
 from dlir.registration.model.filters import EPSILON, blur
 from dlir.registration.model.lucas_kanade import gradients, refine
 from dlir.registration.model.noise_filter import above_noise
@@ -52,7 +54,9 @@ MULTIPLE = 8  # px: the longer side of a window is cut to a multiple, so that ma
 LEAST_SIDE = 8  # px: pairs whose overlap is narrower are not refined
 START_STEP = 0.25  # px: predicted offsets are rounded to multiples, so that the cache finds pairs that have hardly moved
 LINEAR_START_STEP = START_STEP / 256  # the same for linear parts: at 256 px from the centre it moves a px by START_STEP
-FARTHEST = 1.0  # px: a pair that is found farther from its prediction keeps its first estimate
+FARTHEST = 1.0  # px: so far from its prediction an exact pair may be found, and others farther by what their covariance allows
+INLIER = 3.0  # standard deviations: a pair that is found farther off keeps its first estimate
+LEAST_DEVIATION = 0.01  # px, of a shift, which is never taken to be smaller: no optics and no interpolation are exact
 SIGMA = 0.5  # px, of the blur before the steps, which makes linear interpolation between pixels more exact
 SIGNAL_SIGMA = 8.0  # px, of the Gaussian that gives the local mean in the weights
 ITERATIONS = 3  # Gauss-Newton steps in each of the two rounds
@@ -94,8 +98,10 @@ def refine_overlaps(
     estimate = partial(in_batches, planes=planes, device=device, work=partial(_refine_batch, linear=linear))
     refined = cache.complete(windows, "pairs in their overlap", linear, estimate=estimate)
     tried = np.isin(pairs.index, refined.index)
-    distance = np.linalg.norm(affine.offsets(affine.from_table(refined), centre[tried]) - offset[tried], axis=1)
-    near, columns = refined.index[distance < FARTHEST], refined.columns.difference(IDENTITY)
+    moved = (affine.offsets(affine.from_table(refined), centre[tried]) - offset[tried])[:, None]
+    allowed = tables.shift_covariance(refined) + (FARTHEST / INLIER) ** 2 * np.eye(2)
+    square = (moved @ np.linalg.solve(allowed, moved.mT))[:, 0, 0]
+    near, columns = refined.index[square < INLIER**2], refined.columns.difference(IDENTITY)
     found.loc[near, columns] = refined.loc[near, columns]
 
 
@@ -126,12 +132,13 @@ def _refine_batch(batch: WindowBatch, linear: float) -> pd.DataFrame:
     start = torch.from_numpy(in_window_frame(affine.from_table(batch.rows), batch)).to(fixed)
     weight = _weight(fixed, *warp(moving, start))
     prior = fixed.new_tensor([LOG_EXCESS, 0.0])
-    aligned, _, maps = refine(fixed, moving, start, 1, ITERATIONS, prior, linear, weight)
-    excess = _excess_variance(*maps, weight)
+    aligned = refine(fixed, moving, start, 1, ITERATIONS, prior, linear, weight)
+    excess = _excess_variance(*aligned.maps, weight)
     prior = torch.stack([excess.log(), torch.zeros_like(excess)]).view(2, -1, 1, 1)
-    refined, information, _ = refine(fixed, moving, aligned, 1, ITERATIONS, prior, linear, weight)
-    covariance = excess.view(-1, 1, 1) * torch.linalg.inv(information.double() + 1e-9 * torch.eye(6).to(information))
-    return batch.rows[IDENTITY].assign(**affine_columns(refined, covariance, batch))
+    refined = refine(fixed, moving, aligned.affine, 1, ITERATIONS, prior, linear, weight)
+    covariance = excess.view(-1, 1, 1) * aperture.covariance(refined, 1, weight)
+    covariance[:, SHIFT, SHIFT] += LEAST_DEVIATION**2
+    return batch.rows[IDENTITY].assign(**affine_columns(refined.affine, covariance, batch))
 
 
 def _weight(fixed: Tensor, moving: Tensor, mask: Tensor) -> Tensor:
@@ -145,20 +152,15 @@ def _excess_variance(fixed: Tensor, moving: Tensor, mask: Tensor, weight: Tensor
     """The factor k (b,), at least one, by which least squares takes too small a variance, from aligned windows (b, 1, h, w)."""
     covered, weights = mask[..., 1:-1, 1:-1], (mask * weight)[..., 1:-1, 1:-1]
     residual = (moving - fixed)[..., 1:-1, 1:-1] * covered
-    spectrum = _power(residual) / covered.sum((2, 3), keepdim=True).clamp(min=1)
+    spectrum = power_spectrum(residual) / covered.sum((2, 3), keepdim=True).clamp(min=1)
     variance = (residual**2 * weights).sum((1, 2, 3)) / weights.sum((1, 2, 3)).clamp(min=1)
     # `gradients` gives twice the slope: `both` is 4 J, and `difference` is 2 dr
     correlated, slopes, noise = (torch.zeros_like(variance) for _ in range(3))
     for first, second in zip(gradients(fixed), gradients(moving), strict=True):
         both, difference = first + second, first - second
-        correlated = correlated + (_power(both * weights) * spectrum).mean((1, 2, 3))
+        correlated = correlated + (power_spectrum(both * weights) * spectrum).mean((1, 2, 3))
         slopes = slopes + (both**2 * weights).sum((1, 2, 3))
         noise = noise + (difference**2 * weights).sum((1, 2, 3))
     sandwich = correlated / (variance * slopes).clamp(min=EPSILON)
     dilution = slopes / (slopes - noise).clamp(min=LEAST_SLOPE_SHARE * slopes).clamp(min=EPSILON)
     return (sandwich * dilution**2).clamp(min=1)
-
-
-def _power(image: Tensor) -> Tensor:
-    """The power spectrum (b, 1, p, q) of images (b, 1, h, w), padded by zeros to a size whose transform is fast."""
-    return torch.as_tensor(torch.fft.fft2(image, s=[next_fast_len(n) for n in image.shape[-2:]])).abs() ** 2
