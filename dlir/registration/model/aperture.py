@@ -15,10 +15,11 @@ known in the direction u of the parameters is q = 1 - u'E u / u'N u. All directi
 eigenvalues of 1 - R^-1 E R'^-1 are the shares q. What least squares says of a well determined pair is right on average, as
 its scale k (`fine.py`, `network.py`) contains the average share q0. So a direction keeps
 
-    c = q / q0, at most 1, and at least LEAST_KNOWN,
+    c = q / (ENOUGH q0), at most 1, and at least LEAST_KNOWN,
 
 of its information, where q is first lowered by what chance may add to it: the power spectrum of g says how many independent
-values it has. With the information A = c N + P that is left, the covariance is
+values it has. The borders of the maps do not count for q: filters mirror the windows there, which makes a line look like a
+corner that is alike in both maps. With the information A = c N + P that is left, the covariance is
 
     C = A^-1 (N + P) A^-1
 
@@ -33,7 +34,9 @@ from dlir.registration.model.lucas_kanade import Refined, gradients, slope_produ
 
 LEAST_KNOWN = 0.002  # of the information in a direction; the deviation grows to 500 times what least squares says, at most
 LEAST_SHARE = 0.05  # of the information that the specimen gives on average, which is never taken to be smaller
-CHANCE = 3.0  # standard deviations by which chance may make the specimen's share larger
+ENOUGH = 0.5  # of the average share: a direction with more of it is well determined
+CHANCE = 4.0  # standard deviations by which chance may make the specimen's share larger
+BORDER, BORDER_SHARE = 16, 1 / 6  # cells, and fraction of a side at most: the borders that do not count
 
 
 def covariance(refined: Refined, stride: int, weight: Tensor | None = None) -> Tensor:
@@ -44,11 +47,17 @@ def covariance(refined: Refined, stride: int, weight: Tensor | None = None) -> T
         weight: (b, 1, h, w) how much each cell counts; all count the same without.
     """
     everything, prior = refined.information.detach().double(), refined.prior.detach().double()
-    fixed, moving, mask = (each.detach() for each in refined.maps)
-    keep = _keep(fixed, moving, mask if weight is None else mask * weight, stride)
+    fixed, moving, mask = (_inner(each.detach()) for each in refined.maps)
+    keep = _keep(fixed, moving, mask if weight is None else mask * _inner(weight), stride)
     left = keep.mT @ (everything - prior) @ keep + prior + 1e-9 * torch.eye(6).to(prior)
     inverse = torch.linalg.inv(left)
     return torch.as_tensor(inverse @ everything @ inverse)
+
+
+def _inner(maps: Tensor) -> Tensor:
+    """The maps (b, c, h, w) without their borders."""
+    rows, columns = (min(BORDER, int(BORDER_SHARE * side)) for side in maps.shape[-2:])
+    return maps[..., rows : maps.shape[-2] - rows, columns : maps.shape[-1] - columns]
 
 
 def _keep(fixed: Tensor, moving: Tensor, weight: Tensor, stride: int) -> Tensor:
@@ -58,12 +67,12 @@ def _keep(fixed: Tensor, moving: Tensor, weight: Tensor, stride: int) -> Tensor:
     both, noise = (slope_products(*each, counts).double() for each in pairs)
     shift = [2, 5]
     average = 1 - noise[:, shift, shift].sum(1) / both[:, shift, shift].sum(1).clamp(min=1e-12)
-    root = torch.linalg.cholesky(both + (1e-9 * _mean_diagonal(both) + 1e-12)[:, None, None] * torch.eye(6).to(both))
+    root = torch.linalg.cholesky(both + (1e-6 * _mean_diagonal(both) + 1e-12)[:, None, None] * torch.eye(6).to(both))
     noise_share = torch.linalg.solve_triangular(root, torch.linalg.solve_triangular(root, noise, upper=False).mT, upper=False)
     values, vectors = torch.linalg.eigh((noise_share + noise_share.mT) / 2)
     chance = CHANCE * (2 / _independent(pairs[1], counts)).sqrt()[:, None]
     share = (1 - values) - chance * values
-    known = (share / average.clamp(min=LEAST_SHARE)[:, None]).clamp(LEAST_KNOWN, 1)
+    known = (share / (ENOUGH * average.clamp(min=LEAST_SHARE))[:, None]).clamp(LEAST_KNOWN, 1)
     # along the directions R'^-1 v, of which v are the eigenvectors
     keep = torch.linalg.solve_triangular(root.mT, vectors * known.sqrt()[:, None] @ vectors.mT @ root.mT, upper=True)
     half = (fixed.shape[-1] - 1) / 2
