@@ -179,7 +179,9 @@ def solve(pairs: Measurements, stage: Stage, deviations: Array, stage_weight: fl
         tolerance = max(COOLING * tolerance, misfit)  # distorted tiles never fit better than that
         if moved < CONVERGED and tolerance == misfit:
             break
-    stage = stage.with_measured_error(places, group) if len(pairs.i) else stage
+    # only places that pairs know better than the stage does show by how much it errs
+    exact = np.linalg.eigvalsh(pairs.covariance)[:, 1] < float(np.mean(stage.error**2))
+    stage = stage.with_measured_error(places, groups(pairs.i[exact], pairs.j[exact], count)) if len(pairs.i) else stage
     # the prior is wider than the stage's error; the deviations follow from the error itself
     _, factor = _least_squares(pairs, precision, linear_precision, stage, deviations, PRIOR_WIDTH**2 * stage_weight)
     return Solution(places, linear, _place_deviation(factor, count, 2 + free), residual, weight, stage)

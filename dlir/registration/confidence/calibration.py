@@ -101,7 +101,7 @@ def with_verdict(found: pd.DataFrame, unrelated: pd.DataFrame, accept: float) ->
     square = _linear_chi_square(found, linear_deviation(found, by_all >= accept))
     wider = {name: found[name] * np.maximum(1, square / len(LINEAR)) for name in ("var_y", "cov_yx", "var_x")}
     factor = np.clip(chdtrc(len(LINEAR), square) / RARE_SHARE, LEAST_TRUST, 1)
-    confidence = (by_all * factor * exactness(found.assign(**wider))).round(4)
+    confidence = by_all * factor * exactness(found.assign(**wider))
     by_place_alone = (by_cues * factor).round(4) < accept
     wrong = ((by_all * factor).round(4) < accept) | (by_place_alone & (confidence < accept))
     outside = ~found["inside"].to_numpy(bool)

@@ -104,8 +104,10 @@ def consensus(
     linear = _linear_prior(found) if refine else math.inf
     found = _register_again(pairs, found, tiles, partial(register, linear=linear), settings)
     if refine and found["accepted"].any():
+        before = exactness(found)
         refine(found, _predict(found, tiles).affines, tiles, linear=linear)
-        found["confidence"] = found["confidence"].clip(upper=exactness(found).round(4))
+        found["confidence"] *= exactness(found) / before
+    found["confidence"] = found["confidence"].round(4)
     return doubt_overruled(found, tiles, settings.accept)
 
 
