@@ -15,9 +15,11 @@ affine A that minimises
 where P is the prior on the linear part. Where the specimen is empty, both windows show nothing but noise. So the weight of a
 pixel is the gain of a Wiener filter,
 
-    w = S / (S + N)
+    w = S / (S + N)  min(1, (S + N) / (S + R))^2
 
-where the signal S is the local mean of the product f g, and the noise N is half of the mean of r^2.
+where the signal S is the local mean of the product f g, and the noise N is half of the mean of r^2. The second factor is near
+zero where half the local mean R of r^2 is far larger than that: there the tiles do not show the same thing, like debris that
+moved between the exposures. Such places do not count for N either.
 
 **How exact the result is.** Least squares takes r as independent from pixel to pixel, and the slopes J (the mean of those of f
 and g) as free of noise. In truth r has a power spectrum R, and J contains slopes of the noise, whose power is (dr)^2 / 4, dr
@@ -143,9 +145,15 @@ def _refine_batch(batch: WindowBatch, linear: float) -> pd.DataFrame:
 
 def _weight(fixed: Tensor, moving: Tensor, mask: Tensor) -> Tensor:
     """The weight w of each pixel (b, 1, h, w) of aligned windows (b, 1, h, w), of which `mask` (b, 1, h, w) is shared."""
-    noise = ((fixed - moving) ** 2 * mask).sum((2, 3), keepdim=True) / (2 * mask.sum((2, 3), keepdim=True)).clamp(min=1)
     signal = blur(fixed * moving, SIGNAL_SIGMA).clamp(min=0)
-    return signal / (signal + noise + EPSILON)
+    square = (fixed - moving) ** 2 * mask
+    local = blur(square, SIGNAL_SIGMA) / 2
+    alike = torch.ones_like(mask)
+    for _ in range(2):  # the noise is that of the pixels that show the same
+        counts = alike * mask
+        noise = (square * alike).sum((2, 3), keepdim=True) / (2 * counts.sum((2, 3), keepdim=True)).clamp(min=1)
+        alike = ((signal + noise) / (signal + local + EPSILON)).clamp(max=1) ** 2
+    return alike * signal / (signal + noise + EPSILON)
 
 
 def _excess_variance(fixed: Tensor, moving: Tensor, mask: Tensor, weight: Tensor) -> Tensor:

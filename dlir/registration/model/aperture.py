@@ -34,15 +34,17 @@ from scipy.fft import next_fast_len
 from torch import Tensor
 
 from dlir.registration.model.estimate import SHIFT
+from dlir.registration.model.filters import blur
 from dlir.registration.model.lucas_kanade import Refined, gradients, slope_products
 
-LEAST_KNOWN = 0.002  # of the information along an edge; the deviation grows to 500 times what least squares says, at most
+LEAST_KNOWN = 0.005  # of the information along an edge; the deviation grows to 200 times what least squares says, at most
 ENOUGH = 0.5  # of the specimen's share, and of its signal over noise, in the plane: as much in one direction is no edge
-CHANCE = 4.0  # standard deviations of the specimen's share in a direction
+CHANCE = 6.0  # standard deviations of the specimen's share in a direction; noise that differs from place to place has more
 LEAST_SHARE = 0.05  # q0 is never taken to be smaller
-# cells, and fraction of a side at most, of the borders of the maps, which do not count: filters mirror the windows there, so
-# that a line that ends at the border looks like a corner, in both windows alike
+# Filters mirror the windows at their borders, so that a line that ends there looks like a corner, in both windows alike. So
+# borders as wide as BORDER, at most that fraction of a side, and slopes smoother than BACKGROUND do not count. In cells:
 BORDER, BORDER_SHARE = 16, 1 / 6
+BACKGROUND = 6.0
 
 
 def covariance(refined: Refined, stride: int, weight: Tensor | None = None) -> Tensor:
@@ -53,8 +55,10 @@ def covariance(refined: Refined, stride: int, weight: Tensor | None = None) -> T
         weight: (b, 1, h, w) how much each cell of the maps counted; all count the same without.
     """
     everything, prior = refined.information.detach().double(), refined.prior.detach().double()
-    fixed, moving, mask = (_inner(each.detach()) for each in refined.maps)
-    kept = _kept(fixed, moving, mask if weight is None else mask * _inner(weight), stride)
+    fixed, moving, mask = (each.detach() for each in refined.maps)
+    counts = mask if weight is None else mask * weight
+    fixed, moving = (_inner(each - blur(each, BACKGROUND)) for each in (fixed, moving))
+    kept = _kept(fixed, moving, _inner(counts), stride)
     left = kept.mT @ (everything - prior) @ kept + prior + 1e-9 * torch.eye(6).to(prior)
     inverse = torch.linalg.inv(left)
     return torch.as_tensor(inverse @ everything @ inverse)
