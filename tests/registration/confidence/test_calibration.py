@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from dlir.core.tables import LINEAR, LINEAR_COVARIANCE
-from dlir.registration.confidence.calibration import probability, with_verdict
+from dlir.registration.confidence.calibration import exactness, probability, with_verdict
 
 
 def drawn(
@@ -118,7 +118,7 @@ def test_the_place_is_no_cue_while_the_error_of_the_stage_is_unknown() -> None:
     near, far = (
         with_verdict(pairs.assign(distance=distance, expected_deviation=np.inf), unrelated, 0.5) for distance in (0.0, 19.0)
     )
-    pd.testing.assert_frame_equal(near, far)
+    pd.testing.assert_frame_equal(near, far, atol=1e-4)
     assert near["accepted"].tolist() == [False] * 20 + [True] * 10
 
 
@@ -162,3 +162,14 @@ def test_a_tile_that_is_turned_far_more_than_the_others_keeps_its_pairs() -> Non
     pairs[list(LINEAR)] += 0.001 * np.random.default_rng(2).standard_normal((30, 4))
     pairs.loc[10:13, ["yx", "xy"]] += np.array([0.02, -0.02])
     assert with_verdict(pairs, unrelated, 0.5)["accepted"].all()
+
+
+def test_a_pair_is_as_exact_as_the_longest_axis_of_its_covariance_allows() -> None:
+    """Along a line at 45 degrees the shift is unknown, across it is exact; turned, the answer is the same."""
+    along, across = 30.0**2, 0.05**2
+    half, half_less = (along + across) / 2, (along - across) / 2
+    pairs = pd.DataFrame({"var_y": [along, half, across], "cov_yx": [0, half_less, 0], "var_x": [across, half, across]})
+    lying, turned, round_ = exactness(pairs)
+    assert lying == pytest.approx(turned)
+    assert lying < 0.01
+    assert round_ > 0.99
