@@ -12,11 +12,11 @@ difference,
     M = sum w J J'    E = sum w J_d J_d'
 
 so that M - E is what the specimen gives. The directions u of the affine's six entries that both matrices have in common are
-compared one by one (M = R R', and the eigenvectors of R^-1 E R'^-1). In each the specimen has the share q = 1 - u'E u / u'M u,
-and its signal over noise is q / (1 - q). In the plane as a whole, the specimen's share is q0. Chance makes q larger or smaller
-by e = (1 - q) 2 / sqrt n, with the number n of independent slopes of the noise; so CHANCE e is subtracted, the less the more
-alike the signal over noise in u and in the plane may be (then u is no direction along an edge). The information in u is right
-by the factor
+compared one by one (M = R R', and the eigenvectors of R^-1 E R'^-1). In each the specimen has the share q = 1 - u'E u / u'M u, and its
+signal over noise is q / (1 - q). In the plane as a whole, the specimen's share is q0. Chance makes q larger or smaller by
+e = (1 - q) 2 / sqrt n, with the number n of independent slopes of the noise. So q is raised by e where the signal over noise in
+u may be like that in the plane (then u is no direction along an edge), and lowered by CHANCE e where it is far smaller. The
+information in u is right by the factor
 
     c = q / (ENOUGH q0), at most 1, and at least LEAST_KNOWN
 
@@ -90,7 +90,7 @@ def _kept(fixed: Tensor, moving: Tensor, weight: Tensor, stride: int) -> Tensor:
     error = noise_share * 2 / _independent(of_noise, counts).sqrt()[:, None]
     largest = (share + error).clamp(0, 0.999)
     alike = (largest / (1 - largest) * (1 - plane) / plane / ENOUGH).clamp(max=1)
-    known = ((share - CHANCE * error * (1 - alike)) / (ENOUGH * plane)).clamp(LEAST_KNOWN, 1)
+    known = ((share + error * (alike - CHANCE * (1 - alike))) / (ENOUGH * plane)).clamp(LEAST_KNOWN, 1)
     kept = torch.linalg.solve_triangular(root.mT, vectors * known.sqrt()[:, None] @ vectors.mT @ root.mT, upper=True)
     half = (fixed.shape[-1] - 1) / 2
     scale = kept.new_tensor([1 / half, 1 / half, stride, 1 / half, 1 / half, stride])
