@@ -12,10 +12,10 @@ difference,
     M = sum w J J'    E = sum w J_d J_d'
 
 so that M - E is what the specimen gives. The directions u of the affine's six entries that both matrices have in common are
-compared one by one (M = R R', and the eigenvectors of R^-1 E R'^-1). In each the specimen has the share q = 1 - u'E u / u'M u, and its
-signal over noise is q / (1 - q). In the plane as a whole, the specimen's share is q0. Chance makes q larger or smaller by
-e = (1 - q) 2 / sqrt n, with the number n of independent slopes of the noise. So q is raised by e where the signal over noise in
-u may be like that in the plane (then u is no direction along an edge), and lowered by CHANCE e where it is far smaller. The
+compared one by one (M = R R', and the eigenvectors of R^-1 E R'^-1). In each the specimen has the share q = 1 - u'E u / u'M u,
+and its signal over noise is q / (1 - q). In the plane as a whole, the specimen's share is q0. Chance makes q larger or smaller
+by e = (1 - q) 2 / sqrt n, with the number n of independent slopes of the noise. So q is raised by e where the signal over noise
+in u may be like that in the plane (then u is no direction along an edge), and lowered by CHANCE e where it is far smaller. The
 information in u is right by the factor
 
     c = q / (ENOUGH q0), at most 1, and at least LEAST_KNOWN
@@ -41,7 +41,7 @@ LEAST_KNOWN = 0.005  # of the information along an edge; the deviation grows to 
 ENOUGH = 0.5  # of the specimen's share, and of its signal over noise, in the plane: as much in one direction is no edge
 CHANCE = 6.0  # standard deviations of the specimen's share in a direction; noise that differs from place to place has more
 LEAST_SHARE = 0.05  # q0 is never taken to be smaller
-# Filters mirror the windows at their borders, so that a line that ends there looks like a corner, in both windows alike. So
+# Filters mirror the windows at their borders, so that a line that ends there looks like a corner, in both windows. So
 # borders as wide as BORDER, at most that fraction of a side, and slopes smoother than BACKGROUND do not count. In cells:
 BORDER, BORDER_SHARE = 16, 1 / 6
 BACKGROUND = 6.0
