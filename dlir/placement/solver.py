@@ -39,7 +39,7 @@ from dlir.core.robust import INLIER, geman_mcclure
 from dlir.core.tables import LINEAR_COVARIANCE
 from dlir.core.tile_graph import factorised, groups
 from dlir.placement.settings import Camera
-from dlir.placement.stage_model import LEAST_DEVIATION, Stage, fit_stage
+from dlir.placement.stage_model import DEFAULT_ERROR, LEAST_DEVIATION, Stage, fit_stage
 
 FREE_PARTS = {"translation": 0, "rigid": 1, "similarity": 2, "affine": 4}  # linear parts along BASIS, of each tile model
 ROUNDS = 30  # of reweighting, at most
@@ -75,6 +75,19 @@ class Measurements(NamedTuple):
     def subset(self, chosen: NDArray[np.bool_]) -> Self:
         """Returns the measurements of the chosen pairs (n,)."""
         return self._replace(**{name: values[chosen] for name, values in self._asdict().items()})
+
+    def more_exact_than(self, deviation: float) -> NDArray[np.bool_]:
+        """Which pairs (n,) know the offset in every direction to this standard deviation, px.
+
+        Only these show how far the stage errs: along an edge that fills its overlap, a pair knows less than the stage.
+        """
+        return np.asarray(np.linalg.eigvalsh(self.covariance)[:, 1] < deviation**2)
+
+    def shrunk(self, residual: Array) -> Array:
+        """The lengths (n,) of residuals (n, 2), px, where each axis of a covariance is made as short as its shortest."""
+        shortest = np.linalg.eigvalsh(self.covariance)[:, 0]
+        solved = np.linalg.solve(self.covariance, residual[:, :, None])[:, :, 0]
+        return np.asarray(np.sqrt(shortest * (residual * solved).sum(axis=1)))
 
     def with_known_linear_parts(self, free: int) -> Self:
         """Returns the measurements conditioned on that all linear parts but the first `free` are zero.
@@ -141,7 +154,8 @@ def initial_stage(tiles: pd.DataFrame, pairs: Measurements, camera: Camera | Non
     if camera is not None:
         turn = np.radians(camera.rotation)
         known_map = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) / camera.scale
-    return fit_stage(pairs.i, pairs.j, pairs.offset, tiles[["y", "x"]].to_numpy(), parity, known_map)
+    exact = pairs.subset(pairs.more_exact_than(DEFAULT_ERROR))
+    return fit_stage(exact.i, exact.j, exact.offset, tiles[["y", "x"]].to_numpy(), parity, known_map)
 
 
 def solve(pairs: Measurements, stage: Stage, deviations: Array, stage_weight: float = 1.0) -> Solution:
@@ -175,13 +189,12 @@ def solve(pairs: Measurements, stage: Stage, deviations: Array, stage_weight: fl
         places, linear[:, :free] = solved[:, :2], solved[:, 2:]
         residual = residuals(pairs, places, linear)
         stage = stage.with_fitted_map(places, group) if len(pairs.i) else stage
-        misfit = float(np.quantile(np.linalg.norm(residual, axis=1), 0.75)) / UPPER_QUARTILE if len(residual) else 0.0
+        misfit = float(np.quantile(pairs.shrunk(residual), 0.75)) / UPPER_QUARTILE if len(residual) else 0.0
         tolerance = max(COOLING * tolerance, misfit)  # distorted tiles never fit better than that
         if moved < CONVERGED and tolerance == misfit:
             break
-    # only places that pairs know better than the stage does show by how much it errs
-    exact = np.linalg.eigvalsh(pairs.covariance)[:, 1] < float(np.mean(stage.error**2))
-    stage = stage.with_measured_error(places, groups(pairs.i[exact], pairs.j[exact], count)) if len(pairs.i) else stage
+    exact = pairs.subset(pairs.more_exact_than(float(np.mean(stage.error))))
+    stage = stage.with_measured_error(places, groups(exact.i, exact.j, count)) if len(pairs.i) else stage
     # the prior is wider than the stage's error; the deviations follow from the error itself
     _, factor = _least_squares(pairs, precision, linear_precision, stage, deviations, PRIOR_WIDTH**2 * stage_weight)
     return Solution(places, linear, _place_deviation(factor, count, 2 + free), residual, weight, stage)

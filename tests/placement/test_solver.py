@@ -146,3 +146,15 @@ def test_a_tile_without_pairs_is_as_uncertain_as_the_stage() -> None:
     joined = ~graph.pairs[["fixed", "moving"]].isin([alone + 10]).any(axis=1)
     deviation = solved(graph._replace(pairs=graph.pairs[joined])).deviation
     assert deviation[alone] == pytest.approx(3.0 * np.sqrt(2), rel=0.35)  # on both axes together
+
+
+def test_pairs_along_an_edge_leave_the_tile_to_the_stage_along_it_and_do_not_make_the_stage_seem_exact() -> None:
+    graph = make_graph(4, 5, stage_error=4.0)
+    graph.pairs[["var_y", "cov_yx", "var_x"]] = [50.0**2, 0.0, 0.05**2]  # all tiles show lines along y
+    graph.pairs["y0"] += np.random.default_rng(0).normal(0, 50, len(graph.pairs))
+    solution = solved(graph)
+    off = graph.truth[:, :, 2] - affine.translation(solution.places)[:, :, 2]
+    off -= np.median(off, axis=0)
+    assert np.abs(off[:, 1]).max() < 1.0
+    assert np.abs(off[:, 0]).max() < 15.0
+    assert solution.stage.error[0] > 2.0
