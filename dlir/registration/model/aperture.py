@@ -87,7 +87,7 @@ def _kept(fixed: Tensor, moving: Tensor, weight: Tensor, stride: int) -> Tensor:
     ratio = torch.linalg.solve_triangular(root, torch.linalg.solve_triangular(root, noise, upper=False).mT, upper=False)
     noise_share, vectors = torch.linalg.eigh((ratio + ratio.mT) / 2)
     share = 1 - noise_share
-    error = noise_share * 2 / _independent(of_noise, counts).sqrt()[:, None]
+    error = noise_share * 2 / _independent(of_noise[0], counts).sqrt()[:, None]
     largest = (share + error).clamp(0, 0.999)
     alike = (largest / (1 - largest) * (1 - plane) / plane / ENOUGH).clamp(max=1)
     known = ((share + error * (alike - CHANCE * (1 - alike))) / (ENOUGH * plane)).clamp(LEAST_KNOWN, 1)
@@ -97,8 +97,7 @@ def _kept(fixed: Tensor, moving: Tensor, weight: Tensor, stride: int) -> Tensor:
     return torch.as_tensor(scale[:, None] * kept / scale)
 
 
-def _independent(slopes: tuple[Tensor, Tensor], counts: Tensor) -> Tensor:
+def _independent(slopes: Tensor, counts: Tensor) -> Tensor:
     """How many independent values (b,) maps of slopes (b, c, h, w) have: (sum p)^2 / sum p^2 of their power spectrum p."""
-    power = torch.cat([power_spectrum(each * counts) for each in slopes], 1)
-    # slopes along y and along x have a spectrum each
-    return (power.sum((1, 2, 3)) ** 2 / (2 * power.square().sum((1, 2, 3))).clamp(min=1e-12)).double().clamp(min=4)
+    power = power_spectrum(slopes * counts)
+    return (power.sum((1, 2, 3)) ** 2 / power.square().sum((1, 2, 3)).clamp(min=1e-12)).double().clamp(min=4)
