@@ -62,9 +62,10 @@ def certainty(
                "of those unsaid", "tiles' median / max, px"]  # fmt: skip
     print("| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|", flush=True)
     for name in sets:
-        scores = [measured(bench, scratch, name, seed) for seed in seeds]
-        for seed, (pairs, tiles) in zip(seeds, scores, strict=True):
-            print(row(f"{name} {seed}", pairs, tiles), flush=True)
+        scores = []
+        for seed in seeds:
+            scores.append(measured(bench, scratch, name, seed))
+            print(row(f"{name} {seed}", *scores[-1]), flush=True)
         print(row(f"**{name}**", *(pd.concat(parts) for parts in zip(*scores, strict=True))), flush=True)
 
 
