@@ -13,7 +13,7 @@ difference,
 
 so that M - E is what the specimen gives. The directions u of the affine's six entries that both matrices have in common are
 compared one by one (M = R R', and the eigenvectors of R^-1 E R'^-1). In each the specimen has the share q = 1 - u'E u / u'M u,
-and its signal over noise is q / (1 - q). In the plane as a whole, the specimen's share is q0. Chance makes q larger or smaller
+and its signal over noise is q / (1 - q). In the plane as a whole, with the borders, the specimen's share is q0. Chance makes q larger or smaller
 by e = (1 - q) 2 / sqrt n, with the number n of independent slopes of the noise. So q is raised by e where the signal over noise
 in u may be like that in the plane (then u is no direction along an edge), and lowered by CHANCE e where it is far smaller. The
 information in u is right by the factor
@@ -33,7 +33,6 @@ import torch
 from scipy.fft import next_fast_len
 from torch import Tensor
 
-from dlir.registration.model.estimate import SHIFT
 from dlir.registration.model.filters import blur
 from dlir.registration.model.lucas_kanade import Refined, gradients, slope_products
 
@@ -56,9 +55,8 @@ def covariance(refined: Refined, stride: int, weight: Tensor | None = None) -> T
     """
     everything, prior = refined.information.detach().double(), refined.prior.detach().double()
     fixed, moving, mask = (each.detach() for each in refined.maps)
-    counts = mask if weight is None else mask * weight
-    fixed, moving = (_inner(each - blur(each, BACKGROUND)) for each in (fixed, moving))
-    kept = _kept(fixed, moving, _inner(counts), stride)
+    fixed, moving = (each - blur(each, BACKGROUND) for each in (fixed, moving))
+    kept = _kept(fixed, moving, mask if weight is None else mask * weight, stride)
     left = kept.mT @ (everything - prior) @ kept + prior + 1e-9 * torch.eye(6).to(prior)
     inverse = torch.linalg.inv(left)
     return torch.as_tensor(inverse @ everything @ inverse)
@@ -78,10 +76,12 @@ def _inner(maps: Tensor) -> Tensor:
 def _kept(fixed: Tensor, moving: Tensor, weight: Tensor, stride: int) -> Tensor:
     """The matrices K (b, 6, 6), in px, from aligned maps (b, c, h, w) and the weight of their cells (b, 1, h, w)."""
     counts = weight[..., 1:-1, 1:-1]
-    of_noise = gradients(fixed - moving)
-    mean, noise = (slope_products(*each, counts).double() for each in (gradients(fixed + moving), of_noise))
-    plane = 1 - noise[:, SHIFT, SHIFT].sum(1) / mean[:, SHIFT, SHIFT].sum(1).clamp(min=1e-12)
-    plane = plane.clamp(min=LEAST_SHARE)[:, None]
+    of_mean, of_noise = gradients(fixed + moving), gradients(fixed - moving)
+    total, total_noise = (_energy(down, counts) + _energy(right, counts) for down, right in (of_mean, of_noise))
+    plane = (1 - total_noise / total.clamp(min=1e-12)).clamp(min=LEAST_SHARE)[:, None]
+    of_mean, of_noise = ((_inner(down), _inner(right)) for down, right in (of_mean, of_noise))
+    counts = _inner(counts)
+    mean, noise = (slope_products(*each, counts).double() for each in (of_mean, of_noise))
     tiny = 1e-6 * mean.diagonal(dim1=1, dim2=2).mean(1) + 1e-12
     root = torch.linalg.cholesky(mean + tiny[:, None, None] * torch.eye(6).to(mean))
     ratio = torch.linalg.solve_triangular(root, torch.linalg.solve_triangular(root, noise, upper=False).mT, upper=False)
@@ -92,9 +92,14 @@ def _kept(fixed: Tensor, moving: Tensor, weight: Tensor, stride: int) -> Tensor:
     alike = (largest / (1 - largest) * (1 - plane) / plane / ENOUGH).clamp(max=1)
     known = ((share + error * (alike - CHANCE * (1 - alike))) / (ENOUGH * plane)).clamp(LEAST_KNOWN, 1)
     kept = torch.linalg.solve_triangular(root.mT, vectors * known.sqrt()[:, None] @ vectors.mT @ root.mT, upper=True)
-    half = (fixed.shape[-1] - 1) / 2
+    half = (counts.shape[-1] + 1) / 2
     scale = kept.new_tensor([1 / half, 1 / half, stride, 1 / half, 1 / half, stride])
     return torch.as_tensor(scale[:, None] * kept / scale)
+
+
+def _energy(maps: Tensor, counts: Tensor) -> Tensor:
+    """The sums of squares (b,) of maps (b, c, h, w), weighted by `counts` (b, 1, h, w)."""
+    return (maps.square() * counts).sum((1, 2, 3)).double()
 
 
 def _independent(slopes: Tensor, counts: Tensor) -> Tensor:
