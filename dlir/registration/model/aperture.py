@@ -13,10 +13,10 @@ difference,
 
 so that M - E is what the specimen gives. The directions u of the affine's six entries that both matrices have in common are
 compared one by one (M = R R', and the eigenvectors of R^-1 E R'^-1). In each the specimen has the share q = 1 - u'E u / u'M u,
-and its signal over noise is q / (1 - q). In the plane as a whole, with the borders, the specimen's share is q0. Chance makes q larger or smaller
-by e = (1 - q) 2 / sqrt n, with the number n of independent slopes of the noise. So q is raised by e where the signal over noise
-in u may be like that in the plane (then u is no direction along an edge), and lowered by CHANCE e where it is far smaller. The
-information in u is right by the factor
+and its signal over noise is q / (1 - q). In the plane as a whole, with the borders, the specimen's share is q0. Chance makes q
+larger or smaller by e = (1 - q) 2 / sqrt n, with the number n of independent slopes of the noise. So q is raised by e where the
+signal over noise in u may be like that in the plane (then u is no direction along an edge), and lowered by CHANCE e where it is
+far smaller. The information in u is right by the factor
 
     c = q / (ENOUGH q0), at most 1, and at least LEAST_KNOWN
 
