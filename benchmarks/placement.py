@@ -37,7 +37,7 @@ from dlir.core import tables
 
 Numbers = tuple[float, float, float]
 # a tuple for each of SPECIMENS: median, px, 95 %, px, % over 2 px; for affine: median, 95 % at the seams, median of the places
-# of islands, from grids of seed 1; in stage10 islands are farther apart than the stage errs, and groups of tiles may fall apart
+# of islands: what grids of seed 1 gave, rounded up; in stage10 what an earlier version gave, which is not met at present
 BARS: dict[str, tuple[Numbers, ...]] = {
     "clean": ((0.03, 0.08, 0), (0.09, 0.25, 0), (0.07, 0.16, 0), (0.11, 0.25, 0), (0.06, 0.20, 0), (0.01, 0.04, 0)),
     "noisy": ((0.25, 0.45, 0), (0.60, 1.4, 3), (0.16, 0.33, 0), (0.33, 1.2, 3), (0.16, 0.60, 0), (0.30, 0.70, 0)),
