@@ -205,6 +205,11 @@ def write(table: pd.DataFrame, schema: DataFrameSchema, path: Path) -> None:
         checked[list(schema.columns)].to_csv(partial, index=False)
 
 
+def shift_covariance(affines: pd.DataFrame) -> NDArray[np.float64]:
+    """Returns the covariance (n, 2, 2), px^2, of the shifts of pairs (AFFINES) at the points at which they are most certain."""
+    return affines[["var_y", "cov_yx", "cov_yx", "var_x"]].to_numpy(float).reshape(-1, 2, 2)
+
+
 def gains(exposure: pd.DataFrame, tiles: "pd.Series[int]") -> NDArray[np.float64]:
     """Returns what the tiles with these numbers are divided by (n, channels), gain over scale, from the table EXPOSURE."""
     by_channel = exposure.assign(divisor=exposure["gain"] / exposure["scale"]).groupby("channel")

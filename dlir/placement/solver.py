@@ -37,7 +37,7 @@ from scipy import sparse
 from scipy.sparse.linalg import SuperLU
 from scipy.special import chdtri, logit
 
-from dlir.core import affine
+from dlir.core import affine, tables
 from dlir.core.affine import BASIS, Array
 from dlir.core.robust import INLIER, geman_mcclure
 from dlir.core.tables import LINEAR_COVARIANCE
@@ -51,7 +51,7 @@ from dlir.placement.loops import (
     student_density,
 )
 from dlir.placement.settings import Camera
-from dlir.placement.stage_model import LEAST_DEVIATION, Stage, fit_stage
+from dlir.placement.stage_model import DEFAULT_ERROR, LEAST_DEVIATION, Stage, fit_stage
 
 FREE_PARTS = {"translation": 0, "rigid": 1, "similarity": 2, "affine": 4}  # linear parts along BASIS, of each tile model
 ROUNDS = 30  # of reweighting, at most
@@ -88,6 +88,19 @@ class Measurements(NamedTuple):
         """Returns the measurements of the chosen pairs (n,)."""
         return self._replace(**{name: values[chosen] for name, values in self._asdict().items()})
 
+    def more_exact_than(self, deviation: float) -> NDArray[np.bool_]:
+        """Which pairs (n,) know the offset in every direction to this standard deviation, px.
+
+        Only these show how far the stage errs: along an edge that fills its overlap, a pair knows less than the stage.
+        """
+        return np.asarray(np.linalg.eigvalsh(self.covariance)[:, 1] < deviation**2)
+
+    def shrunk(self, residual: Array) -> Array:
+        """The lengths (n,) of residuals (n, 2), px, where each axis of a covariance is made as short as its shortest."""
+        shortest = np.linalg.eigvalsh(self.covariance)[:, 0]
+        solved = np.linalg.solve(self.covariance, residual[:, :, None])[:, :, 0]
+        return np.asarray(np.sqrt(shortest * (residual * solved).sum(axis=1)))
+
     def with_known_linear_parts(self, free: int) -> Self:
         """Returns the measurements conditioned on that all linear parts but the first `free` are zero.
 
@@ -122,7 +135,7 @@ def measurements(tiles: pd.DataFrame, pairs: pd.DataFrame) -> Measurements:
     in_moving, affines = pairs[["centre_y", "centre_x"]].to_numpy(), affine.from_table(pairs)
     in_fixed = affine.apply(affines, in_moving[:, None])[:, 0]
     confidence = pairs["confidence"].clip(lower=LEAST_CONFIDENCE).to_numpy()
-    covariance = pairs[["var_y", "cov_yx", "cov_yx", "var_x"]].to_numpy().reshape(-1, 2, 2) + LEAST_DEVIATION**2 * np.eye(2)
+    covariance = tables.shift_covariance(pairs) + LEAST_DEVIATION**2 * np.eye(2)
     basis = BASIS.reshape(4, 4)
     to_parts = basis / (basis**2).sum(axis=1, keepdims=True)  # from the entries of a matrix to its parts along BASIS
     linear = (affines[:, :, :2] - np.eye(2)).reshape(-1, 4) @ to_parts.T
@@ -155,7 +168,8 @@ def initial_stage(tiles: pd.DataFrame, pairs: Measurements, camera: Camera | Non
     if camera is not None:
         turn = np.radians(camera.rotation)
         known_map = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) / camera.scale
-    return fit_stage(pairs.i, pairs.j, pairs.offset, tiles[["y", "x"]].to_numpy(), parity, known_map)
+    exact = pairs.subset(pairs.more_exact_than(DEFAULT_ERROR))
+    return fit_stage(exact.i, exact.j, exact.offset, tiles[["y", "x"]].to_numpy(), parity, known_map)
 
 
 def solve(pairs: Measurements, stage: Stage, deviations: Array, stage_weight: float = 1.0) -> Solution:
@@ -191,11 +205,12 @@ def solve(pairs: Measurements, stage: Stage, deviations: Array, stage_weight: fl
         places, linear[:, :free] = solved[:, :2], solved[:, 2:]
         residual = residuals(pairs, places, linear)
         stage = stage.with_fitted_map(places, group) if len(pairs.i) else stage
-        misfit = float(np.quantile(np.linalg.norm(residual, axis=1), 0.75)) / UPPER_QUARTILE if len(residual) else 0.0
+        misfit = float(np.quantile(pairs.shrunk(residual), 0.75)) / UPPER_QUARTILE if len(residual) else 0.0
         tolerance = max(COOLING * tolerance, misfit)  # distorted tiles never fit better than that
         if moved < CONVERGED and tolerance == misfit:
             break
-    stage = stage.with_measured_error(places, group) if len(pairs.i) else stage
+    exact = pairs.subset(pairs.more_exact_than(float(np.mean(stage.error))))
+    stage = stage.with_measured_error(places, groups(exact.i, exact.j, count)) if len(pairs.i) else stage
     overruled = weight < OVERRULED_WEIGHT
     by_loops = probability_by_loops(loops_of_four(pairs.i, pairs.j), pairs.confidence, residual, spread)
     apart = (places - stage.prior)[pairs.j] - (places - stage.prior)[pairs.i] - residual

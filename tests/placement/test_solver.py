@@ -162,3 +162,15 @@ def test_doubtful_pairs_that_support_each_other_make_no_tile_uncertain() -> None
     sure, doubtful = make_graph(5, 6), make_graph(5, 6)
     doubtful.pairs["confidence"] = 0.7
     assert solved(sure).deviation.max() < solved(doubtful).deviation.max() < 0.8
+
+
+def test_pairs_along_an_edge_leave_the_tile_to_the_stage_along_it_and_do_not_make_the_stage_seem_exact() -> None:
+    graph = make_graph(4, 5, stage_error=4.0)
+    graph.pairs[["var_y", "cov_yx", "var_x"]] = [50.0**2, 0.0, 0.05**2]  # all tiles show lines along y
+    graph.pairs["y0"] += np.random.default_rng(0).normal(0, 50, len(graph.pairs))
+    solution = solved(graph)
+    off = graph.truth[:, :, 2] - affine.translation(solution.places)[:, :, 2]
+    off -= np.median(off, axis=0)
+    assert np.abs(off[:, 1]).max() < 1.0
+    assert np.abs(off[:, 0]).max() < 15.0
+    assert solution.stage.error[0] > 2.0

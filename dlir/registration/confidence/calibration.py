@@ -19,6 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import chdtrc, logit
 
+from dlir.core import tables
 from dlir.core.affine import Array
 from dlir.core.robust import DEVIATIONS, intrinsic_deviation
 from dlir.core.tables import LINEAR, LINEAR_COVARIANCE
@@ -104,11 +105,8 @@ def with_verdict(found: pd.DataFrame, unrelated: pd.DataFrame, accept: float) ->
     square = _linear_chi_square(found, linear_deviation(found, by_all >= RIGHT))
     wider = {name: found[name] * np.maximum(1, square / len(LINEAR)) for name in ("var_y", "cov_yx", "var_x")}
     factor = np.clip(chdtrc(len(LINEAR), square) / RARE_SHARE, LEAST_TRUST, 1)
-    # the probability that the error is below RIGHT_PX: Student's t in the plane
-    ratio = RIGHT_PX**2 / STUDENT_FREEDOM / ((wider["var_y"] + wider["var_x"]) / 2)
-    exact = 1 - (1 + ratio) ** (-STUDENT_FREEDOM / 2)
-    confidence = (by_all * factor * exact).round(4)
-    match = np.maximum(confidence, (np.minimum(by_all, by_cues) * factor).round(4))
+    confidence = by_all * factor * exactness(found.assign(**wider))
+    match = np.maximum(confidence, np.minimum(by_all, by_cues) * factor).round(4)
     inside = found["inside"].to_numpy(bool)
     found = found.drop(columns=["distance", "expected_deviation", "searched", "inside", "overlap"]).assign(**wider)
     found = found.assign(confidence=confidence, match=np.where(inside, match, 0.0), reason=np.where(inside, "", OUTSIDE))
@@ -122,6 +120,16 @@ def with_acceptance(found: pd.DataFrame, accept: float) -> pd.DataFrame:
     reasons = {OUTSIDE: outside, LIKE_UNRELATED: wrong, UNSURE: ~accepted, FAINT: faint}
     reason = np.select(list(reasons.values()), list(reasons), default="")
     return found.assign(accepted=accepted, reason=reason)
+
+
+def exactness(found: pd.DataFrame) -> NDArray[np.float64]:
+    """The probability (n,) that the error of each pair is below RIGHT_PX, provided that it shows the same thing in both tiles.
+
+    The errors are distributed as Student's t in the plane, of which all axes are taken to be as uncertain as the longest one of
+    the pair's covariance: a pair may be exact across an edge, and know nothing of the shift along it.
+    """
+    longest = np.linalg.eigvalsh(tables.shift_covariance(found))[:, 1]
+    return np.asarray(1 - (1 + RIGHT_PX**2 / STUDENT_FREEDOM / longest) ** (-STUDENT_FREEDOM / 2))
 
 
 def linear_deviation(found: pd.DataFrame, right: NDArray[np.bool_]) -> float:

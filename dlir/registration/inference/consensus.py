@@ -40,7 +40,7 @@ from dlir.core.affine import Array
 from dlir.core.tile_graph import groups
 from dlir.placement.solver import Measurements, Solution, initial_stage, measurements, residuals, solve
 from dlir.placement.tile_model import choose_model
-from dlir.registration.confidence.calibration import RIGHT, linear_deviation, with_acceptance, with_verdict
+from dlir.registration.confidence.calibration import RIGHT, exactness, linear_deviation, with_acceptance, with_verdict
 from dlir.registration.pairs.neighbours import LEAST_SEARCH, with_windows
 from dlir.registration.pairs.unrelated import unrelated_pairs
 from dlir.registration.settings import Register
@@ -109,7 +109,11 @@ def consensus(
     linear = _linear_prior(found) if refine else math.inf
     found = _register_again(pairs, found, tiles, partial(register, linear=linear), settings)
     if refine and found["accepted"].any():
+        before = exactness(found)
         refine(found, _predict(found, tiles).affines, tiles, linear=linear)
+        # the predictions come from the other pairs, so to agree with them makes no pair more probable
+        found["confidence"] *= np.minimum(exactness(found) / before, 1)
+    found["confidence"] = found["confidence"].round(4)
     doubted = doubt_contradicted(_accepted_at(found, RIGHT), tiles)
     found = tell_overruled(_accepted_at(found, settings.accept), tiles)
     return found.assign(confidence=doubted).drop(columns="match")

@@ -15,10 +15,11 @@ affine A that minimises
 where P is the prior on the linear part. Where the specimen is empty, both windows show nothing but noise. So the weight of a
 pixel is the gain of a Wiener filter,
 
-    w = S / (S + N)
+    w = S / (S + N)  min(1, (S + N) / (S + R))^2
 
-where the signal S is the local mean of the product f g, and the noise N is half of the mean of r^2. The weight of blind pixels
-is 0.
+where the signal S is the local mean of the product f g, and the noise N is half of the mean of r^2. The second factor is near
+zero where half the local mean R of r^2 is far larger than that: there the tiles do not show the same thing, like debris that
+moved between the exposures. Such places do not count for N either. The weight of blind pixels is 0.
 
 **How exact the result is.** Least squares takes r as independent from pixel to pixel, and the slopes J (the mean of those of f
 and g) as free of noise. In truth r has a power spectrum R, and J contains slopes of the noise, whose power is (dr)^2 / 4, dr
@@ -36,12 +37,14 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from scipy.fft import next_fast_len
 from torch import Tensor
 
-from dlir.core import affine
+from dlir.core import affine, tables
 from dlir.core.affine import Array
 from dlir.registration.inference.cache import IDENTITY, EstimateCache
+from dlir.registration.model import aperture
+from dlir.registration.model.aperture import power_spectrum
+from dlir.registration.model.estimate import SHIFT
 from dlir.registration.model.filters import EPSILON, blur
 from dlir.registration.model.lucas_kanade import gradients, refine
 from dlir.registration.model.noise_filter import above_noise
@@ -53,7 +56,10 @@ MULTIPLE = 8  # px: the longer side of a window is cut to a multiple, so that ma
 LEAST_SIDE = 8  # px: pairs whose overlap is narrower are not refined
 START_STEP = 0.25  # px: predicted offsets are rounded to multiples, so that the cache finds pairs that have hardly moved
 LINEAR_START_STEP = START_STEP / 256  # the same for linear parts: at 256 px from the centre it moves a px by START_STEP
-FARTHEST = 1.0  # px: a pair that is found farther from its prediction keeps its first estimate
+FARTHEST = 1.0  # px: so far from its prediction an exact pair may be found, and others farther by what their covariance allows
+FARTHEST_FROM_FIRST = 2.0  # px, the same for the distance from its first estimate, which errs by more than it says
+INLIER = 3.0  # standard deviations: a pair that is found farther off keeps its first estimate
+LEAST_DEVIATION = 0.004  # px, of a shift, which is never taken to be smaller: no optics and no interpolation are exact
 SIGMA = 0.5  # px, of the blur before the steps, which makes linear interpolation between pixels more exact
 SIGNAL_SIGMA = 8.0  # px, of the Gaussian that gives the local mean in the weights
 ITERATIONS = 3  # Gauss-Newton steps in each of the two rounds
@@ -73,7 +79,7 @@ def refine_overlaps(
 ) -> None:
     """Replaces the affines and covariances of the accepted pairs in `found` (tables.AFFINES) by those of the fine registration.
 
-    A pair that is found far from its prediction, or whose overlap is too narrow, keeps what it has.
+    A pair that is found far from its prediction or from its first estimate, or whose overlap is too narrow, keeps what it has.
 
     Args:
         predicted: the affine (n, 2, 3) of each pair, a moving px to a fixed px, as the placement by all pairs predicts it.
@@ -95,9 +101,17 @@ def refine_overlaps(
     estimate = partial(in_batches, planes=planes, device=device, work=partial(_refine_batch, linear=linear))
     refined = cache.complete(windows, "pairs in their overlap", linear, estimate=estimate)
     tried = np.isin(pairs.index, refined.index)
-    distance = np.linalg.norm(affine.offsets(affine.from_table(refined), centre[tried]) - offset[tried], axis=1)
-    near, columns = refined.index[distance < FARTHEST], refined.columns.difference(IDENTITY)
+    at, own = affine.offsets(affine.from_table(refined), centre[tried]), affine.offsets(affine.from_table(pairs), centre)
+    exact, first = tables.shift_covariance(refined), tables.shift_covariance(pairs)[tried]
+    likely = _likely(at - offset[tried], exact, FARTHEST) & _likely(at - own[tried], exact + first, FARTHEST_FROM_FIRST)
+    near, columns = refined.index[likely], refined.columns.difference(IDENTITY)
     found.loc[near, columns] = refined.loc[near, columns]
+
+
+def _likely(distance: Array, covariance: Array, tolerance: float) -> NDArray[np.bool_]:
+    """Returns which distances (n, 2), px, are at most INLIER standard deviations, beside a tolerance, px."""
+    allowed = covariance + (tolerance / INLIER) ** 2 * np.eye(2)
+    return np.asarray(np.einsum("na,nab,nb->n", distance, np.linalg.inv(allowed), distance) < INLIER**2)
 
 
 def _overlap_windows(pairs: pd.DataFrame, start: Array, offset: Array, size: NDArray[np.int64]) -> pd.DataFrame:
@@ -132,12 +146,13 @@ def _refine_batch(batch: WindowBatch, linear: float) -> pd.DataFrame:
         warped, _ = warp(moving, start)
     weight = _weight(fixed, warped, mask) * mask
     prior = fixed.new_tensor([LOG_EXCESS, 0.0])
-    aligned, _, maps = refine(fixed, moving, start, 1, ITERATIONS, prior, linear, weight)
-    excess = _excess_variance(*maps[:2], maps[2] * mask, weight)
+    aligned = refine(fixed, moving, start, 1, ITERATIONS, prior, linear, weight)
+    excess = _excess_variance(*aligned.maps[:2], aligned.maps[2] * mask, weight)
     prior = torch.stack([excess.log(), torch.zeros_like(excess)]).view(2, -1, 1, 1)
-    refined, information, _ = refine(fixed, moving, aligned, 1, ITERATIONS, prior, linear, weight)
-    covariance = excess.view(-1, 1, 1) * torch.linalg.inv(information.double() + 1e-9 * torch.eye(6).to(information))
-    return batch.rows[IDENTITY].assign(**affine_columns(refined, covariance, batch))
+    refined = refine(fixed, moving, aligned.affine, 1, ITERATIONS, prior, linear, weight)
+    covariance = excess.view(-1, 1, 1) * aperture.covariance(refined, 1, weight)
+    covariance[:, SHIFT, SHIFT] += LEAST_DEVIATION**2
+    return batch.rows[IDENTITY].assign(**affine_columns(refined.affine, covariance, batch))
 
 
 def _standardised_over(mask: Tensor, window: Tensor, aligned: Tensor) -> Tensor:
@@ -154,29 +169,30 @@ def _standardised_over(mask: Tensor, window: Tensor, aligned: Tensor) -> Tensor:
 
 def _weight(fixed: Tensor, moving: Tensor, mask: Tensor) -> Tensor:
     """The weight w of each pixel (b, 1, h, w) of aligned windows (b, 1, h, w), of which `mask` (b, 1, h, w) is shared."""
-    noise = ((fixed - moving) ** 2 * mask).sum((2, 3), keepdim=True) / (2 * mask.sum((2, 3), keepdim=True)).clamp(min=1)
     signal = blur(fixed * moving, SIGNAL_SIGMA).clamp(min=0)
-    return signal / (signal + noise + EPSILON)
+    square = (fixed - moving) ** 2 * mask
+    local = blur(square, SIGNAL_SIGMA) / 2
+    alike = torch.ones_like(mask)
+    for _ in range(2):  # the noise is that of the pixels that show the same
+        counts = alike * mask
+        noise = (square * alike).sum((2, 3), keepdim=True) / (2 * counts.sum((2, 3), keepdim=True)).clamp(min=1)
+        alike = ((signal + noise) / (signal + local + EPSILON)).clamp(max=1) ** 2
+    return alike * signal / (signal + noise + EPSILON)
 
 
 def _excess_variance(fixed: Tensor, moving: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
     """The factor k (b,), at least one, by which least squares takes too small a variance, from aligned windows (b, 1, h, w)."""
     covered, weights = mask[..., 1:-1, 1:-1], (mask * weight)[..., 1:-1, 1:-1]
     residual = (moving - fixed)[..., 1:-1, 1:-1] * covered
-    spectrum = _power(residual) / covered.sum((2, 3), keepdim=True).clamp(min=1)
+    spectrum = power_spectrum(residual) / covered.sum((2, 3), keepdim=True).clamp(min=1)
     variance = (residual**2 * weights).sum((1, 2, 3)) / weights.sum((1, 2, 3)).clamp(min=1)
     # `gradients` gives twice the slope: `both` is 4 J, and `difference` is 2 dr
     correlated, slopes, noise = (torch.zeros_like(variance) for _ in range(3))
     for first, second in zip(gradients(fixed), gradients(moving), strict=True):
         both, difference = first + second, first - second
-        correlated = correlated + (_power(both * weights) * spectrum).mean((1, 2, 3))
+        correlated = correlated + (power_spectrum(both * weights) * spectrum).mean((1, 2, 3))
         slopes = slopes + (both**2 * weights).sum((1, 2, 3))
         noise = noise + (difference**2 * weights).sum((1, 2, 3))
     sandwich = correlated / (variance * slopes).clamp(min=EPSILON)
     dilution = slopes / (slopes - noise).clamp(min=LEAST_SLOPE_SHARE * slopes).clamp(min=EPSILON)
     return (sandwich * dilution**2).clamp(min=1)
-
-
-def _power(image: Tensor) -> Tensor:
-    """The power spectrum (b, 1, p, q) of images (b, 1, h, w), padded by zeros to a size whose transform is fast."""
-    return torch.as_tensor(torch.fft.fft2(image, s=[next_fast_len(n) for n in image.shape[-2:]])).abs() ** 2

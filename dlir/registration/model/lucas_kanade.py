@@ -11,6 +11,7 @@ for the change d of the six entries theta of the affine. r is the difference of 
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,6 +21,15 @@ from dlir.registration.model import hyperparameters
 from dlir.registration.model.estimate import LINEAR
 from dlir.registration.model.priors import REFINEMENT_DEVIATIONS
 from dlir.registration.model.warping import grid, warp
+
+
+class Refined(NamedTuple):
+    """What `refine` returns."""
+
+    affine: Tensor  # (b, 2, 3) a fixed px to a moving px about the centres
+    information: Tensor  # (b, 6, 6) J'J / s2 + P, on its entries (yy, yx, y0, xy, xx, x0), in px
+    prior: Tensor  # (b, 6, 6) P, the part of it that the prior gives
+    maps: tuple[Tensor, Tensor, Tensor]  # see `refine`
 
 
 def gradients(features: Tensor) -> tuple[Tensor, Tensor]:
@@ -40,7 +50,7 @@ def refine(
     prior: Tensor,
     linear: float = math.inf,
     weight: Tensor | None = None,
-) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor]]:
+) -> Refined:
     """Refines affines on a pair of feature maps.
 
     Args:
@@ -54,35 +64,31 @@ def refine(
         weight: (b, 1, h, w) how much each cell of the fixed map counts; all count the same without.
 
     Returns:
-        the affines (b, 2, 3); the information (b, 6, 6) on their entries (yy, yx, y0, xy, xx, x0), in px, which is the inverse
-        of their covariance; and, aligned by the affines before the last step, the whitened maps (b, c, h, w), fixed and moving,
-        with the mask (b, 1, h, w) of the cells that the moving map covers.
+        the affines, the information on them, whose inverse is their covariance where the slopes are those of the specimen
+        (`aperture.py`), and the whitened maps (b, c, h, w), fixed and moving, aligned by the affines before the last step, with
+        the mask (b, 1, h, w) of the cells that the moving map covers.
     """
     chosen = hyperparameters.DEFAULT
     height, width = fixed.shape[-2:]
     cells = torch.cat([affine[:, :, :2], affine[:, :, 2:] / stride], -1)
     fixed, moving = whitened(fixed, moving, cells)
     half = (width - 1) / 2  # coordinates are divided by it, which makes the six equations of similar size
-    inner = grid(height - 2, width - 2, fixed.device)
-    design = torch.cat([inner / half, torch.ones_like(inner[..., :1])], -1).view(-1, 3)  # (cells, 3)
-    products = (design[:, :, None] * design[:, None, :]).view(-1, 9)
+    design = _design(height - 2, width - 2, half, fixed.device)
     precision = _precision(fixed, linear) / half**2
     scale = fixed.new_tensor([1 / half, 1 / half, stride, 1 / half, 1 / half, stride])
-    information = precision.expand(len(fixed), 6, 6)
+    information = strength = precision.expand(len(fixed), 6, 6)
     normal = None
     for _ in range(steps):
         warped, mask = warp(moving, cells)
         down, right = gradients(fixed + warped)  # four times the mean slope of the two
         difference = (warped - fixed)[..., 1:-1, 1:-1]
-        covered = (mask if weight is None else mask * weight)[..., 1:-1, 1:-1].flatten(2)
+        covered = (mask if weight is None else mask * weight)[..., 1:-1, 1:-1]
         if normal is None:  # J'J hardly changes from step to step
-            squares = torch.stack([_dot(*both) for both in ((down, down), (down, right), (right, right))], 1)
-            yy, yx, xx = (squares.flatten(2) * covered @ products / 16).view(-1, 3, 3, 3).unbind(1)
-            normal = torch.cat([torch.cat([yy, yx], 2), torch.cat([yx, xx], 2)], 1)
+            normal = slope_products(down, right, covered)
         slopes = torch.stack([_dot(down, difference), _dot(right, difference)], 1)
-        slope = (slopes.flatten(2) * covered @ design / 4).flatten(1)
+        slope = (slopes.flatten(2) * covered.flatten(2) @ design / 4).flatten(1)
         squared = _dot(difference, difference).flatten(1)
-        variance = (squared * covered[:, 0]).sum(1) / (fixed.shape[1] * covered.sum((1, 2))).clamp(min=1)
+        variance = (squared * covered.flatten(1)).sum(1) / (fixed.shape[1] * covered.sum((1, 2, 3))).clamp(min=1)
         variance = variance.clamp(min=1e-6).view(-1, 1, 1)
         strength = (prior[0] + prior[1] * variance.log()).exp() * precision
         information = normal / variance + strength
@@ -95,7 +101,31 @@ def refine(
         enough = (mask.mean((1, 2, 3)) > chosen.least_overlap).view(-1, 1, 1)
         cells = torch.where(enough, _undo(cells, step), cells)
     pixels = torch.cat([cells[:, :, :2], cells[:, :, 2:] * stride], -1)
-    return pixels, information / (scale[:, None] * scale), (fixed, warped, mask)
+    units = scale[:, None] * scale
+    return Refined(pixels, information / units, (strength / units).expand_as(information), (fixed, warped, mask))
+
+
+def slope_products(down: Tensor, right: Tensor, counts: Tensor) -> Tensor:
+    """Returns sum w J J' (b, 6, 6) of slopes along y and x, where these are given as `gradients` of the sum of both maps.
+
+    The entries of J are those of an affine whose coordinates are divided by half the width of the maps.
+
+    Args:
+        down, right: (b, c, h - 2, w - 2), four times the mean slopes of both maps.
+        counts: (b, 1, h - 2, w - 2) the weight w of each cell.
+    """
+    height, width = down.shape[-2:]
+    design = _design(height, width, (width + 1) / 2, down.device)
+    products = (design[:, :, None] * design[:, None, :]).view(-1, 9)
+    squares = torch.stack([_dot(*both) for both in ((down, down), (down, right), (right, right))], 1)
+    yy, yx, xx = (squares.flatten(2) * counts.flatten(2) @ products / 16).view(-1, 3, 3, 3).unbind(1)
+    return torch.cat([torch.cat([yy, yx], 2), torch.cat([yx, xx], 2)], 1)
+
+
+def _design(height: int, width: int, unit: float, device: torch.device) -> Tensor:
+    """The coordinates of all cells in this unit, and a one (cells, 3): what the entries of an affine are multiplied with."""
+    inner = grid(height, width, device)
+    return torch.cat([inner / unit, torch.ones_like(inner[..., :1])], -1).view(-1, 3)
 
 
 def whitened(fixed: Tensor, moving: Tensor, affine: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,8 @@ confidence.
 3. The coarse maps are correlated over all shifts of the search window, a few turns and a few scales (`hough_correlation.py`).
    The peak gives the first affine.
 4. The affine is refined on each map, from coarse to fine (`lucas_kanade.py`).
-5. Two linear layers scale the covariance of the refinement, and give the probability that the pair is right.
+5. The covariance of the refinement is widened where noise alone seems to determine the affine (`aperture.py`).
+6. Two linear layers scale this covariance, and give the probability that the pair is right.
 
 All of it can be differentiated, so the network is trained on pairs whose affine is known and on pairs whose affine is not
 (`training/losses.py`). The filtered window is one of the feature channels: so the network registers before any training.
@@ -19,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlir.registration.model import hyperparameters
+from dlir.registration.model import aperture, hyperparameters
 from dlir.registration.model.estimate import Estimate, best_point, scaled_covariance, transposed
 from dlir.registration.model.filters import blur, high_pass, standardise
 from dlir.registration.model.hough_correlation import correlate, peak
@@ -31,7 +32,7 @@ FEATURES = (  # what the heads of covariance and confidence see of a pair
     "log odds of the correlation peak, in units of logit_scale",
     "Fisher's z of the NCC of the finest features after alignment",
     "the same, times the root of the overlap's area",
-    "log variance of the shift, in units of logit_scale",
+    "log variance of the shift by least squares, in units of logit_scale",
     "log of that NCC",
 )
 
@@ -153,13 +154,15 @@ class CorrelationNetwork(nn.Module):
         for (first, second), stride, count, prior in zip(
             maps, chosen.strides, chosen.iterations, self.refinement_prior, strict=True
         ):
-            affine, information, aligned = refine(first, second, affine, stride, count - fewer, prior, linear)
+            refined = refine(first, second, affine, stride, count - fewer, prior, linear)
+            affine = refined.affine
             steps.append(affine)
         # detached: the loss of covariance and confidence must not change the features
-        covariance = torch.linalg.inv(information.detach().double() + 1e-9 * torch.eye(6).to(information))
+        least_squares = torch.linalg.inv(refined.information.detach().double() + 1e-9 * torch.eye(6).to(affine))
+        features = _features(mass.detach(), masked_ncc(*refined.maps).detach(), least_squares, area)
+        covariance = aperture.covariance(refined, stride)
         corner = covariance.new_tensor([(side - 1) / 2 for side in fixed.shape[-2:]])
         point = best_point(covariance, affine[:, :, 2].detach().double(), corner)
-        features = _features(mass.detach(), masked_ncc(*aligned).detach(), covariance, area)
         log_scales = self.deviation_head(features).clamp(-chosen.largest_log_scale, chosen.largest_log_scale).double()
         covariance = scaled_covariance(covariance, point, *log_scales.exp().unbind(1)).float()
         confidence = self.confidence_head(features)[:, 0].sigmoid()
@@ -188,7 +191,7 @@ def _features(mass: Tensor, ncc: Tensor, covariance: Tensor, area: float) -> Ten
     Args:
         mass: (b,) the probability of the correlation peak.
         ncc: (b,) the NCC of the finest features after alignment.
-        covariance: (b, 6, 6) of the affines.
+        covariance: (b, 6, 6) of the affines, by least squares.
         area: of the expected overlap, in units of usual_overlap.
     """
     chosen = hyperparameters.DEFAULT

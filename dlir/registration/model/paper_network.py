@@ -66,7 +66,7 @@ class PaperNetwork(nn.Module):
         affine = _affine(self.out(x), search, fixed.new_tensor(expected))
         with torch.no_grad():
             first, second = (blur(high_pass(window), BLUR) for window in (fixed, moving))
-            _, information, aligned = refine(first, second, affine, 1, 1, fixed.new_zeros(2))
+            _, information, _, aligned = refine(first, second, affine, 1, 1, fixed.new_zeros(2))
             covariance = torch.linalg.inv(information.double() + 1e-9 * torch.eye(6).to(information)).float()
         return Estimate(affine, covariance, masked_ncc(*aligned).clamp(0, 1), (affine,))
 

@@ -10,6 +10,7 @@ from dlir.registration.confidence.calibration import (
     LIKE_UNRELATED,
     OUTSIDE,
     UNSURE,
+    exactness,
     probability,
     with_acceptance,
     with_verdict,
@@ -127,7 +128,7 @@ def test_the_place_is_no_cue_while_the_error_of_the_stage_is_unknown() -> None:
     near, far = (
         with_verdict(pairs.assign(distance=distance, expected_deviation=np.inf), unrelated, 0.5) for distance in (0.0, 19.0)
     )
-    pd.testing.assert_frame_equal(near, far)
+    pd.testing.assert_frame_equal(near, far, atol=1e-4)
     assert near["accepted"].tolist() == [False] * 20 + [True] * 10
 
 
@@ -178,3 +179,14 @@ def test_a_strict_setting_does_not_make_a_pair_probably_wrong() -> None:
     usual, strict = (with_acceptance(pairs, accept) for accept in (0.5, 0.9))
     assert usual["reason"].tolist() == ["", "", LIKE_UNRELATED, OUTSIDE]
     assert strict["reason"].tolist() == ["", UNSURE, LIKE_UNRELATED, OUTSIDE]
+
+
+def test_a_pair_is_as_exact_as_the_longest_axis_of_its_covariance_allows() -> None:
+    """Along a line at 45 degrees the shift is unknown, across it is exact; turned, the answer is the same."""
+    along, across = 30.0**2, 0.05**2
+    half, half_less = (along + across) / 2, (along - across) / 2
+    pairs = pd.DataFrame({"var_y": [along, half, across], "cov_yx": [0, half_less, 0], "var_x": [across, half, across]})
+    lying, turned, round_ = exactness(pairs)
+    assert lying == pytest.approx(turned)
+    assert lying < 0.01
+    assert round_ > 0.99

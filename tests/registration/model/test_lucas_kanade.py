@@ -26,7 +26,7 @@ def test_the_information_predicts_the_deviation_of_the_shift() -> None:
     torch.manual_seed(0)
     noisy = [image + 2.0 * torch.randn(200, *image.shape[1:]) for image in (fixed, moving)]
     start = torch.eye(2, 3).expand(200, 2, 3)
-    affine, information, _ = refine(*noisy, start, stride=1, steps=6, prior=torch.zeros(2))
+    affine, information, *_ = refine(*noisy, start, stride=1, steps=6, prior=torch.zeros(2))
     predicted = torch.linalg.inv(information)[:, [2, 5], [2, 5]].mean(0).sqrt()
     observed = affine[:, :, 2].std(0)
     assert ((observed / predicted > 0.5) & (observed / predicted < 2)).all()
