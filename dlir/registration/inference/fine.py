@@ -57,7 +57,6 @@ LEAST_SIDE = 8  # px: pairs whose overlap is narrower are not refined
 START_STEP = 0.25  # px: predicted offsets are rounded to multiples, so that the cache finds pairs that have hardly moved
 LINEAR_START_STEP = START_STEP / 256  # the same for linear parts: at 256 px from the centre it moves a px by START_STEP
 FARTHEST = 1.0  # px: so far from its prediction an exact pair may be found, and others farther by what their covariance allows
-FARTHEST_FROM_FIRST = 2.0  # px, the same for the distance from its first estimate, which errs by more than it says
 INLIER = 3.0  # standard deviations: a pair that is found farther off keeps its first estimate
 LEAST_DEVIATION = 0.004  # px, of a shift, which is never taken to be smaller: no optics and no interpolation are exact
 SIGMA = 0.5  # px, of the blur before the steps, which makes linear interpolation between pixels more exact
@@ -79,7 +78,7 @@ def refine_overlaps(
 ) -> None:
     """Replaces the affines and covariances of the accepted pairs in `found` (tables.AFFINES) by those of the fine registration.
 
-    A pair that is found far from its prediction or from its first estimate, or whose overlap is too narrow, keeps what it has.
+    A pair that is found far from its prediction, or whose overlap is too narrow, keeps what it has.
 
     Args:
         predicted: the affine (n, 2, 3) of each pair, a moving px to a fixed px, as the placement by all pairs predicts it.
@@ -101,17 +100,11 @@ def refine_overlaps(
     estimate = partial(in_batches, planes=planes, device=device, work=partial(_refine_batch, linear=linear))
     refined = cache.complete(windows, "pairs in their overlap", linear, estimate=estimate)
     tried = np.isin(pairs.index, refined.index)
-    at, own = affine.offsets(affine.from_table(refined), centre[tried]), affine.offsets(affine.from_table(pairs), centre)
-    exact, first = tables.shift_covariance(refined), tables.shift_covariance(pairs)[tried]
-    likely = _likely(at - offset[tried], exact, FARTHEST) & _likely(at - own[tried], exact + first, FARTHEST_FROM_FIRST)
-    near, columns = refined.index[likely], refined.columns.difference(IDENTITY)
+    moved = affine.offsets(affine.from_table(refined), centre[tried]) - offset[tried]
+    allowed = tables.shift_covariance(refined) + (FARTHEST / INLIER) ** 2 * np.eye(2)
+    square = np.einsum("na,nab,nb->n", moved, np.linalg.inv(allowed), moved)
+    near, columns = refined.index[square < INLIER**2], refined.columns.difference(IDENTITY)
     found.loc[near, columns] = refined.loc[near, columns]
-
-
-def _likely(distance: Array, covariance: Array, tolerance: float) -> NDArray[np.bool_]:
-    """Returns which distances (n, 2), px, are at most INLIER standard deviations, beside a tolerance, px."""
-    allowed = covariance + (tolerance / INLIER) ** 2 * np.eye(2)
-    return np.asarray(np.einsum("na,nab,nb->n", distance, np.linalg.inv(allowed), distance) < INLIER**2)
 
 
 def _overlap_windows(pairs: pd.DataFrame, start: Array, offset: Array, size: NDArray[np.int64]) -> pd.DataFrame:
