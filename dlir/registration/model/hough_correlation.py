@@ -23,13 +23,16 @@ from dlir.registration.model.priors import SEARCHED_SCALES, SEARCHED_TURNS
 from dlir.registration.model.warping import similarity_affine
 
 
-def correlate(fixed: Tensor, moving: Tensor, radius: int, centre: tuple[int, int]) -> Tensor:
+def correlate(
+    fixed: Tensor, moving: Tensor, radius: int, centre: tuple[int, int], shown: tuple[Tensor, Tensor] | None = None
+) -> Tensor:
     """Returns the normalised correlation of two feature maps for all shifts, turns and scales.
 
     Args:
         fixed, moving: (b, c, h, w); the long side is w.
         radius: of the window of shifts, cells.
         centre: of the window (y, x), cells: fixed cell p is compared with moving cell p + centre + shift.
+        shown: (b, 1, h, w) of either map, 1 at the cells that count and 0 at the others; all count without.
 
     Returns:
         (b, turns, scales, 2 radius + 1, 2 radius + 1), between -1 and 1, for SEARCHED_TURNS and SEARCHED_SCALES.
@@ -37,20 +40,20 @@ def correlate(fixed: Tensor, moving: Tensor, radius: int, centre: tuple[int, int
     chosen, width = hyperparameters.DEFAULT, fixed.shape[-1]
     length = math.ceil(width / max(2, min(chosen.segments, width // chosen.least_segment)))
     reach = radius + math.ceil(max(SEARCHED_TURNS) * width / 2 + 0.01)
-    sums = _segment_sums(fixed, moving, length, reach, centre)
+    masks = shown or (fixed.new_ones(1, 1, *fixed.shape[-2:]),) * 2
+    sums = _segment_sums(fixed * masks[0], moving * masks[1], masks, length, reach, centre)
     match, energy_fixed, energy_moving = (_add_segments(each, length, width, radius, reach) for each in sums)
     return match / (energy_fixed.clamp(min=0) * energy_moving.clamp(min=0)).clamp(min=1e-8).sqrt()
 
 
 def _segment_sums(
-    fixed: Tensor, moving: Tensor, length: int, reach: int, centre: tuple[int, int]
+    fixed: Tensor, moving: Tensor, masks: tuple[Tensor, Tensor], length: int, reach: int, centre: tuple[int, int]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """For each segment and shift (b, segments, 2 reach + 1, 2 reach + 1): sum f g, sum f^2 and sum g^2 over the overlap."""
     height, width = fixed.shape[-2:]
     missing = -width % length  # cells that the last segment lacks
     margins = (reach - centre[1], reach + centre[1] + missing, reach - centre[0], reach + centre[0])
     size = tuple(next_fast_len(n + 2 * reach, real=True) for n in (height, length))
-    ones = fixed.new_ones(1, 1, height, width)
 
     def spectra(image: Tensor, span: int) -> Tensor:
         segments = image.unfold(3, span, length).permute(0, 3, 1, 2, 4)
@@ -62,8 +65,8 @@ def _segment_sums(
         return full[..., : 2 * reach + 1, : 2 * reach + 1]
 
     span = length + 2 * reach
-    fixed, fixed_mask = F.pad(fixed, (0, missing)), F.pad(ones, (0, missing))
-    moving, moving_mask = F.pad(moving, margins), F.pad(ones, margins)
+    fixed, fixed_mask = F.pad(fixed, (0, missing)), F.pad(masks[0], (0, missing))
+    moving, moving_mask = F.pad(moving, margins), F.pad(masks[1], margins)
     return (
         correlation(spectra(fixed, length), spectra(moving, span)),
         correlation(spectra((fixed**2).sum(1, keepdim=True), length), spectra(moving_mask, span)),

@@ -21,12 +21,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dlir.registration.model import aperture, hyperparameters
-from dlir.registration.model.estimate import Estimate, best_point, scaled_covariance, transposed
+from dlir.registration.model.estimate import Estimate, best_point, expected_overlap, scaled_covariance, transposed
 from dlir.registration.model.filters import blur, high_pass, standardise
 from dlir.registration.model.hough_correlation import correlate, peak
 from dlir.registration.model.lucas_kanade import refine
 from dlir.registration.model.ncc import masked_ncc
 from dlir.registration.model.noise_filter import above_noise
+from dlir.registration.model.warping import warp
 
 FEATURES = (  # what the heads of covariance and confidence see of a pair
     "log odds of the correlation peak, in units of logit_scale",
@@ -35,6 +36,9 @@ FEATURES = (  # what the heads of covariance and confidence see of a pair
     "log variance of the shift by least squares, in units of logit_scale",
     "log of that NCC",
 )
+
+
+LEAST_SHOWN = 1e-3  # part of the expected overlap, of which blind pixels never take more
 
 
 class Residual(nn.Module):
@@ -134,33 +138,46 @@ class CorrelationNetwork(nn.Module):
         search: float,
         centre: tuple[float, float] = (0.0, 0.0),
         linear: float = math.inf,
+        shown: tuple[Tensor, Tensor] | None = None,
     ) -> Estimate:
-        """Registers windows (b, 1, h, w) as `estimate.Method` says; h and w are multiples of 8."""
+        """Registers windows (b, 1, h, w) as `estimate.Method` says; h and w are multiples of 8.
+
+        Args:
+            shown: (b, 1, h, w) of either window, 1 at the pixels that show the image and 0 at the others; all do without.
+        """
         if fixed.shape[-2] > fixed.shape[-1]:  # the coarse search cuts the overlap along x, which has to be the long side
-            return transposed(self(fixed.mT, moving.mT, search, (centre[1], centre[0]), linear))
+            turned = shown and (shown[0].mT, shown[1].mT)
+            return transposed(self(fixed.mT, moving.mT, search, (centre[1], centre[0]), linear, turned))
         chosen = hyperparameters.DEFAULT
         stride = chosen.strides[0]
         clear = above_noise(fixed, moving)
         maps = [features.chunk(2) for features in self.encoder(torch.cat([fixed, moving]), torch.cat(clear))]
         cells = (round(centre[0] / stride), round(centre[1] / stride))
         limit = chosen.largest_correlation
-        rho = correlate(maps[0][0], maps[0][1], math.ceil(search / stride), cells).clamp(-limit, limit)
+        masks = shown and (_whole_cells(shown[0], stride), _whole_cells(shown[1], stride))
+        rho = correlate(maps[0][0], maps[0][1], math.ceil(search / stride), cells, masks).clamp(-limit, limit)
         area, part = _overlap(maps[0][0], cells, rho.shape[-1])
-        weight = self.correlation_weights.exp()
-        logits = weight[0] * (area * part).sqrt() * rho - weight[1] * area * part * torch.log1p(-(rho.clamp(min=0) ** 2))
+        if masks:  # the expected overlap is smaller by its blind part
+            first, second = expected_overlap(*masks, cells)
+            area = area * (first * second).mean((1, 2, 3)).clamp(min=LEAST_SHOWN)
+        weight, extent = self.correlation_weights.exp(), area.view(-1, 1, 1, 1, 1) * part
+        logits = weight[0] * extent.sqrt() * rho - weight[1] * extent * torch.log1p(-(rho.clamp(min=0) ** 2))
         affine, mass = peak(logits, stride, cells)
         steps = [affine]
         fewer = int(self.training)  # a step less is quicker, and makes the features good enough to do without it
         for (first, second), stride, count, prior in zip(
             maps, chosen.strides, chosen.iterations, self.refinement_prior, strict=True
         ):
-            refined = refine(first, second, affine, stride, count - fewer, prior, linear)
+            counts = shown and _common(shown, affine, stride)
+            refined = refine(first, second, affine, stride, count - fewer, prior, linear, counts)
             affine = refined.affine
             steps.append(affine)
         # detached: the loss of covariance and confidence must not change the features
         least_squares = torch.linalg.inv(refined.information.detach().double() + 1e-9 * torch.eye(6).to(affine))
-        features = _features(mass.detach(), masked_ncc(*refined.maps).detach(), least_squares, area)
-        covariance = aperture.covariance(refined, stride)
+        first, second, covered = refined.maps
+        ncc = masked_ncc(first, second, covered if counts is None else covered * counts).detach()
+        features = _features(mass.detach(), ncc, least_squares, area)
+        covariance = aperture.covariance(refined, stride, counts)
         corner = covariance.new_tensor([(side - 1) / 2 for side in fixed.shape[-2:]])
         point = best_point(covariance, affine[:, :, 2].detach().double(), corner)
         log_scales = self.deviation_head(features).clamp(-chosen.largest_log_scale, chosen.largest_log_scale).double()
@@ -169,11 +186,21 @@ class CorrelationNetwork(nn.Module):
         return Estimate(affine, covariance, confidence, tuple(steps), logits, clear)
 
 
-def _overlap(features: Tensor, centre: tuple[int, int], shifts: int) -> tuple[float, Tensor]:
+def _whole_cells(shown: Tensor, stride: int) -> Tensor:
+    """Which cells (b, 1, h / stride, w / stride), 1 or 0, lie wholly in pixels (b, 1, h, w) that are shown."""
+    return -F.max_pool2d(-shown, stride)
+
+
+def _common(shown: tuple[Tensor, Tensor], affine: Tensor, stride: int) -> Tensor:
+    """Which cells (b, 1, h / stride, w / stride), 1 or 0, both windows show, as an affine (b, 2, 3) aligns them."""
+    return _whole_cells(shown[0] * (warp(shown[1], affine.detach())[0] > 0.99), stride)
+
+
+def _overlap(features: Tensor, centre: tuple[int, int], shifts: int) -> tuple[Tensor, Tensor]:
     """How much two maps (b, c, h, w) overlap: the more, the more a correlation proves.
 
     Returns:
-        the area of the expected overlap, in units of usual_overlap, and for each shift (shifts, shifts) the overlap as a
+        the area (1,) of the expected overlap, in units of usual_overlap, and for each shift (shifts, shifts) the overlap as a
         fraction of that area, one from full_overlap on.
     """
     chosen = hyperparameters.DEFAULT
@@ -182,17 +209,17 @@ def _overlap(features: Tensor, centre: tuple[int, int], shifts: int) -> tuple[fl
     rows, columns = ((n - (shift + c).abs()).clamp(min=0) for n, c in zip((height, width), centre, strict=True))
     expected = max(1, height - abs(centre[0])) * max(1, width - abs(centre[1]))
     part = (rows[:, None] * columns / (chosen.full_overlap * expected)).clamp(max=1)
-    return expected * chosen.strides[0] ** 2 / chosen.usual_overlap, part
+    return features.new_tensor([expected * chosen.strides[0] ** 2 / chosen.usual_overlap]), part
 
 
-def _features(mass: Tensor, ncc: Tensor, covariance: Tensor, area: float) -> Tensor:
+def _features(mass: Tensor, ncc: Tensor, covariance: Tensor, area: Tensor) -> Tensor:
     """The FEATURES (b, 5) of pairs.
 
     Args:
         mass: (b,) the probability of the correlation peak.
         ncc: (b,) the NCC of the finest features after alignment.
         covariance: (b, 6, 6) of the affines, by least squares.
-        area: of the expected overlap, in units of usual_overlap.
+        area: (b,) or (1,) of the expected overlap, in units of usual_overlap.
     """
     chosen = hyperparameters.DEFAULT
     odds = torch.logit(mass.double(), eps=1e-9).float()

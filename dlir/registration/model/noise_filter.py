@@ -52,13 +52,19 @@ def above_noise(fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
     return first, second
 
 
-def alignment_ncc(fixed: Tensor, moving: Tensor, *affines: Tensor) -> Tensor:
+def alignment_ncc(fixed: Tensor, moving: Tensor, *affines: Tensor, shown: tuple[Tensor, Tensor] | None = None) -> Tensor:
     """Returns the NCC (k, b) of two windows (b, 1, h, w) of `above_noise` after each of k affines (b, 2, 3).
 
     It is 0 where at most LEAST_PIXELS px overlap.
+
+    Args:
+        shown: (b, 1, h, w) of either window, 1 at the pixels that count and 0 at the others; all count without.
     """
     fixed, moving = (blur(window, SCORE_BLUR) for window in (fixed, moving))
     warped = [warp(moving, affine) for affine in affines]
+    if shown:
+        common = [shown[0] * (warp(shown[1], affine)[0] > 0.99) for affine in affines]
+        warped = [(values, mask * both) for (values, mask), both in zip(warped, common, strict=True)]
     return torch.stack([masked_ncc(fixed, shown, mask) * (mask.sum((1, 2, 3)) > LEAST_PIXELS) for shown, mask in warped])
 
 

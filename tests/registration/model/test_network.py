@@ -9,6 +9,7 @@ from dlir.registration.model import checkpoint
 from dlir.registration.model.estimate import Method
 from dlir.registration.model.filters import blur
 from dlir.registration.model.network import CorrelationNetwork
+from dlir.registration.model.noise_filter import alignment_ncc
 from dlir.registration.model.warping import corner_error
 
 TRUE = np.array([[1.002, 0.006, 5.3], [-0.006, 1.001, -7.6]])
@@ -128,3 +129,20 @@ def test_the_deviation_grows_with_the_noise_as_the_errors_do(generic: Method) ->
         error = estimate.affine[:, :, 2] - torch.tensor(TRUE[:, 2]).float()
         squares.append((error**2 / estimate.covariance.diagonal(dim1=1, dim2=2)[:, [2, 5]]).median())
     assert 0.5 < squares[1] / squares[0] < 2
+
+
+def test_blind_parts_of_the_windows_do_not_hide_a_match(generic: Method) -> None:
+    """Round fields: the corners of both windows show the same pattern of the camera, and not the specimen."""
+    fixed, moving = crops(np.array([[1.0, 0, 3.0], [0, 1.0, -5.0]]), 96, 256)
+    y, x = torch.meshgrid(torch.arange(96) - 47.5, torch.arange(256) - 127.5, indexing="ij")
+    shown = ((y / 40) ** 2 + (x / 80) ** 2 < 1).float().expand(len(fixed), 1, -1, -1)
+    pattern = torch.as_tensor(np.random.default_rng(4).standard_normal((1, 1, 96, 256)), dtype=torch.float32)
+    pattern = blur(pattern, 3.0)
+    fixed, moving = (window * shown + 2 * pattern / pattern.std() * (1 - shown) for window in (fixed, moving))
+    masked = generic(fixed, moving, 16.0, shown=(shown, shown))
+    assert (masked.affine[:, :, 2] - torch.tensor([3.0, -5.0])).abs().max() < 0.1
+    assert masked.confidence.min() > 0.9
+    clear = masked.clear
+    assert clear is not None
+    counted, everything = (alignment_ncc(*clear, masked.affine, shown=parts) for parts in ((shown, shown), None))
+    assert counted.min() > 0.9 > everything.max()
