@@ -31,6 +31,7 @@ LEAST_NUMBER, LARGEST_NUMBER = 4, 14  # points; smaller numbers are left out
 LEAST_RESIDUAL_RANGE = 0.5  # px, the colour bar reaches at least so far
 DISPLAYED = (0.5, 99.7)  # percentiles of the grey values that are shown as black and white
 GREY = "#808080"  # text that can be read on a bright and on a dark page
+BLIND = "#e08030"  # pixels that show no image
 
 
 class Seam(NamedTuple):
@@ -153,14 +154,15 @@ def worst_seam(
 
 
 def illumination_figure(illumination: Fields) -> Figure:
-    """The flat-field, and below it the dark-field where there is one; each channel has a column."""
+    """The flat-field, and below it the dark-field where there is one; each channel has a column. Blind pixels are orange."""
+    shades = matplotlib.colormaps["gray"].with_extremes(bad=BLIND)
     rows = {"flat-field": illumination.flat, **({"dark-field": illumination.dark} if illumination.dark.any() else {})}
     channels, height, width = illumination.flat.shape
     figure = Figure(figsize=(3.6 * channels, (3.6 * height / width + 0.3) * len(rows)), layout="constrained")
     grid = figure.subplots(len(rows), channels, squeeze=False)
     for panels, (name, field) in zip(grid, rows.items(), strict=True):
         for panel, channel in zip(panels, field, strict=True):
-            picture = panel.imshow(channel, cmap="gray")
+            picture = panel.imshow(np.where(illumination.blind, np.nan, channel), cmap=shades)
             panel.axis("off")
             panel.set_title(name, color=GREY, fontsize=11)
             _label(figure.colorbar(picture, ax=panel, fraction=0.046, pad=0.04).ax, "")

@@ -1,7 +1,7 @@
 """The step `provenance`: writes down what made a result, so that it can be repeated, or compared with another one.
 
 provenance.json has the versions of all libraries, all settings, the SHA-256 of the tiles, of the code of each step and of the
-intermediate results, the tiles from which illumination and network were learnt (they may have been replaced since), and the
+intermediate results, the grey levels of the mosaic, the tiles from which illumination and network were learnt (they may have been replaced since), and the
 time and memory of each step as Snakemake measured them.
 """
 
@@ -46,11 +46,19 @@ def provenance(tiles: Path, results: list[Path], benchmarks: list[Path], output:
         "code": {step: steps.code(step) for step in steps.STEPS},
         "results": {path.name: hashing.of_file(path) for path in results},
         "learnt_from": {path.name: _learnt_from(path) for path in results if path.suffix in (".tif", ".pt")},
+        "grey_levels": [level for path in results if path.name == "exposure.csv" for level in _grey_levels(path)],
         # the key keeps the word of earlier versions
         "stages": {path.stem: _measured(path) for path in benchmarks},
     }
     with atomically(output) as partial:
         partial.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _grey_levels(exposure: Path) -> list[dict[str, float]]:
+    """The scale, the pedestal and the number of clipped pixels of the mosaic in each channel (tables.EXPOSURE)."""
+    by_channel = tables.read(exposure, tables.EXPOSURE).groupby("channel")
+    levels = by_channel.agg({"scale": "first", "pedestal": "first", "clipped": "sum"})
+    return [{name: float(value) for name, value in row.items()} for row in levels.to_dict("records")]
 
 
 def _learnt_from(path: Path) -> list[str]:

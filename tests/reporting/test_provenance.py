@@ -8,11 +8,13 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pandas as pd
 import yaml
 from support.grids import Grid
 
 from dlir import steps
 from dlir.config import Settings
+from dlir.core import tables
 from dlir.illumination import fields
 from dlir.registration.model import checkpoint
 from dlir.reporting.provenance import provenance
@@ -25,13 +27,21 @@ def test_provenance_names_versions_settings_hashes_and_cost(grid: Grid, tmp_path
     model, flat = tmp_path / "model.pt", tmp_path / "illumination.tif"
     checkpoint.save(checkpoint.ARCHITECTURES["dlir"](), {"tiles": ["a5", "0c"]}, model)
     fields.write(fields.identity((1, 8, 8)), flat, ["0c"])
+    levels = pd.DataFrame({"tile": [0, 1], "channel": 0, "gain": 1.0, "scale": 0.9, "pedestal": 500.0, "clipped": [2, 1]})
+    tables.write(levels, tables.EXPOSURE, tmp_path / "exposure.csv")
     (tmp_path / "register.tsv").write_text(BENCHMARK + "12.5\t0:00:12\t480.25\t20.1\n")
     (tmp_path / "pairs.tsv").write_text(BENCHMARK + "0.1\t0:00:00\tNA\t-\n")
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
     settings = Settings.checked({**config, "register": {**config["register"], "accept": 0.75}})
     benchmarks = [tmp_path / "register.tsv", tmp_path / "pairs.tsv"]
     output = tmp_path / "provenance.json"
-    provenance(grid.tiles, [model, flat], benchmarks, output, settings=settings.model_dump_json(by_alias=True))
+    provenance(
+        grid.tiles,
+        [model, flat, tmp_path / "exposure.csv"],
+        benchmarks,
+        output,
+        settings=settings.model_dump_json(by_alias=True),
+    )
     found = json.loads(output.read_text())
     about = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = [re.split(r"[^\w.-]", pin)[0] for pin in about["dependencies"]]
@@ -43,6 +53,7 @@ def test_provenance_names_versions_settings_hashes_and_cost(grid: Grid, tmp_path
     assert len(found["tiles"]) == 9
     assert found["results"]["model.pt"] == hashlib.sha256(model.read_bytes()).hexdigest()
     assert found["learnt_from"] == {"model.pt": ["a5", "0c"], "illumination.tif": ["0c"]}
+    assert found["grey_levels"] == [{"scale": 0.9, "pedestal": 500.0, "clipped": 3.0}]
     assert found["code"] == {step: steps.code(step) for step in steps.STEPS}
     assert found["stages"]["register"] == {"seconds": 12.5, "cpu_seconds": 20.1, "peak_memory_mb": 480.25}
     assert found["stages"]["pairs"] == {"seconds": 0.1, "cpu_seconds": None, "peak_memory_mb": None}

@@ -64,7 +64,7 @@ rule provenance:
     input:
         tiles="results/{dataset}/tiles.csv",
         results=[
-            f"results/{{dataset}}/{name}" for name in ["illumination.tif", "pairs.csv", "affines.csv", "placement.csv"]
+            f"results/{{dataset}}/{name}" for name in ["illumination.tif", "pairs.csv", "affines.csv", "placement.csv", "exposure.csv"]
         ],
         model=MODEL,
         benchmarks=lambda wildcards: [
