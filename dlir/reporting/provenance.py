@@ -1,8 +1,8 @@
 """The step `provenance`: writes down what made a result, so that it can be repeated, or compared with another one.
 
 provenance.json has the versions of all libraries, all settings, the SHA-256 of the tiles, of the code of each step and of the
-intermediate results, the grey levels of the mosaic, the tiles from which illumination and network were learnt (they may have been replaced since), and the
-time and memory of each step as Snakemake measured them.
+intermediate results, the grey levels of the mosaic, the tiles from which illumination and network were learnt (they may have
+been replaced since), and the time and memory of each step as Snakemake measured them.
 """
 
 import csv
@@ -58,7 +58,7 @@ def _grey_levels(exposure: Path) -> list[dict[str, float]]:
     """The scale, the pedestal and the number of clipped pixels of the mosaic in each channel (tables.EXPOSURE)."""
     by_channel = tables.read(exposure, tables.EXPOSURE).groupby("channel")
     levels = by_channel.agg({"scale": "first", "pedestal": "first", "clipped": "sum"})
-    return [{name: float(value) for name, value in row.items()} for row in levels.to_dict("records")]
+    return [dict(zip(levels.columns, map(float, row), strict=True)) for row in levels.to_numpy(float)]
 
 
 def _learnt_from(path: Path) -> list[str]:
