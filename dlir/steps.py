@@ -32,7 +32,7 @@ STEPS = {
         "dlir.registration.confidence.selfcheck", "Measure registration on crops of the tiles under known affines."
     ),
     "place": Step("dlir.placement.place", "Place all tiles from the affines of the pairs."),
-    "exposure": Step("dlir.fusion.exposure", "Find how bright each tile was exposed."),
+    "exposure": Step("dlir.fusion.exposure", "Find how bright each tile was exposed, and the grey levels of the mosaic."),
     "export": Step("dlir.placement.export", "Write the placement as Fiji and stages read it."),
     "band": Step("dlir.fusion.mosaic", "Fuse one band of the mosaic, which several jobs write side by side."),
     "mosaic": Step("dlir.fusion.mosaic", "Fuse the placed tiles into one OME-Zarr image."),

@@ -73,7 +73,7 @@ PAIRS = DataFrameSchema(
 # - accepted: whether the placement uses the pair. A faint pair, whose confidence is below the setting register.accept although
 #   both tiles show the same thing, is used only where a pair above it shares one of its tiles
 # - overruled: whether the pair was accepted, and hardly counts in the placement, since other pairs or the stage contradict it
-# - reason: why the pair was rejected, overruled, or accepted although faint; empty for all others
+# - reason: why the pair was rejected, overruled, or accepted although faint or doubtful; empty for all others
 # - method: what found the affine: network, phase, the user's own function, or user for an offset in OVERRIDES
 LINEAR = ("yy", "yx", "xy", "xx")  # the entries of the linear part
 LINEAR_COVARIANCE = [f"cov_{first}_{second}" for first in LINEAR for second in LINEAR]

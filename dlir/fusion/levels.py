@@ -39,7 +39,7 @@ def levels(tiles: pd.DataFrame, gains: Array, illumination: Fields, *, pedestal:
         with np.errstate(divide="ignore"):
             scale = np.where(highest > 0, np.minimum((top - kept) / np.maximum(highest, 1e-9), 1), 1)
         if pedestal:
-            kept = np.maximum(kept, -lowest * scale)
+            kept = np.maximum(kept, 0.0 - lowest * scale)
             scale = np.where(highest * scale + kept > top, (top - kept) / np.maximum(highest, 1e-9), scale)
         else:
             clipped = below

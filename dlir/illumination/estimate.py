@@ -139,7 +139,7 @@ def _estimate_channel(
     flat, dark = (plane.astype(np.float32) for plane in proven)
     fine = _fine_flat(tiles, flat, dark)
     if fine is None:
-        log.warning("the specimen is periodic: what all tiles have in common moves with the stage. No dust is corrected")
+        log.warning("what all tiles have in common moves with the stage, so it is a periodic specimen: no dust is corrected")
         return smooth.broad_flat(tiles - known_dark, blind).astype(np.float32), known_dark.astype(np.float32)
     flat *= fine
     return flat / flat[~blind].mean() if not blind.all() else flat, dark

@@ -107,9 +107,10 @@ def described(illumination: Fields) -> list[str]:
         )
         sentences.append(f"channel {channel}: {shading}; {offset}")
     if illumination.blind.any():
-        count = int(illumination.blind.sum())
+        blind, dim = int(illumination.blind.sum()), int(illumination.dim.sum())
         sentences.append(
-            f"{count} of {illumination.blind.size} pixels of the camera show no image, such as those of a frame or dead rows: "
-            "registration and the mosaic leave them out"
+            f"{blind} of {illumination.blind.size} pixels of the camera show no image, such as a frame, dead rows, or the "
+            f"outside of a round field, and {dim} beside them show it in little light: registration leaves both out, and the "
+            "mosaic takes only the second, and those only where no other tile covers the place"
         )
     return sentences

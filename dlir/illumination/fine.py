@@ -52,7 +52,7 @@ CLEAR_EXCESS = 0.1  # part of the mean of N, since the pixels are not independen
 CLEAR_DEVIATIONS = 3.0  # standard deviations of the mean of P^2, since the pixels are few
 MOVED_TILES = 24  # tiles in which it is measured how far the pattern moves
 MOVED_CELLS = 8  # cells along either axis of an octave, for that
-MOST_MOVED = 8.0  # mean score of an octave whose pattern stays; by chance it is about 2, and 20 or more where the pattern moves
+MOST_MOVED = 18.0  # mean score of an octave; about 2 where its pattern stays, 35 or more where a periodic specimen moves
 LEAST_SIDE = 32  # px, the shorter side of an octave that is fine enough for this
 
 

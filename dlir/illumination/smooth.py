@@ -28,7 +28,7 @@ ROUNDS = 30  # of the robust fit
 TUKEY = 4.685  # robust standard deviations at which the weight of a block becomes 0
 NOISE_ERRORS = 2.0  # standard errors up to which a coefficient of the pattern counts as noise and becomes 0
 FOLDS = 8  # parts of the tiles that are left out in turn, to see whether they become more even by the fields of the others
-CLEARER = 2.0  # standard errors by which held-out tiles have to become more even, in the mean of all
+CLEARER = 2.5  # standard errors by which held-out tiles have to become more even, in the mean of all
 LEAST_FLAT = 0.05  # part of the mean of the flat-field that each of its pixels has at least
 ORDERS = [(i, j) for i in range(DEGREE + 1) for j in range(DEGREE + 1 - i)]  # in y and x; the first, (0, 0), is the mean
 

@@ -55,6 +55,7 @@ STAGE_REACH = 3.0  # standard deviations of the stage that the search covers whe
 LEAST_LINEAR_DEVIATION = 1e-3  # standard deviation of linear parts, which is never taken to be smaller
 LINEAR_MARGIN = 3.0  # times the deviation that the pairs show; a tighter prior would use the same evidence twice
 TOO_FAINT = "too little contrast, and neither tile has a more certain pair"  # texts of the column `reason`
+DOUBTFUL = "accepted although doubtful: loops with other pairs do not close"
 OVERRULED = "overruled: the other pairs, or the stage, contradict it"
 
 
@@ -116,7 +117,9 @@ def consensus(
     found["confidence"] = found["confidence"].round(4)
     doubted = doubt_contradicted(_accepted_at(found, RIGHT), tiles)
     found = tell_overruled(_accepted_at(found, settings.accept), tiles)
-    return found.assign(confidence=doubted).drop(columns="match")
+    doubtful = found["accepted"] & ~found["overruled"] & (doubted < np.minimum(found["confidence"], RIGHT))
+    found = found.assign(confidence=doubted, reason=found["reason"].mask(doubtful, DOUBTFUL))
+    return found.drop(columns="match")
 
 
 def _register(
@@ -137,7 +140,8 @@ def _with_location(found: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
     return found.assign(
         distance=np.linalg.norm(error, axis=1),
         searched=nominal["search"],
-        inside=np.abs(error).max(axis=1) <= nominal["search"] + 1,
+        # along an edge a pair may slide out of the window, and still know the shift across the edge
+        inside=(np.abs(error) - np.sqrt(found[["var_y", "var_x"]].to_numpy())).max(axis=1) <= nominal["search"] + 1,
         overlap=(1 - np.abs(shift) / size).clip(min=0).prod(axis=1),
     )
 
