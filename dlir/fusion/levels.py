@@ -3,7 +3,8 @@
 A corrected pixel (pixel - dark) / (flat gain) may fall below 0, where noise lies below the dark-field, or above the maximum of
 the data type, where a bright pixel lies in a dark corner. So the mosaic keeps the mean of the dark-field as a pedestal, or more
 where a pixel needs it, and is scaled down where a pixel would pass the maximum. Both are the same for all tiles, so the grey
-values of the mosaic stay proportional to the light. Pixels at 0 or at the maximum were clipped by the camera and do not count.
+values of the mosaic stay proportional to the light. Pixels at 0 or at the maximum were clipped by the camera and do not count,
+nor do dim pixels (`illumination/blind.py`).
 """
 
 import numpy as np
@@ -28,28 +29,28 @@ def levels(tiles: pd.DataFrame, gains: Array, illumination: Fields, *, pedestal:
     Raises:
         ImageError: when a tile cannot be read.
     """
-    shown = ~illumination.blind
+    shown = ~(illumination.blind | illumination.dim)
     kept = illumination.dark[:, shown].mean(1) if pedestal and shown.any() else np.zeros(gains.shape[1])
     scale, clipped = np.ones(gains.shape[1]), np.zeros(gains.shape, np.int64)
     integer = np.issubdtype(tiles["dtype"].iloc[0], np.integer)
     changes = illumination.dark.any() or (illumination.flat != 1).any() or (gains != 1).any()
     if integer and changes and shown.any():
         top = float(np.iinfo(np.dtype(tiles["dtype"].iloc[0])).max)
-        lowest, highest, below = _extremes(tiles, gains, illumination, top)
-        with np.errstate(divide="ignore"):
-            scale = np.where(highest > 0, np.minimum((top - kept) / np.maximum(highest, 1e-9), 1), 1)
+        lowest, highest, below = _extremes(tiles, gains, illumination, shown, top)
         if pedestal:
-            kept = np.maximum(kept, 0.0 - lowest * scale)
-            scale = np.where(highest * scale + kept > top, (top - kept) / np.maximum(highest, 1e-9), scale)
-        else:
-            clipped = below
+            kept = np.maximum(kept, 0.0 - lowest)
+        # whole per cents, so that one more tile hardly ever changes all grey values
+        scale = np.clip(np.floor(100 * (top - kept) / np.maximum(highest, 1e-9)) / 100, 0.01, 1)
+        clipped = clipped if pedestal else below
     rows, channels = np.indices(gains.shape)
     table = {"tile": tiles["tile"].to_numpy()[rows.ravel()], "channel": channels.ravel(), "gain": gains.ravel(),
              "scale": scale[channels.ravel()], "pedestal": kept[channels.ravel()], "clipped": clipped.ravel()}  # fmt: skip
     return pd.DataFrame(table)
 
 
-def _extremes(tiles: pd.DataFrame, gains: Array, illumination: Fields, top: float) -> tuple[Array, Array, NDArray[np.int64]]:
+def _extremes(
+    tiles: pd.DataFrame, gains: Array, illumination: Fields, shown: NDArray[np.bool_], top: float
+) -> tuple[Array, Array, NDArray[np.int64]]:
     """Returns the lowest and the highest corrected pixel (channels,), and how many pixels fall below 0 (n, channels)."""
     reader, shape = TileReader(tiles), gains.shape
     lowest, highest, below = np.zeros(shape[1]), np.zeros(shape[1]), np.zeros(shape, np.int64)
@@ -60,7 +61,7 @@ def _extremes(tiles: pd.DataFrame, gains: Array, illumination: Fields, top: floa
                 flat, dark = illumination.flat[channel], illumination.dark[channel]
                 # a quick bound first: most tiles are far from the maximum
                 if dark.any() or (float(pixels.max()) / (float(flat.min()) * gains[row, channel])) > top:
-                    counts = ~illumination.blind & (pixels > 0) & (pixels < top)
+                    counts = shown & (pixels > 0) & (pixels < top)
                     corrected = ((pixels - dark) / (flat * gains[row, channel]))[counts]
                     lowest[channel] = min(lowest[channel], corrected.min(initial=0))
                     highest[channel] = max(highest[channel], corrected.max(initial=0))

@@ -1,21 +1,18 @@
 """Blind pixels: those that show no image, such as black frames, padding, the outside of a round field, and dead rows.
 
-They lie at the same pixels of every tile, so registration would match them with each other, and the mosaic would show them. A
-pixel is blind when hardly anything ever changes there, from tile to tile, although it should. Two limits are tried: the values
-are exactly the same in all tiles, as in a frame; or they differ by no more than the noise of the darkest pixels, as outside of
-a round field.
+They lie at the same pixels of every tile, so registration would match them with each other, and the mosaic would show them. But
+pixels of the specimen must never be taken for blind, and an empty place of the specimen does not change either. So pixels are
+blind only in two cases, and always in groups at the border of the tile:
 
-**What could be chance.** A place may be empty in all tiles by chance. So pixels are taken for blind only where unchanging
-pixels are rare in the middle of the tiles, at most RARE of all. Sparse specimens, and images whose background is clipped to one
-value, do not meet this. Besides, a group of unchanging pixels should have changed often: with n tiles, B blocks that the group
-touches, and the part p of the values in the middle that change, n p B has to be at least LEAST_CHANGES. Groups have to touch
-the border of the tile, as frames, dead rows and round fields do.
+- **One value.** All pixels of the group have one and the same value in all tiles and channels, and this value hardly occurs in
+  the middle of the tiles. So neither saturated glass nor a background that is clipped to 0 is blind.
+- **No light.** In all tiles the group shows noise alone, at one level, darker than anything in the middle of the tiles. It
+  begins in a corner and ends at a cliff: within a few pixels there is an image. Shading and an empty background have no cliff.
 
-The border of a round field is no step. Pixels there are dim: they show the image, but the light falls to nothing within a few
-pixels, and how far it has fallen is measured at each of them.
+What may be blind and does not meet these conditions stays in the image. The cliff at the border of a round field is dim: its
+pixels show the image, but the light falls to nothing there, and how far it has fallen is measured at each of them.
 """
 
-import logging
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,21 +22,19 @@ from scipy import ndimage
 from dlir.illumination.octaves import Picture, doubled, halved
 from dlir.reading.image_files import Image, Plane
 
-log = logging.getLogger(__name__)
 Mask = NDArray[np.bool_]  # (y, x), true at blind pixels
 MOST_TILES = 24  # tiles from which the change at each pixel is measured
-BLOCK = 16  # px, side of the blocks in which a group of pixels is counted; about the size of a structure of the specimen
-RARE = 0.02  # part of the pixels in the middle of the tiles that may be unchanged, beside whole rows and columns
-WHOLE = 0.9  # part of the pixels of a row or column that are unchanged in a dead one
-LEAST_CHANGES = 20.0  # that a group of blind pixels should have shown
+FEWEST_TILES = 4  # tiles from which on a value may occur as often as COMMON; with fewer, as RARE
+RARE, COMMON = 1e-3, 0.03  # part of the pixels in the middle of the tiles that may have the value of blind ones
+LEAST_GROUP = 0.25  # of the shorter side of a tile: so many pixels a group has at least
 FLOOR = 0.01  # quantile of the deviations of all pixels: that of pixels that show noise alone, if there are any
 STILL = 2.0  # times that deviation: a pixel that deviates by less shows noise alone
-CHANGED = 5.0  # times that deviation: a value that differs by more has changed
 LEAST_CONTRAST = 5.0  # times that deviation: the median deviation of all pixels is at least so large, or all is noise
-REACH = 16  # px, how far blind pixels spread into a border that is not sharp
-LEAST_STEP = 0.5  # times the usual deviation of a pixel between tiles: by so much the light changes at a border
-SHARP = 0.92  # part of the light beyond the border; darker pixels beside blind ones belong to a border that is not sharp
-DIM = 0.25  # part of that light; beside a border that is not sharp, darker pixels are blind at any distance
+DARKEST = 1e-3  # quantile of the pixels in the middle of the tiles, than which a group without light is darker
+EVEN = 0.1  # of the step at its cliff: the level of a group without light varies by no more
+REACH = 16  # px, how far the cliff of a round field may reach
+LIT = 0.92  # part of the light beyond the cliff; darker pixels belong to the cliff
+DIM = 0.25  # part of that light; darker pixels of the cliff are blind
 ENCLOSED = 9  # px: blind pixels in a gap narrower than this lie between pixels that show the image
 
 
@@ -52,18 +47,20 @@ class Blind(NamedTuple):
 
 
 def find_blind(tiles: NDArray[Any]) -> Blind:
-    """Returns the blind and the dim pixels of tiles (n, channels, y, x); a pixel that is blind in one channel counts."""
-    blind, dim, light = np.zeros(tiles.shape[2:], bool), np.zeros(tiles.shape[2:], bool), np.ones(tiles.shape[1:], np.float32)
+    """Returns the blind and the dim pixels of tiles (n, channels, y, x)."""
     sample = tiles[:: -(-len(tiles) // MOST_TILES)]
-    for channel in range(tiles.shape[1]):
-        found = _blind_in_channel(tiles[:, channel], sample[:, channel])
-        blind |= found
-        label, groups = ndimage.label(found, np.ones((3, 3)))
-        for group in range(1, groups + 1):
-            border, part = _soft_border(label == group, sample[:, channel])
-            blind |= border & (part < DIM)
-            dim |= border
-            light[channel] = np.where(border, part.clip(DIM, 1), light[channel])
+    blind, light = _of_one_value(tiles), np.ones(tiles.shape[1:], np.float32)
+    dim = np.zeros_like(blind)
+    without_light = [_without_light(sample[:, channel], blind) for channel in range(tiles.shape[1])]
+    for group in _groups(np.all(without_light, axis=0)) if len(tiles) >= FEWEST_TILES else []:
+        cliffs = [_cliff(group, sample[:, channel]) for channel in range(tiles.shape[1])]
+        if not all(cliff is None for cliff in cliffs):
+            blind |= group
+        for channel, cliff in enumerate(cliffs):
+            if cliff is not None:
+                blind |= cliff[0] & (cliff[1] < DIM)
+                dim |= cliff[0]
+                light[channel] = np.where(cliff[0], cliff[1].clip(DIM, 1), light[channel])
     dim &= ~blind
     return Blind(blind, dim, np.where(dim, light, np.float32(1)))
 
@@ -99,63 +96,72 @@ def _pulled(image: Picture, shown: Picture) -> Picture:
     return np.asarray(np.where(shown > 0, image, doubled(coarse, image.shape)), np.float32)
 
 
-def _blind_in_channel(tiles: NDArray[Any], sample: NDArray[Any]) -> Mask:
-    """Returns which pixels (y, x) never change in the tiles (n, y, x) of one channel, of which `sample` are some."""
-    difference = np.abs(sample - np.median(sample, axis=0).astype(np.float32))
-    constant = (tiles == tiles[0]).all(axis=0)
-    blind = _rare_groups(constant, float((_middle(difference) > 0).mean()), len(tiles))
-    deviation = np.sqrt(np.mean(difference**2, axis=0))
-    floor = float(np.quantile(deviation[~blind], FLOOR)) if (~blind).any() else 0.0
-    if 0 < floor * LEAST_CONTRAST < np.median(deviation):
-        still = ndimage.median_filter(deviation, 3, mode="nearest") < STILL * floor
-        blind |= _rare_groups(still | blind, float((_middle(difference) > CHANGED * floor).mean()), len(sample))
-    return blind
-
-
 def _middle(images: NDArray[Any]) -> NDArray[Any]:
     """Returns the middle half, along y and x, of images (..., y, x)."""
     height, width = images.shape[-2:]
     return images[..., height // 4 : height - height // 4, width // 4 : width - width // 4]
 
 
-def _rare_groups(unchanged: Mask, changes: float, count: int) -> Mask:
-    """Returns the unchanged pixels (y, x) of groups at the border of the tile that cannot be unchanged by chance.
+def _groups(pixels: Mask) -> list[Mask]:
+    """Returns the connected groups of pixels (y, x) that touch the border of the tile and are large enough."""
+    label, _ = ndimage.label(pixels, np.ones((3, 3)))
+    at_border = np.unique(np.concatenate([label[0], label[-1], label[:, 0], label[:, -1]]))
+    size = np.bincount(label.ravel())
+    return [label == n for n in at_border[at_border > 0] if size[n] >= LEAST_GROUP * min(pixels.shape)]
+
+
+def _of_one_value(tiles: NDArray[Any]) -> Mask:
+    """Returns the pixels (y, x) of groups that have one and the same value in all tiles (n, channels, y, x)."""
+    first = tiles[0]
+    constant, blind = (tiles == first).all(axis=(0, 1)), np.zeros(tiles.shape[2:], bool)
+    if not constant.any() or len(tiles) < 2:
+        return blind
+    often = COMMON if len(tiles) >= FEWEST_TILES else RARE
+    middle = _middle(tiles)
+    values, counts = np.unique(first[:, constant], axis=1, return_counts=True)
+    for value in values.T[counts >= LEAST_GROUP * min(blind.shape)]:
+        occurs = (middle == value[:, None, None]).all(axis=1)
+        lines = occurs.all(axis=0)  # a dead row or column may cross the middle
+        if (occurs & ~lines).mean() <= often and lines.mean() <= often:
+            for group in _groups(constant & (first == value[:, None, None]).all(axis=0)):
+                blind |= group
+    return blind
+
+
+def _without_light(tiles: NDArray[Any], blind: Mask) -> Mask:
+    """Returns the pixels (y, x) that show noise alone in the tiles (n, y, x) of one channel, and are darker than their middle.
 
     Args:
-        changes: p, the part of the values in the middle of the tiles that change.
-        count: n, the number of tiles.
+        blind: pixels that are known to be blind.
     """
-    middle = _middle(unchanged)
-    if middle[middle.mean(axis=1) < WHOLE][:, middle.mean(axis=0) < WHOLE].mean() > RARE:
-        return np.zeros_like(unchanged)
-    label, groups = ndimage.label(unchanged, np.ones((3, 3)))
-    border = np.unique(np.concatenate([label[0], label[-1], label[:, 0], label[:, -1]]))
-    y, x = np.nonzero(label)
-    place = label[y, x].astype(np.int64) * label.size + y // BLOCK * label.shape[1] + x // BLOCK
-    blocks = np.bincount(np.unique(place) // label.size, minlength=groups + 1)
-    found = border[(border > 0) & (count * changes * blocks[border] >= LEAST_CHANGES)]
-    return np.isin(label, found)
+    typical = np.median(tiles, axis=0)
+    deviation = np.sqrt(np.mean((tiles - typical) ** 2, axis=0, dtype=np.float32))
+    floor = float(np.quantile(deviation[~blind], FLOOR)) if (~blind).any() else 0.0
+    if not 0 < floor * LEAST_CONTRAST < np.median(deviation):
+        return np.zeros_like(blind)
+    still = ndimage.median_filter(deviation, 3, mode="nearest") < STILL * floor
+    darkest = float(np.quantile(_middle(tiles), DARKEST))
+    return np.asarray(still & (ndimage.median_filter(typical, 3, mode="nearest") + STILL * floor < darkest))
 
 
-def _soft_border(blind: Mask, tiles: NDArray[Any]) -> tuple[Mask, Plane]:
-    """Returns the pixels (y, x) beside a group of blind ones where the image only begins, and the part of the light there.
+def _cliff(group: Mask, tiles: NDArray[Any]) -> tuple[Mask, Plane] | None:
+    """Returns the cliff (y, x) at the border of a group without light, and the part of the light at each pixel.
 
-    That is the cliff at the border of a round field. There is none beside a sharp frame.
+    None where the group ends at no cliff, or begins in no corner.
 
     Args:
         tiles: (n, y, x), of one channel.
     """
     typical = np.median(tiles, axis=0).astype(np.float32)
-    contrast = float(np.median(np.abs(tiles - typical).mean(axis=0)))
-    distance = np.ceil(ndimage.distance_transform_edt(~blind))
-    beyond, nothing = (distance > REACH) & (distance <= 2 * REACH), np.zeros_like(blind)
-    outside, inside = float(np.median(typical[blind])), float(np.median(typical[beyond])) if beyond.any() else 0.0
-    if not beyond.any() or abs(inside - outside) <= LEAST_STEP * contrast:
-        return nothing, typical
-    light = (typical - outside) / (inside - outside)
-    if np.median(light[distance == 1]) >= SHARP:
-        return nothing, typical
-    smoothed = ndimage.uniform_filter(light, 3, mode="nearest").astype(np.float32)
-    dark = ndimage.binary_propagation(blind, np.ones((3, 3), bool), mask=blind | (smoothed < DIM))
-    grown = ndimage.binary_dilation(dark, np.ones((3, 3), bool), REACH, mask=dark | (smoothed < SHARP))
-    return np.asarray(grown & ~blind), smoothed
+    distance = ndimage.distance_transform_edt(~group)
+    beyond = (distance > REACH) & (distance <= 2 * REACH)
+    if not beyond.any() or not any(group[y, x] for y in (0, -1) for x in (0, -1)):
+        return None
+    outside, inside = float(np.median(typical[group])), float(np.quantile(typical[beyond], 0.25))
+    level = ndimage.uniform_filter(typical, 5, mode="nearest")[ndimage.binary_erosion(group, iterations=3, border_value=1)]
+    if not level.size or inside <= outside or np.ptp(np.quantile(level, (0.05, 0.95))) > EVEN * (inside - outside):
+        return None
+    light = ndimage.uniform_filter((typical - outside) / (inside - outside), 3, mode="nearest").astype(np.float32)
+    dark = ndimage.binary_propagation(group, np.ones((3, 3), bool), mask=group | (light < DIM))
+    grown = ndimage.binary_dilation(dark, np.ones((3, 3), bool), REACH, mask=dark | (light < LIT))
+    return np.asarray(grown & ~group), light

@@ -71,21 +71,20 @@ def estimate_illumination(
     first = tiles.iloc[0]
     shape = (int(first["channels"]), int(first["height"]), int(first["width"]))
     own_flat, own_dark = (None if path is None else _read_own(path, shape, first["path"]) for path in (flat, dark))
+    if not settings.correct:
+        log.info("the illumination is not corrected: illumination.correct is false")
+        return fields.identity(shape), []
     sample, reader = tiles[:: -(-len(tiles) // MOST_TILES)], TileReader(tiles)
     stack = np.stack([reader.sample(path) for path in progress(list(sample["path"]), "reading tiles")])
     seen = find_blind(stack)
-    blind, dim = seen.blind, seen.dim
-    found = fields.identity(shape)._replace(blind=blind, dim=dim)
-    if own_flat is not None and own_flat[:, ~blind].min() <= 0:
-        raise image_files.ImageError(
-            f"{flat}: its smallest pixel is {own_flat.min():g}: give a flat-field that is positive everywhere"
-        )
-    if not settings.correct:
-        log.info("the illumination is not corrected: illumination.correct is false")
-    elif own_flat is not None:
-        found = Fields(
-            own_flat / own_flat.mean((1, 2), keepdims=True), found.dark if own_dark is None else own_dark, blind, dim
-        )
+    found = fields.identity(shape)._replace(blind=seen.blind, dim=seen.dim)
+    if own_flat is not None:
+        if (least := own_flat[:, ~seen.blind].min(initial=np.inf)) <= 0:
+            raise image_files.ImageError(
+                f"{flat}: its smallest pixel is {least:g}: give a flat-field that is positive everywhere"
+            )
+        found = found._replace(flat=np.maximum(own_flat, 1e-6) / own_flat.mean((1, 2), keepdims=True))
+        found = found if own_dark is None else found._replace(dark=own_dark)
     elif len(tiles) < FEWEST_TILES:
         log.info("the flat-field is not estimated: there are fewer than %d tiles", FEWEST_TILES)
         found = found if own_dark is None else found._replace(dark=own_dark)

@@ -62,12 +62,52 @@ def test_the_padding_of_turned_tiles_is_found_with_its_mixed_border() -> None:
 def test_the_outside_of_a_round_field_is_found_though_it_shows_noise() -> None:
     light = 1 / (1 + np.exp((np.hypot(Y, X) - 74) / 2))
     dark = 100 + 10 * np.random.default_rng(1).standard_normal((16, SIZE, SIZE))
-    found = find_blind((tissue(16) * light + dark).astype(np.uint16)[:, None])
+    found = find_blind(((2000 + tissue(16) / 2) * light + dark).astype(np.uint16)[:, None])
     left_out = found.blind | found.dim
-    assert found.blind[light < 0.15].all() and left_out[light < 0.8].mean() > 0.98
+    assert found.blind[light < 0.01].all() and left_out[light < 0.8].mean() > 0.98
     assert not found.blind[light > 0.5].any() and left_out[np.hypot(Y, X) < 62].mean() < 0.03
     border = found.dim & (np.hypot(Y, X) > 66)
     assert np.abs(found.light[0][border] / light[border] - 1).mean() < 0.15 and (found.light[0][~found.dim] == 1).all()
+
+
+def patches(count: int, seed: int, empty: float) -> np.ndarray:
+    """Tiles (n, y, x) of patches of tissue on an even background, of which so much is empty, as parts of 1."""
+    rng = np.random.default_rng(seed)
+    broad = ndimage.gaussian_filter(rng.standard_normal((count, SIZE, SIZE)), (0, 25, 25))
+    return np.where(broad > np.quantile(broad, empty), tissue(count, seed), 0)
+
+
+@pytest.mark.parametrize("background", ["clipped", "saturated", "noisy"])
+@pytest.mark.parametrize("count", [2, 4, 9, 16])
+def test_a_place_that_is_empty_in_all_tiles_is_not_blind(background: str, count: int) -> None:
+    for seed in range(5):
+        specimen = patches(count, seed, 0.5)
+        specimen[:, :20] = 0  # all tiles are empty along the upper border
+        light = {"clipped": specimen, "saturated": np.where(specimen, specimen, 65535),
+                 "noisy": 900 + specimen + 30 * np.random.default_rng(seed).standard_normal(specimen.shape)}  # fmt: skip
+        assert not found_in(light[background].astype(np.uint16)).any()
+
+
+def test_an_empty_corner_in_less_light_is_not_blind() -> None:
+    shade = 1 - 0.5 * (Y**2 + X**2) / (Y**2 + X**2).max()
+    for seed in range(5):
+        specimen = patches(9, seed, 0.5)
+        specimen[:, :30, :30] = 0
+        tiles = 500 + shade * (1200 + specimen) + 30 * np.random.default_rng(seed).standard_normal(specimen.shape)
+        assert not found_in(tiles.astype(np.uint16)).any()
+
+
+def test_a_frame_hides_no_pixel_of_the_specimen() -> None:
+    for seed in range(5):
+        tiles = patches(4, seed, 0.5) + 300
+        tiles[:, frame(8)] = 0
+        assert np.array_equal(found_in(tiles.astype(np.uint16)), frame(8))
+
+
+def test_what_one_channel_shows_is_not_blind() -> None:
+    both = np.stack([tissue(9), tissue(9, seed=1)], axis=1)
+    both[:, 1, :12] = 0
+    assert not find_blind(both).blind.any()
 
 
 @pytest.mark.parametrize("count", [4, 16, 40])

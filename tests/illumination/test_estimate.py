@@ -159,7 +159,7 @@ def test_without_correction_or_with_too_few_tiles_the_fields_change_nothing(tmp_
     illumination(table, tmp_path / "illumination.tif", settings=Illumination(correct=correct))
     found = fields.read(tmp_path / "illumination.tif", tables.read(table, tables.TILES))
     assert (found.flat == 1).all() and not found.dark.any()
-    assert fields.learnt_from(tmp_path / "illumination.tif") == [f"{index:02}" for index in range(count)]
+    assert fields.learnt_from(tmp_path / "illumination.tif") == ([f"{index:02}" for index in range(count)] if correct else [])
 
 
 def test_given_images_replace_the_estimate(tmp_path: Path) -> None:
