@@ -5,9 +5,10 @@ pixels of the specimen must never be taken for blind, and an empty place of the 
 blind only in two cases, and always in groups at the border of the tile:
 
 - **One value.** All pixels of the group have one and the same value in all tiles and channels, and this value hardly occurs in
-  the middle of the tiles. So neither saturated glass nor a background that is clipped to 0 is blind.
-- **No light.** In all tiles the group shows noise alone, at one level, darker than anything in the middle of the tiles. It
-  begins in a corner and ends at a cliff: within a few pixels there is an image. Shading and an empty background have no cliff.
+  the middle of the tiles, or beside the group. So neither saturated glass nor a background that is clipped to 0 is blind.
+- **No light.** In all tiles the group shows noise alone, at one level, darker than anything in the middle of the tiles. Such
+  groups lie in at least three corners and end at a cliff: within a few pixels there is an image. Shading and an empty
+  background have no cliff, and the empty side of a specimen fills two corners.
 
 What may be blind and does not meet these conditions stays in the image. The cliff at the border of a round field is dim: its
 pixels show the image, but the light falls to nothing there, and how far it has fallen is measured at each of them.
@@ -33,6 +34,9 @@ LEAST_CONTRAST = 5.0  # times that deviation: the median deviation of all pixels
 DARKEST = 1e-3  # quantile of the pixels in the middle of the tiles, than which a group without light is darker
 EVEN = 0.1  # of the step at its cliff: the level of a group without light varies by no more
 REACH = 16  # px, how far the cliff of a round field may reach
+LEAST_CORNERS = 3  # of the tile, in which there is no light
+BRIGHTEST = 0.75  # part of the light beyond the cliff that a blind pixel never reaches
+BESIDE = 0.1  # part of the pixels beside a group of one value that may have this value
 LIT = 0.92  # part of the light beyond the cliff; darker pixels belong to the cliff
 DIM = 0.25  # part of that light; darker pixels of the cliff are blind
 ENCLOSED = 9  # px: blind pixels in a gap narrower than this lie between pixels that show the image
@@ -52,13 +56,15 @@ def find_blind(tiles: NDArray[Any]) -> Blind:
     blind, light = _of_one_value(tiles), np.ones(tiles.shape[1:], np.float32)
     dim = np.zeros_like(blind)
     without_light = [_without_light(sample[:, channel], blind) for channel in range(tiles.shape[1])]
-    for group in _groups(np.all(without_light, axis=0)) if len(tiles) >= FEWEST_TILES else []:
+    candidates = _groups(np.all(without_light, axis=0)) if len(tiles) >= FEWEST_TILES else []
+    corners = sum(bool(group[y, x]) for group in candidates for y in (0, -1) for x in (0, -1))
+    for group in candidates if corners >= LEAST_CORNERS else []:
         cliffs = [_cliff(group, sample[:, channel]) for channel in range(tiles.shape[1])]
         if not all(cliff is None for cliff in cliffs):
             blind |= group
         for channel, cliff in enumerate(cliffs):
             if cliff is not None:
-                blind |= cliff[0] & (cliff[1] < DIM)
+                blind |= cliff[0] & (cliff[1] < DIM) & (cliff[2] < BRIGHTEST)
                 dim |= cliff[0]
                 light[channel] = np.where(cliff[0], cliff[1].clip(DIM, 1), light[channel])
     dim &= ~blind
@@ -124,7 +130,9 @@ def _of_one_value(tiles: NDArray[Any]) -> Mask:
         lines = occurs.all(axis=0)  # a dead row or column may cross the middle
         if (occurs & ~lines).mean() <= often and lines.mean() <= often:
             for group in _groups(constant & (first == value[:, None, None]).all(axis=0)):
-                blind |= group
+                beside = ndimage.binary_dilation(group, np.ones((3, 3), bool), 2) & ~group & ~constant
+                if (tiles[:, :, beside] == value[:, None]).all(axis=1).mean() <= BESIDE:
+                    blind |= group
     return blind
 
 
@@ -136,16 +144,19 @@ def _without_light(tiles: NDArray[Any], blind: Mask) -> Mask:
     """
     typical = np.median(tiles, axis=0)
     deviation = np.sqrt(np.mean((tiles - typical) ** 2, axis=0, dtype=np.float32))
-    floor = float(np.quantile(deviation[~blind], FLOOR)) if (~blind).any() else 0.0
-    if not 0 < floor * LEAST_CONTRAST < np.median(deviation):
+    noisy = deviation[~blind & (deviation > 0)]
+    floor = float(np.quantile(noisy, FLOOR)) if noisy.size else np.inf
+    if floor * LEAST_CONTRAST >= np.median(deviation):
         return np.zeros_like(blind)
     still = ndimage.median_filter(deviation, 3, mode="nearest") < STILL * floor
     darkest = float(np.quantile(_middle(tiles), DARKEST))
     return np.asarray(still & (ndimage.median_filter(typical, 3, mode="nearest") + STILL * floor < darkest))
 
 
-def _cliff(group: Mask, tiles: NDArray[Any]) -> tuple[Mask, Plane] | None:
-    """Returns the cliff (y, x) at the border of a group without light, and the part of the light at each pixel.
+def _cliff(group: Mask, tiles: NDArray[Any]) -> tuple[Mask, Plane, Plane] | None:
+    """Returns the cliff (y, x) at the border of a group without light, and the median and the largest light at each pixel.
+
+    The light is a part of that beyond the cliff.
 
     None where the group ends at no cliff, or begins in no corner.
 
@@ -161,7 +172,10 @@ def _cliff(group: Mask, tiles: NDArray[Any]) -> tuple[Mask, Plane] | None:
     level = ndimage.uniform_filter(typical, 5, mode="nearest")[ndimage.binary_erosion(group, iterations=3, border_value=1)]
     if not level.size or inside <= outside or np.ptp(np.quantile(level, (0.05, 0.95))) > EVEN * (inside - outside):
         return None
-    light = ndimage.uniform_filter((typical - outside) / (inside - outside), 3, mode="nearest").astype(np.float32)
+    light, most = (
+        ndimage.uniform_filter((each - outside) / (inside - outside), 3, mode="nearest").astype(np.float32)
+        for each in (typical, tiles.max(axis=0).astype(np.float32))
+    )
     dark = ndimage.binary_propagation(group, np.ones((3, 3), bool), mask=group | (light < DIM))
     grown = ndimage.binary_dilation(dark, np.ones((3, 3), bool), REACH, mask=dark | (light < LIT))
-    return np.asarray(grown & ~group), light
+    return np.asarray(grown & ~group), light, most
