@@ -64,7 +64,8 @@ rule provenance:
     input:
         tiles="results/{dataset}/tiles.csv",
         results=[
-            f"results/{{dataset}}/{name}" for name in ["illumination.tif", "pairs.csv", "affines.csv", "placement.csv", "exposure.csv"]
+            f"results/{{dataset}}/{name}"
+            for name in ["illumination.tif", "pairs.csv", "affines.csv", "placement.csv", "exposure.csv"]
         ],
         model=MODEL,
         benchmarks=lambda wildcards: [
