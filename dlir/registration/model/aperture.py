@@ -36,7 +36,7 @@ from torch import Tensor
 from dlir.registration.model.filters import blur
 from dlir.registration.model.lucas_kanade import Refined, gradients, slope_products
 
-LEAST_KNOWN = 0.02  # of the information along an edge; the deviation grows to 50 times what least squares says, at most
+LEAST_KNOWN = 0.01  # of the information along an edge; the deviation grows to 100 times what least squares says, at most
 ENOUGH = 0.5  # of the specimen's share, and of its signal over noise, in the plane: as much in one direction is no edge
 CHANCE = 6.0  # standard deviations of the specimen's share in a direction; noise that differs from place to place has more
 LEAST_SHARE = 0.05  # q0 is never taken to be smaller
