@@ -36,9 +36,9 @@ from dlir.illumination.smooth import (
     NOISE_ERRORS,
     ROUNDS,
     Polynomials,
-    block_side,
     covariance,
     fit_pattern,
+    in_blocks,
     mean_over_error,
     normal_matrix,
     normalised_flat,
@@ -90,7 +90,7 @@ def find_dark(tiles: NDArray[Any], blocks: Array, polynomials: Polynomials) -> t
     flat, dark = normalised_flat(polynomials.image(found.flat)), polynomials.image(found.dark)
     if np.isinf(found.error):
         dark = dark - flat * float((dark / flat).min())
-    if (_block_maxima(dark) <= darkest(tiles)).all():
+    if (in_blocks(dark).max(axis=-1) <= darkest(tiles)).all():
         return flat, dark
     log.info("a dark-field of %.0f grey values is not taken: pixels of the tiles are darker", dark.mean())
     return None
@@ -106,18 +106,11 @@ def darkest(tiles: NDArray[Any]) -> Array:
     for tile in tiles:
         above = (tile - np.float64(tile.min())).astype(np.float32)  # small where it is dark, so that its square is exact
         mean, square = (ndimage.uniform_filter(each, 3, mode="nearest") for each in (above, above**2))
-        lowest.append(tile.min() - _block_maxima(-mean))
+        lowest.append(tile.min() + in_blocks(mean).min(axis=-1))
         dark = mean <= np.quantile(mean, DARK_SHARE)
         variance = np.maximum(square[dark] - mean[dark] ** 2, 0)
         noise.append((float(tile.min() + mean[dark].mean()), float(np.sqrt(np.median(variance)))))
     return np.asarray(np.min(lowest, axis=0) + NOISE_MARGIN * min(noise)[1])
-
-
-def _block_maxima(image: NDArray[np.floating]) -> Array:
-    """Returns the largest pixel (rows, columns) of each whole block of an image (y, x)."""
-    side = block_side(image.shape)
-    rows, columns = (length // side for length in image.shape)
-    return np.asarray(image[: rows * side, : columns * side].reshape(rows, side, columns, side).max(axis=(1, 3)))
 
 
 def _fit(tiles: Array, polynomials: Array) -> Smooth | None:

@@ -48,7 +48,7 @@ class Polynomials:
         covered = [length // side for length in shape]
         block_axes = [_legendre(blocks, blocks) for blocks in covered]
         self._chosen = np.eye(len(ORDERS))[[i + j <= degree for i, j in ORDERS]]
-        self._shown: NDArray[np.bool_] = ~_blocks(blind).any(axis=-1).ravel()
+        self._shown: NDArray[np.bool_] = ~in_blocks(blind).any(axis=-1).ravel()
         self.at_blocks = np.stack([_polynomial(one, *block_axes).ravel() for one in self._chosen])[:, self._shown]
         self._axes = [_legendre(length, blocks * side) for length, blocks in zip(shape, covered, strict=True)]
 
@@ -62,7 +62,7 @@ class Polynomials:
 
     def means(self, tile: NDArray[Any]) -> Array:
         """Returns the means (blocks,) of the blocks of a tile (y, x)."""
-        return np.asarray(_blocks(tile).mean(axis=-1).ravel()[self._shown], np.float64)
+        return np.asarray(in_blocks(tile).mean(axis=-1).ravel()[self._shown], np.float64)
 
 
 def without_polynomial(image: NDArray[np.floating]) -> Array:
@@ -75,10 +75,10 @@ def without_polynomial(image: NDArray[np.floating]) -> Array:
 
 def block_medians(pixels: NDArray[Any]) -> Array:
     """Returns the medians (rows, columns) of square blocks of an image (y, x); an incomplete last row or column is left out."""
-    return np.asarray(_medians(_blocks(pixels)), np.float64)
+    return np.asarray(_medians(in_blocks(pixels)), np.float64)
 
 
-def _blocks(pixels: NDArray[Any]) -> NDArray[Any]:
+def in_blocks(pixels: NDArray[Any]) -> NDArray[Any]:
     """Returns the pixels (rows, columns, n) of the square blocks of an image (y, x)."""
     side = block_side(pixels.shape)
     rows, columns = (length // side for length in pixels.shape)

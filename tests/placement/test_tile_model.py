@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from support.pair_graphs import make_graph
+from support.pair_graphs import Graph, make_graph
 
 from dlir.core.affine import BASIS
 from dlir.core.tables import LINEAR_COVARIANCE
@@ -39,13 +39,19 @@ def test_turned_tiles_are_found_where_covariances_are_too_large(claimed: float) 
     assert len(choose(calibrated(measured, len(graph.tiles)), len(graph.tiles)).deviations) == 2 or claimed < 1
 
 
+def scaled_beside_wrong_pairs(seed: int, count: int, scale: float) -> tuple[Graph, np.ndarray]:
+    """A graph of turned and scaled tiles, and which pairs, `count` of them, measure the scale along x wrongly by `scale`."""
+    graph = make_graph(5, 6, linear=(0.005, 0.003, 0, 0), seed=seed)
+    wrong = np.random.default_rng(seed).permutation(len(graph.pairs))[:count]
+    graph.pairs.loc[wrong, "xx"] += scale
+    graph.pairs.loc[wrong, "x0"] -= scale * graph.pairs.loc[wrong, "centre_x"]
+    return graph, wrong
+
+
 @pytest.mark.parametrize("seed", range(8, 12))
 def test_scaled_tiles_are_found_beside_wrong_pairs_of_small_covariance(seed: int) -> None:
     """A few pairs measure the scale across their overlap wrongly, by five times the deviation of the tiles."""
-    graph = make_graph(5, 6, linear=(0.005, 0.003, 0, 0), seed=seed)
-    wrong = np.random.default_rng(seed).permutation(len(graph.pairs))[:3]
-    graph.pairs.loc[wrong, "xx"] += 0.03
-    graph.pairs.loc[wrong, "x0"] -= 0.03 * graph.pairs.loc[wrong, "centre_x"]
+    graph, wrong = scaled_beside_wrong_pairs(seed, count=3, scale=0.03)
     graph.pairs.loc[wrong, LINEAR_COVARIANCE] *= 10
     assert choose(calibrated(measurements(graph.tiles, graph.pairs), len(graph.tiles)), len(graph.tiles)).name == "similarity"
 
@@ -78,9 +84,6 @@ def test_a_part_of_very_many_tiles_is_enough_to_choose_the_model(monkeypatch: py
 
 @pytest.mark.parametrize("seed", range(8, 12))
 def test_scaled_tiles_are_found_beside_two_pairs_that_are_entirely_wrong(seed: int) -> None:
-    graph = make_graph(5, 6, linear=(0.005, 0.003, 0, 0), seed=seed)
-    wrong = np.random.default_rng(seed).permutation(len(graph.pairs))[:2]
-    graph.pairs.loc[wrong, "xx"] += 0.1
-    graph.pairs.loc[wrong, "x0"] -= 0.1 * graph.pairs.loc[wrong, "centre_x"]
+    graph, _ = scaled_beside_wrong_pairs(seed, count=2, scale=0.1)
     _, model = choose_model(measurements(graph.tiles, graph.pairs), len(graph.tiles))
     assert model.name == "similarity"
