@@ -33,7 +33,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from dlir.core import affine
+from dlir.core import affine, tables
 from dlir.core.affine import Array
 from dlir.demo.make import demo
 from dlir.demo.settings import DEMO_IMAGES, Demo
@@ -173,7 +173,7 @@ def register_pair(
     matrix, point = affine.from_table(found)[0], pair[["centre_y", "centre_x"]].to_numpy(float)
     if swapped:
         matrix, point = affine.invert(matrix), affine.apply(matrix, point[None])[0]
-    covariance = pair[["var_y", "cov_yx", "cov_yx", "var_x"]].to_numpy(float).reshape(2, 2)
+    covariance = tables.shift_covariance(found)[0]
     return RegisteredPair(matrix, point, covariance, float(pair["score_after"]), float(pair["confidence"]))
 
 
