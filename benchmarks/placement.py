@@ -22,6 +22,7 @@ import json
 import sys
 from collections.abc import Callable
 from fnmatch import fnmatch
+from functools import partial
 from importlib import import_module
 from itertools import product
 from pathlib import Path
@@ -64,6 +65,7 @@ def table(
     seeds: tuple[int, ...] = (1, 2, 3),
     sets: tuple[str, ...] = ("*/*",),
     trained: bool = False,
+    untold: bool = False,
     peers: Path | None = None,
 ) -> None:
     """Print the errors of each seed beside their bars, or beside those of other stitchers.
@@ -75,6 +77,7 @@ def table(
         seeds: of the grids.
         sets: scenario/specimen, of BARS and SPECIMENS; * stands for any.
         trained: train the network on the tiles first.
+        untold: without the overlap in the settings; dlir has to find it.
         peers: folder for the environments of the other stitchers.
     """
     sys.path.insert(0, str(bench.resolve()))
@@ -102,17 +105,29 @@ def table(
         if peers:
             cells = beside_peers(scenario, folders, peers, trained, scoring.score)
         else:
-            cells = beside_bars(scenario, BARS[scenario][SPECIMENS.index(specimen)], folders, trained, make_tiles, scoring)
+            runs = partial(run, trained=trained, told=not untold)
+            cells = beside_bars(scenario, BARS[scenario][SPECIMENS.index(specimen)], folders, runs, make_tiles, scoring)
         print(f"| {scenario} | {specimen} |", " | ".join(cells), "|", flush=True)
 
 
+def run(grid: Path, *, trained: bool, told: bool) -> tuple[Path, Path]:
+    """Run the steps to the placement on a grid; the paths of placement.csv and stage.csv."""
+    *_, placement, stage = grids.run_to_placement(*grids.settings_of_grid(grid, told=told), grid / "out", trained=trained)
+    return placement, stage
+
+
 def beside_bars(
-    scenario: str, bar: Numbers, folders: list[Path], trained: bool, make_tiles: Any, scoring: Any
+    scenario: str,
+    bar: Numbers,
+    folders: list[Path],
+    run: Callable[[Path], tuple[Path, Path]],
+    make_tiles: Any,
+    scoring: Any,
 ) -> tuple[str, ...]:
-    """The cells of a row with bars, of the grids of all seeds."""
+    """The cells of a row with bars, of the grids of all seeds; `run` places the tiles of one."""
     found, best, loose, maps = [], [], 0.0, []
     for grid in folders:
-        *_, placement, stage = grids.run_to_placement(*grids.settings_of_grid(grid), grid / "out", trained=trained)
+        placement, stage = run(grid)
         result = scoring.score(grid, placement)
         found.append(numbers(scenario, result))
         best += [] if scenario == "affine" else [bound.expected(grid, make_tiles, scoring)]
