@@ -4,7 +4,8 @@
 window ends, while the specimen continues in the other, so a filter gives different results there. This shifts the estimate by
 a little, and always so that the overlap gets smaller: along a row of tiles the errors add up. So a second registration cuts
 windows that end at the same place of the specimen in both tiles. Where that is, and how the tiles are turned and scaled, the
-placement by all pairs predicts better than a single pair shows it.
+placement by all pairs predicts better than a single pair shows it. Only where a pair contradicts the placement, which may be
+wrong, does it start from itself.
 
 **What is minimised.** Both windows pass the noise filter (`noise_filter.py`), which gives f (fixed) and g (moving). With the
 residuals r(p) = g(A p) - f(p) and their variance s^2, Gauss-Newton steps (`lucas_kanade.py`; Lucas and Kanade 1981) find the
@@ -56,7 +57,7 @@ MULTIPLE = 8  # px: the longer side of a window is cut to a multiple, so that ma
 LEAST_SIDE = 8  # px: pairs whose overlap is narrower are not refined
 START_STEP = 0.25  # px: predicted offsets are rounded to multiples, so that the cache finds pairs that have hardly moved
 LINEAR_START_STEP = START_STEP / 256  # the same for linear parts: at 256 px from the centre it moves a px by START_STEP
-FARTHEST = 1.0  # px: so far from its prediction an exact pair may be found, and others farther by what their covariance allows
+FARTHEST = 1.0  # px: so far from where it starts an exact pair may be found, and others farther by what their covariance allows
 INLIER = 3.0  # standard deviations: a pair that is found farther off keeps its first estimate
 LEAST_DEVIATION = 0.004  # px, of a shift, which is never taken to be smaller: no optics and no interpolation are exact
 SIGMA = 0.5  # px, of the blur before the steps, which makes linear interpolation between pixels more exact
@@ -78,7 +79,7 @@ def refine_overlaps(
 ) -> None:
     """Replaces the affines and covariances of the accepted pairs in `found` (tables.AFFINES) by those of the fine registration.
 
-    A pair that is found far from its prediction, or whose overlap is too narrow, keeps what it has.
+    A pair that is found far from where it starts, or whose overlap is too narrow, keeps what it has.
 
     Args:
         predicted: the affine (n, 2, 3) of each pair, a moving px to a fixed px, as the placement by all pairs predicts it.
@@ -88,7 +89,8 @@ def refine_overlaps(
     accepted = found["accepted"].to_numpy(bool)
     pairs, predicted = found[accepted], predicted[accepted]
     centre = pairs[["centre_y", "centre_x"]].to_numpy()
-    offset = affine.offsets(predicted, centre)
+    own, offset = affine.offsets(affine.from_table(pairs), centre), affine.offsets(predicted, centre)
+    offset = np.where(_near(own - offset, pairs)[:, None], offset, own)
     start = affine.moving(
         centre,
         (offset / START_STEP).round() * START_STEP,
@@ -101,10 +103,14 @@ def refine_overlaps(
     refined = cache.complete(windows, "pairs in their overlap", linear, estimate=estimate)
     tried = np.isin(pairs.index, refined.index)
     moved = affine.offsets(affine.from_table(refined), centre[tried]) - offset[tried]
-    allowed = tables.shift_covariance(refined) + (FARTHEST / INLIER) ** 2 * np.eye(2)
-    square = np.einsum("na,nab,nb->n", moved, np.linalg.inv(allowed), moved)
-    near, columns = refined.index[square < INLIER**2], refined.columns.difference(IDENTITY)
+    near, columns = refined.index[_near(moved, refined)], refined.columns.difference(IDENTITY)
     found.loc[near, columns] = refined.loc[near, columns]
+
+
+def _near(apart: Array, pairs: pd.DataFrame) -> NDArray[np.bool_]:
+    """Whether pairs (n,) are as near as FARTHEST and their covariance allow to places from which they are `apart` (n, 2), px."""
+    allowed = tables.shift_covariance(pairs) + (FARTHEST / INLIER) ** 2 * np.eye(2)
+    return np.asarray(np.einsum("na,nab,nb->n", apart, np.linalg.inv(allowed), apart) < INLIER**2)
 
 
 def _overlap_windows(pairs: pd.DataFrame, start: Array, offset: Array, size: NDArray[np.int64]) -> pd.DataFrame:
