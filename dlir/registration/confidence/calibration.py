@@ -10,8 +10,8 @@ The share of right pairs, a and b are found by expectation maximisation: with th
 regression gives a and b; with those, Bayes' rule gives the probability of each pair.
 
 Once it is known how far the stage errs, the place where a pair was found is a further cue. A right pair is distributed around
-its expected place as Student's t in the plane, but now and then the stage slips, and it lies anywhere; a wrong pair lies anywhere
-in the area that was searched, all places being equally probable. The ratio of the two densities multiplies the odds.
+its expected place as Student's t in the plane, but now and then the stage slips, and it lies anywhere. A wrong pair lies
+anywhere in the area that was searched, all places being equally probable. The ratio of the two densities multiplies the odds.
 """
 
 import numpy as np

@@ -220,9 +220,9 @@ def _confirm(
     register: Callable[..., Registered],
     settings: Register,
 ) -> pd.DataFrame:
-    """Registers pairs in small windows around offsets far from the nominal ones; returns all pairs, with those that match there.
+    """Registers pairs in small windows around offsets far from the nominal ones; returns all pairs, those that match moved there.
 
-    How far the stage errs does not count: where it slipped, it does not know. So a pair needs a confidence of RIGHT by its cues.
+    How far the stage errs does not count, since it may have slipped. So a pair needs a confidence of RIGHT by its cues alone.
 
     Args:
         pairs: those that are registered (tables.PAIRS).

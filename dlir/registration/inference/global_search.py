@@ -1,11 +1,11 @@
 """The global search: where two whole tiles match, for pairs that no search window has explained.
 
-A row that slipped, or an overlap that is not what it is said to be, lies far beyond every window. So thumbnails of both tiles are
-correlated over all shifts (`survey/correlation.py`). The search gives a candidate only: the network then registers the pair in a
-small window around it, and that decides (`consensus.py`).
+A row that slipped, or an overlap that is not what it is said to be, lies far beyond every window. So thumbnails of both tiles
+are correlated over all shifts (`survey/correlation.py`). The search gives candidates only: the method of registration then looks
+at each in a small window, and that decides (`consensus.py`).
 
-1. A match that mirrored tiles do not reach by chance, and that no second match equals, is certain. A specimen that repeats itself
-   has many equal matches, so it gives no candidate.
+1. A match that mirrored tiles do not reach by chance, and that no second match equals, is certain. A specimen that repeats
+   itself has many equal matches, so it gives no candidate.
 2. What slips, slips together: a match that is too faint to be certain among all shifts may be so among the few by which certain
    matches of the same side depart from their nominal offsets.
 
@@ -42,7 +42,7 @@ def global_search(pairs: pd.DataFrame, planes: TilePlanes, tiles: pd.DataFrame) 
     numbers = _chosen_tiles(pairs, tiles)
     stack = whitened(np.stack([shrunk(planes.plane(int(tile)), by) for tile in numbers]))
     power = (stack**2).mean(axis=(1, 2))
-    ends = np.stack([pd.Index(numbers).get_indexer(pairs[end]) for end in ("fixed", "moving")], axis=1)
+    ends = np.stack([np.searchsorted(numbers, pairs[end]) for end in ("fixed", "moving")], axis=1)
     content = power[ends].min(axis=1)
     looked = np.argsort(-content, kind="stable")[:MOST_PAIRS]
     looked = np.sort(looked[content[looked] >= LEAST_CONTENT * power.mean()])
