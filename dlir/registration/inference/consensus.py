@@ -220,7 +220,7 @@ def _confirm(
     register: Callable[..., Registered],
     settings: Register,
 ) -> pd.DataFrame:
-    """Registers pairs in small windows around offsets far from the nominal ones; returns all pairs, those that match moved there.
+    """Registers pairs in small windows around offsets far from the nominal ones; returns all pairs, those that match replaced.
 
     How far the stage errs does not count, since it may have slipped. So a pair needs a confidence of RIGHT by its cues alone.
 

@@ -1,8 +1,8 @@
 """The global search: where two whole tiles match, for pairs that no search window has explained.
 
 A row that slipped, or an overlap that is not what it is said to be, lies far beyond every window. So thumbnails of both tiles
-are correlated over all shifts (`survey/correlation.py`). The search gives candidates only: the method of registration then looks
-at each in a small window, and that decides (`consensus.py`).
+are correlated over all shifts (`survey/correlation.py`). The search gives candidates only: each is then registered in a small
+window, and that decides (`consensus.py`).
 
 1. A match that mirrored tiles do not reach by chance, and that no second match equals, is certain. A specimen that repeats
    itself has many equal matches, so it gives no candidate.
