@@ -22,6 +22,7 @@ from dlir.registration.inference.register import register
 from dlir.registration.model.checkpoint import GENERIC
 from dlir.registration.pairs.neighbours import pairs
 from dlir.registration.training.train import train
+from dlir.survey.survey import survey
 
 ROOT = Path(__file__).parents[1]
 PEERS = {
@@ -40,7 +41,7 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "m2stitch": ("m2stitch", {}),
 }
 ASHLAR_SHIFT = 15.0  # px, the default of ashlar for the most that it moves a tile against its neighbour
-FILES = ("tiles.csv", "illumination.tif", "pairs.csv", "affines.csv", "placement.csv", "stage.csv")
+FILES = ("files.csv", "tiles.csv", "survey.csv", "illumination.tif", "pairs.csv", "affines.csv", "placement.csv", "stage.csv")
 
 
 def make(
@@ -65,45 +66,52 @@ def settings_for(name: str = "grid", **dataset: Any) -> tuple[Settings, Dataset]
     return settings, settings.datasets[name]
 
 
-def settings_of_grid(grid: Path) -> tuple[Settings, Dataset]:
-    """The settings for a grid of `make`: the names of its tiles and its nominal overlap, all else by default."""
-    overlap = json.loads((grid / "meta.json").read_text())["overlap"]
+def settings_of_grid(grid: Path, *, told: bool = True) -> tuple[Settings, Dataset]:
+    """The settings for a grid of `make`: the names of its tiles and, where it is told, its overlap, all else by default."""
+    overlap = json.loads((grid / "meta.json").read_text())["overlap"] if told else "auto"
     return settings_for(images=str(grid / "tiles" / "img_Y{row}_X{col}_040.tif"), overlap=overlap)
 
 
 def run_to_pairs(settings: Settings, dataset: Dataset, out: Path) -> list[Path]:
-    """Run the steps tiles, illumination and pairs; the paths of all FILES, of which the first three exist then."""
+    """Run the steps up to pairs; the paths of the tables and images in FILES from tiles.csv on, without survey.csv."""
     out.mkdir(parents=True, exist_ok=True)
-    files = [out / name for name in FILES]
-    tiles(files[0], settings=dataset)
-    illumination(files[0], files[1], settings=settings.illumination)
-    pairs(files[0], files[2], settings=settings.pairs)
-    return files
+    read, listed, surveyed, fields, near, *later = (out / name for name in FILES)
+    tiles(read, settings=dataset)
+    survey(read, listed, survey=surveyed, layout=dataset, settings=settings.layout)
+    illumination(listed, fields, settings=settings.illumination)
+    pairs(listed, near, settings=settings.pairs)
+    return [listed, fields, near, *later]
 
 
 def run_to_placement(settings: Settings, dataset: Dataset, out: Path, *, trained: bool = False) -> list[Path]:
-    """Run the steps from tiles to place, with the generic weights or with weights trained on the tiles; the paths of FILES."""
+    """Run the steps from tiles to place, with the generic weights or with weights trained on the tiles.
+
+    Returns the paths that `run_to_pairs` does.
+    """
     files = run_to_pairs(settings, dataset, out)
     listed, fields, near, found, placement, stage = files
     model = out / "model.pt" if trained else GENERIC
     if trained:
         train([listed], [fields], [near], model, settings=settings.train)
     register(listed, fields, near, found, model=model, settings=settings.register_)
-    place(listed, found, placement, stage=stage, settings=settings.place)
+    place(listed, out / "survey.csv", found, placement, stage=stage, settings=settings.place)
     return files
 
 
 def cpu_seconds_to_placement(settings: Settings, dataset: Dataset, out: Path) -> float:
     """CPU seconds of the steps from tiles to place with the generic weights, one command for each step, imports included."""
     out.mkdir(parents=True, exist_ok=True)
-    listed, fields, near, found, placement, stage = (str(out / name) for name in FILES)
+    read, listed, surveyed, fields, near, found, placement, stage = (str(out / name) for name in FILES)
     before = cpu_seconds()
-    run(step_command("tiles", dataset, listed))
+    run(step_command("tiles", dataset, read))
+    layout = ["--layout", dataset.model_dump_json()]
+    run(step_command("survey", settings.layout, listed, "--files", read, "--survey", surveyed, *layout))
     run(step_command("illumination", settings.illumination, fields, "--tiles", listed))
     run(step_command("pairs", settings.pairs, near, "--tiles", listed))
     inputs = ["--tiles", listed, "--illumination", fields, "--pairs", near, "--model", str(GENERIC)]
     run(step_command("register", settings.register_, found, *inputs))
-    run(step_command("place", settings.place, placement, "--tiles", listed, "--affines", found, "--stage", stage))
+    inputs = ["--tiles", listed, "--survey", surveyed, "--affines", found, "--stage", stage]
+    run(step_command("place", settings.place, placement, *inputs))
     return cpu_seconds() - before
 
 

@@ -2,7 +2,7 @@
 
 A whole mosaic of a folder of tiles, with the workflow, its cache and its report, is one call:
 
-    results = dlir.stitch("tiles/Y{row}_X{col}.tif", overlap=0.1)
+    results = dlir.stitch("tiles/Y{row}_X{col}.tif")
 
 The same step by step, in memory:
 
@@ -46,11 +46,13 @@ from dlir.illumination.settings import Illumination
 from dlir.placement.place import place_tiles
 from dlir.placement.settings import Place
 from dlir.reading.inventory import find_tiles
-from dlir.reading.settings import Dataset
+from dlir.reading.settings import Dataset, Share
 from dlir.reading.tile_reader import TileReader
 from dlir.registration.pairs.neighbours import LEAST_SEARCH, neighbours, with_windows
 from dlir.registration.settings import Pairs, Register
 from dlir.run_workflow import snakefile, stitch
+from dlir.survey.settings import LayoutCheck
+from dlir.survey.survey import survey_tiles
 
 __all__ = [
     "Fields", "RegisteredPair", "TileReader", "estimate_illumination", "find_pairs", "fuse", "make_demo", "place",
@@ -81,19 +83,22 @@ def make_demo(folder: str | Path, **settings: Any) -> str:
     return str(Path(folder) / "tiles" / Path(DEMO_IMAGES).name)
 
 
-def read_tiles(images: str, overlap: float | tuple[float, float] = 0.1, **layout: Any) -> pd.DataFrame:
-    """The table of the tiles of a grid (tables.TILES); each file is read once and checked.
+def read_tiles(images: str, overlap: Share | tuple[Share, Share] = "auto", check: str = "stop", **layout: Any) -> pd.DataFrame:
+    """The table of the tiles of a grid (tables.TILES); each file is read and checked, and the layout against the pixels.
 
     Args:
         images: the path of the tiles, in which {row} and {col}, or {index}, stand for the numbers in their names.
-        overlap: the part of a tile that neighbours share, or (y, x).
+        overlap: the part of a tile that neighbours share, or (y, x); auto finds it in the tiles.
+        check: stop where the tiles do not fit together as stated, or warn.
         layout: other keys of a dataset as in config.yaml, such as columns, snake, positions or pixel_size (micrometres).
 
     Raises:
         TileError: with a line for each file that cannot be used, and what to do.
+        SurveyError: when the tiles fit together in another way than the layout says, or the overlap is not to be found.
         SettingsError: when a key is unknown or has a value that it cannot have.
     """
-    return find_tiles(Dataset.checked({"images": images, "overlap": overlap, **layout}))
+    dataset = Dataset.checked({"images": images, "overlap": overlap, **layout})
+    return survey_tiles(find_tiles(dataset), dataset, LayoutCheck.checked({"check": check}))[0]
 
 
 def find_pairs(tiles: pd.DataFrame, search: float = 0.5, min_overlap: int = 8) -> pd.DataFrame:

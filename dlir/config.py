@@ -13,6 +13,7 @@ from dlir.placement.settings import Place
 from dlir.reading.settings import Dataset, Layout
 from dlir.registration.settings import Pairs, Register, Selfcheck, Train
 from dlir.reporting.settings import Report
+from dlir.survey.settings import LayoutCheck
 
 
 def _folder_name(name: str) -> str:
@@ -27,6 +28,7 @@ class Settings(Section):
 
     datasets: dict[Annotated[str, AfterValidator(_folder_name)], Dataset] = Field({}, validate_default=False)
     tiles: Layout = Layout()
+    layout: LayoutCheck = LayoutCheck()
     demo: Demo = Demo()
     illumination: Illumination = Illumination()
     pairs: Pairs = Pairs()

@@ -12,6 +12,7 @@ import yaml
 
 from dlir.config import Settings
 from dlir.core.atomic import atomically
+from dlir.reading.settings import Share
 
 PACKAGE = Path(__file__).resolve().parent
 log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ def snakefile() -> Path:
 
 def stitch(
     images: str,
-    overlap: float | tuple[float, float] | None = None,
+    overlap: Share | tuple[Share, Share] | None = None,
     *,
     name: str = "mosaic",
     positions: str | None = None,
@@ -45,7 +46,7 @@ def stitch(
     Args:
         images: the path of the tiles, in which {row} and {col}, or {index}, stand for the numbers in their names; a relative
             path starts at `folder`.
-        overlap: the part of a tile that neighbours share, or (y, x); that of `settings`, or 0.1, by default.
+        overlap: the part of a tile that neighbours share, or (y, x); by default that of `settings`, or auto, which finds it.
         name: the name of the dataset, and of the folder of its results.
         positions: a table of the nominal places, when the names of the files do not tell them.
         cores: processor cores to use; all of them by default.
@@ -107,12 +108,12 @@ def parsed(assignments: list[str]) -> dict[str, Any]:
     return tree
 
 
-def parsed_overlap(text: str) -> float | tuple[float, float]:
-    """The overlap in a text such as 0.1, or 0.1,0.2 for y and x; raises StitchError when it is none."""
+def parsed_overlap(text: str) -> Share | tuple[Share, Share]:
+    """The overlap in a text such as auto, 0.1, or 0.1,0.2 for y and x; raises StitchError when it is none."""
     try:
-        parts = [float(part) for part in text.split(",")]
+        parts: list[Share] = ["auto" if part == "auto" else float(part) for part in text.split(",")]
     except ValueError:
         parts = []
     if len(parts) not in (1, 2):
-        raise StitchError(f"--overlap {text}: give a part of a tile, such as 0.1, or 0.1,0.2 for y and x")
+        raise StitchError(f"--overlap {text}: give auto, or a part of a tile, such as 0.1, or 0.1,0.2 for y and x")
     return parts[0] if len(parts) == 1 else (parts[0], parts[1])

@@ -29,7 +29,7 @@ AFFINE = dict.fromkeys(COLUMNS, FLOAT)  # the entries of an affine; see affine.p
 # - path: file of the tile. Where a tile has several files, their names differ in {time}, {z} or {channel}, which stay in the
 #   path as placeholders (filenames.py)
 # - row, col: place in the grid, from 0
-# - y, x: nominal place: where the stage puts the centre of pixel (0, 0)
+# - y, x: nominal place of the centre of pixel (0, 0): where the stage puts it, or the steps that the survey found
 # - times, depth, channels: number of time points, z planes and channels of a tile, in all its files together
 # - height, width: size of a tile
 # - dtype: type of the pixels: uint8, uint16 or float32
@@ -38,13 +38,35 @@ AFFINE = dict.fromkeys(COLUMNS, FLOAT)  # the entries of an affine; see affine.p
 # - reference_channel, reference_z, reference_time: the plane that registration sees, counted from 0; no channel: the mean of
 #   all channels; no z: the maximum over z
 # - pixel_size: micrometres; empty where it is unknown
-# - sha256: SHA-256 of the pixels of the tile
-TILES = DataFrameSchema(
-    {"tile": INT, "path": TEXT, "row": INT, "col": INT, "y": FLOAT, "x": FLOAT, "times": INT, "depth": INT,
-     "channels": INT, "height": INT, "width": INT, "dtype": TEXT, "time_names": OPTIONAL_TEXT, "z_names": OPTIONAL_TEXT,
-     "channel_names": OPTIONAL_TEXT, "reference_channel": OPTIONAL_INT, "reference_z": OPTIONAL_INT, "reference_time": INT,
-     "pixel_size": OPTIONAL_FLOAT, "sha256": TEXT},
-    unique=["path"], strict=True, coerce=True,
+# - mirrored: whether the tiles are mirrored left to right when they are read
+# - sha256: SHA-256 of the pixels of the tile, as they are read
+_TILES = {
+    "tile": INT, "path": TEXT, "row": INT, "col": INT, "y": FLOAT, "x": FLOAT, "times": INT, "depth": INT,
+    "channels": INT, "height": INT, "width": INT, "dtype": TEXT, "time_names": OPTIONAL_TEXT, "z_names": OPTIONAL_TEXT,
+    "channel_names": OPTIONAL_TEXT, "reference_channel": OPTIONAL_INT, "reference_z": OPTIONAL_INT, "reference_time": INT,
+    "mirrored": BOOL, "pixel_size": OPTIONAL_FLOAT, "sha256": TEXT,
+}  # fmt: skip
+TILES = DataFrameSchema(_TILES, unique=["path"], strict=True, coerce=True)
+
+# The same before the survey: y and x are empty along an axis on which no overlap is given.
+FILES = DataFrameSchema({**_TILES, "y": OPTIONAL_FLOAT, "x": OPTIONAL_FLOAT}, unique=["path"], strict=True, coerce=True)
+
+# What the survey found: one row for each direction in which the grid has neighbours.
+# - side: down: the step from a tile to the one below it; right: to the one at its right
+# - told_y, told_x: the step by the settings, or by the table of positions; empty where no overlap is given
+# - found_y, found_x: the step that the pixels show; empty where it is not known
+# - spread_y, spread_x: standard deviation of the pairs about it
+# - pairs, sure: number of pairs that were compared, and of those that surely match there
+# - step_y, step_x: the step that tiles.csv follows: the told one where the pixels do not contradict it, else the found one
+# - overlap: part of a tile's side that neighbours then share
+# - layout: fits: the pixels agree with the settings; other: they fit another layout, which `advice` names; unclear: they do not
+#   fit; unknown: too little matches to tell
+# - advice: what to set; empty where the layout fits
+SURVEY = DataFrameSchema(
+    {"side": TEXT, "told_y": OPTIONAL_FLOAT, "told_x": OPTIONAL_FLOAT, "found_y": OPTIONAL_FLOAT, "found_x": OPTIONAL_FLOAT,
+     "spread_y": OPTIONAL_FLOAT, "spread_x": OPTIONAL_FLOAT, "pairs": INT, "sure": INT, "step_y": FLOAT, "step_x": FLOAT,
+     "overlap": FLOAT, "layout": TEXT, "advice": OPTIONAL_TEXT},
+    unique=["side"], strict=True, coerce=True,
 )  # fmt: skip
 
 # One row for each pair of neighbouring tiles, with a window in each tile that holds their overlap.
@@ -107,14 +129,18 @@ PLACEMENT = DataFrameSchema(
 #   predict; place.model "auto" chooses the tile model by it
 # - rotation, rotation_interval: rotation of the picture against the stage, and half its 95 % interval, degrees
 # - scale, scale_interval: stage px in one camera px, and half its 95 % interval
+# - skew, skew_interval: by how much the angle between the axes of the stage falls short of 90 degrees, as the camera sees them,
+#   and half its 95 % interval, degrees
 # - error_y, error_x: standard deviation of the stage's error of one tile
 # - backlash_row_y, ...: shift along y and x of every second row and of every second column against the others (BACKLASH)
+# Rotation, scale and skew are against the stage as it is told; where no overlap is given, its scale is unknown, and near 1 here.
 # The intervals are 0 where the user gave rotation and scale.
 LINEAR_PARTS = ("rotation", "scale", "aspect", "shear")
 BACKLASH = ("row_y", "row_x", "column_y", "column_x")
 STAGE = DataFrameSchema(
     {"model": TEXT, **{f"foretold_{part}": FLOAT for part in LINEAR_PARTS}, "rotation": FLOAT,
-     "rotation_interval": FLOAT, "scale": FLOAT, "scale_interval": FLOAT, "error_y": FLOAT, "error_x": FLOAT,
+     "rotation_interval": FLOAT, "scale": FLOAT, "scale_interval": FLOAT, "skew": FLOAT,
+     "skew_interval": FLOAT, "error_y": FLOAT, "error_x": FLOAT,
      **{f"backlash_{part}": FLOAT for part in BACKLASH}},
     strict=True, coerce=True,
 )  # fmt: skip

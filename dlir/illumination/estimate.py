@@ -70,7 +70,7 @@ def estimate_illumination(
     """
     first = tiles.iloc[0]
     shape = (int(first["channels"]), int(first["height"]), int(first["width"]))
-    own_flat, own_dark = (None if path is None else _read_own(path, shape, first["path"]) for path in (flat, dark))
+    own_flat, own_dark = (None if path is None else _read_own(path, shape, first) for path in (flat, dark))
     if not settings.correct:
         log.info("the illumination is not corrected: illumination.correct is false")
         return fields.identity(shape), []
@@ -112,16 +112,19 @@ def estimate_fields(tiles: NDArray[Any], dark: image_files.Plane | None = None, 
     return Fields(flats, darks, seen.blind, seen.dim)
 
 
-def _read_own(path: Path, shape: tuple[int, ...], tile: str) -> image_files.Plane:
-    """Reads the user's own flat-field or dark-field and checks that it has the shape (channels, y, x) of the tile at `tile`."""
+def _read_own(path: Path, shape: tuple[int, ...], tile: "pd.Series[Any]") -> image_files.Plane:
+    """Reads the user's own flat-field or dark-field, mirrored as the tiles are, and checks its shape (channels, y, x).
+
+    Args:
+        tile: a row of tables.TILES.
+    """
     pixels = image_files.read(path).astype(np.float32)
     if pixels.shape != shape:
-        raise image_files.ImageError(
-            f"{path}: has the shape {pixels.shape}, but {tile} has {shape} (channels, y, x): give an image of the same camera"
-        )
+        what = f"has the shape {pixels.shape}, but {tile['path']} has {shape} (channels, y, x)"
+        raise image_files.ImageError(f"{path}: {what}: give an image of the same camera")
     if not np.isfinite(pixels).all():
         raise image_files.ImageError(f"{path}: has pixels that are not finite numbers: repair the image")
-    return pixels
+    return pixels[..., ::-1] if tile["mirrored"] else pixels
 
 
 def _estimate_channel(

@@ -15,13 +15,15 @@ def export(tiles: Path, placement: Path, output: Path, *, fiji: Path) -> None:
     """Writes where the tiles lie as a CSV to `output`, and to `fiji` as its TileConfiguration.registered.txt.
 
     Fiji's file has the places of the tiles' first pixels, (x, y) px, without turn or scale; a tile of several files is named
-    by the first of them. The CSV has the place of each tile's middle in the frame of the stage, in micrometres where the pixel
-    size is known, else in px.
+    by the first of them. Fiji reads mirrored tiles as they are in the files, so there the whole mosaic is mirrored instead. The
+    CSV has the place of each tile's middle in the frame of the stage, in micrometres where the pixel size is known, else in px.
     """
     tile_table, placed = tables.read(tiles, tables.TILES), tables.read(placement, tables.PLACEMENT)
     affines, size = affine.from_table(placed), tile_table[["height", "width"]].to_numpy(float)
     middle = affine.apply(affines, ((size - 1) / 2)[:, None])[:, 0]
     first_pixel = middle - (size - 1) / 2
+    if tile_table["mirrored"].iloc[0]:
+        first_pixel[:, 1] = first_pixel[:, 1].max() - first_pixel[:, 1]
     values = filenames.values_of(tile_table.iloc[0].to_dict())
     names = [Path(filenames.files(path, values)[0]).name for path in placed["path"]]
     lines = [f"{name}; ; ({x:.4f}, {y:.4f})" for name, (y, x) in zip(names, first_pixel, strict=True)]

@@ -16,20 +16,27 @@ from dlir.core.tile_graph import groups
 from dlir.placement.overrides import Overrides, read_overrides
 from dlir.placement.settings import Place
 from dlir.placement.solver import Measurements, Solution, initial_stage, measurements, solve
-from dlir.placement.stage_model import Stage
+from dlir.placement.stage_model import Stage, turn_of
 from dlir.placement.tile_model import TileModel, choose_model
 
 log = logging.getLogger(__name__)
 
 
 def place(
-    tiles: Path, affines: Path, output: Path, *, stage: Path, settings: Place = Place(), overrides: Path | None = None
+    tiles: Path,
+    survey: Path,
+    affines: Path,
+    output: Path,
+    *,
+    stage: Path,
+    settings: Place = Place(),
+    overrides: Path | None = None,
 ) -> None:
     """Writes where each tile lies in the mosaic (tables.PLACEMENT) to `output`, and to `stage` how stage and camera err
     (tables.STAGE).
 
     Args:
-        tiles, affines: files of earlier steps: tiles.csv and affines.csv.
+        tiles, survey, affines: files of earlier steps: tiles.csv, survey.csv and affines.csv.
         overrides: a table of the user that replaces measurements (`overrides.py`).
 
     Raises:
@@ -37,13 +44,17 @@ def place(
     """
     tile_table, pairs = tables.read(tiles, tables.TILES), tables.read(affines, tables.AFFINES)
     user = read_overrides(overrides, tile_table) if overrides else None
-    placed, stage_row = place_tiles(tile_table, pairs, settings, user)
+    placed, stage_row = place_tiles(tile_table, pairs, settings, user, tables.read(survey, tables.SURVEY))
     tables.write(stage_row, tables.STAGE, stage)
     tables.write(placed, tables.PLACEMENT, output)
 
 
 def place_tiles(
-    tiles: pd.DataFrame, affines: pd.DataFrame, settings: Place = Place(), user: Overrides | None = None
+    tiles: pd.DataFrame,
+    affines: pd.DataFrame,
+    settings: Place = Place(),
+    user: Overrides | None = None,
+    survey: pd.DataFrame | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Returns where each tile lies in the mosaic (tables.PLACEMENT), and how stage and camera err (tables.STAGE).
 
@@ -51,6 +62,7 @@ def place_tiles(
         tiles: tables.TILES.
         affines: the registered pairs (tables.AFFINES); only accepted ones are used.
         user: what the user knows better.
+        survey: the steps that the tiles follow, and those that the stage was told to make (tables.SURVEY); the same without.
     """
     pairs = affines[affines["accepted"]]
     pairs = user.in_pairs(pairs) if user else pairs
@@ -59,8 +71,9 @@ def place_tiles(
     stage = user.in_stage(stage) if user else stage
     log.info("the tile model is %s; the other pairs predict, of what one pair measures, %s", model.name, model.described())
     solution = solve(measured, stage, model.deviations, settings.stage_weight)
-    _log_summary(solution)
-    return _placement_table(tiles, pairs, measured, solution, user), _stage_table(model, solution.stage)
+    told_map = np.eye(2) if survey is None else _map_of_survey(survey)
+    _log_summary(solution, told_map)
+    return _placement_table(tiles, pairs, measured, solution, user), _stage_table(model, solution.stage, told_map)
 
 
 def _placement_table(
@@ -128,17 +141,35 @@ def _warn_of_unjoined_tiles(tiles: pd.DataFrame, group: NDArray[np.int64], count
             log.warning("%d tiles %s. They %s: %s%s", len(chosen), what, place, names, more)
 
 
-def _stage_table(model: TileModel, stage: Stage) -> pd.DataFrame:
-    """Returns the row of tables.STAGE."""
+def _map_of_survey(survey: pd.DataFrame) -> Array:
+    """Returns the map (2, 2) from the steps that the stage was told to make to those that the tiles follow (tables.SURVEY).
+
+    Where no step was told, its length is that of the one that the tiles follow.
+    """
+    told, followed = np.eye(2), np.eye(2)
+    for axis, side in enumerate(("down", "right")):
+        for row in survey[survey["side"] == side].to_dict("records"):
+            step = np.array([row["step_y"], row["step_x"]], float)
+            followed[:, axis] = step
+            given = np.array([row["told_y"], row["told_x"]], float)
+            told[:, axis] = given if np.isfinite(given).all() else np.linalg.norm(step) * np.eye(2)[axis]
+    return np.asarray(followed @ np.linalg.inv(told))
+
+
+def _stage_table(model: TileModel, stage: Stage, told_map: Array) -> pd.DataFrame:
+    """Returns the row of tables.STAGE; `told_map` (2, 2) leads from the stage as it was told to the places in tiles.csv."""
+    turn = turn_of(stage.measured @ told_map)
     predicted = {f"foretold_{part}": share for part, share in zip(tables.LINEAR_PARTS, model.predicted_share, strict=True)}
     backlash = {f"backlash_{part}": off for part, off in zip(tables.BACKLASH, stage.backlash.ravel(), strict=True)}
     row = {
         "model": model.name,
         **predicted,
-        "rotation": np.degrees(stage.rotation),
+        "rotation": np.degrees(turn.rotation),
         "rotation_interval": np.degrees(stage.interval[0]),
-        "scale": stage.scale,
+        "scale": turn.scale,
         "scale_interval": stage.interval[1],
+        "skew": np.degrees(turn.skew),
+        "skew_interval": np.degrees(stage.interval[2]),
         "error_y": stage.error[0],
         "error_x": stage.error[1],
         **backlash,
@@ -146,15 +177,17 @@ def _stage_table(model: TileModel, stage: Stage) -> pd.DataFrame:
     return pd.DataFrame([row])
 
 
-def _log_summary(solution: Solution) -> None:
+def _log_summary(solution: Solution, told_map: Array) -> None:
     """Logs how stage and camera err, and the residuals of the pairs."""
-    stage = solution.stage
+    stage, turn = solution.stage, turn_of(solution.stage.measured @ told_map)
     if not len(solution.residual):
         log.warning("no pair was accepted: all tiles lie where the stage says")
         return
     log.info(
-        "camera against stage: turned by %.3f +- %.3f degrees, scaled by %.5f +- %.5f (95 %% intervals)",
-        np.degrees(stage.rotation), np.degrees(stage.interval[0]), stage.scale, stage.interval[1],
+        "camera against stage: turned by %.3f +- %.3f degrees, scaled by %.5f +- %.5f, skewed by %.3f +- %.3f degrees (95 %% "
+        "intervals)",
+        np.degrees(turn.rotation), np.degrees(stage.interval[0]), turn.scale, stage.interval[1],
+        np.degrees(turn.skew), np.degrees(stage.interval[2]),
     )  # fmt: skip
     log.info("standard deviation of the stage: %.2f px along y, %.2f px along x", *stage.error)
     size = np.linalg.norm(solution.residual, axis=1)

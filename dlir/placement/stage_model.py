@@ -25,7 +25,8 @@ LOSS_WIDTH = 4.0  # times the variance of a place: the errors of a stage are mor
 WEIGHTED_VARIANCE = 0.91  # the variance of normal errors under the weights of this loss, in units of their true variance
 ROUNDS = 20  # of reweighting in the first fit
 PRIOR_DEVIATIONS = np.array([0.05] * 4 + [50.0] * 4)  # of the parts of M along BASIS, and of the parts of b, px
-SIMILARITY, ORDER = (0, 1), (0, 1, 4, 5, 6, 7, 2, 3)  # indices of parts; in ORDER, what stages do most often comes first
+SIMILARITY, SHEAR = (0, 1), 3  # indices of parts
+ORDER = (0, 1, 4, 5, 6, 7, 2, 3)  # of parts: what stages do most often comes first
 FALSE_ALARM = 0.00135  # probability that a part is taken in by chance: three standard deviations, where pairs are many
 LEAST_FREEDOM = 3.0  # degrees of freedom: with fewer, Student's t has no variance
 LEAST_RATIO = 0.5  # of the errors along the two axes: a median of few pairs may be small by chance
@@ -42,9 +43,8 @@ class Stage(NamedTuple):
     backlash: Array  # (2, 2) b, px: of every second row, of every second column
     error: Array  # (2,) px, standard deviation of the position of one tile along y and x
     prior: Array  # (n, 2) px, places in the camera's frame, as M and b give them
-    rotation: float  # rad, from camera to stage, the best estimate even where M leaves it out
-    scale: float  # px of the stage in one px of the camera, the best estimate likewise
-    interval: Array  # (2,) half of the 95 % interval of rotation (rad) and scale; zero where the user gave M
+    measured: Array  # (2, 2) the best estimate of the map, with rotation, scale and skew even where M leaves them out
+    interval: Array  # (3,) half of the 95 % interval of rotation (rad), scale and skew (rad); zero where the user gave M
     known_map: Array | None  # (2, 2) M, where the user gave it
     certain: NDArray[np.bool_]  # (n,) tiles whose place the user gave
 
@@ -101,9 +101,23 @@ class MapFit(NamedTuple):
 
     to_camera: Array
     backlash: Array
-    rotation: float
-    scale: float
+    measured: Array
     interval: Array
+
+
+class Turn(NamedTuple):
+    """How the picture of the camera lies against the stage."""
+
+    rotation: float  # rad, from camera to stage
+    scale: float  # px of the stage in one px of the camera
+    skew: float  # rad, by which the angle between the axes of the stage, as the camera sees them, falls short of 90 degrees
+
+
+def turn_of(to_camera: Array) -> Turn:
+    """Returns what a map (2, 2) from stage to camera does."""
+    along_y, along_x = to_camera.T / np.linalg.norm(to_camera, axis=0)[:, None]
+    rotation = np.arctan2(to_camera[1, 0] - to_camera[0, 1], np.trace(to_camera))
+    return Turn(float(rotation), float(1 / np.sqrt(abs(np.linalg.det(to_camera)))), float(np.arcsin(along_y @ along_x)))
 
 
 def fit_stage(
@@ -135,7 +149,7 @@ def _fit_map(source: Array, parity: Array, target: Array, weight: Array, known_m
     """Fits M and b, which take `source` (n, 2) and `parity` (n, 2) to `target` (n, 2).
 
     The parts of both are tried one after the other, and stay where they are clearly larger than their standard deviation.
-    Rotation and scale, with their intervals, are fitted in any case.
+    Rotation, scale and skew, with their intervals, are fitted in any case.
 
     Args:
         weight: (n,) of each row.
@@ -159,13 +173,16 @@ def _fit_map(source: Array, parity: Array, target: Array, weight: Array, known_m
     value, _ = _solve_free(normal, side, free)
     free[list(SIMILARITY)] |= known_map is None
     best, variance = _solve_free(normal, side, free)
-    camera = start + np.einsum("k,kab->ab", best[:4], BASIS)
+    free[SHEAR] |= known_map is None
+    sheared, shear_variance = _solve_free(normal, side, free)
+    best[SHEAR] = sheared[SHEAR]
+    # a shear turns both axes towards each other
+    deviations = np.sqrt(np.r_[variance[list(SIMILARITY)], 4 * shear_variance[SHEAR]])
     return MapFit(
         start + np.einsum("k,kab->ab", value[:4], BASIS),
         value[4:].reshape(2, 2),
-        float(np.arctan2(camera[1, 0] - camera[0, 1], np.trace(camera))),
-        float(1 / np.sqrt(abs(np.linalg.det(camera)))),
-        1.96 * np.sqrt(variance[list(SIMILARITY)]),
+        start + np.einsum("k,kab->ab", best[:4], BASIS),
+        1.96 * deviations,
     )
 
 

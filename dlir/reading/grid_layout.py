@@ -1,8 +1,8 @@
 """Finds the files of the tiles, and the nominal place of each tile from its file name or from a table of positions.
 
 `filenames.py` says what the pattern `images` means. Rows and columns are counted from the smallest number that is found; a
-number without a file is a missing tile. This module imports nothing heavy, since the Snakefile finds the files with it when it
-builds the graph of jobs.
+number without a file is a missing tile. `first_index` says which number comes first where that one is missing. This module
+imports nothing heavy, since the Snakefile finds the files with it when it builds the graph of jobs.
 """
 
 import csv
@@ -58,6 +58,11 @@ def grid(tiles: list[Tile], settings: Dataset) -> tuple[dict[Path, tuple[int, in
     """
     numbers = [tile.numbers for tile in tiles]
     first = {key: min(number[key] for number in numbers) for key in numbers[0]}
+    if settings.first_index is not None and "index" in first:
+        if first["index"] < settings.first_index:
+            early = next(tile.path for tile in tiles if tile.numbers["index"] < settings.first_index)
+            return {}, [f"{early}: its number is below first_index, which is {settings.first_index}: correct first_index"]
+        first["index"] = settings.first_index
     counts = [{key: number[key] - first[key] for key in first} for number in numbers]
     cells = [_cell(c["index"], settings) if "index" in c else (c["row"], c["col"]) for c in counts]
     rows = settings.rows or max(row for row, _ in cells) + 1
@@ -81,10 +86,10 @@ def grid(tiles: list[Tile], settings: Dataset) -> tuple[dict[Path, tuple[int, in
 
 
 def positions(table: Path, tiles: list[Tile]) -> tuple[dict[Path, Place], list[str]]:
-    """Returns the place of each tile that `table` lists, and a message for each problem.
+    """Returns the place of each tile that `table` lists, in its unit and along its axes, and a message for each problem.
 
     Args:
-        table: a TileConfiguration.txt of Fiji, or a CSV file (.csv) with the columns path, y and x, px.
+        table: a TileConfiguration.txt of Fiji, or a CSV file (.csv) with the columns path, y and x.
         tiles: all tiles; the table may name a tile by any of its files, in any folder.
 
     Raises:

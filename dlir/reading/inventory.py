@@ -1,10 +1,12 @@
-"""The step `tiles`: images to tiles.csv, with the nominal place of each tile, and a check that each file can be read.
+"""The step `tiles`: images to files.csv, with the place of each tile as it is told, and a check that each file can be read.
 
 Every pixel is read once, so that a damaged file is an error here and not after an hour of work. The hash of the pixels is
 kept, so that the workflow notices when a tile is replaced. All tiles must have the same channels, z planes and time points, in
-one file or in several. The nominal place of a tile of the grid is, in px,
+one file or in several. The told place of a tile of the grid is, in px,
 
     y = row * height * (1 - overlap_y)        x = col * width * (1 - overlap_x)
+
+and empty where no overlap is given; then the survey finds it.
 """
 
 import hashlib
@@ -32,6 +34,7 @@ from dlir.reading.tiff import Sizes
 log = logging.getLogger(__name__)
 THREADS = 4  # files read at the same time
 MOST_PROBLEMS = 10  # lines in an error message
+USUAL_OVERLAP = 0.1  # of a tile, by which rows and columns are counted in a table of positions
 UNKNOWN_SIZES = Sizes(0, 0, 0, 0, 0)
 
 
@@ -40,7 +43,7 @@ class FoundTiles(NamedTuple):
 
     tiles: list[Tile]
     values: Mapping[str, list[str]]  # of the placeholders in the file names
-    places: Mapping[Path, Place]  # (row, col) in the grid, or (y, x), px, where a table of positions is given
+    places: Mapping[Path, Place]  # (row, col) in the grid, or (y, x), px, by a table of positions
     problems: list[str]
 
 
@@ -61,16 +64,16 @@ class FileReport:
 
 
 def tiles(output: Path, *, settings: Dataset) -> None:
-    """Writes the tiles of the dataset to `output`, in reading order (tables.TILES).
+    """Writes the tiles of the dataset to `output`, in reading order (tables.FILES).
 
     Raises:
         TileError: with a line for each problem with a file or a row of `positions`, up to MOST_PROBLEMS.
     """
-    tables.write(find_tiles(settings), tables.TILES, output)
+    tables.write(find_tiles(settings), tables.FILES, output)
 
 
 def find_tiles(settings: Dataset) -> pd.DataFrame:
-    """Returns the tiles of the dataset, in reading order (tables.TILES); reads each file once.
+    """Returns the tiles of the dataset, in reading order (tables.FILES); reads each file once.
 
     Raises:
         TileError: as `tiles` does.
@@ -185,6 +188,7 @@ def _same_columns(reports: list[FileReport], values: Mapping[str, list[str]], se
         "time_names": SEPARATOR.join(values["time"]), "z_names": SEPARATOR.join(values["z"]),
         "channel_names": SEPARATOR.join(names),
         "reference_channel": number, "reference_z": z, "reference_time": settings.reference_time,
+        "mirrored": settings.mirrored,
     }  # fmt: skip
 
 
@@ -198,11 +202,13 @@ def _tile_rows(found: FoundTiles, reports: Mapping[Path, FileReport], settings: 
     """Returns the columns of tables.TILES that differ from tile to tile."""
     places: Array = np.array([found.places[tile.path] for tile in found.tiles], float)
     *_, height, width = reports[found.tiles[0].files[0]].sizes
-    distance = np.array([height, width]) * (1 - np.broadcast_to(settings.overlap, 2))  # px, from tile to tile
+    told = np.array([math.nan if share is None else share for share in settings.told_overlap])
     if settings.positions is None:
-        cells, nominal = places, places * distance
+        cells, nominal = places, places * np.array([height, width]) * (1 - told)
     else:  # row and col are approximate: they only show people which tiles lie side by side
-        cells, nominal = np.rint((places - places.min(0)) / distance), places
+        distance = np.array([height, width]) * (1 - np.where(np.isfinite(told), told, USUAL_OVERLAP))
+        nominal = _in_pixels(places, settings)
+        cells = np.rint((nominal - nominal.min(axis=0)) / distance)
     table = pd.DataFrame(
         {
             "path": [str(tile.path) for tile in found.tiles],
@@ -211,12 +217,23 @@ def _tile_rows(found: FoundTiles, reports: Mapping[Path, FileReport], settings: 
             "y": nominal[:, 0],
             "x": nominal[:, 1],
             "pixel_size": settings.pixel_size or math.nan,
-            "sha256": [_combined_hash([reports[file].sha256 for file in tile.files]) for tile in found.tiles],
+            "sha256": [
+                _combined_hash([reports[file].sha256 for file in tile.files], settings.mirrored) for tile in found.tiles
+            ],
         }
     ).sort_values(["row", "col", "path"], ignore_index=True)
     table.insert(0, "tile", table.index)
     return table
 
 
-def _combined_hash(parts: list[str]) -> str:
+def _in_pixels(places: Array, settings: Dataset) -> Array:
+    """Returns places of a table (n, 2) in px, with y downwards and x to the right."""
+    places = places[:, ::-1] if settings.swap_yx else places
+    places = places * np.where([settings.flip_y, settings.flip_x], -1.0, 1.0)
+    return places / settings.pixel_size if settings.unit == "um" and settings.pixel_size else places
+
+
+def _combined_hash(parts: list[str], mirrored: bool) -> str:
+    """The SHA-256 of the pixels of a tile as they are read, from those of its files."""
+    parts = [*parts, "mirrored"] if mirrored else parts
     return parts[0] if len(parts) == 1 else hashlib.sha256("".join(parts).encode()).hexdigest()

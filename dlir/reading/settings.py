@@ -7,31 +7,46 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from dlir.core.settings import Section
 
+Share = float | Literal["auto"]  # a part of a tile's side; auto: dlir finds it
 
-def _fractions(overlap: object) -> object:
-    """Returns the overlap when it is one fraction or two."""
+
+def _shares(overlap: object) -> object:
+    """Returns the overlap when it is one share of a tile or two."""
+    given = overlap if isinstance(overlap, list | tuple) else [overlap]
     try:
-        parts = [float(part) for part in overlap] if isinstance(overlap, list | tuple) else [float(str(overlap))]
+        parts = [part if part == "auto" else float(str(part)) for part in given]
     except ValueError:
         parts = []
-    if len(parts) not in (1, 2) or not all(0 < part < 1 for part in parts):
-        raise ValueError(f"is {overlap}: give a part of a tile between 0 and 1, such as 0.1 for 10 %, or [y, x]")
+    if len(parts) not in (1, 2) or not all(part == "auto" or 0 < float(part) < 1 for part in parts):
+        raise ValueError(f"is {overlap}: give auto, or a part of a tile between 0 and 1, such as 0.1 for 10 %, or [y, x]")
     return parts[0] if len(parts) == 1 else (parts[0], parts[1])
 
 
 class Layout(Section):
     """The layout of the tiles by the stage, and the plane that is registered; each dataset may override every key."""
 
-    overlap: Annotated[float | tuple[float, float], BeforeValidator(_fractions)] = 0.1
+    overlap: Annotated[Share | tuple[Share, Share], BeforeValidator(_shares)] = "auto"
     rows: Annotated[int, Field(ge=1)] | None = None
     columns: Annotated[int, Field(ge=1)] | None = None
     start: Literal["top-left", "top-right", "bottom-left", "bottom-right"] = "top-left"
     order: Literal["rows", "columns"] = "rows"
     snake: bool = False
+    first_index: Annotated[int, Field(ge=0)] | None = None  # of the first place of the grid
+    unit: Literal["px", "um"] = "px"  # of the table of positions
+    swap_yx: bool = False  # of the table of positions, before the flips
+    flip_y: bool = False  # of the table of positions
+    flip_x: bool = False
+    mirrored: bool = False  # the camera sees the specimen in a mirror
     pixel_size: Annotated[float, Field(gt=0)] | None = None
     reference_channel: Annotated[int, Field(ge=0)] | str | None = None
     reference_z: Annotated[int, Field(ge=0)] | Literal["max"] = "max"
     reference_time: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def told_overlap(self) -> tuple[float | None, float | None]:
+        """The overlap along y and along x; None where dlir has to find it."""
+        y, x = self.overlap if isinstance(self.overlap, tuple) else (self.overlap, self.overlap)
+        return None if y == "auto" else y, None if x == "auto" else x
 
 
 class Dataset(Layout):
@@ -61,6 +76,8 @@ class Dataset(Layout):
             raise ValueError("images needs {row} and {col}, or {index}, in the path; or give positions, a table")
         if self.positions is None and found == {"index"} and length is None:
             raise ValueError("a path with {index} needs columns (with order: rows) or rows (with order: columns)")
+        if self.positions is not None and self.unit == "um" and self.pixel_size is None:
+            raise ValueError("unit: um needs pixel_size, the micrometres per pixel")
         if "}{" in self.images:
             raise ValueError("images has two placeholders side by side, and nothing says where the first ends: separate them")
         return self

@@ -29,6 +29,7 @@ class TileReader:
         channel_names: the names of the channels; empty where there are none.
         channel, z, time: the reference, counted from 0; channel None is the mean of all, z None the maximum over z.
         chosen: the slice of the channels that the reference is made of.
+        mirrored: whether the tiles are mirrored left to right when they are read.
     """
 
     def __init__(self, tiles: pd.DataFrame) -> None:
@@ -39,7 +40,7 @@ class TileReader:
         self.channel_names = self.values.get("channel", [])
         self.channel, self.z = (None if pd.isna(first[f"reference_{name}"]) else int(first[f"reference_{name}"])
                                 for name in ("channel", "z"))  # fmt: skip
-        self.time = int(first["reference_time"])
+        self.time, self.mirrored = int(first["reference_time"]), bool(first["mirrored"])
         self.chosen = slice(None) if self.channel is None else slice(self.channel, self.channel + 1)
 
     def read(self, path: str, time: int, z: int, channel: int | None = None) -> Image:
@@ -87,7 +88,7 @@ class TileReader:
                         raise ImageError(f"{file}: has the shape {pixels.shape}, not {expected} as before: {REMEDY}")
                     maximum = pixels if maximum is None else np.maximum(maximum, pixels)
         assert maximum is not None, "a tile has at least one z plane"
-        return maximum
+        return np.ascontiguousarray(maximum[..., ::-1]) if self.mirrored else maximum
 
     def _find(self, path: str, time: int, z: int) -> tuple[str, int, int]:
         """Returns the file that holds a time point and a z, and their indices in this file."""

@@ -73,8 +73,9 @@ class Correlator:
         score = total / np.sqrt(square.clip(min=0) + RIDGE * self.overlap + 1)
         return np.where(self.valid, score, np.float32(0))
 
-    def signed(self, index: tuple[int, ...]) -> Array:
-        """Returns the shift (2,), px, at an index of the scores."""
+    def shift_at(self, scores: Scores, flat_index: int) -> Array:
+        """Returns the shift (2,), px, at an index of the scores, made flat."""
+        index = np.unravel_index(flat_index, scores.shape)
         return np.array([at - side * (at > side // 2) for at, side in zip(index, self.shape, strict=True)], float)
 
     def near(self, shift: Array, radius: float) -> Mask:
@@ -90,7 +91,7 @@ class Correlator:
         seen = scores if where is None else np.where(where, scores, 0)
         y, x = (int(at) for at in np.unravel_index(seen.argmax(), seen.shape))
         (height, width), middle = scores.shape, float(scores[y, x])
-        shift = self.signed((y, x))
+        shift = self.shift_at(scores, int(seen.argmax()))
         around = (
             (scores[(y - 1) % height, x], scores[(y + 1) % height, x]),
             (scores[y, (x - 1) % width], scores[y, (x + 1) % width]),
@@ -125,10 +126,16 @@ def matches(
     """
     by_chance = chance([correlator.peak(correlator.scores(i, j, mirrored=True))[0] for i, j in unrelated])
     level = 1 / (3 * max(len(pairs), looked, 10))
-    return [_match(correlator, correlator.scores(i, j), by_chance, level) for i, j in pairs]
+    return [match(correlator, correlator.scores(i, j), by_chance, level) for i, j in pairs]
 
 
-def _match(correlator: Correlator, scores: Scores, by_chance: Callable[[float], float], level: float) -> Match:
+def match(correlator: Correlator, scores: Scores, by_chance: Callable[[float], float], level: float) -> Match:
+    """Returns the best match in the scores of a pair.
+
+    Args:
+        by_chance: as `chance` gives it.
+        level: the probability to match by chance from which on a match is not certain.
+    """
     height, shift = correlator.peak(scores)
     probability = by_chance(height)
     if probability >= level:

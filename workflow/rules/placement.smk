@@ -4,6 +4,7 @@
 rule place:
     input:
         tiles="results/{dataset}/tiles.csv",
+        survey="results/{dataset}/survey.csv",
         affines="results/{dataset}/affines.csv",
         overrides=lambda wildcards: DATASETS[wildcards.dataset].overrides or [],
     output:
@@ -24,8 +25,8 @@ rule place:
         settings=SETTINGS.place.model_dump_json(),
         overrides=lambda wildcards, input: f"--overrides {shlex.quote(str(input.overrides))}" if input.overrides else "",
     shell:
-        "{params.dlir} place --tiles {input.tiles} --affines {input.affines} {params.overrides} --output {output.placement}"
-        " --stage {output.stage} --settings {params.settings:q}"
+        "{params.dlir} place --tiles {input.tiles} --survey {input.survey} --affines {input.affines} {params.overrides}"
+        " --output {output.placement} --stage {output.stage} --settings {params.settings:q}"
         " --log-file {log} --dataset {wildcards.dataset}"
 
 

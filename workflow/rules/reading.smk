@@ -1,4 +1,10 @@
-# Images -> tiles.csv; without a dataset of one's own, the demo's images come first.
+# Images -> files.csv -> tiles.csv; without a dataset of one's own, the demo's images come first.
+
+
+def layout_of(dataset):
+    """The settings of a dataset that say where its tiles lie."""
+    return with_working_copies(dataset).model_dump_json(exclude={"truth", "overrides", "flat", "dark"})
+
 
 if DEMO:
 
@@ -29,7 +35,7 @@ rule tiles:
         raw=lambda wildcards: TILES[wildcards.dataset],
         positions=lambda wildcards: DATASETS[wildcards.dataset].positions or [],
     output:
-        "results/{dataset}/tiles.csv",
+        "results/{dataset}/files.csv",
     log:
         "results/{dataset}/logs/tiles.log",
     benchmark:
@@ -42,9 +48,34 @@ rule tiles:
     params:
         dlir=dlir_command,
         code=steps.code("tiles"),
-        settings=lambda wildcards: with_working_copies(DATASETS[wildcards.dataset]).model_dump_json(
-            exclude={"truth", "flat", "dark"}
-        ),
+        settings=lambda wildcards: layout_of(DATASETS[wildcards.dataset]),
     shell:
         "{params.dlir} tiles --output {output} --settings {params.settings:q}"
+        " --log-file {log} --dataset {wildcards.dataset}"
+
+
+rule survey:
+    input:
+        raw=lambda wildcards: TILES[wildcards.dataset],
+        files="results/{dataset}/files.csv",
+    output:
+        tiles="results/{dataset}/tiles.csv",
+        survey="results/{dataset}/survey.csv",
+    log:
+        "results/{dataset}/logs/survey.log",
+    benchmark:
+        "results/{dataset}/benchmarks/survey.tsv"
+    conda:
+        "../../envs/dlir.yaml"
+    resources:
+        mem_mb=memory(1000, lambda tiles: 1),
+        runtime=minutes(10, 0.02),
+    params:
+        dlir=dlir_command,
+        code=steps.code("survey"),
+        layout=lambda wildcards: layout_of(DATASETS[wildcards.dataset]),
+        settings=SETTINGS.layout.model_dump_json(),
+    shell:
+        "{params.dlir} survey --files {input.files} --output {output.tiles} --survey {output.survey}"
+        " --layout {params.layout:q} --settings {params.settings:q}"
         " --log-file {log} --dataset {wildcards.dataset}"

@@ -1,0 +1,165 @@
+"""The survey of a grid, whose tiles have a row and a column: the steps down and right, and whether the scan is as stated."""
+
+import logging
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from dlir.core.affine import Array
+from dlir.reading.filenames import as_regex
+from dlir.reading.settings import Dataset
+from dlir.survey import advice
+from dlir.survey.advice import SurveyError
+from dlir.survey.blocks import Block, blocks
+from dlir.survey.common_step import CommonStep, common_step
+from dlir.survey.correlation import chance, match
+from dlir.survey.fine_look import correction
+from dlir.survey.scans import Scan, Verdict, check_scan
+
+log = logging.getLogger(__name__)
+SIDES = ("down", "right")  # one step along the rows, and one along the columns
+KEPT = 0.25  # of the told overlap: a told step is kept if the found one lies so near; the windows reach twice as far
+KEPT_ERRORS = 3.0  # or so many standard errors of the found one
+
+
+class Direction(NamedTuple):
+    """What the pixels show of one direction of the grid, in px of the tiles."""
+
+    known: bool
+    found: Array  # (2,) the step
+    spread: Array  # (2,) standard deviation of the pairs about it
+    pairs: int
+    sure: int
+
+
+class Grid(NamedTuple):
+    """What the pixels show of a grid."""
+
+    directions: dict[str, Direction]
+    layout: str  # as in tables.SURVEY
+    advice: str
+
+
+def survey_grid(tiles: pd.DataFrame, dataset: Dataset) -> Grid:
+    """Returns what the pixels show of the tiles (tables.FILES) of a grid."""
+    scan = _stated_scan(dataset)
+    indices = _indices(tiles, dataset) if scan else None
+    numbers = indices - _first(indices, dataset) if indices is not None else None
+    size, found, verdict = _size(tiles), dict[str, Direction](), None
+    for block in blocks(tiles, numbers, scan.length if scan else 1):
+        if scan and indices is not None and numbers is not None and block.tiles[["row", "col"]].nunique().min() > 1:
+            verdict = check_scan(block.correlator, numbers[block.tiles.index.to_numpy()], scan, block.unrelated)
+            if verdict.layout == "other":
+                best = verdict.best
+                first = _first(indices, dataset) - best.scan.missing
+                return Grid({}, "other", advice.for_scan(best.steps * block.factor, best.scan, first, dataset, size))
+        found |= {side: seen for side, seen in _directions(block).items() if seen.known or side not in found}
+        if all(seen.known for seen in found.values()):
+            break
+    down, right = (found[side].found if side in found and found[side].known else None for side in SIDES)
+    words = advice.for_steps(down, right, dataset, size)
+    if words:
+        return Grid({}, "other", words)
+    return Grid(found, _layout(found, verdict), "")
+
+
+def grid_steps(grid: Grid, tiles: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
+    """Returns the step in each direction of the grid (tables.SURVEY): the told one, or the one that the pixels show.
+
+    Raises:
+        SurveyError: when neither is known.
+    """
+    lines = zip(SIDES, ("row", "col"), strict=True)
+    rows = [_row(side, grid, tiles, dataset) for side, line in lines if tiles[line].min() < tiles[line].max()]
+    open_axes = ["yx"[SIDES.index(row["side"])] for row in rows if row["step_y"] is None]
+    if open_axes:
+        raise SurveyError(advice.no_overlap(sorted(open_axes, reverse=True)))
+    return pd.DataFrame(rows)
+
+
+def _stated_scan(dataset: Dataset) -> Scan | None:
+    """The scan as the settings state it, where the names of the tiles have numbers."""
+    length = dataset.columns if dataset.order == "rows" else dataset.rows
+    return Scan(length, dataset.snake) if "{index}" in dataset.images and length else None
+
+
+def _indices(tiles: pd.DataFrame, dataset: Dataset) -> NDArray[np.int64]:
+    """The numbers (n,) in the names of the tiles."""
+    pattern = as_regex(dataset.images)
+    return np.array([int(match["index"]) for path in tiles["path"] if (match := pattern.fullmatch(path))], np.int64)
+
+
+def _first(indices: NDArray[np.int64], dataset: Dataset) -> int:
+    """The number of the first place."""
+    return int(indices.min()) if dataset.first_index is None else dataset.first_index
+
+
+def _size(tiles: pd.DataFrame) -> Array:
+    return tiles[["height", "width"]].iloc[0].to_numpy(float)
+
+
+def _directions(block: Block) -> dict[str, Direction]:
+    """What the pixels of a block show of both directions, or of the one in which it has neighbours."""
+    correlator, found = block.correlator, {}
+    unrelated = [correlator.scores(i, j, mirrored=True) for i, j in block.unrelated]
+    by_chance = chance([correlator.peak(each)[0] for each in unrelated])
+    for axis, side in enumerate(SIDES):
+        pairs = block.neighbours(axis)
+        if pairs:
+            scores = [correlator.scores(i, j) for i, j in pairs]
+            level = 1 / (3 * max(len(pairs), 10))
+            step = common_step(correlator, scores, unrelated, [match(correlator, each, by_chance, level) for each in scores])
+            found[side] = _in_pixels(step, block, pairs)
+    return found
+
+
+def _in_pixels(step: CommonStep, block: Block, pairs: list[tuple[int, int]]) -> Direction:
+    """The step at full resolution."""
+    shift, sure = step.shift * block.factor, np.flatnonzero(step.sure)
+    if step.known and len(sure):
+        shift = shift + correction(block.plane, [pairs[k] for k in sure], step.shifts[sure] * block.factor, block.factor)
+    return Direction(step.known, shift, step.spread * block.factor, len(pairs), len(sure))
+
+
+def _layout(found: dict[str, Direction], verdict: Verdict | None) -> str:
+    if verdict and verdict.layout == "unclear":
+        return "unclear"
+    seen = any(direction.known for direction in found.values()) or (verdict is not None and verdict.best.good > 0)
+    return "fits" if seen else "unknown"
+
+
+def _row(side: str, grid: Grid, tiles: pd.DataFrame, dataset: Dataset) -> dict[str, Any]:
+    """The row of tables.SURVEY of one direction; its step is None where it is not known."""
+    axis, size = SIDES.index(side), _size(tiles)
+    share, direction = dataset.told_overlap[axis], grid.directions.get(side)
+    told = None if share is None else np.eye(2)[axis] * size * (1 - share)
+    known = direction is not None and direction.known
+    step = told
+    if direction and known:
+        error = KEPT_ERRORS * 1.25 * direction.spread / np.sqrt(max(direction.sure, 1))
+        if (
+            told is None
+            or share is None
+            or (np.abs(direction.found - told) > np.maximum(KEPT * share * size[axis], error)).any()
+        ):
+            step = direction.found.round()  # whole px, so that one more tile hardly ever moves all others
+            if told is not None:
+                log.warning(advice.other_step(side, told, step, size))
+    nothing = np.array([None, None])
+    (told_y, told_x), (found_y, found_x), (spread_y, spread_x), (step_y, step_x) = (
+        nothing if each is None else np.round(each, 2)
+        for each in (
+            told,
+            direction.found if direction and known else None,
+            direction.spread if direction and known else None,
+            step,
+        )
+    )
+    return {
+        "side": side, "told_y": told_y, "told_x": told_x, "found_y": found_y, "found_x": found_x, "spread_y": spread_y,
+        "spread_x": spread_x, "pairs": direction.pairs if direction else 0, "sure": direction.sure if direction else 0,
+        "step_y": step_y, "step_x": step_x, "overlap": None if step is None else 1 - abs(step[axis]) / size[axis],
+        "layout": grid.layout, "advice": grid.advice,
+    }  # fmt: skip

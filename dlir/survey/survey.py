@@ -1,0 +1,91 @@
+"""The step `survey`: it checks the layout that the settings state against the pixels, and gives each tile its nominal place.
+
+Small pictures of the tiles (`thumbnails.py`) are correlated over all shifts (`correlation.py`). For a grid this shows the two
+steps from tile to tile, down and right, each a free vector (`common_step.py`, `fine_look.py`); so the overlap need not be
+given, and a camera that is turned or axes that are skewed do no harm. For numbered tiles it shows whether the scan is as stated
+(`scans.py`), for a table of positions whether its axes and its unit are (`table_map.py`).
+
+What is told holds as long as the pixels do not contradict it: a told step is kept where the search windows around it hold the
+pairs. Where the pixels show another step, that is taken, with a warning. Where they show another layout, the run stops with the
+settings that would mend it. Where they show nothing, what is told holds; where nothing is told, the run stops and asks.
+"""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dlir.core import tables
+from dlir.core.affine import Array
+from dlir.reading.settings import Dataset
+from dlir.survey import advice
+from dlir.survey.advice import SurveyError
+from dlir.survey.grid import SIDES, grid_steps, survey_grid
+from dlir.survey.settings import LayoutCheck
+from dlir.survey.table_map import survey_table
+
+log = logging.getLogger(__name__)
+DEFAULT = LayoutCheck()
+
+
+def survey(files: Path, output: Path, *, survey: Path, layout: Dataset, settings: LayoutCheck = DEFAULT) -> None:
+    """Writes the tiles with their nominal places (tables.TILES) to `output`, and to `survey` what was found (tables.SURVEY).
+
+    Args:
+        files: the table of the step `tiles` (tables.FILES).
+        layout: the layout as it is told.
+
+    Raises:
+        SurveyError: when the tiles do not fit together as told and `settings.check` is stop, or when no overlap is told and
+            none is found.
+        ImageError: when a tile cannot be read any more.
+    """
+    placed, found = survey_tiles(tables.read(files, tables.FILES), layout, settings)
+    tables.write(found, tables.SURVEY, survey)
+    tables.write(placed, tables.TILES, output)
+
+
+def survey_tiles(tiles: pd.DataFrame, layout: Dataset, settings: LayoutCheck = DEFAULT) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Returns the tiles with their nominal places (tables.TILES), and what was found (tables.SURVEY).
+
+    The arguments and the errors are those of `survey`; `tiles` is tables.FILES.
+    """
+    if len(tiles) == 1:
+        return tiles.fillna({"y": 0.0, "x": 0.0}), pd.DataFrame(columns=list(tables.SURVEY.columns))
+    places, found = (_on_grid if layout.positions is None else _on_table)(tiles, layout, settings)
+    for row in found.to_dict("records"):
+        log.info(
+            "the step %s is %s (%.1f, %.1f) px, so that tiles share %.1f %%; %d of %d pairs surely match",
+            row["side"], "found to be" if pd.notna(row["found_y"]) else "told to be", row["step_y"], row["step_x"],
+            100 * row["overlap"], row["sure"], row["pairs"],
+        )  # fmt: skip
+    if (found["layout"] == "unclear").any():
+        log.warning(advice.UNCLEAR)
+    return tiles.assign(y=places[:, 0], x=places[:, 1]), found
+
+
+def _on_grid(tiles: pd.DataFrame, layout: Dataset, settings: LayoutCheck) -> tuple[Array, pd.DataFrame]:
+    """The nominal places (n, 2), px, of the tiles of a grid, and what was found."""
+    grid = survey_grid(tiles, layout)
+    _contradict(grid.advice, settings)
+    found, cells = grid_steps(grid, tiles, layout), tiles[["row", "col"]].to_numpy(float)
+    places = np.zeros((len(tiles), 2))
+    for side, *step in found[["side", "step_y", "step_x"]].to_numpy():
+        places += cells[:, [SIDES.index(side)]] * np.array(step, float)
+    return places, found
+
+
+def _on_table(tiles: pd.DataFrame, layout: Dataset, settings: LayoutCheck) -> tuple[Array, pd.DataFrame]:
+    """The nominal places (n, 2), px, of the tiles of a table of positions, and what was found."""
+    matrix, found = survey_table(tiles, layout)
+    _contradict(next(iter(found["advice"]), ""), settings)
+    return tiles[["y", "x"]].to_numpy() @ matrix.T, found
+
+
+def _contradict(words: str, settings: LayoutCheck) -> None:
+    """Stops, or warns, where other settings (`words`) fit the tiles."""
+    if words and settings.check == "stop":
+        raise SurveyError(advice.CONTRADICTED.format(words))
+    if words:
+        log.warning(advice.CONTRADICTED.format(words))
