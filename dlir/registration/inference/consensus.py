@@ -4,13 +4,13 @@
                        |                                 |  windows twice as wide, while the stage errs by more
     give each pair a confidence and a verdict  ----------+
                        |
+    look in the whole tiles for pairs that no others explain
+                       |
     place the tiles by the accepted pairs  <-------------+
                        |                                 |
     predict the affine of each pair                      |  LOOKS times at most, while further pairs are found
                        |                                 |
     register rejected and disagreeing pairs again  ------+
-                       |                                 |
-    look for pairs that stay unexplained in the whole tiles, once
                        |
     refine the affines of the accepted pairs
                        |
@@ -24,7 +24,8 @@ the confidences do not depend on that setting.
 The verdict compares the NCC of the two windows, and the confidence that the method reports, with what pairs of tiles that
 cannot match reach in the same windows (`confidence/calibration.py`). The tiles are placed by the solver of the placement
 (`placement/solver.py`). Pairs are registered again in small windows around their predictions, and the fine registration
-(`fine.py`) starts at the predictions. This module decides which pairs are registered when and where; it reads no pixels.
+(`fine.py`) starts at the predictions. Pairs that no others explain, since they lie far from their nominal offset, are looked
+for in the whole tiles (`global_search.py`). This module decides which pairs are registered when and where; it reads no pixels.
 """
 
 import logging
@@ -127,12 +128,11 @@ def consensus(
     again = partial(register, linear=linear)
     pairs = pairs.set_index("pair").loc[found["pair"]].reset_index()  # in the order of `found`
     found = _confirm(pairs[beyond], _offset(found)[beyond], LEAST_SEARCH, found, tiles, again, settings)
-    found = _register_again(pairs, found, tiles, again, settings)
     unexplained = _unexplained(found, tiles)
     if search and unexplained.any():
         offset, exact = search(pairs[unexplained])
-        further = _confirm(pairs[unexplained], offset, max(LEAST_SEARCH, exact), found, tiles, again, settings)
-        found = found if further is found else _register_again(pairs, further, tiles, again, settings)
+        found = _confirm(pairs[unexplained], offset, max(LEAST_SEARCH, exact), found, tiles, again, settings)
+    found = _register_again(pairs, found, tiles, again, settings)
     if refine and found["accepted"].any():
         before = exactness(found)
         refine(found, _predict(found, tiles).affines, tiles, linear=linear)
