@@ -94,7 +94,7 @@ def run_to_placement(settings: Settings, dataset: Dataset, out: Path, *, trained
     if trained:
         train([listed], [fields], [near], model, settings=settings.train)
     register(listed, fields, near, found, model=model, settings=settings.register_)
-    place(listed, out / "survey.csv", found, placement, stage=stage, settings=settings.place)
+    place(listed, found, placement, stage=stage, survey=out / "survey.csv", settings=settings.place)
     return files
 
 

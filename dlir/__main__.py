@@ -59,7 +59,7 @@ def stitch(
     Args:
         images: path of the tiles in quotation marks, such as "tiles/Y{row}_X{col}.tif"; {row} and {col}, or {index}, stand for
             the numbers in the names.
-        overlap: part of a tile that neighbours share, such as 0.1, or 0.1,0.2 if it differs in y and x; dlir finds it by default.
+        overlap: part of a tile that neighbours share, such as 0.1, or 0.1,0.2 if it differs in y and x; found by default.
         name: name of the dataset; the results go to results/NAME.
         positions: table of the nominal places, when the names of the files do not tell them.
         cores: processor cores to use; all by default.

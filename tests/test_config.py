@@ -108,7 +108,7 @@ def test_wrong_value_is_named(config: dict[str, Any], section: str, key: str, va
         ({"images": "tiles/{index}.tif"}, r"datasets\.mine: a path with \{index\} needs columns"),
         ({"images": "tiles/{row}_{col}{channel}.tif"}, r"datasets\.mine: images has two placeholders side by side"),
         ({**MINE, "reference_z": "min"}, r"datasets\.mine\.reference_z"),
-        ({**MINE, "overlap": 10}, r"datasets\.mine\.overlap: is 10: give a part of a tile between 0 and 1"),
+        ({**MINE, "overlap": 10}, r"datasets\.mine\.overlap: is 10: give auto, or a part of a tile between 0 and 1"),
         ({**MINE, "overlap": [0.1, 0.2, 0.3]}, r"datasets\.mine\.overlap: is \[0\.1, 0\.2, 0\.3\]"),
         ({**MINE, "colums": 3}, r"datasets\.mine\.colums: unknown key; did you mean columns\?"),
     ],

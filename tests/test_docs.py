@@ -23,7 +23,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SCHEMAS = {
     "placement.csv": tables.PLACEMENT, "stage.csv": tables.STAGE, "affines.csv": tables.AFFINES, "tiles.csv": tables.TILES,
     "selfcheck.csv": tables.SELFCHECK, "accuracy.csv": tables.ACCURACY, "pairs.csv": tables.PAIRS,
-    "exposure.csv": tables.EXPOSURE, "model.csv": tables.HISTORY,
+    "exposure.csv": tables.EXPOSURE, "survey.csv": tables.SURVEY, "model.csv": tables.HISTORY,
 }  # fmt: skip
 SHELL = {"console", "sh"}
 

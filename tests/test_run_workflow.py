@@ -23,7 +23,7 @@ def test_a_text_that_is_no_assignment_is_refused(text: str) -> None:
 def test_the_overlap_is_one_number_or_two() -> None:
     assert run_workflow.parsed_overlap("0.1") == 0.1
     assert run_workflow.parsed_overlap("0.1,0.25") == (0.1, 0.25)
-    with pytest.raises(run_workflow.StitchError, match="--overlap ten: give a part of a tile"):
+    with pytest.raises(run_workflow.StitchError, match="--overlap ten: give auto, or a part of a tile"):
         run_workflow.parsed_overlap("ten")
 
 

@@ -133,7 +133,7 @@ PLACEMENT = DataFrameSchema(
 #   and half its 95 % interval, degrees
 # - error_y, error_x: standard deviation of the stage's error of one tile
 # - backlash_row_y, ...: shift along y and x of every second row and of every second column against the others (BACKLASH)
-# Rotation, scale and skew are against the stage as it is told; where no overlap is given, its scale is unknown, and near 1 here.
+# Rotation, scale and skew are against the stage as it is told; where no overlap is given, scale is unknown, and near 1 here.
 # The intervals are 0 where the user gave rotation and scale.
 LINEAR_PARTS = ("rotation", "scale", "aspect", "shear")
 BACKLASH = ("row_y", "row_x", "column_y", "column_x")

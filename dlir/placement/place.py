@@ -24,11 +24,11 @@ log = logging.getLogger(__name__)
 
 def place(
     tiles: Path,
-    survey: Path,
     affines: Path,
     output: Path,
     *,
     stage: Path,
+    survey: Path | None = None,
     settings: Place = Place(),
     overrides: Path | None = None,
 ) -> None:
@@ -36,7 +36,8 @@ def place(
     (tables.STAGE).
 
     Args:
-        tiles, survey, affines: files of earlier steps: tiles.csv, survey.csv and affines.csv.
+        tiles, affines, survey: files of earlier steps: tiles.csv, affines.csv and survey.csv; without the last, the tiles lie
+            as they are told to.
         overrides: a table of the user that replaces measurements (`overrides.py`).
 
     Raises:
@@ -44,7 +45,8 @@ def place(
     """
     tile_table, pairs = tables.read(tiles, tables.TILES), tables.read(affines, tables.AFFINES)
     user = read_overrides(overrides, tile_table) if overrides else None
-    placed, stage_row = place_tiles(tile_table, pairs, settings, user, tables.read(survey, tables.SURVEY))
+    steps = tables.read(survey, tables.SURVEY) if survey else None
+    placed, stage_row = place_tiles(tile_table, pairs, settings, user, steps)
     tables.write(stage_row, tables.STAGE, stage)
     tables.write(placed, tables.PLACEMENT, output)
 

@@ -19,8 +19,8 @@ from scipy import ndimage
 from dlir.core.affine import Array
 from dlir.survey.correlation import APART, Correlator, Match, Scores, chance
 
-RADII = (1, 3)  # px of thumbnails, by which the stage may err
-WIDE_RADIUS = 8  # px, that is tried where these leave a doubt
+RADII = (1, 3, 8)  # px of thumbnails, by which the stage may err: a larger one is tried where a smaller one leaves a doubt
+LEAST_WINDOW = 5  # px, around the step, in which each pair is looked for
 CLIP = (-1.0, 7.0)  # of the scores, so that one pair alone does not decide
 OVER_FLOOR = 1.5  # how far a known peak rises above the highest one of unrelated pairs
 RUNNER_UP = 0.7  # of its height, that no other peak may reach
@@ -64,9 +64,11 @@ def common_step(correlator: Correlator, scores: list[Scores], unrelated: list[Sc
         unrelated: of pairs that cannot match.
         found: the best match of each of the pairs.
     """
-    peaks = [_averaged_peak(correlator, scores, unrelated, radius) for radius in RADII]
-    if not any(peak.clear for peak in peaks):
-        peaks.append(_averaged_peak(correlator, scores, unrelated, WIDE_RADIUS))
+    peaks = []
+    for radius in RADII:
+        peaks.append(_averaged_peak(correlator, scores, unrelated, radius))
+        if peaks[-1].clear:
+            break
     peak = max(peaks, key=lambda peak: peak.height - peak.floor)
     certain = _agreeing(correlator, found)
     centre, radius = (peak.shift, peak.radius) if peak.clear or certain is None else certain
@@ -105,12 +107,12 @@ def _agreeing(correlator: Correlator, found: list[Match]) -> tuple[Array, int] |
     if weight[chosen].sum() < max(LEAST_WEIGHT, AGREEING_SHARE * weight.sum()):
         return None
     middle = np.median(shift[chosen], axis=0)
-    return middle, int(np.clip(np.ceil(np.abs(shift[chosen] - middle).max()), RADII[0], WIDE_RADIUS))
+    return middle, int(np.clip(np.ceil(np.abs(shift[chosen] - middle).max()), RADII[0], RADII[-1]))
 
 
 def _step_near(correlator: Correlator, scores: list[Scores], unrelated: list[Scores], centre: Array, radius: int) -> CommonStep:
-    """The step of the pairs whose best match within `radius` + 2 px of `centre` is hardly by chance."""
-    window = correlator.near(centre, radius + 2) & correlator.valid
+    """The step of the pairs whose best match near `centre` is hardly by chance."""
+    window = correlator.near(centre, max(radius + 2, LEAST_WINDOW)) & correlator.valid
     by_chance = chance([correlator.peak(each, window)[0] for each in unrelated])
     heights, shifts = zip(*(correlator.peak(each, window) for each in scores), strict=True)
     height, shift = np.array(heights), np.array(shifts)
