@@ -10,8 +10,8 @@ The share of right pairs, a and b are found by expectation maximisation: with th
 regression gives a and b; with those, Bayes' rule gives the probability of each pair.
 
 Once it is known how far the stage errs, the place where a pair was found is a further cue. A right pair is distributed around
-its expected place as Student's t in the plane; a wrong pair lies anywhere in the area that was searched, all places being
-equally probable. The ratio of the two densities multiplies the odds.
+its expected place as Student's t in the plane, but now and then the stage slips, and it lies anywhere. A wrong pair lies
+anywhere in the area that was searched, all places being equally probable. The ratio of the two densities multiplies the odds.
 """
 
 import numpy as np
@@ -29,6 +29,7 @@ ZERO_QUANTILE = 0.7  # of the odds of unrelated pairs: a pair of lower odds coun
 RIDGE = 0.03  # penalty on b, which keeps it finite where the cues of right and wrong pairs do not overlap
 CONSTANT_RIDGE = 1e-6  # penalty on a
 EM_ROUNDS, NEWTON_STEPS = 60, 8  # of expectation maximisation, and of the regression in each round
+SLIPS = 0.01  # share of right pairs that lie anywhere, since the stage slipped
 LARGEST_DEVIATION = 100.0  # times the searched distance: where right pairs deviate by more, their place is no cue
 RARE_SHARE = 0.01  # tail probability of a linear part, by its covariance, below which the confidence of its pair is lowered
 LEAST_TRUST = 0.6  # the lowest factor of that; on real tiles, this share of pairs beyond RARE_SHARE with the best cues is right
@@ -159,7 +160,7 @@ def _location_log_ratio(found: pd.DataFrame) -> NDArray[np.float64]:
     """The logarithm (n,) of the density of right pairs over that of wrong pairs at the place where each pair was found.
 
     Right pairs lie around the nominal offset as Student's t in the plane, cut off at the edge of the searched area, which is
-    taken as round; wrong pairs lie anywhere in that area.
+    taken as round; where the stage slipped, and wrong pairs, anywhere in that area.
     """
     names = ("distance", "expected_deviation", "searched")
     distance, expected, searched = (found[name].to_numpy(float) for name in names)
@@ -167,7 +168,7 @@ def _location_log_ratio(found: pd.DataFrame) -> NDArray[np.float64]:
     square = STUDENT_FREEDOM * np.minimum(expected, LARGEST_DEVIATION * searched) ** 2
     within = -np.expm1(-STUDENT_FREEDOM / 2 * np.log1p(area / np.pi / square))
     density = (1 + distance**2 / square) ** (-STUDENT_FREEDOM / 2 - 1) * STUDENT_FREEDOM / (2 * np.pi * square) / within
-    return np.asarray(np.log(density * area))
+    return np.asarray(np.log((1 - SLIPS) * density * area + SLIPS))
 
 
 def _cues(found: pd.DataFrame) -> NDArray[np.float64]:

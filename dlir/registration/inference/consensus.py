@@ -4,6 +4,8 @@
                        |                                 |  windows twice as wide, while the stage errs by more
     give each pair a confidence and a verdict  ----------+
                        |
+    look in the whole tiles for pairs that no others explain
+                       |
     place the tiles by the accepted pairs  <-------------+
                        |                                 |
     predict the affine of each pair                      |  LOOKS times at most, while further pairs are found
@@ -22,7 +24,8 @@ the confidences do not depend on that setting.
 The verdict compares the NCC of the two windows, and the confidence that the method reports, with what pairs of tiles that
 cannot match reach in the same windows (`confidence/calibration.py`). The tiles are placed by the solver of the placement
 (`placement/solver.py`). Pairs are registered again in small windows around their predictions, and the fine registration
-(`fine.py`) starts at the predictions. This module decides which pairs are registered when and where; it reads no pixels.
+(`fine.py`) starts at the predictions. Pairs that no others explain, since they lie far from their nominal offset, are looked
+for in the whole tiles (`global_search.py`). This module decides which pairs are registered when and where; it reads no pixels.
 """
 
 import logging
@@ -40,7 +43,7 @@ from dlir.core.affine import Array
 from dlir.core.tile_graph import groups
 from dlir.placement.solver import Measurements, Solution, initial_stage, measurements, residuals, solve
 from dlir.placement.tile_model import choose_model
-from dlir.registration.confidence.calibration import RIGHT, exactness, linear_deviation, with_acceptance, with_verdict
+from dlir.registration.confidence.calibration import OUTSIDE, RIGHT, exactness, linear_deviation, with_acceptance, with_verdict
 from dlir.registration.pairs.neighbours import LEAST_SEARCH, with_windows
 from dlir.registration.pairs.unrelated import unrelated_pairs
 from dlir.registration.settings import Register
@@ -49,6 +52,7 @@ log = logging.getLogger(__name__)
 WIDEST_SEARCH = 0.15  # fraction of a tile's shorter side: windows that search further than this are not widened
 FULL_SEARCH = 0.7  # fraction of the search distance: the windows are widened when one accepted pair in ten lies further out
 LOOKS = 3  # rounds, at most, in which pairs that disagree with the placement are registered again
+NEARLY = 0.8  # times as well, in Fisher's z of the NCC, an accepted pair has to match where it is moved to
 DISAGREEMENT = 1.5  # px: a pair that lies further from its prediction is registered again
 LEAST_STAGE_ERROR = 1.0  # px: standard deviation of stage positions, which is never taken to be smaller
 STAGE_REACH = 3.0  # standard deviations of the stage that the search covers where the stage alone predicts a pair
@@ -71,6 +75,12 @@ class RefinePairs(Protocol):
     def __call__(self, found: pd.DataFrame, predicted: Array, tiles: pd.DataFrame, *, linear: float) -> None: ...
 
 
+class Search(Protocol):
+    """Looks for pairs (tables.PAIRS) in the whole tiles: their offsets (n, 2), px, NaN where none is certain; how exact, px."""
+
+    def __call__(self, pairs: pd.DataFrame) -> tuple[Array, float]: ...
+
+
 class Registered(NamedTuple):
     """Registered pairs, and beside them pairs of tiles that cannot match, registered in the same windows; without verdict."""
 
@@ -88,7 +98,12 @@ class Prediction(NamedTuple):
 
 
 def consensus(
-    pairs: pd.DataFrame, tiles: pd.DataFrame, estimate: EstimatePairs, settings: Register, refine: RefinePairs | None = None
+    pairs: pd.DataFrame,
+    tiles: pd.DataFrame,
+    estimate: EstimatePairs,
+    settings: Register,
+    refine: RefinePairs | None = None,
+    search: Search | None = None,
 ) -> pd.DataFrame:
     """Returns the affine, the confidence and the verdict of each pair (tables.AFFINES), as all pairs together support it.
 
@@ -97,6 +112,7 @@ def consensus(
         tiles: their tiles (tables.TILES).
         estimate: registers pairs in their windows.
         refine: the fine registration; without it the affines of `estimate` are final, and their linear parts have no prior.
+        search: the global search; without it no pair is found far from its nominal offset.
     """
     register = partial(_register, tiles=tiles, estimate=estimate, seed=settings.seed)
     registered = register(pairs)
@@ -105,10 +121,18 @@ def consensus(
         log.info("many pairs lie near the edge of their search windows: searching up to %.0f px", wider["search"].max())
         pairs, registered = wider, register(wider)
         found = _with_verdict(registered, settings)
+    beyond = _evidence(found) & ~found["accepted"].to_numpy(bool)  # found with certainty beyond the windows
     # The accepted pairs show how far the stage errs. From here on a pair near its nominal offset is more probably right.
     found = drop_unsupported(_with_verdict(registered, settings, _stage_error(found, pairs)), RIGHT)
     linear = _linear_prior(found) if refine else math.inf
-    found = _register_again(pairs, found, tiles, partial(register, linear=linear), settings)
+    again = partial(register, linear=linear)
+    pairs = pairs.set_index("pair").loc[found["pair"]].reset_index()  # in the order of `found`
+    found = _confirm(pairs[beyond], _offset(found)[beyond], LEAST_SEARCH, found, tiles, again, settings)
+    unexplained = _unexplained(found, tiles)
+    if search and unexplained.any():
+        offset, exact = search(pairs[unexplained])
+        found = _confirm(pairs[unexplained], offset, max(LEAST_SEARCH, exact), found, tiles, again, settings)
+    found = _register_again(pairs, found, tiles, again, settings)
     if refine and found["accepted"].any():
         before = exactness(found)
         refine(found, _predict(found, tiles).affines, tiles, linear=linear)
@@ -160,15 +184,20 @@ def _with_verdict(
 
 
 def _with_wider_windows(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame) -> pd.DataFrame | None:
-    """Returns the pairs with windows that search twice as far; None where the accepted pairs do not need them."""
+    """Returns the pairs with windows that search twice as far; None where the pairs that are found do not need them."""
     size = tiles[["height", "width"]].iloc[0].to_numpy(int)
-    accepted = found[found["accepted"]]
-    if accepted.empty or pairs["search"].max() > WIDEST_SEARCH * size.min():
+    certain = found[_evidence(found)]
+    if certain.empty or pairs["search"].max() > WIDEST_SEARCH * size.min():
         return None
-    fraction = np.abs(_offset_error(accepted, pairs)).max(axis=1) / pairs.loc[accepted.index, "search"].to_numpy()
+    fraction = np.abs(_offset_error(certain, pairs)).max(axis=1) / pairs.loc[certain.index, "search"].to_numpy()
     if np.quantile(fraction, 0.9) < FULL_SEARCH:
         return None
     return with_windows(pairs.assign(search=2 * pairs["search"]), size)
+
+
+def _evidence(found: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which pairs (n,) are accepted, or would be if they did not lie beyond their windows."""
+    return np.asarray(found["accepted"] | ((found["reason"] == OUTSIDE) & (found["confidence"] >= RIGHT)))
 
 
 def _stage_error(found: pd.DataFrame, pairs: pd.DataFrame) -> float:
@@ -180,6 +209,43 @@ def _stage_error(found: pd.DataFrame, pairs: pd.DataFrame) -> float:
 def _linear_prior(found: pd.DataFrame) -> float:
     """The standard deviation from the identity to assume for linear parts, from that of the accepted pairs."""
     return max(LEAST_LINEAR_DEVIATION, LINEAR_MARGIN * linear_deviation(found, found["accepted"].to_numpy(bool)))
+
+
+def _confirm(
+    pairs: pd.DataFrame,
+    offset: Array,
+    search: float,
+    found: pd.DataFrame,
+    tiles: pd.DataFrame,
+    register: Callable[..., Registered],
+    settings: Register,
+) -> pd.DataFrame:
+    """Registers pairs in small windows around offsets far from the nominal ones; returns all pairs, those that match replaced.
+
+    How far the stage errs does not count, since it may have slipped. So a pair needs a confidence of RIGHT by its cues alone.
+
+    Args:
+        pairs: those that are registered (tables.PAIRS).
+        offset: (n, 2) px, of the moving tile from the fixed one; NaN where nothing is known.
+        search: px around the offset.
+        found: all pairs.
+    """
+    known = np.isfinite(offset).all(axis=1)
+    if not known.any():
+        return found
+    size = tiles[["height", "width"]].iloc[0].to_numpy(int)
+    y, x = offset[known].round().T
+    windows = with_windows(pairs[known].assign(nominal_y=y, nominal_x=x, search=np.ceil(search)), size)
+    better = _with_verdict(register(windows, what="pairs far from their nominal offset"), settings)
+    better = better[better["accepted"] & (better["confidence"] >= RIGHT)]
+    log.info("confirmed %d of %d pairs that seem to lie far from their nominal offset", len(better), known.sum())
+    return found if better.empty else _replace(found, better)
+
+
+def _unexplained(found: pd.DataFrame, tiles: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which pairs (n,) are rejected although no other pairs join their tiles, and so say where they lie."""
+    rejected = ~found["accepted"].to_numpy(bool)
+    return rejected & ~_predict(found, tiles).joined if rejected.any() else rejected
 
 
 def _register_again(
@@ -196,7 +262,6 @@ def _register_again(
     confidence of RIGHT, since without it the stage would place the tiles well enough.
     """
     size = tiles[["height", "width"]].iloc[0].to_numpy(int)
-    pairs = pairs.set_index("pair").loc[found["pair"]].reset_index()  # in the order of `found`
     tried: set[int] = set()
     for _ in range(LOOKS):
         predicted = _predict(found, tiles)
@@ -208,6 +273,7 @@ def _register_again(
         deviation = np.where(predicted.joined, DISAGREEMENT, max(predicted.stage_deviation, LEAST_STAGE_ERROR))[again]
         better = _with_verdict(register(windows, what="doubtful pairs"), settings, deviation)
         better = better[better["accepted"] & (predicted.joined[again] | (better["confidence"] >= RIGHT))]
+        better = better[_matches_nearly_as_well(better, found)]
         if better.empty:
             break
         log.info("found %d of %d doubtful pairs near where the other pairs or the stage predict them", len(better), again.sum())
@@ -230,6 +296,16 @@ def _windows_at(predicted: Prediction, pairs: pd.DataFrame, size: NDArray[np.int
     # whole px, so that the estimate cache recognises a pair whose prediction has hardly moved
     y, x = predicted.offset.round().T
     return with_windows(pairs.assign(nominal_y=y, nominal_x=x, search=np.ceil(search))[chosen], size)
+
+
+def _matches_nearly_as_well(better: pd.DataFrame, found: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which pairs (n,) match about as well as before; all that were rejected before do.
+
+    The placement may be wrong. A pair that matches far better elsewhere is not to be moved to where the placement expects it.
+    """
+    before = found.set_index("pair").loc[better["pair"]]
+    now, then = (np.arctanh(each["score_after"].to_numpy().clip(-0.99, 0.99)) for each in (better, before))
+    return np.asarray((now >= NEARLY * then) | ~before["accepted"].to_numpy(bool))
 
 
 def _replace(found: pd.DataFrame, better: pd.DataFrame) -> pd.DataFrame:

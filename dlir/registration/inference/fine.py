@@ -4,7 +4,8 @@
 window ends, while the specimen continues in the other, so a filter gives different results there. This shifts the estimate by
 a little, and always so that the overlap gets smaller: along a row of tiles the errors add up. So a second registration cuts
 windows that end at the same place of the specimen in both tiles. Where that is, and how the tiles are turned and scaled, the
-placement by all pairs predicts better than a single pair shows it.
+placement by all pairs predicts better than a single pair shows it. But a placement may be wrong. So a pair that contradicts it
+is moved there only if that makes it more exact than it was; otherwise it starts from itself.
 
 **What is minimised.** Both windows pass the noise filter (`noise_filter.py`), which gives f (fixed) and g (moving). With the
 residuals r(p) = g(A p) - f(p) and their variance s^2, Gauss-Newton steps (`lucas_kanade.py`; Lucas and Kanade 1981) find the
@@ -56,7 +57,7 @@ MULTIPLE = 8  # px: the longer side of a window is cut to a multiple, so that ma
 LEAST_SIDE = 8  # px: pairs whose overlap is narrower are not refined
 START_STEP = 0.25  # px: predicted offsets are rounded to multiples, so that the cache finds pairs that have hardly moved
 LINEAR_START_STEP = START_STEP / 256  # the same for linear parts: at 256 px from the centre it moves a px by START_STEP
-FARTHEST = 1.0  # px: so far from its prediction an exact pair may be found, and others farther by what their covariance allows
+FARTHEST = 1.0  # px: so far from where it starts an exact pair may be found, and others farther by what their covariance allows
 INLIER = 3.0  # standard deviations: a pair that is found farther off keeps its first estimate
 LEAST_DEVIATION = 0.004  # px, of a shift, which is never taken to be smaller: no optics and no interpolation are exact
 SIGMA = 0.5  # px, of the blur before the steps, which makes linear interpolation between pixels more exact
@@ -78,33 +79,76 @@ def refine_overlaps(
 ) -> None:
     """Replaces the affines and covariances of the accepted pairs in `found` (tables.AFFINES) by those of the fine registration.
 
-    A pair that is found far from its prediction, or whose overlap is too narrow, keeps what it has.
+    A pair that is found far from where it starts, or whose overlap is too narrow, keeps what it has.
 
     Args:
         predicted: the affine (n, 2, 3) of each pair, a moving px to a fixed px, as the placement by all pairs predicts it.
         cache: estimates of earlier runs of the fine registration.
         linear: the standard deviation of the linear parts from the identity.
     """
-    accepted = found["accepted"].to_numpy(bool)
-    pairs, predicted = found[accepted], predicted[accepted]
+    pairs, predicted = found[found["accepted"]], predicted[found["accepted"].to_numpy(bool)]
     centre = pairs[["centre_y", "centre_x"]].to_numpy()
-    offset = affine.offsets(predicted, centre)
-    start = affine.moving(
-        centre,
-        (offset / START_STEP).round() * START_STEP,
-        (predicted[:, :, :2] / LINEAR_START_STEP).round() * LINEAR_START_STEP,
+    own, offset = affine.offsets(affine.from_table(pairs), centre), affine.offsets(predicted, centre)
+    contradicts = pairs.index[~_near(own - offset, pairs)]
+    again = partial(
+        _refined,
+        size=tiles[["height", "width"]].iloc[0].to_numpy(int),
+        cache=cache,
+        linear=linear,
+        planes=planes,
+        device=device,
     )
-    windows = _overlap_windows(pairs, start, offset, tiles[["height", "width"]].iloc[0].to_numpy(int))
+    refined = again(pairs, offset, predicted[:, :, :2])
+    worse = contradicts.intersection(refined.index)
+    worse = worse[_longest(refined.loc[worse]) > _longest(pairs.loc[worse])]
+    refined = refined.drop(index=worse)
+    alone = pairs.index.isin(contradicts.difference(refined.index))
+    if alone.any():
+        refined = pd.concat([refined, again(pairs[alone], own[alone], predicted[alone, :, :2])])
+    columns = refined.columns.difference(IDENTITY)
+    found.loc[refined.index, columns] = refined[columns]
+
+
+def _refined(
+    pairs: pd.DataFrame,
+    offset: Array,
+    linear_part: Array,
+    *,
+    size: NDArray[np.int64],
+    cache: EstimateCache,
+    linear: float,
+    planes: TilePlanes,
+    device: torch.device,
+) -> pd.DataFrame:
+    """Returns the fine registration of those pairs that are found near where they start.
+
+    Args:
+        offset: (n, 2) px, of the moving tile from the fixed one, at which the pairs start.
+        linear_part: (n, 2, 2) of the affines at which they start.
+        size: (2,) px, of a tile.
+    """
+    centre = pairs[["centre_y", "centre_x"]].to_numpy()
+    start = affine.moving(
+        centre, (offset / START_STEP).round() * START_STEP, (linear_part / LINEAR_START_STEP).round() * LINEAR_START_STEP
+    )
+    windows = _overlap_windows(pairs, start, offset, size)
     if windows.empty:
-        return
+        return pairs[:0]
     estimate = partial(in_batches, planes=planes, device=device, work=partial(_refine_batch, linear=linear))
     refined = cache.complete(windows, "pairs in their overlap", linear, estimate=estimate)
     tried = np.isin(pairs.index, refined.index)
-    moved = affine.offsets(affine.from_table(refined), centre[tried]) - offset[tried]
-    allowed = tables.shift_covariance(refined) + (FARTHEST / INLIER) ** 2 * np.eye(2)
-    square = np.einsum("na,nab,nb->n", moved, np.linalg.inv(allowed), moved)
-    near, columns = refined.index[square < INLIER**2], refined.columns.difference(IDENTITY)
-    found.loc[near, columns] = refined.loc[near, columns]
+    return refined[_near(affine.offsets(affine.from_table(refined), centre[tried]) - offset[tried], refined)]
+
+
+def _longest(pairs: pd.DataFrame) -> Array:
+    """The variance (n,), px^2, of the shifts of pairs along the axis on which they are least certain."""
+    return np.asarray(np.linalg.eigvalsh(tables.shift_covariance(pairs))[:, 1])
+
+
+def _near(apart: Array, pairs: pd.DataFrame) -> NDArray[np.bool_]:
+    """Whether pairs (n,) lie as near to other places as FARTHEST and their covariance allow; they are `apart` (n, 2), px."""
+    allowed = tables.shift_covariance(pairs) + (FARTHEST / INLIER) ** 2 * np.eye(2)
+    return np.asarray(np.einsum("na,nab,nb->n", apart, np.linalg.inv(allowed), apart) < INLIER**2)
 
 
 def _overlap_windows(pairs: pd.DataFrame, start: Array, offset: Array, size: NDArray[np.int64]) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from dlir.registration.inference.cache import EstimateCache
 from dlir.registration.inference.consensus import consensus
 from dlir.registration.inference.estimate_batch import estimate_batch
 from dlir.registration.inference.fine import refine_overlaps
+from dlir.registration.inference.global_search import global_search
 from dlir.registration.model.checkpoint import choose_device
 from dlir.registration.model.estimate import Method
 from dlir.registration.model.methods import load_method
@@ -107,6 +108,6 @@ def register_pairs(
     refine = None
     if isinstance(method, CorrelationNetwork):  # the affines of other methods are too inexact to start the fine registration
         refine = partial(refine_overlaps, cache=fine, planes=planes, device=device)
-    found = consensus(pairs, tiles, estimate, settings, refine)
+    found = consensus(pairs, tiles, estimate, settings, refine, partial(global_search, planes=planes, tiles=tiles))
     log.info("accepted %d of %d pairs; overruled %d of them", found["accepted"].sum(), len(found), found["overruled"].sum())
     return found

@@ -1,8 +1,16 @@
 """The step `pairs`: finds neighbouring tiles, and the windows in which they overlap.
 
-Two tiles are neighbours when, at their nominal places, they share a strip that is at least `min_overlap` px wide, and at least
-half as long as the tile. The second condition leaves out diagonal neighbours. The windows reach beyond the nominal overlap by
-the search distance, so that they contain the true overlap as long as the stage errs by no more than that.
+Two tiles can be registered when, at their nominal places, they share a strip that is at least `min_overlap` px wide and half as
+long as the tile, or a corner both of whose sides are at least LEAST_CORNER of the tile's.
+
+Where tiles overlap much, some of these pairs say what others say more exactly: tile i lies to tile j as tile k between them
+does to both. So a pair is left out where a third tile overlaps both of its tiles by far more than these overlap each other (a
+relative neighbourhood graph; Toussaint 1980, doi 10.1016/0031-3203(80)90066-7). Each pair that is left out is weaker than the
+two that replace it, so no connection is lost; and a further tile changes only pairs near it. The strength of a pair is a /
+(1 - a), where a is the share of the tile that overlaps: on a line of tiles it is about one over their distance.
+
+The windows reach beyond the nominal overlap by the search distance, so that they contain the true overlap as long as the stage
+errs by no more than that.
 """
 
 import logging
@@ -10,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from dlir.core import tables
@@ -18,6 +27,10 @@ from dlir.registration.settings import Pairs
 log = logging.getLogger(__name__)
 MULTIPLE = 8  # px: the sides of windows are multiples of it, since the network halves them three times
 LEAST_SEARCH = 8.0  # px
+LEAST_STRIP = 0.5  # of a tile's side: length of a strip
+LEAST_CORNER = 0.15  # of a tile's sides
+STRONGER = 1.4  # times as strong as a pair are the two pairs that replace it
+LEAST_GAP = 1e-3  # share of a tile that does not overlap, which is never taken to be less: the same place may be in two tiles
 WINDOW = ["fixed_y", "fixed_x", "moving_y", "moving_x", "height", "width"]  # columns: first pixels in both tiles, and the size
 
 
@@ -40,6 +53,7 @@ def neighbours(tiles: pd.DataFrame, settings: Pairs) -> pd.DataFrame:
     near = cKDTree(places).query_pairs(float(np.hypot(*size)), output_type="ndarray")
     rows = [row for i, j in np.sort(near, axis=1) if (row := _pair(places, i, j, size, settings)) is not None]
     found = pd.DataFrame(rows, columns=["fixed", "moving", "side", "nominal_y", "nominal_x", "overlap"])
+    found = found[_needed(found, size)].reset_index(drop=True)
     search = found.groupby("side")["overlap"].transform("median") * settings.search
     search = search.round().clip(lower=LEAST_SEARCH)  # whole px, so that one more tile hardly ever changes it
     table = with_windows(found.assign(search=search), size)
@@ -56,11 +70,29 @@ def _pair(places: np.ndarray, i: int, j: int, size: np.ndarray, settings: Pairs)
     offset = places[j] - places[i]
     overlap = size - np.abs(offset)
     across = int(np.argmin(overlap / size))
-    if overlap[across] < settings.min_overlap or overlap[1 - across] < size[1 - across] / 2:
+    strip = overlap[across] >= settings.min_overlap and overlap[1 - across] >= LEAST_STRIP * size[1 - across]
+    if not strip and (overlap < np.maximum(settings.min_overlap, LEAST_CORNER * size)).any():
         return None
     if offset[across] < 0:
         i, j, offset = j, i, -offset
     return i, j, ("down", "right")[across], *offset, overlap[across]
+
+
+def _needed(found: pd.DataFrame, size: np.ndarray) -> NDArray[np.bool_]:
+    """Which pairs (n,) no third tile replaces; `found` has the columns fixed, moving, nominal_y and nominal_x."""
+    share = (1 - np.abs(found[["nominal_y", "nominal_x"]].to_numpy(float)) / size).prod(axis=1)
+    strength = share / (1 - share).clip(min=LEAST_GAP)
+    partners: dict[int, dict[int, float]] = {}
+    for i, j, strong in zip(found["fixed"], found["moving"], strength, strict=True):
+        partners.setdefault(i, {})[j] = partners.setdefault(j, {})[i] = strong
+
+    def replaced(i: int, j: int) -> float:
+        """The strength of the weaker of the two pairs by way of the best third tile; zero where there is none."""
+        by_way = (min(strong, partners[j][k]) for k, strong in partners[i].items() if k in partners[j])
+        return max(by_way, default=0.0)
+
+    ways = [replaced(i, j) for i, j in zip(found["fixed"], found["moving"], strict=True)]
+    return np.asarray(np.array(ways) < STRONGER * strength)
 
 
 def with_windows(rows: pd.DataFrame, size: np.ndarray) -> pd.DataFrame:
@@ -71,7 +103,8 @@ def with_windows(rows: pd.DataFrame, size: np.ndarray) -> pd.DataFrame:
         size: of a tile (y, x), px.
 
     Returns:
-        the rows with the columns WINDOW, px.
+        the rows with the columns WINDOW, px. Along a strip, which is much longer than the search, the windows do not reach
+        beyond the nominal overlap.
     """
     given = zip(rows["side"], rows["nominal_y"], rows["nominal_x"], rows["search"], strict=True)
     windows = [_windows(side, (y, x), size, search) for side, y, x, search in given]
@@ -96,13 +129,14 @@ def with_overlaps(rows: pd.DataFrame, size: np.ndarray) -> pd.DataFrame:
 
 def _windows(side: str, nominal: tuple[float, float], size: np.ndarray, search: float) -> tuple[int, ...]:
     """The first pixels of the windows in both tiles (fixed y, x, moving y, x), and their common height and width, px."""
-    across = ("down", "right").index(side)
-    along = 1 - across
-    shift = round(nominal[along])
+    strip, wanted = size - np.abs(np.rint(nominal)), size - np.abs(nominal) + search
     extent, fixed, moving = [0, 0], [0, 0], [0, 0]
-    extent[along] = (int(size[along]) - abs(shift)) // MULTIPLE * MULTIPLE
-    fixed[along], moving[along] = max(shift, 0), max(-shift, 0)
-    wide = np.ceil((size[across] - nominal[across] + search) / MULTIPLE) * MULTIPLE
-    extent[across] = int(min(wide, size[across] // MULTIPLE * MULTIPLE))
-    fixed[across] = int(size[across]) - extent[across]
+    for axis in (0, 1):
+        if axis == ("down", "right").index(side) or strip[axis] < LEAST_STRIP * size[axis]:
+            extent[axis] = int(min(np.ceil(wanted[axis] / MULTIPLE) * MULTIPLE, size[axis] // MULTIPLE * MULTIPLE))
+            # the overlap lies at the end of one tile and at the start of the other
+            (fixed if nominal[axis] >= 0 else moving)[axis] = int(size[axis]) - extent[axis]
+        else:
+            extent[axis] = int(strip[axis]) // MULTIPLE * MULTIPLE
+            fixed[axis], moving[axis] = max(round(nominal[axis]), 0), max(-round(nominal[axis]), 0)
     return *fixed, *moving, *extent

@@ -22,7 +22,9 @@ class Candidates:
     that cannot match, the method returns a random place with a low NCC and a low confidence.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, slide: float = 0.0) -> None:
+        """The refinement may slide a pair out of the search, by so many px."""
+        self.slide = slide
         self.places: dict[tuple[int, int], list[dict[str, Any]]] = {}
         self.add(graph.pairs, 0.8, 0.99)
 
@@ -39,7 +41,7 @@ class Candidates:
     def _best(self, pair: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
         nominal = np.array([pair["nominal_y"], pair["nominal_x"]])
         places = self.places.get((pair["fixed"], pair["moving"]), [])
-        if near := [place for place in places if np.abs(_offset(place) - nominal).max() <= pair["search"]]:
+        if near := [place for place in places if np.abs(_offset(place) - nominal).max() <= pair["search"] + self.slide]:
             return max(near, key=lambda place: place["score_after"])
         shift = nominal + rng.uniform(-1, 1, 2) * pair["search"]
         chance = {"y0": shift[0], "x0": shift[1], "score_after": rng.uniform(0, 0.2), "confidence": rng.uniform(0, 0.3)}
@@ -149,3 +151,60 @@ def test_a_match_that_could_be_chance_is_accepted_where_the_stage_expects_it() -
         right.append(accepted[doubtful[:12]].mean())
         wrong.append(accepted[doubtful[12:]].mean())
     assert np.mean(right) > np.mean(wrong) + 0.35
+
+
+def slipped(graph: Graph, rows: int, shift: float) -> Graph:
+    """The graph where the stage moved the rows from `rows` on by `shift`, px along x, without knowing of it."""
+    return graph._replace(tiles=graph.tiles.assign(x=graph.tiles["x"] - shift * (graph.tiles["row"] >= rows)))
+
+
+def test_what_is_found_beyond_the_windows_counts() -> None:
+    """Two rows of ten slipped by a little more than is searched; a dataset of which most pairs did so is searched wider."""
+    graph = slipped(make_graph(10, 4, stage_error=1.0), 8, 17.0)
+    found = consensus(to_register(graph, 12.0), graph.tiles, Candidates(graph, slide=8.0), SETTINGS)
+    assert found["accepted"].all() and errors(found, graph).max() < 0.6
+    graph = make_graph(1, 8, stage_error=1.0)
+    graph = graph._replace(tiles=graph.tiles.assign(x=graph.tiles["x"] * 1.1))
+    found = consensus(to_register(graph, 12.0), graph.tiles, Candidates(graph, slide=10.0), SETTINGS)
+    assert found["accepted"].all() and errors(found, graph).max() < 0.6
+
+
+def test_a_slip_is_found_in_the_whole_tiles() -> None:
+    """The search is asked for the pairs across the slip alone, and where it is wrong the pair is not accepted."""
+    graph, asked = slipped(make_graph(4, 5, stage_error=1.0), 2, 60.0), []
+    true = to_register(graph, 12.0).set_index("pair")[["nominal_y", "nominal_x"]].to_numpy()
+    true = true + np.where((graph.pairs["side"] == "down") & graph.pairs["fixed"].between(15, 19), 1, 0)[:, None] * [0, 60]
+
+    def search(pairs: pd.DataFrame) -> tuple[np.ndarray, float]:
+        asked.extend(pairs["pair"])
+        offset = true[pairs["pair"]]
+        offset[0], offset[1] = np.nan, offset[1] + 40
+        return offset, 4.0
+
+    found = consensus(to_register(graph, 12.0), graph.tiles, Candidates(graph), SETTINGS, search=search)
+    across = graph.pairs.index[(graph.pairs["side"] == "down") & graph.pairs["fixed"].between(15, 19)].tolist()
+    assert sorted(asked) == across
+    assert found.loc[across[2:], "accepted"].all()
+    assert errors(found[found["accepted"]], graph).max() < 0.6
+
+
+def test_nothing_is_searched_where_all_pairs_are_explained() -> None:
+    def search(pairs: pd.DataFrame) -> tuple[np.ndarray, float]:
+        raise AssertionError("not needed")
+
+    graph = make_graph(3, 4)
+    method, blank = Candidates(graph), graph.pairs.loc[3]
+    method.places[blank["fixed"], blank["moving"]].clear()  # nothing to see, but the others say where the tiles lie
+    found = consensus(to_register(graph, 24.0), graph.tiles, method, SETTINGS, search=search)
+    assert found["accepted"].sum() == len(found) - 1
+
+
+def test_a_pair_that_matches_far_worse_where_the_others_predict_it_stays() -> None:
+    graph = make_graph(4, 5)
+    method, pair = Candidates(graph), graph.pairs.loc[[12]]
+    method.places[pair["fixed"].item(), pair["moving"].item()].clear()
+    method.add(pair, 0.4, 0.9)
+    elsewhere = pair.assign(y0=pair["y0"] + 12.0, x0=pair["x0"] - 12.0)
+    method.add(elsewhere, 0.95, 0.99)
+    found = consensus(to_register(graph, 24.0), graph.tiles, method, SETTINGS)
+    assert abs(found.loc[12, "y0"] - elsewhere["y0"].item()) < 0.1 and found.loc[12, "overruled"]

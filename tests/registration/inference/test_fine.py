@@ -68,6 +68,11 @@ def test_a_pair_is_registered_where_the_others_predict_it(grid: Grid) -> None:
     assert grid.errors(found).max() < 0.05
 
 
+def test_an_exact_pair_is_not_moved_to_where_a_wrong_placement_expects_it(grid: Grid) -> None:
+    found = true_pairs(grid, 0.2).assign(var_y=0.01, cov_yx=0.0, var_x=0.01)
+    assert grid.errors(refined(grid, found, predicted=true_pairs(grid, 11.0))).max() < 0.05
+
+
 def test_the_cache_tells_pairs_with_different_starts_apart(grid: Grid, tmp_path: Path) -> None:
     first = refined(grid, true_pairs(grid, 0.4), tmp_path / "cache.npz")
     again = refined(grid, true_pairs(grid, 0.4), tmp_path / "cache.npz")

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dlir.core.tile_graph import groups
 from dlir.registration.pairs.neighbours import WINDOW, neighbours, with_overlaps
 from dlir.registration.settings import Pairs
 
@@ -47,6 +48,44 @@ def test_windows_contain_the_overlap_for_all_errors_within_the_search(jitter: fl
         if pair.side == "right":  # an overlap wider by the search distance still lies in both windows
             assert pair.fixed_x <= offset[1] - min(pair.search, offset[1]) + 1
             assert pair.width >= min(160 - offset[1] + pair.search, 152)
+
+
+def test_tiles_that_share_a_corner_are_pairs_where_nothing_else_joins_them() -> None:
+    chain = grid(1, 5, (0, 0)).assign(y=np.arange(5) * 70.0, x=np.arange(5) * -88.0)
+    table = neighbours(chain, SETTINGS)
+    joined = np.sort(table[["fixed", "moving"]].to_numpy(), axis=1).tolist()
+    assert sorted(joined) == [[0, 1], [1, 2], [2, 3], [3, 4]]
+    places, search = chain[["y", "x"]].to_numpy(), table["search"].to_numpy()
+    assert neighbours(chain.assign(y=chain["y"] * 1.7), SETTINGS).empty  # such a small corner shows too little
+    for shift in ((0.0, 0.0), (10.0, -15.0), (-15.0, 10.0)):  # the true overlap lies in both windows
+        offset = places[table["moving"]] - places[table["fixed"]] + shift
+        assert (np.abs(shift) <= search[0]).all()
+        first = np.maximum(offset, 0), np.maximum(-offset, 0)
+        for end, start in zip(("fixed", "moving"), first, strict=True):
+            window = table[[f"{end}_y", f"{end}_x"]].to_numpy()
+            overlap = np.array([128, 160]) - np.abs(offset)
+            assert (window <= start).all()
+            assert (window + table[["height", "width"]].to_numpy() >= start + overlap).all()
+
+
+@pytest.mark.parametrize("overlap", [0.5, 0.75, 0.9])
+def test_pairs_that_others_replace_are_left_out(overlap: float) -> None:
+    tiles = grid(5, 5, (128 * (1 - overlap), 160 * (1 - overlap)))
+    tiles[["y", "x"]] += np.random.default_rng(0).uniform(-2, 2, (25, 2))
+    table = neighbours(tiles, SETTINGS)
+    assert len(table) == 40  # those of a grid with a small overlap
+    assert len(np.unique(groups(table["fixed"].to_numpy(), table["moving"].to_numpy(), 25))) == 1
+
+
+def test_a_further_tile_changes_only_pairs_near_it() -> None:
+    tiles = grid(6, 6, (40, 50))
+    tiles[["y", "x"]] += np.random.default_rng(0).uniform(-6, 6, (36, 2))
+    before, after = (
+        set(neighbours(each, SETTINGS)[["fixed", "moving"]].itertuples(index=False, name=None)) for each in (tiles[:-1], tiles)
+    )
+    place = tiles[["y", "x"]].to_numpy()
+    changed = np.array(sorted(before ^ after)).ravel()
+    assert (np.abs(place[changed] - place[-1]) < [128, 160]).all()
 
 
 @pytest.mark.parametrize("offset", [(3, 120), (-5, 100), (97, -11), (0, 131), (60, 0)])
