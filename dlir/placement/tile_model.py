@@ -15,7 +15,8 @@ from dlir.core.affine import BASIS, Array
 from dlir.core.robust import DEVIATIONS, geman_mcclure, intrinsic_deviation
 from dlir.core.tables import LINEAR_PARTS
 from dlir.core.tile_graph import differences, factorised, groups, neighbourhood
-from dlir.placement.solver import FREE_PARTS, Measurements
+from dlir.placement.measurements import Measurements
+from dlir.placement.solver import FREE_PARTS
 
 MOST_TILES = 5000  # of larger datasets, so many adjacent tiles decide
 FOLDS = 24  # groups of pairs that are predicted in turn: the smaller they are, the more neighbours of a pair remain
