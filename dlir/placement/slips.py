@@ -100,10 +100,17 @@ def _shifts_of_parts(displacement: Array, i: Tiles, j: Tiles, wide: Array) -> Ar
     step, broad = ((((values[j] - values[i]) / wide) ** 2).sum(axis=1) for values in (displacement, around))
     smooth = (step < 2) & (broad < (BROAD_STEP / STEP) ** 2)
     joined, part = groups(i, j, count), groups(i[smooth], j[smooth], count)
-    middle = pd.DataFrame(displacement).groupby(part).transform("median").to_numpy()
-    order = np.lexsort((part, -np.bincount(part)[part], joined))  # in each joined group, the largest part comes first
+    middle, size = pd.DataFrame(displacement).groupby(part).transform("median").to_numpy(), np.bincount(part)[part]
+    order = np.lexsort((part, -size, joined))  # in each joined group, the largest part comes first
     first = order[np.searchsorted(joined[order], np.arange(joined.max() + 1))]
-    return np.asarray(middle - middle[first[joined]])
+    shift = middle - middle[first[joined]]
+    # parts that no smooth step joins may still lie alike, as the rows above and below one that slipped
+    left = np.lexsort((part, -size, (shift != 0).any(axis=1)))
+    while len(left):
+        alike = (((shift[left] - shift[left[0]]) / wide) ** 2).sum(axis=1) < (BROAD_STEP / STEP) ** 2
+        shift[left[alike]] = shift[left[0]]
+        left = left[~alike]
+    return np.asarray(shift)
 
 
 def _medians_around(values: Array, i: Tiles, j: Tiles) -> Array:
