@@ -43,9 +43,7 @@ def place_deviation(factor: SuperLU, scatter: sparse.csc_matrix, count: int, siz
     return np.asarray(np.sqrt(variance.clip(min=0)))
 
 
-def offset_variance(
-    group: NDArray[np.int64], stage: Stage, scatter: Array, doubted: NDArray[np.int64], doubt: Array
-) -> Array:
+def offset_variance(group: NDArray[np.int64], stage: Stage, scatter: Array, doubted: NDArray[np.int64], doubt: Array) -> Array:
     """Returns the variance (groups,), px^2, of the offset of each group from the largest, number 0, both axes together.
 
     What the errors of single tiles contribute is part of `place_deviation`, and not counted again.

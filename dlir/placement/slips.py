@@ -4,15 +4,11 @@ A stage errs by a little at each tile, and now and then loses steps: then a tile
 it says. A prior with one standard deviation knows only the first. So the slips are found before the tiles are placed, from the
 pairs alone, and taken out of the positions of the stage.
 
-The displacement d of a tile is how far it lies from where the stage says. The pairs measure differences of displacements,
-
-    l = (offset) - (M s_j - M s_i) = d_j - d_i
-
-1. d minimises  sum trust |d_j - d_i - l|  (L1, by reweighted least squares). Pairs none of whose loops closes have little trust.
-2. A pair *testifies* where it fits d and lies on a loop of other such pairs: two wrong pairs seldom agree.
-3. Where d steps between two tiles of a testifying pair by more than the stage errs, the stage slipped. The grid falls into
+1. How far each tile lies from where the stage says, its displacement d, follows from the pairs alone (`displacements.py`), and
+   so does which pairs testify to it.
+2. Where d steps between two tiles of a testifying pair by more than the stage errs, the stage slipped. The grid falls into
    *parts* without such a step. The shift of a part is the median of d over its tiles, less that over the largest part.
-4. Tiles of which no pair testifies go with the tile that pairs join them to and that agrees best with the stage, and groups of
+3. Tiles of which no pair testifies go with the tile that pairs join them to and that agrees best with the stage, and groups of
    tiles that no pair joins to the others go with what lies around them.
 
 A pair without which its tiles would not hang together has no loop that could support it. Where it says that the stage slipped,
@@ -27,6 +23,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import dijkstra
 from scipy.spatial import cKDTree
+from scipy.special import logit
 
 from dlir.core.affine import Array
 from dlir.core.tile_graph import Tiles, bridges, groups
@@ -39,6 +36,7 @@ STEP = 4.0  # times the stage's error of one tile: a larger step of d along both
 BROAD_STEP = 3.0  # likewise, for a step between the medians of d around two tiles
 LEAST_STEP = 1.0  # px: a smaller step is no slip, however exact the stage
 SLIP_PROBABILITY = 0.01  # of a slip between two neighbouring tiles, where the stage is not known to slip
+MOST_SLIPS = 0.5  # of that probability, where it does
 NEIGHBOURS = 4  # tiles around one that no pair joins to the others
 
 
@@ -52,12 +50,13 @@ class Slips(NamedTuple):
     scatter: Array  # (tiles,) px^2, variance on either axis of the shift of a tile that no pair joins to the largest group
 
 
-def find_slips(pairs: Measurements, stage: Stage, linear_deviations: Array) -> Slips:
+def find_slips(pairs: Measurements, stage: Stage, linear_deviations: Array, by_one_pair: bool = True) -> Slips:
     """Returns where the stage slipped, as the pairs show it.
 
     Args:
         stage: before any tile is placed.
         linear_deviations: (free,) standard deviations of the tiles' linear parts, which offsets do not contain.
+        by_one_pair: whether one pair that no loop supports may show a slip.
     """
     count, i, j = len(stage.nominal), pairs.i, pairs.j
     group, single = groups(i, j, count), bridges(i, j, count)
@@ -71,9 +70,9 @@ def find_slips(pairs: Measurements, stage: Stage, linear_deviations: Array) -> S
     testifying = np.flatnonzero(exact)[found.testifying]
     large = ((off / wide) ** 2).sum(axis=1) > 2
     slipped = testifying[large[testifying]]
-    probability = max(SLIP_PROBABILITY, len(slipped) / max(len(testifying), 1))
-    odds = probability / (1 - probability) * pairs.confidence.clip(max=MOST_CONFIDENCE) / (1 - pairs.confidence.clip(max=MOST_CONFIDENCE))
-    believed = np.flatnonzero(single & exact & large & ((odds > 1) | pairs.certain))
+    probability = max(SLIP_PROBABILITY, min(len(slipped) / max(len(testifying), 1), MOST_SLIPS))
+    surer = logit(pairs.confidence.clip(max=MOST_CONFIDENCE)) + logit(probability) > 0
+    believed = np.flatnonzero(single & exact & large & ((surer & by_one_pair) | pairs.certain))
     testifying = np.union1d(testifying, believed)
     shift = _shifts_of_parts(found.of_tile, i[testifying], j[testifying], wide)
     scatter = np.zeros(count)

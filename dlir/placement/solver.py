@@ -18,6 +18,9 @@ with the residual r of d and l, the stage's position s, the map M from stage to 
 (`stage_model.py`), and the standard deviations tau of the tiles' linear parts (`tile_model.py`). The frame of the mosaic is
 that of the camera.
 
+**Slips.** Where the stage lost steps, a part of the grid lies far from where it says. Such slips are found from the pairs alone
+and taken out of s first (`slips.py`); so the prior need not have heavy tails, and a wrong pair gains nothing.
+
 **Robustness.** rho is the bounded loss of Geman and McClure, so wrong pairs lose their weight. It is reached in rounds from a
 wide one about the stage's positions (graduated non-convexity; Yang et al. 2020, arXiv 1909.08605). Its bound is proportional to
 the log odds of the density of a right pair, which C and the confidence give, to that of a wrong pair, which may lie anywhere:
@@ -25,7 +28,8 @@ several uncertain pairs cannot easily overrule one that is certain and exact.
 
 **Deviations.** How far a place may be off follows from the weights with which the tiles were placed, and from the mean square
 errors that pairs and stage really make. A pair may be wrong; then the tiles lie where the stage says, and the error is the
-distance of the pair from that. How probably a pair is right, its loops (`loops.py`) and its distance from the stage say.
+distance of the pair from that. How probably a pair is right, its loops (`loops.py`) and its distance from the stage say. Where
+one group of tiles lies to another, only the stage says (`deviation.py`).
 """
 
 from typing import NamedTuple
@@ -86,8 +90,12 @@ def initial_stage(tiles: pd.DataFrame, pairs: Measurements, camera: Camera | Non
     return fit_stage(exact.i, exact.j, exact.offset, tiles[["y", "x"]].to_numpy(), parity, known_map)
 
 
-def solve(pairs: Measurements, stage: Stage, deviations: Array, stage_weight: float = 1.0) -> Solution:
+def solve(
+    pairs: Measurements, stage: Stage, deviations: Array, stage_weight: float = 1.0, slip_by_one_pair: bool = True
+) -> Solution:
     """Places the tiles.
+
+    Where the pairs show that the stage slipped, its positions are corrected first (`slips.py`).
 
     Each round solves the least squares with weights from the residuals of the last. The covariance of a pair is widened by a
     tolerance, which falls from the stage's error to what the pairs need, and is scaled so that the median residual is as large
@@ -97,9 +105,10 @@ def solve(pairs: Measurements, stage: Stage, deviations: Array, stage_weight: fl
     Args:
         deviations: (free,) tau, of the tiles' linear parts, one for each part along BASIS that is free.
         stage_weight: w, of the prior from the stage.
+        slip_by_one_pair: whether one pair that no other supports may show that the stage slipped.
     """
     count, free = len(stage.nominal), len(deviations)
-    slips = find_slips(pairs, stage, deviations)
+    slips = find_slips(pairs, stage, deviations, slip_by_one_pair)
     stage = stage.with_nominal(stage.nominal + slips.shift @ np.linalg.inv(stage.to_camera).T, stage.certain)
     places, linear = stage.prior, np.zeros((count, 4))
     tolerance = INLIER * np.sqrt(2) * float(np.mean(stage.error))  # px; an offset has the errors of two tiles
