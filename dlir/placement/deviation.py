@@ -1,8 +1,8 @@
 """Deviations: how far the place of a tile may be off, within its group of tiles and with the unknown offsets between groups.
 
 Pairs hold the tiles of a group together. Where one group lies to another, the stage alone says. Its errors within a group
-average out over the tiles; what all tiles of a group have in common, such as a slip or a slow drift, does not. So each group but
-the largest has an offset with the variance of one position of the stage at least.
+average out over the tiles; what all tiles of a group have in common, such as a slip or a slow drift, does not. So each group
+but the largest has an offset with the variance of one position of the stage at least.
 """
 
 import numpy as np
@@ -65,7 +65,7 @@ def offset_variance(group: NDArray[np.int64], stage: Stage, scatter: Array, doub
 
 
 def deviation_by_groups(group: NDArray[np.int64], variance: Array) -> Array:
-    """Returns the deviation (tiles,), px, of tiles from the mean of all, by the variances (groups,) of their groups' offsets."""
+    """Returns the deviation (tiles,), px, from the mean of all tiles, by the variances (groups,), px^2, of groups' offsets."""
     share = np.bincount(group) / len(group)
     of_all = (share**2 * variance).sum()
     return np.asarray(np.sqrt((of_all + (1 - 2 * share) * variance).clip(min=0))[group])

@@ -69,7 +69,8 @@ def _trust(pairs: Measurements, off: Array, variance: Array) -> Array:
         closes = _close(loops, off, variance)
         closed += np.bincount(loops.pairs[closes].ravel(), minlength=len(off))
         every += np.bincount(loops.pairs.ravel(), minlength=len(off))
-    return np.where((closed > 0) | (every == 0) | pairs.certain, 1.0, DOUBTED) * pairs.loss_bound
+    supported = (closed > 0) | (every == 0) | pairs.certain
+    return np.asarray(np.where(supported, 1.0, DOUBTED) * pairs.loss_bound)
 
 
 def _close(loops: Loops, off: Array, variance: Array) -> NDArray[np.bool_]:
@@ -88,13 +89,13 @@ def _least_absolute(pairs: Measurements, off: Array, trust: Array, count: int) -
     to_differences, weight, found = differences(pairs.i, pairs.j, count), trust, np.zeros((count, 2))
     for _ in range(ROUNDS if len(off) else 0):
         normal = to_differences.T @ sparse.diags(weight) @ to_differences + GAUGE * sparse.identity(count)
-        found = factorised(normal).solve(to_differences.T @ (weight[:, None] * off))
+        found = np.asarray(factorised(normal).solve(to_differences.T @ (weight[:, None] * off)))
         weight = trust / np.maximum(np.linalg.norm(off - to_differences @ found, axis=1), LEAST_MISS)
     return found
 
 
 def _moves(pairs: Measurements, miss: Array, tolerance: Array, body: NDArray[np.int64]) -> Array:
-    """By how much (bodies, 2), px, to move bodies, so that pairs between two bodies fit that agree with each other; mostly zero.
+    """How far (bodies, 2), px, to move bodies, so that pairs between two bodies fit that agree with each other; mostly zero.
 
     Args:
         miss: (n, 2) px, by how much the pairs miss the displacements.

@@ -10,9 +10,9 @@ import pandas as pd
 
 from dlir.core import affine, tables
 from dlir.core.affine import Array
+from dlir.placement.measurements import Measurements, measurements
 from dlir.placement.overrides import Overrides, read_overrides
 from dlir.placement.settings import Place
-from dlir.placement.measurements import Measurements, measurements
 from dlir.placement.solver import Solution, initial_stage, solve
 from dlir.placement.stage_model import Stage
 from dlir.placement.summary import group_sentences, slip_sentences

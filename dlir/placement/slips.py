@@ -135,7 +135,7 @@ def _of_groups_around(shift: Array, group: NDArray[np.int64], places: Array) -> 
     """Moves each group of tiles with those of the largest group that lie around it.
 
     Returns:
-        The shifts (tiles, 2), px, and how much, px^2, the shifts of the tiles around scatter about that on either axis (tiles,).
+        The shifts (tiles, 2), px, and the variance (tiles,), px^2, of the shifts around each tile about it, on either axis.
     """
     largest = group == np.bincount(group).argmax()
     shift, scatter = shift.copy(), np.zeros(len(shift))

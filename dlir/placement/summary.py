@@ -1,4 +1,4 @@
-"""What a placement says in words: groups of tiles that nothing joins, and where the stage slipped. Log and report say the same."""
+"""What a placement says in words, in log and report: groups of tiles that nothing joins, and where the stage slipped."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ REMEDY = (
 
 
 def group_sentences(placed: pd.DataFrame) -> list[str]:
-    """Which tiles of a placement (tables.PLACEMENT) no accepted pair joins to the largest group; nothing where all are joined."""
+    """Which tiles of a placement (tables.PLACEMENT) no accepted pair joins to the largest group; nothing if all are joined."""
     size = placed.groupby("group")["tile"].transform("size")
     alone = placed[(size == 1) & (placed["group"] > 0)]
     others = placed[(size > 1) & (placed["group"] > 0)].groupby("group")

@@ -3,8 +3,8 @@
 The pairs decide. The linear parts that a few of the pairs measure are predicted from those of all other pairs. A part, rotation
 say, is real where the prediction is much better than what all tiles may have in common. A distortion of the camera is the same
 in every tile; each pair compares one side of it with the opposite side, so it adds one constant to all pairs to the right, and
-another to all pairs downwards: a part that is linear in the offset of the pair. Such parts are consistent around every loop, and
-tiles that follow them bend the mosaic.
+another to all pairs downwards: a part that is linear in the offset of the pair. Such parts are consistent around every loop,
+and tiles that follow them bend the mosaic.
 """
 
 from typing import NamedTuple
@@ -105,8 +105,8 @@ def _neighbouring(pairs: Measurements, count: int) -> tuple[Measurements, int]:
 def _predicted_share(pairs: Measurements, count: int, k: int) -> tuple[float, float]:
     """Returns the standard deviation of the tiles' linear part k, and the share of its square in a pair that others predict.
 
-    The square is that about zero, or about what the pairs have in common, whichever is smaller. Each fold of pairs is predicted from all pairs
-    outside it, by cross-validation.
+    The square is that about zero, or about what the pairs have in common, whichever is smaller. Each fold of pairs is predicted
+    from all pairs outside it, by cross-validation.
     """
     difference, variance = pairs.linear[:, k], pairs.linear_covariance[:, k, k]
     deviation = intrinsic_deviation(lambda trial: difference**2 / (variance + 2 * trial**2), 1)
