@@ -81,7 +81,7 @@ def _close(loops: Loops, off: Array, variance: Array) -> NDArray[np.bool_]:
 
 def _tolerance(variance: Array) -> Array:
     """The distance (n,), px, within which offsets of this variance (n,) agree."""
-    return np.maximum(FIT, 4 * np.sqrt(variance))
+    return np.asarray(np.maximum(FIT, 4 * np.sqrt(variance)))
 
 
 def _least_absolute(pairs: Measurements, off: Array, trust: Array, count: int) -> Array:

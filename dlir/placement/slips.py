@@ -37,6 +37,7 @@ BROAD_STEP = 3.0  # likewise, for a step between the medians of d around two til
 LEAST_STEP = 1.0  # px: a smaller step is no slip, however exact the stage
 SLIP_PROBABILITY = 0.01  # of a slip between two neighbouring tiles, where the stage is not known to slip
 MOST_SLIPS = 0.5  # of that probability, where it does
+MOST_STEPS = 0.75  # share of the testifying pairs: where more lie across slips, the map to the camera is wrong instead
 NEIGHBOURS = 4  # tiles around one that no pair joins to the others
 
 
@@ -68,6 +69,9 @@ def find_slips(pairs: Measurements, stage: Stage, linear_deviations: Array, by_o
     exact = pairs.more_exact_than(float(wide.min()) / STEP) | pairs.certain
     found = displacements(pairs.subset(exact), off[exact], variance[exact], count)
     testifying = np.flatnonzero(exact)[found.testifying]
+    smooth = _smooth(found.of_tile, i[testifying], j[testifying], wide)
+    if smooth.sum() < (1 - MOST_STEPS) * len(testifying):  # the map from stage to camera does not fit yet
+        testifying = testifying[:0]
     large = ((off / wide) ** 2).sum(axis=1) > 2
     slipped = testifying[large[testifying]]
     probability = max(SLIP_PROBABILITY, min(len(slipped) / max(len(testifying), 1), MOST_SLIPS))
@@ -94,10 +98,7 @@ def _shifts_of_parts(displacement: Array, i: Tiles, j: Tiles, wide: Array) -> Ar
     Args:
         wide: (2,) px, of a step along y and along x.
     """
-    count = len(displacement)
-    around = _medians_around(displacement, i, j)
-    step, broad = ((((values[j] - values[i]) / wide) ** 2).sum(axis=1) for values in (displacement, around))
-    smooth = (step < 2) & (broad < (BROAD_STEP / STEP) ** 2)
+    count, smooth = len(displacement), _smooth(displacement, i, j, wide)
     joined, part = groups(i, j, count), groups(i[smooth], j[smooth], count)
     middle, size = pd.DataFrame(displacement).groupby(part).transform("median").to_numpy(), np.bincount(part)[part]
     order = np.lexsort((part, -size, joined))  # in each joined group, the largest part comes first
@@ -110,6 +111,13 @@ def _shifts_of_parts(displacement: Array, i: Tiles, j: Tiles, wide: Array) -> Ar
         shift[left[alike]] = shift[left[0]]
         left = left[~alike]
     return np.asarray(shift)
+
+
+def _smooth(displacement: Array, i: Tiles, j: Tiles, wide: Array) -> NDArray[np.bool_]:
+    """Which pairs (n,) join tiles that lie alike, and so do their neighbours."""
+    around = _medians_around(displacement, i, j)
+    step, broad = ((((values[j] - values[i]) / wide) ** 2).sum(axis=1) for values in (displacement, around))
+    return np.asarray((step < 2) & (broad < (BROAD_STEP / STEP) ** 2))
 
 
 def _medians_around(values: Array, i: Tiles, j: Tiles) -> Array:
