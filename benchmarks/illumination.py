@@ -230,7 +230,7 @@ def run(tiles: Tiles, true: Array, cols: int, step: float, *, place: bool, corre
         listed, illumination, near, _, placement, _ = steps(settings, dataset, folder)
         table, at_truth, output = tables.read(listed, tables.TILES), folder / "true.csv", folder / "exposure.csv"
         others: dict[str, Any] = {"pairs": 1, "residual": 0.0, "deviation": 0.0, "loop": np.nan, "placed_by": "pairs"}
-        others |= affine.to_columns(affine.translation(true))
+        others |= affine.to_columns(affine.translation(true)) | dict.fromkeys(("group", "slip_y", "slip_x"), 0)
         tables.write(table[["tile", "path"]].assign(**others), tables.PLACEMENT, at_truth)
         exposure(listed, illumination, near, at_truth, output, settings=Exposure(correct=equal))
         placed = tables.read(placement if place else at_truth, tables.PLACEMENT)

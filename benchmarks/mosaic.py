@@ -133,6 +133,7 @@ def write_tiles(dataset: Dataset, settings: Settings, folder: Path) -> pd.DataFr
 def write_placement(named: pd.DataFrame, affines: affine.Array, folder: Path) -> None:
     """Write a placement with these affines, and an exposure of 1 for every tile."""
     others = {"pairs": 1, "residual": 0.0, "deviation": 0.0, "loop": np.nan, "placed_by": "pairs"}
+    others |= dict.fromkeys(("group", "slip_y", "slip_x"), 0)
     tables.write(named.assign(**affine.to_columns(affines), **others), tables.PLACEMENT, folder / "placement.csv")
     tables.write(
         named[["tile"]].assign(channel=0, gain=1.0, scale=1.0, pedestal=0.0, clipped=0),

@@ -27,20 +27,24 @@ ROUNDS = 5  # of belief propagation
 
 
 class Loops(NamedTuple):
-    """The m loops of four pairs."""
+    """The m loops of k pairs."""
 
-    pairs: NDArray[np.int64]  # (m, 4) the pairs of each loop
-    signs: NDArray[np.int64]  # (m, 4) 1 where the loop runs from the fixed to the moving tile of the pair, else -1
+    pairs: NDArray[np.int64]  # (m, k) the pairs of each loop
+    signs: NDArray[np.int64]  # (m, k) 1 where the loop runs from the fixed to the moving tile of the pair, else -1
+
+
+def loops_of_three(i: NDArray[np.int64], j: NDArray[np.int64]) -> Loops:
+    """Returns the loops around three tiles, each once, of pairs that join the tiles i (n,) and j (n,)."""
+    steps, two = _one_and_two_steps(i, j)
+    two = two[two["end_1"] < two["end_2"]]
+    three = two.merge(steps, left_on=["end_2", "start_1"], right_on=["start", "end"])
+    pairs, signs = (three[[f"{what}_1", f"{what}_2", what]].to_numpy(np.int64) for what in ("pair", "sign"))
+    return Loops(pairs, signs)
 
 
 def loops_of_four(i: NDArray[np.int64], j: NDArray[np.int64]) -> Loops:
     """Returns the loops around four tiles, each once, of pairs that join the tiles i (n,) and j (n,)."""
-    pair, forward = np.tile(np.arange(len(i)), 2), np.repeat([1, -1], len(i))
-    steps = pd.DataFrame({"start": np.r_[i, j], "end": np.r_[j, i], "pair": pair, "sign": forward})
-    two = steps.merge(
-        steps, left_on="end", right_on="start", suffixes=("_1", "_2")
-    )  # two steps: from start_1 over end_1 to end_2
-    two = two[(two["start_1"] < two["end_2"]) & (two["start_1"] < two["end_1"])]
+    _, two = _one_and_two_steps(i, j)
     both = two.merge(two, on=["start_1", "end_2"], suffixes=("_there", "_back"))
     both = both[both["end_1_there"] < both["end_1_back"]]
     pairs, signs = (
@@ -48,6 +52,17 @@ def loops_of_four(i: NDArray[np.int64], j: NDArray[np.int64]) -> Loops:
         for what in ("pair", "sign")
     )
     return Loops(pairs, signs * [1, 1, -1, -1])
+
+
+def _one_and_two_steps(i: NDArray[np.int64], j: NDArray[np.int64]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """All steps along one pair, from tile `start` to tile `end`, and along two, from tile `start_1` over `end_1` to `end_2`.
+
+    Of the steps along two pairs, those whose first tile has the lowest number: so a loop is found from one of its tiles only.
+    """
+    pair, forward = np.tile(np.arange(len(i)), 2), np.repeat([1, -1], len(i))
+    steps = pd.DataFrame({"start": np.r_[i, j], "end": np.r_[j, i], "pair": pair, "sign": forward})
+    two = steps.merge(steps, left_on="end", right_on="start", suffixes=("_1", "_2"))
+    return steps, two[(two["start_1"] < two["end_2"]) & (two["start_1"] < two["end_1"])]
 
 
 def probability_by_loops(loops: Loops, confidence: Array, residual: Array, covariance: Array) -> Array:

@@ -4,19 +4,18 @@ exactly, and how stage and camera err.
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from dlir.core import affine, tables
 from dlir.core.affine import Array
-from dlir.core.tile_graph import groups
+from dlir.placement.measurements import Measurements, measurements
 from dlir.placement.overrides import Overrides, read_overrides
 from dlir.placement.settings import Place
-from dlir.placement.solver import Measurements, Solution, initial_stage, measurements, solve
+from dlir.placement.solver import Solution, initial_stage, solve
 from dlir.placement.stage_model import Stage, turn_of
+from dlir.placement.summary import group_sentences, slip_sentences
 from dlir.placement.tile_model import TileModel, choose_model
 
 log = logging.getLogger(__name__)
@@ -73,9 +72,10 @@ def place_tiles(
     stage = user.in_stage(stage) if user else stage
     log.info("the tile model is %s; the other pairs predict, of what one pair measures, %s", model.name, model.described())
     solution = solve(measured, stage, model.deviations, settings.stage_weight)
+    placed = _placement_table(tiles, pairs, measured, solution, user)
     told_map = np.eye(2) if survey is None else _map_of_survey(survey)
-    _log_summary(solution, told_map)
-    return _placement_table(tiles, pairs, measured, solution, user), _stage_table(model, solution.stage, told_map)
+    _log_summary(solution, told_map, placed)
+    return placed, _stage_table(model, solution.stage, told_map)
 
 
 def _placement_table(
@@ -89,7 +89,6 @@ def _placement_table(
     ends = pd.DataFrame({"tile": np.concatenate([measured.i, measured.j]), "square": np.tile(square, 2)})
     by_tile = ends.groupby("tile")["square"].agg(["size", "mean"]).reindex(range(len(tiles)))
     count = by_tile["size"].fillna(0).astype(int).to_numpy()
-    _warn_of_unjoined_tiles(tiles, groups(measured.i, measured.j, len(tiles)), count)
     placed_by = np.where(count > 0, "pairs", "stage")
     if user:
         placed_by[user.placed_tiles(tiles)] = "user"
@@ -98,6 +97,9 @@ def _placement_table(
         pairs=count,
         residual=np.sqrt(by_tile["mean"].to_numpy()),
         deviation=solution.deviation,
+        group=solution.group,
+        slip_y=solution.slip[:, 0],
+        slip_x=solution.slip[:, 1],
         loop=_loop_errors(tiles, pairs, measured),
         placed_by=placed_by,
     )
@@ -120,27 +122,6 @@ def _loop_errors(tiles: pd.DataFrame, pairs: pd.DataFrame, measured: Measurement
             if right_of_below is not None and right_of_below[0] == opposite:
                 loops[tile] = np.linalg.norm(to_right + down_from_right - down - right_of_below[1])
     return loops
-
-
-def _warn_of_unjoined_tiles(tiles: pd.DataFrame, group: NDArray[np.int64], count: NDArray[np.integer[Any]]) -> None:
-    """Logs which tiles accepted pairs do not join to the largest group.
-
-    Args:
-        group: (n,) the number of the group of each tile.
-        count: (n,) how many accepted pairs each tile has.
-    """
-    sizes = np.bincount(group)
-    separate = np.flatnonzero((group != sizes.argmax()) & (count > 0))
-    alone = np.flatnonzero(count == 0)
-    for chosen, what in (
-        (separate, "form groups that no accepted pair joins to the other tiles"),
-        (alone, "have no accepted pair"),
-    ):
-        if len(chosen):
-            names = ", ".join(Path(path).name for path in tiles["path"].iloc[chosen[:8]])
-            more = f" and {len(chosen) - 8} more" if len(chosen) > 8 else ""
-            place = "lie where the stage says, corrected for its turn, scale and backlash"
-            log.warning("%d tiles %s. They %s: %s%s", len(chosen), what, place, names, more)
 
 
 def _map_of_survey(survey: pd.DataFrame) -> Array:
@@ -179,8 +160,8 @@ def _stage_table(model: TileModel, stage: Stage, told_map: Array) -> pd.DataFram
     return pd.DataFrame([row])
 
 
-def _log_summary(solution: Solution, told_map: Array) -> None:
-    """Logs how stage and camera err, and the residuals of the pairs."""
+def _log_summary(solution: Solution, told_map: Array, placed: pd.DataFrame) -> None:
+    """Logs how stage and camera err, the residuals of the pairs, where the stage slipped and which tiles nothing joins."""
     stage, turn = solution.stage, turn_of(solution.stage.measured @ told_map)
     if not len(solution.residual):
         log.warning("no pair was accepted: all tiles lie where the stage says")
@@ -194,3 +175,7 @@ def _log_summary(solution: Solution, told_map: Array) -> None:
     log.info("standard deviation of the stage: %.2f px along y, %.2f px along x", *stage.error)
     size = np.linalg.norm(solution.residual, axis=1)
     log.info("residuals of the pairs: median %.3f px, 95 %% below %.3f px", *np.quantile(size, (0.5, 0.95)))
+    for line in slip_sentences(placed):
+        log.info(line)
+    if unjoined := group_sentences(placed):
+        log.warning("\n  ".join(unjoined))

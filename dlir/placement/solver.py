@@ -18,6 +18,9 @@ with the residual r of d and l, the stage's position s, the map M from stage to 
 (`stage_model.py`), and the standard deviations tau of the tiles' linear parts (`tile_model.py`). The frame of the mosaic is
 that of the camera.
 
+**Slips.** Where the stage lost steps, a part of the grid lies far from where it says. Such slips are found from the pairs alone
+and taken out of s first (`slips.py`); so the prior need not have heavy tails, and a wrong pair gains nothing.
+
 **Robustness.** rho is the bounded loss of Geman and McClure, so wrong pairs lose their weight. It is reached in rounds from a
 wide one about the stage's positions (graduated non-convexity; Yang et al. 2020, arXiv 1909.08605). Its bound is proportional to
 the log odds of the density of a right pair, which C and the confidence give, to that of a wrong pair, which may lie anywhere:
@@ -25,32 +28,27 @@ several uncertain pairs cannot easily overrule one that is certain and exact.
 
 **Deviations.** How far a place may be off follows from the weights with which the tiles were placed, and from the mean square
 errors that pairs and stage really make. A pair may be wrong; then the tiles lie where the stage says, and the error is the
-distance of the pair from that. How probably a pair is right, its loops (`loops.py`) and its distance from the stage say.
+distance of the pair from that. How probably a pair is right, its loops (`loops.py`) and its distance from the stage say. Where
+one group of tiles lies to another, only the stage says (`deviation.py`).
 """
 
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.sparse.linalg import SuperLU
-from scipy.special import chdtri, logit
+from scipy.special import chdtri
 
-from dlir.core import affine, tables
 from dlir.core.affine import BASIS, Array
 from dlir.core.robust import INLIER, geman_mcclure
-from dlir.core.tables import LINEAR_COVARIANCE
-from dlir.core.tile_graph import factorised, groups
-from dlir.placement.loops import (
-    LEAST_CONFIDENCE,
-    MOST_CONFIDENCE,
-    WRONG_AREA,
-    loops_of_four,
-    probability_by_loops,
-    student_density,
-)
+from dlir.core.tile_graph import factorised, groups, numbered_by_size
+from dlir.placement.deviation import deviation_by_groups, offset_variance, place_deviation
+from dlir.placement.loops import WRONG_AREA, loops_of_four, probability_by_loops, student_density
+from dlir.placement.measurements import Measurements as Measurements
+from dlir.placement.measurements import measurements as measurements
 from dlir.placement.settings import Camera
+from dlir.placement.slips import find_slips
 from dlir.placement.stage_model import DEFAULT_ERROR, LEAST_DEVIATION, Stage, fit_stage
 
 FREE_PARTS = {"translation": 0, "rigid": 1, "similarity": 2, "affine": 4}  # linear parts along BASIS, of each tile model
@@ -61,58 +59,6 @@ UPPER_QUARTILE = np.sqrt(2 * np.log(4))  # of the length of a normal vector in t
 PRIOR_WIDTH = 3.0  # times the stage's error: standard deviation of the prior on places
 OVERRULED_WEIGHT = 0.07  # the weight of a pair whose residual is five standard deviations
 LEAST_REDUNDANCY = 0.5  # the share of spare measurements is never taken to be smaller
-EXACT_TILES = 500  # up to so many, the deviations of places are computed exactly, else estimated from PROBES
-PROBES = 64  # random vectors
-
-
-class Measurements(NamedTuple):
-    """What n pairs measure of the tiles i (fixed) and j (moving)."""
-
-    i: NDArray[np.int64]  # (n,) index of the fixed tile
-    j: NDArray[np.int64]  # (n,) index of the moving tile
-    at_i: Array  # (n, 2) p, px: the point at which the pair is most certain, in tile i about its centre
-    at_j: Array  # (n, 2) q, px: the same point in tile j
-    covariance: Array  # (n, 2, 2) px^2, of the offset at_i - at_j
-    linear: Array  # (n, 4) l, along BASIS
-    linear_covariance: Array  # (n, 4, 4)
-    confidence: Array  # (n,) probability that the pair is right
-    certain: NDArray[np.bool_]  # (n,) pairs that the user gave: they always have their full weight
-    loss_bound: Array  # (n,) the bound of rho, that is what it costs to overrule a pair; one for the median pair
-
-    @property
-    def offset(self) -> Array:
-        """d (n, 2), px: how far tile j lies from tile i where neither is turned."""
-        return self.at_i - self.at_j
-
-    def subset(self, chosen: NDArray[np.bool_]) -> Self:
-        """Returns the measurements of the chosen pairs (n,)."""
-        return self._replace(**{name: values[chosen] for name, values in self._asdict().items()})
-
-    def more_exact_than(self, deviation: float) -> NDArray[np.bool_]:
-        """Which pairs (n,) know the offset in every direction to this standard deviation, px.
-
-        Only these show how far the stage errs: along an edge that fills its overlap, a pair knows less than the stage.
-        """
-        return np.asarray(np.linalg.eigvalsh(self.covariance)[:, 1] < deviation**2)
-
-    def shrunk(self, residual: Array) -> Array:
-        """The lengths (n,) of residuals (n, 2), px, where each axis of a covariance is made as short as its shortest."""
-        shortest = np.linalg.eigvalsh(self.covariance)[:, 0]
-        solved = np.linalg.solve(self.covariance, residual[:, :, None])[:, :, 0]
-        return np.asarray(np.sqrt(shortest * (residual * solved).sum(axis=1)))
-
-    def with_known_linear_parts(self, free: int) -> Self:
-        """Returns the measurements conditioned on that all linear parts but the first `free` are zero.
-
-        In a narrow overlap a turn looks nearly like a shear, so the errors of both are correlated. Where the shear is known to
-        be zero, the measured shear corrects the turn.
-        """
-        linear, covariance = self.linear.copy(), self.linear_covariance.copy()
-        cross = self.linear_covariance[:, :free, free:]
-        gain = np.linalg.solve(self.linear_covariance[:, free:, free:], cross.mT).mT
-        linear[:, :free] -= np.einsum("nab,nb->na", gain, self.linear[:, free:])
-        covariance[:, :free, :free] -= gain @ cross.mT
-        return self._replace(linear=linear, linear_covariance=covariance)
 
 
 class Solution(NamedTuple):
@@ -122,39 +68,11 @@ class Solution(NamedTuple):
     linear: Array  # (tiles, 4) e, along BASIS
     deviation: Array  # (tiles,) px, standard deviation of the places, both axes together
     residual: Array  # (pairs, 2) px, of the offsets
+    group: NDArray[np.int64]  # (tiles,) number of the group of tiles that pairs join which are not overruled; 0: the largest
+    slip: Array  # (tiles, 2) px, by which the stage slipped: from where it says to where the tile's part of the grid lies
     overruled: NDArray[np.bool_]  # (pairs,) pairs that hardly count, since other pairs or the stage contradict them
     probability: Array  # (pairs,) that the pair is right, in view of its loops; of an overruled one, also of the stage
     stage: Stage
-
-
-def measurements(tiles: pd.DataFrame, pairs: pd.DataFrame) -> Measurements:
-    """Returns what pairs (tables.AFFINES) measure of the tiles (tables.TILES)."""
-    index = pd.Index(tiles["tile"])
-    i, j = (np.asarray(index.get_indexer(pairs[end]), np.int64) for end in ("fixed", "moving"))
-    middle = (tiles[["height", "width"]].iloc[0].to_numpy(float) - 1) / 2
-    in_moving, affines = pairs[["centre_y", "centre_x"]].to_numpy(), affine.from_table(pairs)
-    in_fixed = affine.apply(affines, in_moving[:, None])[:, 0]
-    confidence = pairs["confidence"].clip(lower=LEAST_CONFIDENCE).to_numpy()
-    covariance = tables.shift_covariance(pairs) + LEAST_DEVIATION**2 * np.eye(2)
-    basis = BASIS.reshape(4, 4)
-    to_parts = basis / (basis**2).sum(axis=1, keepdims=True)  # from the entries of a matrix to its parts along BASIS
-    linear = (affines[:, :, :2] - np.eye(2)).reshape(-1, 4) @ to_parts.T
-    linear_covariance = to_parts @ pairs[LINEAR_COVARIANCE].to_numpy().reshape(-1, 4, 4) @ to_parts.T
-    # the density of a right pair at its peak, over that of a wrong one
-    density_ratio = WRONG_AREA / (2 * np.pi * np.sqrt(np.linalg.det(covariance)))
-    log_odds = (logit(confidence.clip(max=MOST_CONFIDENCE)) + np.log(density_ratio)).clip(1)
-    return Measurements(
-        i,
-        j,
-        in_fixed - middle,
-        in_moving - middle,
-        covariance / confidence[:, None, None],
-        linear,
-        linear_covariance / confidence[:, None, None],
-        confidence,
-        certain=(pairs["method"] == "user").to_numpy(),
-        loss_bound=log_odds / np.median(log_odds) if len(log_odds) else log_odds,
-    )
 
 
 def initial_stage(tiles: pd.DataFrame, pairs: Measurements, camera: Camera | None = None) -> Stage:
@@ -172,8 +90,12 @@ def initial_stage(tiles: pd.DataFrame, pairs: Measurements, camera: Camera | Non
     return fit_stage(exact.i, exact.j, exact.offset, tiles[["y", "x"]].to_numpy(), parity, known_map)
 
 
-def solve(pairs: Measurements, stage: Stage, deviations: Array, stage_weight: float = 1.0) -> Solution:
+def solve(
+    pairs: Measurements, stage: Stage, deviations: Array, stage_weight: float = 1.0, slip_by_one_pair: bool = True
+) -> Solution:
     """Places the tiles.
+
+    Where the pairs show that the stage slipped, its positions are corrected first (`slips.py`).
 
     Each round solves the least squares with weights from the residuals of the last. The covariance of a pair is widened by a
     tolerance, which falls from the stage's error to what the pairs need, and is scaled so that the median residual is as large
@@ -183,8 +105,11 @@ def solve(pairs: Measurements, stage: Stage, deviations: Array, stage_weight: fl
     Args:
         deviations: (free,) tau, of the tiles' linear parts, one for each part along BASIS that is free.
         stage_weight: w, of the prior from the stage.
+        slip_by_one_pair: whether one pair that no other supports may show that the stage slipped.
     """
     count, free = len(stage.nominal), len(deviations)
+    slips = find_slips(pairs, stage, deviations, slip_by_one_pair)
+    stage = stage.with_nominal(stage.nominal + slips.shift @ np.linalg.inv(stage.to_camera).T, stage.certain)
     places, linear = stage.prior, np.zeros((count, 4))
     tolerance = INLIER * np.sqrt(2) * float(np.mean(stage.error))  # px; an offset has the errors of two tiles
     group = groups(pairs.i, pairs.j, count)
@@ -204,18 +129,21 @@ def solve(pairs: Measurements, stage: Stage, deviations: Array, stage_weight: fl
         moved = np.abs(solved[:, :2] - places).max()
         places, linear[:, :free] = solved[:, :2], solved[:, 2:]
         residual = residuals(pairs, places, linear)
-        stage = stage.with_fitted_map(places, group) if len(pairs.i) else stage
+        stage = stage.with_fitted_map(places, slips.part) if len(pairs.i) else stage
         misfit = float(np.quantile(pairs.shrunk(residual), 0.75)) / UPPER_QUARTILE if len(residual) else 0.0
         tolerance = max(COOLING * tolerance, misfit)  # distorted tiles never fit better than that
         if moved < CONVERGED and tolerance == misfit:
             break
     exact = pairs.subset(pairs.more_exact_than(float(np.mean(stage.error))))
-    stage = stage.with_measured_error(places, groups(exact.i, exact.j, count)) if len(pairs.i) else stage
+    known = groups(exact.i, exact.j, count) * (slips.part.max() + 1) + slips.part
+    stage = stage.with_measured_error(places, np.unique(known, return_inverse=True)[1]) if len(pairs.i) else stage
     overruled = weight < OVERRULED_WEIGHT
     by_loops = probability_by_loops(loops_of_four(pairs.i, pairs.j), pairs.confidence, residual, spread)
     apart = (places - stage.prior)[pairs.j] - (places - stage.prior)[pairs.i] - residual
+    apart = apart + np.where(slips.single[:, None], slips.shift[pairs.j] - slips.shift[pairs.i], 0.0)
     by_stage = spread + 2 * np.diag(stage.error**2)  # an offset has the errors of two tiles
-    right = _probability_by_stage(pairs, by_loops, apart, by_stage)
+    of_slip = np.where(slips.single, slips.probability, 0.0)  # other pairs would have shown it
+    right = _probability_by_stage(pairs, by_loops, apart, by_stage, of_slip)
     # a pair may be wrong; then the tiles lie where the stage says
     of_wrong = by_stage + apart[:, :, None] * apart[:, None, :]
     error = right[:, None, None] * spread + (1 - right)[:, None, None] * of_wrong  # mean square error of offsets, px^2
@@ -223,8 +151,12 @@ def solve(pairs: Measurements, stage: Stage, deviations: Array, stage_weight: fl
     factor = factorised(_normal_matrix(pairs, precision, linear_precision, prior, deviations))
     prior_error = np.where(stage.certain[:, None], LEAST_DEVIATION, stage.error)  # which is smaller than the prior is wide
     scatter = _normal_matrix(pairs, precision @ error @ precision, linear_precision, (prior * prior_error) ** 2, deviations)
-    deviation = _place_deviation(factor, scatter, count, 2 + free)
-    return Solution(places, linear, deviation, residual, overruled, np.where(overruled, right, by_loops), stage)
+    group = numbered_by_size(groups(pairs.i[~overruled], pairs.j[~overruled], count))
+    doubt = right * (apart**2).sum(axis=1) * overruled
+    between = offset_variance(group, stage, slips.scatter, np.maximum(group[pairs.i], group[pairs.j]), doubt)
+    deviation = np.hypot(place_deviation(factor, scatter, count, 2 + free), deviation_by_groups(group, between))
+    probability = np.where(overruled | (slips.single & (slips.part[pairs.i] != slips.part[pairs.j])), right, by_loops)
+    return Solution(places, linear, deviation, residual, group, slips.shift, overruled, probability, stage)
 
 
 def residuals(pairs: Measurements, places: Array, linear: Array) -> Array:
@@ -253,7 +185,7 @@ def _reweighted(
     return weight, scale * wider
 
 
-def _probability_by_stage(pairs: Measurements, probability: Array, apart: Array, covariance: Array) -> Array:
+def _probability_by_stage(pairs: Measurements, probability: Array, apart: Array, covariance: Array, slip: Array) -> Array:
     """The probability (n,) that each pair is right, lower where it lies far from where the stage says.
 
     Near that, it is not higher, since the confidence of a pair has taken the stage into account.
@@ -262,8 +194,9 @@ def _probability_by_stage(pairs: Measurements, probability: Array, apart: Array,
         probability: (n,) before that.
         apart: (n, 2) px, how far the pair lies from where the stage says.
         covariance: (n, 2, 2) px^2, of that for right pairs.
+        slip: (n,) probability that the stage slipped between the two tiles; then a right pair may lie anywhere.
     """
-    ratio = (WRONG_AREA * student_density(apart, covariance)).clip(max=1)
+    ratio = (WRONG_AREA * student_density(apart, covariance)).clip(slip, 1)
     return np.where(pairs.certain, 1.0, probability * ratio / (probability * ratio + 1 - probability))
 
 
@@ -343,29 +276,3 @@ def _block_matrix(count: int, rows: NDArray[np.int64], columns: NDArray[np.int64
     y = size * rows[:, None, None] + inner[:, None] + zero
     x = size * columns[:, None, None] + inner + zero
     return sparse.csc_matrix((blocks.ravel(), (y.ravel(), x.ravel())), shape=(count * size, count * size))
-
-
-def _place_deviation(factor: SuperLU, scatter: sparse.csc_matrix, count: int, size: int) -> Array:
-    """The standard deviation (count,), px, of the tiles' places relative to the mean of all, both axes together.
-
-    With the matrix N of the normal equations, whose weights placed the tiles, and the mean square S of their right side, by the
-    errors that pairs and stage really make, the covariance of the unknowns is N^-1 S N^-1 (a sandwich; Huber 1967). The
-    deviation is the root of the trace of each tile's diagonal block, less what all tiles have in common. For many tiles the
-    diagonal is estimated from products with random signs, to about a tenth.
-
-    Args:
-        factor: the factors of N.
-        scatter: S.
-        size: rows of a block.
-    """
-    variance = np.zeros(count)
-    for axis in (0, 1):
-        if count <= EXACT_TILES:
-            signs = np.sqrt(count) * np.eye(count)
-        else:
-            signs = np.random.default_rng(axis).choice([-1.0, 1.0], (count, PROBES))
-        right = np.zeros((count, size, signs.shape[1]))
-        right[:, axis] = signs - signs.mean(axis=0)
-        solved = factor.solve(scatter @ factor.solve(right.reshape(count * size, -1))).reshape(right.shape)[:, axis]
-        variance += (signs * (solved - solved.mean(axis=0))).mean(axis=1)
-    return np.asarray(np.sqrt(variance.clip(min=0)))

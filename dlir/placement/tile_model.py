@@ -1,7 +1,10 @@
 """The tile model: whether tiles may be turned, scaled and sheared against each other (translation, rigid, similarity, affine).
 
 The pairs decide. The linear parts that a few of the pairs measure are predicted from those of all other pairs. A part, rotation
-say, is real where the prediction is much better than assuming that it is zero.
+say, is real where the prediction is much better than what all tiles may have in common. A distortion of the camera is the same
+in every tile; each pair compares one side of it with the opposite side, so it adds one constant to all pairs to the right, and
+another to all pairs downwards: a part that is linear in the offset of the pair. Such parts are consistent around every loop,
+and tiles that follow them bend the mosaic.
 """
 
 from typing import NamedTuple
@@ -15,7 +18,8 @@ from dlir.core.affine import BASIS, Array
 from dlir.core.robust import DEVIATIONS, geman_mcclure, intrinsic_deviation
 from dlir.core.tables import LINEAR_PARTS
 from dlir.core.tile_graph import differences, factorised, groups, neighbourhood
-from dlir.placement.solver import FREE_PARTS, Measurements
+from dlir.placement.measurements import Measurements
+from dlir.placement.solver import FREE_PARTS
 
 MOST_TILES = 5000  # of larger datasets, so many adjacent tiles decide
 FOLDS = 24  # groups of pairs that are predicted in turn: the smaller they are, the more neighbours of a pair remain
@@ -25,6 +29,8 @@ LEAST_REDUNDANCY = 0.2  # share of pairs beyond those that just join the tiles, 
 LEAST_FACTOR = 0.1  # of a deviation that a method reports: translations have equal linear parts, which look perfectly exact
 TAIL = 0.9  # quantile of the pairs that decides this factor: a few pairs are far less certain than most
 ROUNDS, COOLING = 6, 0.7  # of the robust fit of a linear part, and the factor of its tolerance from round to round
+LEAST_DISTANCE = 1e-5  # of a linear part from what pairs have in common; no closer pair counts more
+GAUGE = 1e-3  # px^2, keeps a single row of tiles solvable
 LARGEST_SQUARE = 9.0  # in variances: a pair with a larger squared error counts as one with this
 
 
@@ -99,7 +105,8 @@ def _neighbouring(pairs: Measurements, count: int) -> tuple[Measurements, int]:
 def _predicted_share(pairs: Measurements, count: int, k: int) -> tuple[float, float]:
     """Returns the standard deviation of the tiles' linear part k, and the share of its square in a pair that others predict.
 
-    Each fold of pairs is predicted from all pairs outside it, by cross-validation.
+    The square is that about zero, or about what the pairs have in common, whichever is smaller. Each fold of pairs is predicted
+    from all pairs outside it, by cross-validation.
     """
     difference, variance = pairs.linear[:, k], pairs.linear_covariance[:, k, k]
     deviation = intrinsic_deviation(lambda trial: difference**2 / (variance + 2 * trial**2), 1)
@@ -111,10 +118,30 @@ def _predicted_share(pairs: Measurements, count: int, k: int) -> tuple[float, fl
     value = _fit_linear_part(i, j, difference[rest], variance[rest], deviation, folds * count).reshape(folds, count)
     left_out = fold < folds
     predicted = value[fold[left_out], pairs.j[left_out]] - value[fold[left_out], pairs.i[left_out]]
-    errors = np.stack([difference[left_out], difference[left_out] - predicted])  # of zero, and of the prediction
+    common = _common_part(difference, pairs.offset, fold, folds)[left_out]
+    errors = difference[left_out] - np.stack([np.zeros_like(common), common, predicted])
     squares = (errors / np.sqrt(variance[left_out] + 2 * deviation**2)) ** 2
-    of_zero, of_prediction = np.minimum(squares, LARGEST_SQUARE).sum(axis=1)
-    return deviation, 1 - float(of_prediction / of_zero) if of_zero else 0.0
+    of_zero, of_common, of_prediction = np.minimum(squares, LARGEST_SQUARE).sum(axis=1)
+    known = min(of_zero, of_common)
+    return deviation, 1 - float(of_prediction / known) if known else 0.0
+
+
+def _common_part(difference: Array, offset: Array, fold: NDArray[np.int64], folds: int) -> Array:
+    """What (n,) the pairs have in common: their differences (n,) as far as they are linear in the offset (n, 2), px.
+
+    That of each of the first `folds` folds (n,) follows from all pairs outside it, by least absolute errors; else it is zero.
+    """
+    common = np.zeros(len(difference))
+    for number in range(folds):
+        others, here = fold != number, fold == number
+        slope = np.zeros(2)
+        for _ in range(ROUNDS):
+            distance = np.abs(difference[others] - offset[others] @ slope)
+            weight = 1 / np.maximum(distance, LEAST_DISTANCE)
+            weighted = offset[others] * weight[:, None]
+            slope = np.linalg.solve(weighted.T @ offset[others] + GAUGE * np.eye(2), weighted.T @ difference[others])
+        common[here] = offset[here] @ slope
+    return common
 
 
 def _fit_linear_part(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from dlir.core import affine, tables
 from dlir.core.atomic import atomically
 from dlir.illumination import fields
+from dlir.placement.summary import group_sentences, slip_sentences
 from dlir.reading.tile_reader import TileReader
 from dlir.reporting.figures import illumination_figure, overview_figure, png, worst_seam
 from dlir.reporting.settings import Report
@@ -75,7 +76,8 @@ def report(
         "numbers": _key_numbers(placed, pairs, errors),
         "overview": png(overview_figure(mosaic, placed, reader, settings.overview)),
         "seam": worst_seam(listed, placed, accepted[~accepted["overruled"]], flat_dark, gains),
-        "stage": _stage_lines(tables.read(stage, tables.STAGE).iloc[0]),
+        "groups": group_sentences(placed),
+        "stage": _stage_lines(tables.read(stage, tables.STAGE).iloc[0]) + slip_sentences(placed),
         "illumination": fields.described(flat_dark),
         "fields": png(illumination_figure(flat_dark)),
         "levels": _level_lines(gains),
@@ -110,6 +112,7 @@ def _key_numbers(placed: pd.DataFrame, pairs: pd.DataFrame, errors: "pd.Series[f
     numbers = {
         "tiles": str(len(placed)),
         "of them placed by the stage alone": str((placed["pairs"] == 0).sum()),
+        "groups of tiles that no accepted pair joins": str(placed["group"].nunique()),
         "pairs of neighbours": str(len(pairs)),
         "of them accepted": str(pairs["accepted"].sum()),
         "accepted pairs that the placement overrules": str(pairs["overruled"].sum()),

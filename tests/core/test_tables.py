@@ -8,7 +8,7 @@ import pytest
 from dlir.core import tables
 
 ROW = {"tile": 0, "path": "a.tif", "yy": 1.0, "yx": 0.0, "y0": 0.25, "xy": 0.0, "xx": 1.0, "x0": 1 / 3,
-       "pairs": 2, "residual": None, "deviation": 0.5, "loop": None,
+       "pairs": 2, "residual": None, "deviation": 0.5, "group": 0, "slip_y": 0.0, "slip_x": 0.0, "loop": None,
        "placed_by": "stage"}  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import sparse
 
-from dlir.core.tile_graph import differences, factorised, groups, neighbourhood
+from dlir.core.tile_graph import bridges, differences, factorised, groups, neighbourhood, numbered_by_size
 
 
 def test_a_difference_is_the_value_at_j_less_the_value_at_i() -> None:
@@ -33,3 +33,18 @@ def test_the_neighbourhood_is_a_connected_part_of_the_largest_group() -> None:
     found = neighbourhood(i, j, 120, 21)
     assert found.tolist() == list(range(40, 61))
     assert len(neighbourhood(i, j, 120, 1000)) == 100
+
+
+def test_a_bridge_is_a_pair_without_which_tiles_come_apart() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(30):
+        i, j = np.array([pair for pair in random.integers(0, 40, (45, 2)) if pair[0] != pair[1]]).T
+        i, j = np.unique(np.sort(np.c_[i, j], axis=1), axis=0).T
+        without = [groups(np.delete(i, k), np.delete(j, k), 40).max() for k in range(len(i))]
+        assert bridges(i, j, 40).tolist() == (np.array(without) > groups(i, j, 40).max()).tolist()
+    assert bridges(np.array([0, 1]), np.array([1, 0]), 3).tolist() == [False, False]  # two pairs of the same tiles
+    assert len(bridges(np.array([], int), np.array([], int), 3)) == 0
+
+
+def test_groups_are_numbered_by_their_size() -> None:
+    assert numbered_by_size(np.array([4, 7, 7, 2, 9, 9, 9])).tolist() == [2, 1, 1, 3, 0, 0, 0]

@@ -290,6 +290,7 @@ def test_every_channel_z_and_time_is_fused_at_the_same_places(tmp_path: Path) ->
     tiles(tmp_path / "tiles.csv", settings=Dataset(images=images_of, **layout, **reference))
     listed = tables.read(tmp_path / "tiles.csv", tables.TILES)
     others = {"pairs": 1, "residual": 0.1, "deviation": 0.1, "loop": np.nan, "placed_by": "pairs"}
+    others |= dict.fromkeys(("group", "slip_y", "slip_x"), 0)
     placed = listed[["tile", "path"]].assign(**affine.to_columns(affines), **others)
     tables.write(placed, tables.PLACEMENT, tmp_path / "placement.csv")
     fields.write(fields.identity((2, SIDE, SIDE)), tmp_path / "illumination.tif")

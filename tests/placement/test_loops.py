@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dlir.placement.loops import loops_of_four, probability_by_loops
+from dlir.placement.loops import loops_of_four, loops_of_three, probability_by_loops
 
 # three by three tiles, numbered row by row: first the pairs along the rows, then those along the columns
 FIXED = np.array([0, 1, 3, 4, 6, 7, 0, 1, 2, 3, 4, 5])
@@ -23,6 +23,16 @@ def test_each_loop_is_found_once_and_runs_round() -> None:
     i, j = np.where(turned, MOVING, FIXED), np.where(turned, FIXED, MOVING)
     loops = loops_of_four(i, j)
     assert len({tuple(sorted(loop)) for loop in loops.pairs.tolist()}) == len(loops.pairs) == 4
+    assert np.allclose(np.einsum("mp,mpa->ma", loops.signs, (places[j] - places[i])[loops.pairs]), 0)
+
+
+def test_loops_of_three_are_found_once_and_run_round() -> None:
+    rng = np.random.default_rng(1)
+    fixed, moving = np.r_[FIXED, 0, 4, 1], np.r_[MOVING, 4, 8, 3]  # and three pairs corner to corner
+    places, turned = rng.uniform(0, 900, (9, 2)), rng.random(len(fixed)) < 0.5
+    i, j = np.where(turned, moving, fixed), np.where(turned, fixed, moving)
+    loops = loops_of_three(i, j)
+    assert len({tuple(sorted(loop)) for loop in loops.pairs.tolist()}) == len(loops.pairs) == 6
     assert np.allclose(np.einsum("mp,mpa->ma", loops.signs, (places[j] - places[i])[loops.pairs]), 0)
 
 

@@ -45,8 +45,23 @@ def test_groups_that_no_pair_joins_are_placed_by_the_stage(tmp_path: Path, caplo
     pairs = graph.pairs[~((graph.pairs["side"] == "right") & (column == 4))]
     with caplog.at_level(logging.WARNING):
         table = place_graph(graph._replace(pairs=pairs), tmp_path)
-    assert "groups that no accepted pair joins" in caplog.text
+    assert "2 groups that no accepted pair joins" in caplog.text and "5.tif" in caplog.text and "overlap" in caplog.text
     assert graph.error(affine.from_table(table)).max() < 4.0
+    assert table["group"].tolist() == 4 * [0, 0, 0, 0, 0, 1, 1, 1]
+    # the unknown offset of the group is said: the error of the stage, on both axes
+    offset = table["deviation"] / np.where(table["group"] == 0, 3 / 8, 5 / 8)
+    assert offset.to_numpy() == pytest.approx(2.0 * np.sqrt(2), rel=0.4)
+
+
+def test_the_log_and_the_table_say_where_the_stage_slipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    graph = make_graph(5, 6, stage_error=1.0)
+    row = graph.tiles["row"] == 2
+    graph.tiles.loc[row, "x"] -= 45.0
+    with caplog.at_level(logging.INFO):
+        table = place_graph(graph, tmp_path)
+    assert "the stage slipped: 6 tiles lie (" in caplog.text and "12.tif" in caplog.text
+    assert table.loc[row, "slip_x"].to_numpy() == pytest.approx(45.0, abs=2.0)
+    assert (table.loc[~row, ["slip_y", "slip_x"]] == 0).all(axis=None) and (table["group"] == 0).all()
 
 
 def test_the_table_of_the_stage_has_the_true_turn_scale_backlash_and_error(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """The tile model: the pairs show which linear parts of the tiles are real."""
 
 import numpy as np
+import pandas as pd
 import pytest
-from support.pair_graphs import Graph, make_graph
+from support.pair_graphs import STEP, Graph, make_graph
 
+from dlir.core import affine
 from dlir.core.affine import BASIS
 from dlir.core.tables import LINEAR_COVARIANCE
 from dlir.placement import tile_model
@@ -87,3 +89,37 @@ def test_scaled_tiles_are_found_beside_two_pairs_that_are_entirely_wrong(seed: i
     graph, _ = scaled_beside_wrong_pairs(seed, count=2, scale=0.1)
     _, model = choose_model(measurements(graph.tiles, graph.pairs), len(graph.tiles))
     assert model.name == "similarity"
+
+
+@pytest.mark.parametrize("corner_to_corner", [False, True])
+@pytest.mark.parametrize("turn", [0.0, 45.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_distortion_that_all_tiles_share_is_not_taken_for_affines_of_tiles(
+    seed: int, turn: float, corner_to_corner: bool
+) -> None:
+    """A keystone makes each tile wider at one end, so the pairs compare a wide end with a narrow one, all alike."""
+    graph = make_graph(3, 3, noise=0.02, turn=turn, seed=seed)
+    if corner_to_corner:
+        graph = graph._replace(pairs=with_corners(graph))
+    rng = np.random.default_rng(seed)
+    change = 0.012 / STEP * measurements(graph.tiles, graph.pairs).offset
+    at = graph.pairs[["centre_y", "centre_x"]].to_numpy()
+    for name, shift, axis, by in (("xx", "x0", 1, 0), ("xy", "x0", 0, 1), ("yy", "y0", 0, 0)):
+        part = change[:, by] + rng.normal(0, 1e-4, len(graph.pairs))
+        graph.pairs[name] += part
+        graph.pairs[shift] -= part * at[:, axis]
+    measured = measurements(graph.tiles, graph.pairs)
+    measured, model = choose_model(measured, len(graph.tiles))
+    assert model.name == "translation"
+    solution = solve(measured, initial_stage(graph.tiles, measured), model.deviations)
+    assert graph.error(np.c_[graph.truth[:, :, :2], solution.places[:, :, None]]).max() < 0.3
+
+
+def with_corners(graph: Graph) -> pd.DataFrame:
+    """The pairs of the graph, and pairs of tiles that meet at a corner, as those of the two neighbours in between show them."""
+    pairs = graph.pairs
+    across = pairs[pairs["side"] == "right"].merge(pairs[pairs["side"] == "down"], left_on="moving", right_on="fixed")
+    both = [affine.from_table(across.filter(like=end).rename(columns=lambda name: name[:-2])) for end in ("_x", "_y")]
+    corner = pairs.iloc[: len(across)].assign(fixed=across["fixed_x"], moving=across["moving_y"], side="right")
+    corner = corner.assign(**affine.to_columns(affine.compose(*both)), centre_y=10.0, centre_x=10.0)
+    return pd.concat([pairs, corner], ignore_index=True)

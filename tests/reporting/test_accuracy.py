@@ -27,7 +27,7 @@ def measure(
     listed = listed.assign(channel_names=values or "")
     tables.write(listed, tables.TILES, folder / "tiles.csv")
     placement = pd.DataFrame({**same, **affine.to_columns(placed), "pairs": 1, "residual": 0.1, "deviation": 0.1,
-                              "loop": np.nan, "placed_by": "pairs"})  # fmt: skip
+                              "group": 0, "slip_y": 0.0, "slip_x": 0.0, "loop": np.nan, "placed_by": "pairs"})  # fmt: skip
     tables.write(placement, tables.PLACEMENT, folder / "placement.csv")
     truth = pd.DataFrame({"path": names or [f"there/tile{i}.tif" for i in range(len(true))], **affine.to_columns(true)})
     tables.write(truth.iloc[::-1], tables.TRUTH, folder / "truth.csv")

@@ -69,6 +69,7 @@ class Run:
         self.placed = pd.DataFrame({**same, **affine.to_columns(turned), "pairs": 2, "placed_by": "pairs", "deviation": 0.1})
         self.placed["residual"] = np.where(self.placed["tile"] == 0, np.nan, 0.1 * self.placed["tile"])
         self.placed.loc[0, "pairs"] = 0
+        self.placed[["group", "slip_y", "slip_x"]] = 0
         self.placed["loop"] = np.where(self.placed["tile"] == 0, 0.7, np.nan)
         tables.write(self.placed, tables.PLACEMENT, folder / "placement.csv")
         tables.write(pd.DataFrame([STAGE]), tables.STAGE, folder / "stage.csv")

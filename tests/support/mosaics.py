@@ -58,7 +58,7 @@ class MosaicInputs:
         table = table.assign(dtype=str(tiles[0].dtype), pixel_size=pixel_size)
         tables.write(table, tables.TILES, folder / "tiles.csv")
         placed = pd.DataFrame({**same, **affine.to_columns(affines), "pairs": 1, "residual": 0.1, "deviation": 0.1,
-                              "loop": np.nan, "placed_by": "pairs"})  # fmt: skip
+                              "group": 0, "slip_y": 0.0, "slip_x": 0.0, "loop": np.nan, "placed_by": "pairs"})  # fmt: skip
         tables.write(placed, tables.PLACEMENT, folder / "placement.csv")
 
     def expose(self, gains: np.ndarray, pedestal: float = 0.0) -> None:

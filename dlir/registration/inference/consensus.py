@@ -264,7 +264,8 @@ def _register_again(
     size = tiles[["height", "width"]].iloc[0].to_numpy(int)
     tried: set[int] = set()
     for _ in range(LOOKS):
-        predicted = _predict(found, tiles)
+        # where one pair alone says that the stage slipped, the pair is looked for where the stage says, too
+        predicted = _predict(found, tiles, slip_by_one_pair=False)
         again = _disagree(found, predicted, size) & ~found["pair"].isin(tried).to_numpy()
         if not again.any():
             break
@@ -353,9 +354,9 @@ def tell_overruled(found: pd.DataFrame, tiles: pd.DataFrame) -> pd.DataFrame:
     return found.assign(overruled=overruled, reason=found["reason"].mask(overruled, OVERRULED))
 
 
-def _predict(found: pd.DataFrame, tiles: pd.DataFrame) -> Prediction:
+def _predict(found: pd.DataFrame, tiles: pd.DataFrame, slip_by_one_pair: bool = True) -> Prediction:
     """Places the tiles by the accepted pairs, and predicts all pairs, rejected ones too, from where their tiles then lie."""
-    every, (accepted, solution) = measurements(tiles, found), _place(found, tiles)
+    every, (accepted, solution) = measurements(tiles, found), _place(found, tiles, slip_by_one_pair)
     group = groups(accepted.i, accepted.j, len(tiles))
     linear = affine.linear(solution.linear[every.j] - solution.linear[every.i])
     centre = found[["centre_y", "centre_x"]].to_numpy()
@@ -364,10 +365,11 @@ def _predict(found: pd.DataFrame, tiles: pd.DataFrame) -> Prediction:
     return Prediction(affines, affine.offsets(affines, centre), joined, np.sqrt(2) * float(solution.stage.error.max()))
 
 
-def _place(found: pd.DataFrame, tiles: pd.DataFrame) -> tuple[Measurements, Solution]:
+def _place(found: pd.DataFrame, tiles: pd.DataFrame, slip_by_one_pair: bool = True) -> tuple[Measurements, Solution]:
     """Places the tiles by the accepted pairs; returns the measurements of these pairs, and the placement."""
     accepted, model = choose_model(measurements(tiles, found[found["accepted"]]), len(tiles))
-    return accepted, solve(accepted, initial_stage(tiles, accepted), model.deviations)
+    stage = initial_stage(tiles, accepted)
+    return accepted, solve(accepted, stage, model.deviations, slip_by_one_pair=slip_by_one_pair)
 
 
 def _offset_error(found: pd.DataFrame, pairs: pd.DataFrame) -> NDArray[np.float64]:
