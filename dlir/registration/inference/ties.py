@@ -1,0 +1,317 @@
+"""Ties: where a specimen repeats itself, a pair matches at several offsets alike, and the pixels do not say which one is right.
+
+A few tiles show whether the specimen repeats itself at all (`model/period.py`). If so, each pair whose windows repeat themselves is
+looked at again:
+
+1. A comb filter removes what repeats itself. What is left, q, is what breaks the period: defects, dirt, cells. Where the NCC of q in
+   both windows has one peak that is far above chance, and far above all other peaks, the pixels have decided, and the pair is moved
+   there if it lies elsewhere. By chance the NCC of n pixels scatters with the variance (Bartlett 1935)
+
+       var c = sum over shifts  rho_f(s) rho_g(s) / n
+
+   where rho is the autocorrelation of either window.
+
+2. Otherwise all offsets that differ by a vector of the lattice are a tie. The stage decides, if it is surely more exact than half of a
+   period. How exact it is can be measured without knowing which offsets are right, since all offsets of a tie are the same modulo
+   the lattice: the scatter of the offsets modulo the lattice is that of the stage as long as it is small, and fills the cell of the
+   lattice evenly if the stage errs by too much. The pair is moved to the offset nearest to where the stage puts it. The probability
+   of that offset, against those around it, is that of Student's t.
+
+3. Otherwise the pair is ambiguous. It is rejected, and looked at again when accepted pairs predict its offset, which are more exact
+   than the stage.
+
+The scatter is taken about the nominal offset, or about what all pairs of one side have in common, where that is less than a quarter
+of a period, or where pairs that the pixels decided show it. So the overlap that the user gave is taken as true.
+"""
+
+import logging
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from scipy import fft, ndimage
+from scipy.special import chdtri
+
+from dlir.core import affine
+from dlir.core.affine import Array
+from dlir.registration.confidence.calibration import AMBIGUOUS, RIGHT, exactness, with_acceptance
+from dlir.registration.model.estimate import STUDENT_FREEDOM
+from dlir.registration.model.filters import high_pass
+from dlir.registration.model.noise_filter import above_noise
+from dlir.registration.model.period import Image, find_lattice, nearest, neighbours, parabola, without_period
+from dlir.registration.pairs.windows import TilePlanes, expected_shift
+
+log = logging.getLogger(__name__)
+SAMPLE, SAMPLE_SIDE = 6, 320  # tiles that are searched for a period, and px of their middle
+REPEATING = 0.3  # NCC of a window with itself one period further, from which on the pair repeats itself
+OPTICS = 1.0  # px, sigma of the blur before the comb filter, so that interpolation is nearly exact
+BACKGROUND = 10.0  # px, sigma of the blur that is subtracted after the comb filter
+ABOVE_CHANCE = 6.0  # standard deviations of the NCC by chance: the peak of what breaks the period has to reach it
+SECOND = 0.7  # of the highest peak, that no other may reach
+DECIDED = 0.99  # probability that the pixels are right where they decide
+SAME = 1.5  # px: an estimate this near to the peak of what breaks the period stays as it is
+PEAK_DEVIATION = 0.5  # px, of an offset that is taken from that peak alone
+LEAST_DECIDED = 3  # pairs of a side that the pixels decided, which show where the stage puts the others
+SURE_SPREAD = 1 / 6  # of a period: half of a period is three standard deviations then
+TAIL = 0.05  # probability that the true scatter is above the bound that is taken
+LARGEST_COMMON = 0.25  # of a period, that the pairs of a side may lie off their nominal offset in common
+SURE = 0.95  # least probability of the offset that the stage decides
+LEAST_OVERLAP = 8  # px: shifts at which less of the windows overlaps are not looked at
+
+
+class Look(NamedTuple):
+    """What the pixels of n pairs say."""
+
+    repeats: NDArray[np.bool_]  # (n,) whether both windows repeat themselves
+    decided: NDArray[np.bool_]  # (n,) whether what breaks the period decides
+    offset: Array  # (n, 2) px, of the moving tile from the fixed one, where it decides
+
+
+def lattice_of(pairs: pd.DataFrame, planes: TilePlanes) -> Array | None:
+    """Returns the vectors (1 or 2, 2), px (y, x), after which the specimen repeats itself; None where it does not."""
+    tiles = np.unique(pairs[["fixed", "moving"]])
+    tiles = tiles[np.unique(np.linspace(0, len(tiles) - 1, SAMPLE).round().astype(int))]
+    middles = [_middle(planes.plane(int(tile))) for tile in tiles]
+    windows = torch.from_numpy(np.stack([(middle - middle.mean()) / (middle.std() + 1e-6) for middle in middles])[:, None])
+    half = (len(windows) + 1) // 2
+    first, second = above_noise(windows[:half], windows[-half:])
+    images = torch.cat([first, second[2 * half - len(windows) :]])[:, 0]
+    vectors = find_lattice([np.asarray(image) for image in images])
+    if vectors is not None:
+        said = " and ".join(f"({y:.1f}, {x:.1f})" for y, x in vectors)
+        log.info("the specimen repeats itself after %s px", said)
+    return vectors
+
+
+class Ties:
+    """Decides for pairs of a specimen that repeats itself at which of several alike offsets they are."""
+
+    def __init__(self, vectors: Array, planes: TilePlanes, *, told: bool = True) -> None:
+        """Prepares to look at pairs.
+
+        Args:
+            vectors: (1 or 2, 2) the shortest vectors of the lattice, px (y, x).
+            planes: the tiles.
+            told: whether the user gave the overlap. Otherwise only pairs that the pixels decide show where the others are.
+        """
+        self.vectors, self.planes, self.told = vectors, planes, told
+
+    def settle(self, found: pd.DataFrame, pairs: pd.DataFrame, deviation: Array | None = None) -> pd.DataFrame:
+        """Returns registered pairs, moved to the offset that is most probable where several are alike.
+
+        They get the column `tie`, the probability of that offset; it is nan where a pair does not repeat itself.
+
+        Args:
+            found: registered pairs (columns of tables.AFFINES).
+            pairs: their windows (tables.PAIRS), with the same index.
+            deviation: (n,) px, of the true offsets from the nominal ones; without, it is measured, as the stage's error.
+        """
+        look = self._look(pairs)
+        found = _moved_to_peak(found, look, self.vectors)
+        nominal = pairs[["nominal_y", "nominal_x"]].to_numpy(float)
+        error = affine.offsets(affine.from_table(found), found[["centre_y", "centre_x"]].to_numpy()) - nominal
+        tied = look.repeats & ~look.decided
+        if deviation is None:
+            centre, deviation = self._stage(error, look, pairs["side"].to_numpy())
+        else:
+            centre = np.zeros_like(error)
+        period = nearest(self.vectors, error - centre) * tied[:, None]
+        left = error - centre - period
+        probability = np.where(tied, tie_probability(left, self.vectors, deviation), DECIDED)
+        if tied.any():
+            log.info(
+                "%d of %d pairs match at several offsets alike: the stage or the other pairs decide %d of them",
+                tied.sum(), len(found), (tied & (probability >= SURE)).sum(),
+            )  # fmt: skip
+        return found.assign(
+            y0=found["y0"] - period[:, 0], x0=found["x0"] - period[:, 1], tie=np.where(look.repeats, probability, np.nan)
+        )
+
+    def _stage(self, error: Array, look: Look, side: NDArray[np.object_]) -> tuple[Array, Array]:
+        """Where the stage puts pairs, px from their nominal offsets (n, 2), and the deviation (n,) from there; infinite where it
+        may reach half of a period.
+
+        Args:
+            error: (n, 2) px, of the offsets from the nominal ones, which for ties is known modulo the lattice.
+        """
+        centre, deviation = np.zeros_like(error), np.full(len(error), np.inf)
+        chosen = look.repeats
+        common, shown = np.zeros_like(error), np.zeros(len(error), bool)
+        for of_side in (side == name for name in np.unique(side)):
+            decided = of_side & look.decided
+            shown[of_side] = decided.sum() >= LEAST_DECIDED
+            if shown[of_side].any():
+                common[of_side] = np.median(error[decided], axis=0)
+            elif (of_side & chosen).any():
+                common[of_side] = common_part(error[of_side & chosen], self.vectors)
+        known = chosen & (shown | self.told)
+        for middle, fitted in ((common * shown[:, None], 0), (common, len(np.unique(side[known])))):
+            left = error[known] - middle[known]
+            left -= nearest(self.vectors, left) * ~look.decided[known, None]
+            small = np.abs(_fractions(middle[known & ~shown], self.vectors)).max(initial=0) <= LARGEST_COMMON
+            if small and spread_bound(left, self.vectors, fitted) <= SURE_SPREAD:
+                centre[known] = middle[known]
+                deviation[known] = np.sqrt((_across(left, self.vectors) ** 2).sum(axis=1).mean() / len(self.vectors))
+                break
+        return centre, deviation
+
+    def _look(self, pairs: pd.DataFrame) -> Look:
+        """Looks at the windows of pairs (tables.PAIRS)."""
+        looks = [self._look_at(row, shift) for row, shift in zip(pairs.itertuples(), expected_shift(pairs), strict=True)]
+        repeats, decided, shifts = (np.array(values) for values in zip(*looks, strict=True))
+        first = pairs[["fixed_y", "fixed_x"]].to_numpy() - pairs[["moving_y", "moving_x"]].to_numpy()
+        return Look(repeats, decided, first - shifts)
+
+    def _look_at(self, row: "pd.core.frame.Pandas", expected: Array) -> tuple[bool, bool, Array]:  # type: ignore[name-defined]
+        """Whether a pair repeats itself, whether what breaks the period decides, and at which shift of the windows (2,), px."""
+        size = int(row.height), int(row.width)
+        fixed, fixed_repeats = self._broken(int(row.fixed), int(row.fixed_y), int(row.fixed_x), *size)
+        moving, moving_repeats = self._broken(int(row.moving), int(row.moving_y), int(row.moving_x), *size)
+        if min(fixed_repeats, moving_repeats) < REPEATING:
+            return False, False, expected
+        period = float(np.linalg.norm(self.vectors[0]))
+        shift = distinct_peak(fixed, moving, expected, max(float(row.search), 1.25 * period), period)
+        return True, shift is not None, expected if shift is None else shift
+
+    def _broken(self, tile: int, y: int, x: int, height: int, width: int) -> tuple[Image, float]:
+        """What breaks the period in a window, and the NCC of the window with itself one period further."""
+        plane, reach = self.planes.plane(tile), np.ceil(np.abs(self.vectors[0])).astype(int) + 4
+        top, left = max(y - reach[0], 0), max(x - reach[1], 0)
+        part = plane[top : y + height + reach[0], left : x + width + reach[1]]
+        part = ndimage.gaussian_filter(part - part.mean(), OPTICS, mode="nearest")
+        inner = slice(y - top, y - top + height), slice(x - left, x - left + width)
+        broken, periodic = (image[inner] for image in without_period(part, self.vectors[0]))
+        both = high_pass(torch.from_numpy(np.stack([part[inner], periodic])[:, None]), float(np.linalg.norm(self.vectors[0])))
+        broken = broken - ndimage.gaussian_filter(broken, BACKGROUND, mode="nearest", truncate=3.0)
+        if self.planes.shown is not None:
+            broken = broken * self.planes.shown[y : y + height, x : x + width]
+        return broken, float((both[0] * both[1]).mean())
+
+
+def with_ties(found: pd.DataFrame) -> pd.DataFrame:
+    """Returns pairs with a verdict; where the column `tie` has a number, which is dropped, it decides instead of the NCC.
+
+    Pairs of tiles that cannot match reach the same NCC in a specimen that repeats itself, so these say nothing there.
+    """
+    tie, found = found["tie"].to_numpy(float), found.drop(columns="tie")
+    repeats, sure, outside = np.isfinite(tie), tie >= SURE, found["match"] == 0
+    ambiguous = repeats & ~sure
+    confidence = np.where(sure, tie, np.minimum(tie, RIGHT / 2)) * exactness(found)
+    return with_acceptance(
+        found.assign(
+            confidence=np.where(repeats, confidence, found["confidence"]),
+            match=np.where(repeats & sure, tie, np.where(repeats, 0.0, found["match"])),
+            reason=found["reason"].mask(ambiguous, AMBIGUOUS),
+        ),
+        RIGHT,
+    )
+
+
+def distinct_peak(fixed: Image, moving: Image, expected: Array, reach: float, period: float) -> Array | None:
+    """Returns the shift (y, x), px, at which two windows match far better than by chance, and than at any other shift.
+
+    Fixed pixel p matches moving pixel p + shift.
+
+    Args:
+        fixed, moving: windows (y, x) of one size, with mean zero.
+        expected, reach: px, the shifts that are looked at.
+        period: px, so far apart peaks are those of a lattice.
+    """
+    padded = [fft.next_fast_len(2 * side, real=True) for side in fixed.shape]
+    first, second = (fft.rfft2(window, padded) for window in (fixed, moving))
+    powers = [spectrum.real**2 + spectrum.imag**2 for spectrum in (first, second)]
+    inside = fft.rfft2(np.ones_like(fixed), padded)
+    squares = [fft.rfft2(window**2, padded) for window in (fixed, moving)]
+    products, energy, other, count = (
+        fft.irfft2(a.conj() * b, padded)
+        for a, b in ((first, second), (squares[0], inside), (inside, squares[1]), (inside, inside))
+    )
+    shifts = [np.fft.fftfreq(length, 1 / length) for length in padded]
+    near = [np.flatnonzero(np.abs(along - middle) <= reach) for along, middle in zip(shifts, expected, strict=True)]
+    near = [
+        np.sort(indices) if not (indices == 0).any() else indices[np.argsort(along[indices])]
+        for indices, along in zip(near, shifts, strict=True)
+    ]
+    box = np.ix_(*near)
+    ncc = products[box] / np.sqrt((energy[box] * other[box]).clip(min=1e-6))
+    mean_power = [power.sum() for power in powers]
+    area = (powers[0] * powers[1]).sum() * powers[0].size / max(mean_power[0] * mean_power[1], 1e-12)
+    y, x = (along[indices] for along, indices in zip(shifts, near, strict=True))
+    allowed = (fixed.shape[0] - np.abs(y) >= LEAST_OVERLAP)[:, None] & (fixed.shape[1] - np.abs(x) >= LEAST_OVERLAP)
+    height = np.where(allowed, ncc * np.sqrt(count[box].clip(min=0) / max(area, 1.0)), -np.inf)
+    top = np.unravel_index(height.argmax(), height.shape)
+    away = np.hypot(*np.meshgrid(y - y[top[0]], x - x[top[1]], indexing="ij")) > period / 2
+    if not height[top] > ABOVE_CHANCE or height[away].max(initial=0) > SECOND * height[top]:
+        return None
+    return np.array([y[top[0]], x[top[1]]]) + parabola(ncc, int(top[0]), int(top[1]))
+
+
+def tie_probability(left: Array, vectors: Array, deviation: Array) -> Array:
+    """Returns the probability (n,) of the nearest of several offsets that differ by vectors of the lattice.
+
+    Args:
+        left: (n, 2) px, from where the offset is expected to the nearest of them.
+        vectors: (1 or 2, 2) the shortest vectors of the lattice.
+        deviation: (n,) px, of the expectation on either axis; where it is infinite, all offsets are equally probable.
+    """
+    around = _across(left[:, None] + neighbours(vectors), vectors)
+    square = (around**2).sum(axis=2) / (STUDENT_FREEDOM * np.maximum(deviation, 1e-6) ** 2)[:, None]
+    density = (1 + square) ** (-(STUDENT_FREEDOM + len(vectors)) / 2)
+    return np.asarray(density[:, 0] / density.sum(axis=1))
+
+
+def spread_bound(left: Array, vectors: Array, fitted: int = 0) -> float:
+    """Returns an upper bound of the standard deviation of offsets modulo a lattice, in units of a period, in the worst direction.
+
+    Args:
+        left: (n, 2) px, offsets from where they are expected, modulo the lattice.
+        fitted: how many expected offsets were fitted to them.
+    """
+    freedom = (len(left) - fitted) * len(vectors)
+    if freedom < 1:
+        return np.inf
+    square = (_fractions(left, vectors) ** 2).sum(axis=0).max() / (len(left) - fitted)
+    return float(np.sqrt(square * freedom / chdtri(freedom, 1 - TAIL)))
+
+
+def common_part(errors: Array, vectors: Array) -> Array:
+    """Returns the mean (2,), px, of errors (n, 2) that are known modulo a lattice: the one nearest to zero (circular mean)."""
+    turns = errors @ np.linalg.pinv(vectors)
+    mean = np.angle(np.exp(2j * np.pi * turns).mean(axis=0)) / (2 * np.pi) @ vectors
+    return np.asarray(mean - nearest(vectors, mean[None])[0])
+
+
+def _fractions(shifts: Array, vectors: Array) -> Array:
+    """The shifts (n, 2) along each of the shortest vectors of a lattice, in units of its length (n, k)."""
+    ends = neighbours(vectors)[1:]
+    return np.asarray(shifts @ ends.T / (ends**2).sum(axis=1))
+
+
+def _across(shifts: Array, vectors: Array) -> Array:
+    """The components (..., k) of shifts (..., 2), px, that a lattice of k vectors knows: for a grating, those across its lines."""
+    return shifts if len(vectors) == 2 else shifts @ (vectors / np.linalg.norm(vectors)).T
+
+
+def _moved_to_peak(found: pd.DataFrame, look: Look, vectors: Array) -> pd.DataFrame:
+    """Returns registered pairs, moved to where what breaks the period matches, where it decides and they lie elsewhere.
+
+    A pair that lies elsewhere by a vector of the lattice is moved by it. Otherwise its estimate is useless: the peak replaces it.
+    """
+    offset = affine.offsets(affine.from_table(found), found[["centre_y", "centre_x"]].to_numpy())
+    period = nearest(vectors, look.offset - offset) * look.decided[:, None]
+    rest = np.linalg.norm(look.offset - offset - period, axis=1)
+    found = found.assign(y0=found["y0"] + period[:, 0], x0=found["x0"] + period[:, 1])
+    lost = found.index[look.decided & (rest > SAME)]
+    if len(lost):
+        found.loc[lost, affine.COLUMNS] = affine.translation(look.offset[found.index.get_indexer(lost)]).reshape(-1, 6)
+        found.loc[lost, ["var_y", "cov_yx", "var_x"]] = PEAK_DEVIATION**2, 0.0, PEAK_DEVIATION**2
+    return found
+
+
+def _middle(plane: Image) -> Image:
+    """The middle of a tile."""
+    height, width = (min(side, SAMPLE_SIDE) for side in plane.shape)
+    y, x = (plane.shape[0] - height) // 2, (plane.shape[1] - width) // 2
+    return plane[y : y + height, x : x + width]
