@@ -3,9 +3,11 @@
 A few tiles show whether the specimen repeats itself at all (`model/period.py`). If so, each pair whose windows repeat themselves is
 looked at again:
 
-1. A comb filter removes what repeats itself. What is left, q, is what breaks the period: defects, dirt, cells. Where the NCC of q in
-   both windows has one peak that is far above chance, and far above all other peaks, the pixels have decided, and the pair is moved
-   there if it lies elsewhere. By chance the NCC of n pixels scatters with the variance (Bartlett 1935)
+1. A comb filter removes what repeats itself. What is left, q, is what breaks the period: defects, dirt, cells. The pixels have
+   decided, and the pair is moved if it lies elsewhere, where the NCC of q in both windows has a peak far above chance, and at all
+   other offsets that differ by a vector of the lattice q differs: the mean square of q_f - q_g is larger there than at the peak. The
+   peak alone would not do: at a wrong offset, one defect may cover another, while both lie outside of the true overlap. By chance the
+   NCC of n pixels scatters with the variance (Bartlett 1935)
 
        var c = sum over shifts  rho_f(s) rho_g(s) / n
 
@@ -25,7 +27,7 @@ of a period, or where pairs that the pixels decided show it. So the overlap that
 """
 
 import logging
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -40,7 +42,7 @@ from dlir.registration.confidence.calibration import AMBIGUOUS, RIGHT, exactness
 from dlir.registration.model.estimate import STUDENT_FREEDOM
 from dlir.registration.model.filters import high_pass
 from dlir.registration.model.noise_filter import above_noise
-from dlir.registration.model.period import Image, find_lattice, nearest, neighbours, parabola, without_period
+from dlir.registration.model.period import Image, find_lattice, lattice_points, nearest, neighbours, parabola, without_period
 from dlir.registration.pairs.windows import TilePlanes, expected_shift
 
 log = logging.getLogger(__name__)
@@ -48,8 +50,11 @@ SAMPLE, SAMPLE_SIDE = 6, 320  # tiles that are searched for a period, and px of 
 REPEATING = 0.3  # NCC of a window with itself one period further, from which on the pair repeats itself
 OPTICS = 1.0  # px, sigma of the blur before the comb filter, so that interpolation is nearly exact
 BACKGROUND = 10.0  # px, sigma of the blur that is subtracted after the comb filter
-ABOVE_CHANCE = 6.0  # standard deviations of the NCC by chance: the peak of what breaks the period has to reach it
-SECOND = 0.7  # of the highest peak, that no other may reach
+ABOVE_CHANCE = (
+    6.0  # standard deviations by chance, of the NCC and of the mean square difference, beyond which they say something
+)
+CONTRADICTED = 1.5  # times the least mean square difference, and more if it is by chance: at such an offset the tiles differ
+OPTICS_AREA = 4 * np.pi * OPTICS**2  # px, of noise after the blur and the comb filter: so many px are as good as one
 DECIDED = 0.99  # probability that the pixels are right where they decide
 SAME = 1.5  # px: an estimate this near to the peak of what breaks the period stays as it is
 PEAK_DEVIATION = 0.5  # px, of an offset that is taken from that peak alone
@@ -58,7 +63,8 @@ SURE_SPREAD = 1 / 6  # of a period: half of a period is three standard deviation
 TAIL = 0.05  # probability that the true scatter is above the bound that is taken
 LARGEST_COMMON = 0.25  # of a period, that the pairs of a side may lie off their nominal offset in common
 SURE = 0.95  # least probability of the offset that the stage decides
-LEAST_OVERLAP = 8  # px: shifts at which less of the windows overlaps are not looked at
+REACH = 1.25  # periods: at least so far from the expected shift other shifts are looked at
+LEAST_COUNT = 500  # px: shifts at which a smaller area of the windows overlaps are not looked at
 
 
 class Look(NamedTuple):
@@ -67,6 +73,16 @@ class Look(NamedTuple):
     repeats: NDArray[np.bool_]  # (n,) whether both windows repeat themselves
     decided: NDArray[np.bool_]  # (n,) whether what breaks the period decides
     offset: Array  # (n, 2) px, of the moving tile from the fixed one, where it decides
+
+
+class Matches(NamedTuple):
+    """How well two windows match at all shifts (y, x) in a box."""
+
+    first: NDArray[np.int64]  # (2,) px, the shift of the first entries
+    ncc: Array  # (m, n)
+    above_chance: Array  # (m, n) the NCC in standard deviations by chance
+    difference: Array  # (m, n) the mean square difference
+    count: Array  # (m, n) px, the area that overlaps
 
 
 def lattice_of(pairs: pd.DataFrame, planes: TilePlanes) -> Array | None:
@@ -108,7 +124,7 @@ class Ties:
             pairs: their windows (tables.PAIRS), with the same index.
             deviation: (n,) px, of the true offsets from the nominal ones; without, it is measured, as the stage's error.
         """
-        look = self._look(pairs)
+        look = self._look(found, pairs)
         found = _moved_to_peak(found, look, self.vectors)
         nominal = pairs[["nominal_y", "nominal_x"]].to_numpy(float)
         error = affine.offsets(affine.from_table(found), found[["centre_y", "centre_x"]].to_numpy()) - nominal
@@ -157,23 +173,25 @@ class Ties:
                 break
         return centre, deviation
 
-    def _look(self, pairs: pd.DataFrame) -> Look:
-        """Looks at the windows of pairs (tables.PAIRS)."""
-        looks = [self._look_at(row, shift) for row, shift in zip(pairs.itertuples(), expected_shift(pairs), strict=True)]
-        repeats, decided, shifts = (np.array(values) for values in zip(*looks, strict=True))
+    def _look(self, found: pd.DataFrame, pairs: pd.DataFrame) -> Look:
+        """Looks at the windows of registered pairs."""
+        offset = affine.offsets(affine.from_table(found), found[["centre_y", "centre_x"]].to_numpy())
         first = pairs[["fixed_y", "fixed_x"]].to_numpy() - pairs[["moving_y", "moving_x"]].to_numpy()
-        return Look(repeats, decided, first - shifts)
+        shifts = zip(expected_shift(pairs), first - offset, strict=True)
+        looks = [self._look_at(row, *both) for row, both in zip(pairs.to_dict("records"), shifts, strict=True)]
+        repeats, decided, shift = (np.array(values) for values in zip(*looks, strict=True))
+        return Look(repeats, decided, first - shift)
 
-    def _look_at(self, row: "pd.core.frame.Pandas", expected: Array) -> tuple[bool, bool, Array]:  # type: ignore[name-defined]
+    def _look_at(self, row: dict[str, Any], expected: Array, estimate: Array) -> tuple[bool, bool, Array]:
         """Whether a pair repeats itself, whether what breaks the period decides, and at which shift of the windows (2,), px."""
-        size = int(row.height), int(row.width)
-        fixed, fixed_repeats = self._broken(int(row.fixed), int(row.fixed_y), int(row.fixed_x), *size)
-        moving, moving_repeats = self._broken(int(row.moving), int(row.moving_y), int(row.moving_x), *size)
+        size = int(row["height"]), int(row["width"])
+        ends = [self._broken(*(int(row[name]) for name in (end, f"{end}_y", f"{end}_x")), *size) for end in ("fixed", "moving")]
+        (fixed, fixed_repeats), (moving, moving_repeats) = ends
         if min(fixed_repeats, moving_repeats) < REPEATING:
-            return False, False, expected
-        period = float(np.linalg.norm(self.vectors[0]))
-        shift = distinct_peak(fixed, moving, expected, max(float(row.search), 1.25 * period), period)
-        return True, shift is not None, expected if shift is None else shift
+            return False, False, estimate
+        reach = max(float(row["search"]), REACH * float(np.linalg.norm(self.vectors[0])))
+        shift = decided_shift(fixed, moving, expected, estimate, reach, self.vectors)
+        return True, shift is not None, estimate if shift is None else shift
 
     def _broken(self, tile: int, y: int, x: int, height: int, width: int) -> tuple[Image, float]:
         """What breaks the period in a window, and the NCC of the window with itself one period further."""
@@ -209,43 +227,54 @@ def with_ties(found: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def distinct_peak(fixed: Image, moving: Image, expected: Array, reach: float, period: float) -> Array | None:
-    """Returns the shift (y, x), px, at which two windows match far better than by chance, and than at any other shift.
+def decided_shift(fixed: Image, moving: Image, expected: Array, estimate: Array, reach: float, vectors: Array) -> Array | None:
+    """Returns the shift (y, x), px, that what breaks the period in two windows decides for; None where it does not decide.
 
     Fixed pixel p matches moving pixel p + shift.
 
     Args:
-        fixed, moving: windows (y, x) of one size, with mean zero.
+        fixed, moving: windows (y, x) of one size after the comb filter, with mean zero.
         expected, reach: px, the shifts that are looked at.
-        period: px, so far apart peaks are those of a lattice.
+        estimate: (2,) px, the shift that the method found.
+        vectors: (1 or 2, 2) the shortest vectors of the lattice, px.
     """
-    padded = [fft.next_fast_len(2 * side, real=True) for side in fixed.shape]
-    first, second = (fft.rfft2(window, padded) for window in (fixed, moving))
-    powers = [spectrum.real**2 + spectrum.imag**2 for spectrum in (first, second)]
-    inside = fft.rfft2(np.ones_like(fixed), padded)
-    squares = [fft.rfft2(window**2, padded) for window in (fixed, moving)]
-    products, energy, other, count = (
-        fft.irfft2(a.conj() * b, padded)
-        for a, b in ((first, second), (squares[0], inside), (inside, squares[1]), (inside, inside))
-    )
-    shifts = [np.fft.fftfreq(length, 1 / length) for length in padded]
-    near = [np.flatnonzero(np.abs(along - middle) <= reach) for along, middle in zip(shifts, expected, strict=True)]
-    near = [
-        np.sort(indices) if not (indices == 0).any() else indices[np.argsort(along[indices])]
-        for indices, along in zip(near, shifts, strict=True)
-    ]
-    box = np.ix_(*near)
-    ncc = products[box] / np.sqrt((energy[box] * other[box]).clip(min=1e-6))
-    mean_power = [power.sum() for power in powers]
-    area = (powers[0] * powers[1]).sum() * powers[0].size / max(mean_power[0] * mean_power[1], 1e-12)
-    y, x = (along[indices] for along, indices in zip(shifts, near, strict=True))
-    allowed = (fixed.shape[0] - np.abs(y) >= LEAST_OVERLAP)[:, None] & (fixed.shape[1] - np.abs(x) >= LEAST_OVERLAP)
-    height = np.where(allowed, ncc * np.sqrt(count[box].clip(min=0) / max(area, 1.0)), -np.inf)
-    top = np.unravel_index(height.argmax(), height.shape)
-    away = np.hypot(*np.meshgrid(y - y[top[0]], x - x[top[1]], indexing="ij")) > period / 2
-    if not height[top] > ABOVE_CHANCE or height[away].max(initial=0) > SECOND * height[top]:
+    matches = _matches(fixed, moving, expected, reach)
+    top = np.unravel_index(matches.above_chance.argmax(), matches.above_chance.shape)
+    if not matches.above_chance[top] > ABOVE_CHANCE:
         return None
-    return np.array([y[top[0]], x[top[1]]]) + parabola(ncc, int(top[0]), int(top[1]))
+    shift = matches.first + top
+    alike = np.concatenate([middle + lattice_points(vectors, 2 * reach) for middle in (shift, estimate)])
+    y, x = (np.rint(alike[np.linalg.norm(alike - shift, axis=1) > SAME]) - matches.first).astype(int).T
+    inside = (y >= 0) & (x >= 0) & (y < matches.count.shape[0]) & (x < matches.count.shape[1])
+    y, x = y[inside], x[inside]
+    y, x = (along[matches.count[y, x] >= LEAST_COUNT] for along in (y, x))
+    difference = ndimage.minimum_filter(matches.difference, 3, mode="nearest")
+    by_chance = np.sqrt(2 * OPTICS_AREA / np.minimum(matches.count[y, x], matches.count[top]))
+    if (difference[y, x] < difference[top] * (CONTRADICTED + ABOVE_CHANCE * by_chance)).any():
+        return None
+    return shift + parabola(matches.ncc, int(top[0]), int(top[1]))
+
+
+def _matches(fixed: Image, moving: Image, expected: Array, reach: float) -> Matches:
+    """How well two windows match at the shifts up to `reach` from the expected one, px."""
+    padded = [fft.next_fast_len(2 * side, real=True) for side in fixed.shape]
+    ends = [fft.rfft2(image, padded) for image in (fixed, moving, fixed**2, moving**2, np.ones_like(fixed))]
+    first, second, first_square, second_square, inside = ends
+    least, most = (
+        np.clip(np.rint(expected + edge), 1 - np.array(fixed.shape), np.array(fixed.shape) - 1).astype(int)
+        for edge in (-reach, reach)
+    )
+    box = np.ix_(*(np.arange(low, high + 1) % length for low, high, length in zip(least, most, padded, strict=True)))
+    product, energy, other, count = (
+        fft.irfft2(a.conj() * b, padded)[box]
+        for a, b in ((first, second), (first_square, inside), (inside, second_square), (inside, inside))
+    )
+    powers = [spectrum.real**2 + spectrum.imag**2 for spectrum in (first, second)]
+    area = (powers[0] * powers[1]).sum() * powers[0].size / max(powers[0].sum() * powers[1].sum(), 1e-12)
+    enough = count >= LEAST_COUNT
+    ncc = product / np.sqrt((energy * other).clip(min=1e-6))
+    above_chance = np.where(enough, ncc * np.sqrt(count.clip(min=0) / max(area, 1.0)), -np.inf)
+    return Matches(least, ncc, above_chance, (energy + other - 2 * product) / count.clip(min=1), count)
 
 
 def tie_probability(left: Array, vectors: Array, deviation: Array) -> Array:

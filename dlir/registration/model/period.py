@@ -188,6 +188,13 @@ def neighbours(vectors: Array) -> Array:
     return np.asarray(numbers @ vectors)
 
 
+def lattice_points(vectors: Array, reach: float) -> Array:
+    """Returns the vectors (n, 2) of a lattice up to at least `reach` px, the zero vector among them."""
+    most = int(np.ceil(reach / np.linalg.svd(vectors)[1].min()))
+    numbers = np.stack(np.meshgrid(*[np.arange(-most, most + 1)] * len(vectors)), -1).reshape(-1, len(vectors))
+    return np.asarray(numbers @ vectors)
+
+
 def without_period(image: Image, vector: Array) -> tuple[Image, Image]:
     """Returns an image (y, x) after the comb filter, and what it subtracts from the image.
 
