@@ -110,6 +110,8 @@ def register_pairs(
         refine = partial(refine_overlaps, cache=fine, planes=planes, device=device)
     lattice = lattice_of(pairs, planes)
     ties = None if lattice is None else Ties(lattice, planes)
+    if refine and ties:
+        refine = partial(ties.refine, refine=refine)
     found = consensus(pairs, tiles, estimate, settings, refine, ties)
     log.info("accepted %d of %d pairs; overruled %d of them", found["accepted"].sum(), len(found), found["overruled"].sum())
     return found

@@ -19,6 +19,8 @@ looked at again:
    lattice evenly if the stage errs by too much. The pair is moved to the offset nearest to where the stage puts it. The probability
    of that offset, against those around it, is that of Student's t.
 
+   A grating shows nothing of the shift along its lines. The covariance of a pair that nothing else decides says so.
+
 3. Otherwise the pair is ambiguous. It is rejected, and looked at again when accepted pairs predict its offset, which are more exact
    than the stage.
 
@@ -27,7 +29,7 @@ of a period, or where pairs that the pixels decided show it. So the overlap that
 """
 
 import logging
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
@@ -36,7 +38,7 @@ from numpy.typing import NDArray
 from scipy import fft, ndimage
 from scipy.special import chdtri
 
-from dlir.core import affine
+from dlir.core import affine, tables
 from dlir.core.affine import Array
 from dlir.registration.confidence.calibration import AMBIGUOUS, RIGHT, exactness, with_acceptance
 from dlir.registration.model.estimate import STUDENT_FREEDOM
@@ -64,7 +66,15 @@ TAIL = 0.05  # probability that the true scatter is above the bound that is take
 LARGEST_COMMON = 0.25  # of a period, that the pairs of a side may lie off their nominal offset in common
 SURE = 0.95  # least probability of the offset that the stage decides
 REACH = 1.25  # periods: at least so far from the expected shift other shifts are looked at
+UNKNOWN = 4.0  # px: a shift along lines that is known no better before the fine registration stays so
+SHIFT_VARIANCE = ["var_y", "cov_yx", "var_x"]  # columns of tables.AFFINES
 LEAST_COUNT = 500  # px: shifts at which a smaller area of the windows overlaps are not looked at
+
+
+class RefinePairs(Protocol):
+    """The fine registration, as `consensus.RefinePairs`."""
+
+    def __call__(self, found: pd.DataFrame, predicted: Array, tiles: pd.DataFrame, *, linear: float) -> None: ...
 
 
 class Look(NamedTuple):
@@ -141,9 +151,25 @@ class Ties:
                 "%d of %d pairs match at several offsets alike: the stage or the other pairs decide %d of them",
                 tied.sum(), len(found), (tied & (probability >= SURE)).sum(),
             )  # fmt: skip
-        return found.assign(
-            y0=found["y0"] - period[:, 0], x0=found["x0"] - period[:, 1], tie=np.where(look.repeats, probability, np.nan)
-        )
+        found = found.assign(y0=found["y0"] - period[:, 0], x0=found["x0"] - period[:, 1])
+        if len(self.vectors) == 1:
+            found = widened(found, self.lines, np.where(tied, pairs["search"], 0.0) ** 2)
+        return found.assign(tie=np.where(look.repeats, probability, np.nan))
+
+    @property
+    def lines(self) -> Array:
+        """The direction (2,) of the lines of a grating."""
+        y, x = self.vectors[0] / np.linalg.norm(self.vectors[0])
+        return np.array([-x, y])
+
+    def refine(self, found: pd.DataFrame, predicted: Array, tiles: pd.DataFrame, *, linear: float, refine: RefinePairs) -> None:
+        """Refines accepted pairs by `refine`, which does not know that nothing shows the shift along the lines of a grating."""
+        before = variance_along(found, self.lines)
+        refine(found, predicted, tiles, linear=linear)
+        if len(self.vectors) == 1:
+            lost = before - variance_along(found, self.lines)
+            kept = widened(found, self.lines, np.where(before >= UNKNOWN**2, lost.clip(min=0), 0.0))
+            found[SHIFT_VARIANCE] = kept[SHIFT_VARIANCE]
 
     def _stage(self, error: Array, look: Look, side: NDArray[np.object_]) -> tuple[Array, Array]:
         """Where the stage puts pairs, px from their nominal offsets (n, 2), and the deviation (n,) from there; infinite where it
@@ -277,6 +303,18 @@ def _matches(fixed: Image, moving: Image, expected: Array, reach: float) -> Matc
     return Matches(least, ncc, above_chance, (energy + other - 2 * product) / count.clip(min=1), count)
 
 
+def variance_along(found: pd.DataFrame, direction: Array) -> Array:
+    """Returns the variance (n,), px^2, of the shifts of pairs along a direction (2,)."""
+    return np.asarray(np.einsum("a,nab,b->n", direction, tables.shift_covariance(found), direction))
+
+
+def widened(found: pd.DataFrame, direction: Array, variance: Array) -> pd.DataFrame:
+    """Returns pairs whose covariances have more variance (n,), px^2, along a direction (2,)."""
+    y, x = direction
+    more = np.outer(variance, [y * y, y * x, x * x])
+    return found.assign(**dict(zip(SHIFT_VARIANCE, (found[SHIFT_VARIANCE].to_numpy() + more).T, strict=True)))
+
+
 def tie_probability(left: Array, vectors: Array, deviation: Array) -> Array:
     """Returns the probability (n,) of the nearest of several offsets that differ by vectors of the lattice.
 
@@ -335,7 +373,7 @@ def _moved_to_peak(found: pd.DataFrame, look: Look, vectors: Array) -> pd.DataFr
     lost = found.index[look.decided & (rest > SAME)]
     if len(lost):
         found.loc[lost, affine.COLUMNS] = affine.translation(look.offset[found.index.get_indexer(lost)]).reshape(-1, 6)
-        found.loc[lost, ["var_y", "cov_yx", "var_x"]] = PEAK_DEVIATION**2, 0.0, PEAK_DEVIATION**2
+        found.loc[lost, SHIFT_VARIANCE] = PEAK_DEVIATION**2, 0.0, PEAK_DEVIATION**2
     return found
 
 
