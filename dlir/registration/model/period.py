@@ -1,8 +1,9 @@
 """The period of a specimen that repeats itself, as a lattice, and what is left of an image without its periodic part.
 
-A specimen repeats itself when it looks the same after a shift by any sum of whole multiples of one vector (a grating), or of two
-(a lattice of squares or hexagons). The autocorrelation of an image then has peaks at these shifts, that are nearly as high as the
-one at zero, and hardly decrease with the distance. Its highest peaks give the vectors; a peak far out gives them more exactly.
+A specimen repeats itself when it looks the same after a shift by any sum of whole multiples of one vector (a grating), or of
+two (a lattice of squares or hexagons). The autocorrelation of an image then has peaks at these shifts, that are nearly as
+high as the one at zero, and hardly decrease with the distance. Its highest peaks give the vectors; a peak far out gives them
+more exactly.
 
 The autocorrelation at a shift t is that of the pixels p for which p + t lies in the image as well:
 
@@ -12,8 +13,8 @@ What breaks the period is left by a comb filter with the shortest vector v:
 
     q(p) = f(p) - (f(p + v) + f(p - v)) / 2
 
-It removes everything that repeats itself, and the slope of the illumination. Near the edge, where one of the two terms lies outside
-of the image, the other counts twice.
+It removes everything that repeats itself, and the slope of the illumination. Near the edge, where one of the two terms lies
+outside of the image, the other counts twice.
 """
 
 from typing import NamedTuple
@@ -193,6 +194,11 @@ def lattice_points(vectors: Array, reach: float) -> Array:
     most = int(np.ceil(reach / np.linalg.svd(vectors)[1].min()))
     numbers = np.stack(np.meshgrid(*[np.arange(-most, most + 1)] * len(vectors)), -1).reshape(-1, len(vectors))
     return np.asarray(numbers @ vectors)
+
+
+def across_lines(shifts: Array, vectors: Array) -> Array:
+    """Returns the components (..., k) of shifts (..., 2), px, that k lattice vectors know: across the lines of a grating."""
+    return shifts if len(vectors) == 2 else np.asarray(shifts @ (vectors / np.linalg.norm(vectors)).T)
 
 
 def without_period(image: Image, vector: Array) -> tuple[Image, Image]:
