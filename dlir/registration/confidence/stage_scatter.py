@@ -2,9 +2,8 @@
 
 In a specimen that repeats itself, the offset of a pair is known up to a vector of the lattice, and so is the error of the
 stage. As long as the stage errs by little against the period, the errors modulo the lattice cluster around zero. If it errs
-by more, they fill the cell of the lattice evenly, with a standard deviation of 0.29 periods. So an upper bound of their
-standard deviation of a sixth of a period, which makes half of a period three standard deviations, shows that the nearest
-offset is right.
+by more, they fill the cell of the lattice evenly, with a standard deviation of 0.29 periods. If an upper
+bound of their standard deviation is below a fifth of a period, nearly all nearest offsets are right.
 
 The errors are taken, in this order, from
 

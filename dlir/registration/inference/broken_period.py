@@ -31,9 +31,18 @@ BACKGROUND = 10.0  # px, sigma of the blur that is subtracted after the comb fil
 ABOVE_CHANCE = (
     6.0  # standard deviations by chance, of the NCC and of the mean square difference, beyond which they say something
 )
+LEAST_SHARE = 0.002  # of the power of what repeats itself: what breaks the period by less may be moiré of the pixels
 CONTRADICTED = 1.5  # times the least mean square difference, and more if it is by chance: at such an offset the tiles differ
 SAME = 1.5  # px: shifts that are nearer to each other are one
 LEAST_COUNT = 500  # px: shifts at which a smaller area of the windows overlaps are not looked at
+
+
+class Broken(NamedTuple):
+    """What breaks the period in a window."""
+
+    image: Image  # (y, x) with mean zero
+    repeats: float  # NCC of the window with itself one period further
+    power: float  # variance of what repeats itself
 
 
 class Matches(NamedTuple):
@@ -43,11 +52,12 @@ class Matches(NamedTuple):
     ncc: Array  # (m, n)
     above_chance: Array  # (m, n) the NCC in standard deviations by chance
     difference: Array  # (m, n) the mean square difference
+    covariance: Array  # (m, n) the mean product
     area: Array  # (m, n) px, the area that overlaps
 
 
-def what_breaks(planes: TilePlanes, tile: int, window: tuple[int, ...], vector: Array) -> tuple[Image, float]:
-    """Returns what breaks the period in a window of a tile, and the NCC of the window with itself one period further.
+def what_breaks(planes: TilePlanes, tile: int, window: tuple[int, ...], vector: Array) -> Broken:
+    """Returns what breaks the period in a window of a tile.
 
     Args:
         window: px, the first pixel (y, x), the height and the width.
@@ -64,23 +74,26 @@ def what_breaks(planes: TilePlanes, tile: int, window: tuple[int, ...], vector: 
     broken = broken - ndimage.gaussian_filter(broken, BACKGROUND, mode="nearest", truncate=3.0)
     if planes.shown is not None:
         broken = broken * planes.shown[y : y + height, x : x + width]
-    return broken, float((both[0] * both[1]).mean())
+    return Broken(broken, float((both[0] * both[1]).mean()), float(periodic.var()))
 
 
-def decided_shift(fixed: Image, moving: Image, expected: Array, estimate: Array, reach: float, vectors: Array) -> Array | None:
+def decided_shift(
+    fixed: Broken, moving: Broken, expected: Array, estimate: Array, reach: float, vectors: Array
+) -> Array | None:
     """Returns the shift (y, x), px, that what breaks the period in two windows decides for; None where it does not decide.
 
     Fixed pixel p matches moving pixel p + shift.
 
     Args:
-        fixed, moving: windows (y, x) of one size after the comb filter, with mean zero.
+        fixed, moving: what breaks the period in windows of one size.
         expected, reach: px, the shifts that are looked at.
         estimate: (2,) px, the shift that the method found.
         vectors: (1 or 2, 2) the shortest vectors of the lattice, px.
     """
-    matches = _matches(fixed, moving, expected, reach)
+    matches = _matches(fixed.image, moving.image, expected, reach)
     top = np.unravel_index(matches.above_chance.argmax(), matches.above_chance.shape)
-    if not matches.above_chance[top] > ABOVE_CHANCE:
+    least = LEAST_SHARE * np.sqrt(fixed.power * moving.power)
+    if not (matches.above_chance[top] > ABOVE_CHANCE and matches.covariance[top] > least):
         return None
     shift = matches.first + top
     alike = np.concatenate([middle + lattice_points(vectors, 2 * reach) for middle in (shift, estimate)])
@@ -110,8 +123,9 @@ def _matches(fixed: Image, moving: Image, expected: Array, reach: float) -> Matc
         for a, b in ((first, second), (first_square, inside), (inside, second_square), (inside, inside))
     )
     powers = [spectrum.real**2 + spectrum.imag**2 for spectrum in (first, second)]
-    area = (powers[0] * powers[1]).sum() * powers[0].size / max(powers[0].sum() * powers[1].sum(), 1e-12)
+    correlated = (powers[0] * powers[1]).sum() * powers[0].size / max(powers[0].sum() * powers[1].sum(), 1e-12)
     enough = count >= LEAST_COUNT
     ncc = product / np.sqrt((energy * other).clip(min=1e-6))
-    above_chance = np.where(enough, ncc * np.sqrt(count.clip(min=0) / max(area, 1.0)), -np.inf)
-    return Matches(least, ncc, above_chance, (energy + other - 2 * product) / count.clip(min=1), count)
+    above_chance = np.where(enough, ncc * np.sqrt(count.clip(min=0) / max(correlated, 1.0)), -np.inf)
+    area = count.clip(min=1)
+    return Matches(least, ncc, above_chance, (energy + other - 2 * product) / area, product / area, area)

@@ -28,7 +28,7 @@ from dlir.core import affine, tables
 from dlir.core.affine import Array
 from dlir.registration.confidence.calibration import AMBIGUOUS, RIGHT, exactness, with_acceptance
 from dlir.registration.confidence.stage_scatter import Errors, nearest_offsets, tie_probability
-from dlir.registration.inference.broken_period import SAME, decided_shift, what_breaks
+from dlir.registration.inference.broken_period import SAME, Broken, decided_shift, what_breaks
 from dlir.registration.model.noise_filter import above_noise
 from dlir.registration.model.period import Image, find_lattice, nearest
 from dlir.registration.pairs.windows import TilePlanes, expected_shift
@@ -155,15 +155,14 @@ class Ties:
     def _look_at(self, row: "pd.Series[Any]", expected: Array, estimate: Array) -> tuple[bool, bool, Array]:
         """Whether a pair repeats itself, whether what breaks the period decides, and at which shift of the windows (2,), px."""
         ends = [self._window(row, end) for end in ("fixed", "moving")]
-        (fixed, fixed_repeats), (moving, moving_repeats) = ends
-        if min(fixed_repeats, moving_repeats) < REPEATING:
+        if min(end.repeats for end in ends) < REPEATING:
             return False, False, estimate
         reach = max(float(row["search"]), REACH * float(np.linalg.norm(self.vectors[0])))
-        shift = decided_shift(fixed, moving, expected, estimate, reach, self.vectors)
+        shift = decided_shift(ends[0], ends[1], expected, estimate, reach, self.vectors)
         return True, shift is not None, estimate if shift is None else shift
 
-    def _window(self, row: "pd.Series[Any]", end: str) -> tuple[Image, float]:
-        """What breaks the period in the window of either tile of a pair, and how far the window repeats itself."""
+    def _window(self, row: "pd.Series[Any]", end: str) -> Broken:
+        """What breaks the period in the window of either tile of a pair."""
         window = tuple(int(row[name]) for name in (f"{end}_y", f"{end}_x", "height", "width"))
         return what_breaks(self.planes, int(row[end]), window, self.vectors[0])
 

@@ -152,7 +152,9 @@ def _refined(overlap: Overlap, vectors: Array) -> Array | None:
         vectors = np.linalg.lstsq(numbers[used], places[used], rcond=None)[0]
     for vector in vectors:
         once, twice = (overlap.peak(k * vector)[0] for k in (1, 2))
-        if once < LEAST_PEAK or twice < AGAIN * once:
+        if not (
+            once >= LEAST_PEAK and twice >= AGAIN * once
+        ):  # nor where they are nan: the image shows less than three periods
             return None
     return vectors
 
