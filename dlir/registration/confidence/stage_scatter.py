@@ -32,7 +32,7 @@ from dlir.registration.model.period import across_lines, nearest, neighbours
 
 LEAST_DECIDED = 3  # pairs of a side that the pixels decided, which show where the stage puts the others
 SURE_SPREAD = 0.2  # of a period: half of a period is two and a half standard deviations at the bound, and more below it
-TAIL = 0.05  # probability that the true scatter is above the bound that is taken
+TAIL = 0.01  # probability that the true scatter is above the bound that is taken
 LARGEST_COMMON = 0.25  # of a period, that the pairs of a side may lie off their nominal offset in common
 CLOSED = 1.5  # px: pairs that lie further from what their two tiles say were registered wrongly
 
@@ -120,7 +120,7 @@ def _by_tiles(errors: Errors, vectors: Array) -> tuple[Array, Array]:
     left = place[order] - common_part(place[order], vectors)
     left -= nearest(vectors, left)
     probability = np.zeros(count)
-    if spread_bound(left, vectors, 1) <= SURE_SPREAD:
+    if spread_bound(left, vectors, 1 + len(np.unique(errors.side))) <= SURE_SPREAD:
         probability[order] = tie_probability(left, vectors, np.full(len(order), _deviation(left, vectors)))
     place[order] = left
     return place[errors.moving] - place[errors.fixed], probability[errors.fixed] * probability[errors.moving]

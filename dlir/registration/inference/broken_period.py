@@ -21,7 +21,7 @@ from scipy import fft, ndimage
 
 from dlir.core.affine import Array
 from dlir.registration.model.filters import high_pass
-from dlir.registration.model.period import Image, lattice_points, parabola, without_period
+from dlir.registration.model.period import Image, across_lines, lattice_points, nearest, parabola, without_period
 from dlir.registration.pairs.windows import TilePlanes
 
 OPTICS = 1.0  # px, sigma of the blur before the comb filter, so that interpolation is nearly exact
@@ -96,6 +96,9 @@ def decided_shift(
     if not (matches.above_chance[top] > ABOVE_CHANCE and matches.covariance[top] > least):
         return None
     shift = matches.first + top
+    off_lattice = across_lines(shift - estimate - nearest(vectors, (shift - estimate)[None])[0], vectors)
+    if np.linalg.norm(off_lattice) > SAME:  # what repeats itself does not match there
+        return None
     alike = np.concatenate([middle + lattice_points(vectors, 2 * reach) for middle in (shift, estimate)])
     y, x = (np.rint(alike[np.linalg.norm(alike - shift, axis=1) > SAME]) - matches.first).astype(int).T
     inside = (y >= 0) & (x >= 0) & (y < matches.area.shape[0]) & (x < matches.area.shape[1])
