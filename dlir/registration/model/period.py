@@ -75,11 +75,11 @@ def autocorrelation(image: Image) -> Overlap:
 def find_lattice(images: list[Image]) -> Array | None:
     """Returns the shortest vectors (1 or 2, 2) after which images repeat themselves, px (y, x); None where they do not.
 
-    It is enough if half of the images show the lattice.
+    It is enough if a third of the images show the lattice.
     """
     overlaps = [autocorrelation(image) for image in images]
     repeating = [overlap for overlap in overlaps if _vectors(overlap) is not None]
-    if not repeating or 2 * len(repeating) < len(images):
+    if 3 * len(repeating) < max(len(images), 1):
         return None
     mean = Overlap(np.mean([overlap.ncc for overlap in repeating], axis=0), repeating[0].reach)
     return _vectors(mean)
