@@ -35,6 +35,7 @@ RARE_SHARE = 0.01  # tail probability of a linear part, by its covariance, below
 LEAST_TRUST = 0.6  # the lowest factor of that; on real tiles, this share of pairs beyond RARE_SHARE with the best cues is right
 LIKE_UNRELATED = "probably wrong: pairs of tiles that cannot match reach the same score"  # texts of the column `reason`
 OUTSIDE = "found outside the search window"
+AMBIGUOUS = "ambiguous: the specimen repeats itself, and the stage is not surely better than half of a period"
 UNSURE = "probably right, but less so than the setting register.accept asks for"
 FAINT = "accepted although faint: its covariance says how exact it is"
 RIGHT = 0.5  # a pair that is at least so probably right counts as right, wherever a set of right pairs is needed
@@ -116,9 +117,9 @@ def with_verdict(found: pd.DataFrame, unrelated: pd.DataFrame, accept: float) ->
 
 def with_acceptance(found: pd.DataFrame, accept: float) -> pd.DataFrame:
     """Returns the pairs with the columns accepted and reason: a pair is accepted whose column `match` is at least `accept`."""
-    accepted, outside = found["match"] >= accept, found["reason"] == OUTSIDE
+    accepted, outside, ambiguous = found["match"] >= accept, found["reason"] == OUTSIDE, found["reason"] == AMBIGUOUS
     wrong, faint = found["match"] < min(accept, RIGHT), accepted & (found["confidence"] < accept)
-    reasons = {OUTSIDE: outside, LIKE_UNRELATED: wrong, UNSURE: ~accepted, FAINT: faint}
+    reasons = {OUTSIDE: outside, AMBIGUOUS: ambiguous, LIKE_UNRELATED: wrong, UNSURE: ~accepted, FAINT: faint}
     reason = np.select(list(reasons.values()), list(reasons), default="")
     return found.assign(accepted=accepted, reason=reason)
 

@@ -43,7 +43,16 @@ from dlir.core.affine import Array
 from dlir.core.tile_graph import groups
 from dlir.placement.solver import Measurements, Solution, initial_stage, measurements, residuals, solve
 from dlir.placement.tile_model import choose_model
-from dlir.registration.confidence.calibration import OUTSIDE, RIGHT, exactness, linear_deviation, with_acceptance, with_verdict
+from dlir.registration.confidence.calibration import (
+    AMBIGUOUS,
+    OUTSIDE,
+    RIGHT,
+    exactness,
+    linear_deviation,
+    with_acceptance,
+    with_verdict,
+)
+from dlir.registration.inference.ties import Ties, with_ties
 from dlir.registration.pairs.neighbours import LEAST_SEARCH, with_windows
 from dlir.registration.pairs.unrelated import unrelated_pairs
 from dlir.registration.settings import Register
@@ -104,6 +113,7 @@ def consensus(
     settings: Register,
     refine: RefinePairs | None = None,
     search: Search | None = None,
+    ties: Ties | None = None,
 ) -> pd.DataFrame:
     """Returns the affine, the confidence and the verdict of each pair (tables.AFFINES), as all pairs together support it.
 
@@ -113,8 +123,9 @@ def consensus(
         estimate: registers pairs in their windows.
         refine: the fine registration; without it the affines of `estimate` are final, and their linear parts have no prior.
         search: the global search; without it no pair is found far from its nominal offset.
+        ties: decides where the specimen repeats itself; None where it does not.
     """
-    register = partial(_register, tiles=tiles, estimate=estimate, seed=settings.seed)
+    register = partial(_register, tiles=tiles, estimate=estimate, seed=settings.seed, ties=ties)
     registered = register(pairs)
     found = _with_verdict(registered, settings)
     while (wider := _with_wider_windows(pairs, found, tiles)) is not None:
@@ -147,11 +158,23 @@ def consensus(
 
 
 def _register(
-    pairs: pd.DataFrame, tiles: pd.DataFrame, estimate: EstimatePairs, seed: int, what: str = "pairs", linear: float = math.inf
+    pairs: pd.DataFrame,
+    tiles: pd.DataFrame,
+    estimate: EstimatePairs,
+    seed: int,
+    ties: Ties | None,
+    what: str = "pairs",
+    linear: float = math.inf,
+    deviation: NDArray[np.float64] | None = None,
 ) -> Registered:
-    """Registers the pairs, which the log calls `what`, and as a control pairs of tiles that cannot match."""
+    """Registers the pairs, which the log calls `what`, and as a control pairs of tiles that cannot match.
+
+    Args:
+        deviation: (n,) px, how exact the nominal offsets are, for ties; None for those of the stage.
+    """
     unrelated = unrelated_pairs(pairs, tiles, seed)
     found, control = estimate(pairs, what, linear), estimate(unrelated, "unrelated pairs for comparison", linear)
+    found = ties.settle(found, pairs, deviation) if ties else found.assign(tie=np.nan)
     return Registered(_with_location(found, pairs), _with_location(control, unrelated))
 
 
@@ -180,7 +203,7 @@ def _with_verdict(
             where it is infinite, it does not matter where a pair was found.
     """
     pairs = registered.pairs.assign(expected_deviation=deviation)
-    return with_verdict(pairs, registered.unrelated, RIGHT).assign(method=settings.method)
+    return with_ties(with_verdict(pairs, registered.unrelated, RIGHT)).assign(method=settings.method)
 
 
 def _with_wider_windows(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame) -> pd.DataFrame | None:
@@ -272,7 +295,8 @@ def _register_again(
         tried |= set(found.loc[again, "pair"])
         windows = _windows_at(predicted, pairs, size, again)
         deviation = np.where(predicted.joined, DISAGREEMENT, max(predicted.stage_deviation, LEAST_STAGE_ERROR))[again]
-        better = _with_verdict(register(windows, what="doubtful pairs"), settings, deviation)
+        exact = np.where(predicted.joined, DISAGREEMENT, math.inf)[again]  # the stage has been asked before
+        better = _with_verdict(register(windows, what="doubtful pairs", deviation=exact), settings, deviation)
         better = better[better["accepted"] & (predicted.joined[again] | (better["confidence"] >= RIGHT))]
         better = better[_matches_nearly_as_well(better, found)]
         if better.empty:
@@ -286,7 +310,7 @@ def _disagree(found: pd.DataFrame, predicted: Prediction, size: NDArray[np.int64
     """Which pairs (n,) were rejected or lie away from where other pairs predict them, and should overlap by the prediction."""
     distance = np.linalg.norm(_offset(found) - predicted.offset, axis=1)
     overlapping = (size - np.abs(predicted.offset) >= LEAST_SEARCH).all(axis=1)
-    rejected = ~found["accepted"].to_numpy(bool)
+    rejected = ~found["accepted"].to_numpy(bool) & (predicted.joined | (found["reason"] != AMBIGUOUS).to_numpy())
     return np.asarray(overlapping & (rejected | (predicted.joined & (distance > DISAGREEMENT))))
 
 

@@ -19,6 +19,7 @@ from dlir.registration.inference.consensus import consensus
 from dlir.registration.inference.estimate_batch import estimate_batch
 from dlir.registration.inference.fine import refine_overlaps
 from dlir.registration.inference.global_search import global_search
+from dlir.registration.inference.ties import Ties, lattice_of
 from dlir.registration.model.checkpoint import choose_device
 from dlir.registration.model.estimate import Method
 from dlir.registration.model.methods import load_method
@@ -108,6 +109,11 @@ def register_pairs(
     refine = None
     if isinstance(method, CorrelationNetwork):  # the affines of other methods are too inexact to start the fine registration
         refine = partial(refine_overlaps, cache=fine, planes=planes, device=device)
-    found = consensus(pairs, tiles, estimate, settings, refine, partial(global_search, planes=planes, tiles=tiles))
+    lattice = lattice_of(pairs, planes)
+    ties = None if lattice is None else Ties(lattice, planes)
+    if refine and ties:
+        refine = partial(ties.refine, refine=refine)
+    search = partial(global_search, planes=planes, tiles=tiles)
+    found = consensus(pairs, tiles, estimate, settings, refine, search, ties)
     log.info("accepted %d of %d pairs; overruled %d of them", found["accepted"].sum(), len(found), found["overruled"].sum())
     return found
