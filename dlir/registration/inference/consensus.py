@@ -132,7 +132,8 @@ def consensus(
         log.info("many pairs lie near the edge of their search windows: searching up to %.0f px", wider["search"].max())
         pairs, registered = wider, register(wider)
         found = _with_verdict(registered, settings)
-    beyond = _evidence(found) & ~found["accepted"].to_numpy(bool)  # found with certainty beyond the windows
+    # found with certainty beyond the windows; what repeats itself would match there as well as anywhere
+    beyond = _evidence(found) & ~found["accepted"].to_numpy(bool) & (ties is None)
     # The accepted pairs show how far the stage errs. From here on a pair near its nominal offset is more probably right.
     found = drop_unsupported(_with_verdict(registered, settings, _stage_error(found, pairs)), RIGHT)
     linear = _linear_prior(found) if refine else math.inf

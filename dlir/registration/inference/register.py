@@ -113,7 +113,8 @@ def register_pairs(
     ties = None if lattice is None else Ties(lattice, planes)
     if refine and ties:
         refine = partial(ties.refine, refine=refine)
-    search = partial(global_search, planes=planes, tiles=tiles)
+    # what repeats itself matches anywhere in the whole tiles
+    search = None if ties else partial(global_search, planes=planes, tiles=tiles)
     found = consensus(pairs, tiles, estimate, settings, refine, search, ties)
     log.info("accepted %d of %d pairs; overruled %d of them", found["accepted"].sum(), len(found), found["overruled"].sum())
     return found
