@@ -52,37 +52,32 @@ class Errors(NamedTuple):
         return Errors(error, decided, side, self.fixed[chosen], self.moving[chosen])
 
 
-def nearest_offsets(errors: Errors, vectors: Array, told: bool) -> tuple[Array, Array]:
+def nearest_offsets(errors: Errors, vectors: Array) -> tuple[Array, Array]:
     """Returns the lattice vector (n, 2), px, from the most probable offset to that of each pair, and its probability (n,).
 
     Where the stage is not surely better than half of a period, all offsets around the nominal one are equally probable.
 
     Args:
         vectors: (1 or 2, 2) px, the shortest vectors of the lattice.
-        told: whether the overlap was given. Otherwise only pairs that the pixels decided show where the others lie.
     """
     common, shown = _common(errors, vectors)
-    known = told | shown
-    centre, deviation = np.zeros_like(errors.error), np.full(len(known), np.inf)
-    if known.any():
-        small = np.abs(_fractions(common[known & ~shown], vectors)).max(initial=0) <= LARGEST_COMMON
-        chosen = errors.of(known)
-        trials = [(common * shown[:, None], 0)] + [(common, len(np.unique(chosen.side)))] * int(small)
-        for middle, fitted in trials:
-            left = chosen.error - middle[known]
-            left -= nearest(vectors, left) * ~chosen.decided[:, None]
-            if spread_bound(left, vectors, fitted) <= SURE_SPREAD:
-                centre, deviation[known] = middle, _deviation(left, vectors)
-                break
-        else:
-            if small:
-                less = chosen._replace(error=chosen.error - common[known])
-                expected, probability = _by_tiles(less, vectors)
-                period, found = np.zeros_like(centre), tie_probability(centre, vectors, deviation)
-                period[known] = nearest(vectors, less.error - expected)
-                closed = np.linalg.norm(across_lines(less.error - expected - period[known], vectors), axis=1) <= CLOSED
-                found[known] = np.where(closed, np.maximum(found[known], probability), found[known])
-                return period, found
+    centre, deviation = np.zeros_like(errors.error), np.full(len(shown), np.inf)
+    small = np.abs(_fractions(common[~shown], vectors)).max(initial=0) <= LARGEST_COMMON
+    trials = [(common * shown[:, None], 0)] + [(common, len(np.unique(errors.side)))] * int(small)
+    for middle, fitted in trials:
+        left = errors.error - middle
+        left -= nearest(vectors, left) * ~errors.decided[:, None]
+        if spread_bound(left, vectors, fitted) <= SURE_SPREAD:
+            centre, deviation = middle, np.full(len(shown), _deviation(left, vectors))
+            break
+    else:
+        if small:
+            less = errors._replace(error=errors.error - common)
+            expected, probability = _by_tiles(less, vectors)
+            period = nearest(vectors, less.error - expected)
+            closed = np.linalg.norm(across_lines(less.error - expected - period, vectors), axis=1) <= CLOSED
+            by_nothing = tie_probability(centre, vectors, deviation)
+            return period, np.where(closed, np.maximum(by_nothing, probability), by_nothing)
     period = nearest(vectors, errors.error - centre)
     return period, tie_probability(errors.error - centre - period, vectors, deviation)
 

@@ -8,7 +8,8 @@ themselves is looked at again:
 
 2. Otherwise all offsets that differ by a vector of the lattice are a tie. The stage decides, if it is surely more exact than
    half of a period, which the scatter of the offsets modulo the lattice shows (`confidence/stage_scatter.py`): the pair is
-   moved to the offset nearest to where the stage puts it. The overlap that the user gave is taken as true.
+   moved to the offset nearest to where the stage puts it. The nominal step is taken as true: either the user gave the
+   overlap, or the survey found it by what breaks the period.
 
    A grating shows nothing of the shift along its lines. The covariance of a pair that nothing else decides says so.
 
@@ -77,15 +78,14 @@ def lattice_of(pairs: pd.DataFrame, planes: TilePlanes) -> Array | None:
 class Ties:
     """Decides for pairs of a specimen that repeats itself at which of several alike offsets they are."""
 
-    def __init__(self, vectors: Array, planes: TilePlanes, *, told: bool = True) -> None:
+    def __init__(self, vectors: Array, planes: TilePlanes) -> None:
         """Prepares to look at pairs.
 
         Args:
             vectors: (1 or 2, 2) the shortest vectors of the lattice, px (y, x).
             planes: the tiles.
-            told: whether the user gave the overlap. Otherwise only pairs that the pixels decide show where the others are.
         """
-        self.vectors, self.planes, self.told = vectors, planes, told
+        self.vectors, self.planes = vectors, planes
 
     def settle(self, found: pd.DataFrame, pairs: pd.DataFrame, deviation: Array | None = None) -> pd.DataFrame:
         """Returns registered pairs, moved to the offset that is most probable where several are alike.
@@ -140,7 +140,7 @@ class Ties:
         errors = Errors(error, look.decided, pairs["side"].to_numpy(), *ends)
         period, probability = np.zeros_like(error), np.zeros(len(error))
         if look.repeats.any():
-            period[look.repeats], probability[look.repeats] = nearest_offsets(errors.of(look.repeats), self.vectors, self.told)
+            period[look.repeats], probability[look.repeats] = nearest_offsets(errors.of(look.repeats), self.vectors)
         return period, probability
 
     def _look(self, found: pd.DataFrame, pairs: pd.DataFrame) -> Look:

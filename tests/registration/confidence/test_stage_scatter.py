@@ -31,9 +31,9 @@ def blurred(errors: Errors, lattice: np.ndarray, seed: int) -> Errors:
     return errors._replace(error=errors.error + moved * ~errors.decided[:, None])
 
 
-def sure_and_wrong(errors: Errors, true: np.ndarray, lattice: np.ndarray, told: bool = True) -> tuple[float, float]:
+def sure_and_wrong(errors: Errors, true: np.ndarray, lattice: np.ndarray) -> tuple[float, float]:
     """The shares of the pairs that are sure, and that are sure and wrong."""
-    period, probability = nearest_offsets(errors, lattice, told)
+    period, probability = nearest_offsets(errors, lattice)
     wrong = np.linalg.norm(errors.error - period - true, axis=1) > 1
     return float((probability >= SURE).mean()), float(((probability >= SURE) & wrong).mean())
 
@@ -70,12 +70,11 @@ def test_what_all_pairs_of_a_side_have_in_common_is_taken_off() -> None:
     assert wrong == 0
 
 
-def test_without_a_given_overlap_only_pairs_that_the_pixels_decided_show_the_others() -> None:
+def test_pairs_that_the_pixels_decided_show_the_others() -> None:
     lattice = vectors("squares", 20.0, 0.3)
     errors, true = grid(4, 5, 2.0, 1, 300 * TURNED)  # more than a period
-    assert sure_and_wrong(blurred(errors, lattice, 1), true, lattice, told=False) == (0.0, 0.0)
     decided = np.arange(len(true)) % 4 == 0
-    assert sure_and_wrong(blurred(errors._replace(decided=decided), lattice, 1), true, lattice, told=False) == (1.0, 0.0)
+    assert sure_and_wrong(blurred(errors._replace(decided=decided), lattice, 1), true, lattice) == (1.0, 0.0)
 
 
 def test_the_probability_of_a_tie_falls_to_that_of_any_offset() -> None:

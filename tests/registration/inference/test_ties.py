@@ -136,7 +136,7 @@ def test_the_network_never_places_all_pairs_one_period_off(period: float, stage:
         work = partial(estimate_batch, method=method, linear=linear)
         return in_batches(pairs, what, grid.planes, device, work).loc[pairs.index]
 
-    found = consensus(grid.pairs, grid.tiles, estimate, Register(), None, Ties(lattice, grid.planes))
+    found = consensus(grid.pairs, grid.tiles, estimate, Register(), ties=Ties(lattice, grid.planes))
     if known:
         assert found["accepted"].all()
         assert np.abs(grid.errors(found)).max() < 0.5
