@@ -135,11 +135,13 @@ def _stage_lines(found: "pd.Series[Any]") -> list[str]:
     """What a row of tables.STAGE says, in a few sentences."""
     if found["rotation_interval"]:
         source = "95 % intervals: ± {:.3f}° and ± {:.3f} %".format(found["rotation_interval"], 100 * found["scale_interval"])
+        skew = f" Its axes are skewed by {found['skew']:.3f}° ± {found['skew_interval']:.3f}°."
     else:
-        source = "as given in the settings"
+        source, skew = "as given in the settings", ""
     predicted = ", ".join(f"{max(found[f'foretold_{part}'], 0):.0%} of its {part}" for part in tables.LINEAR_PARTS)
     lines = [
-        f"The picture is turned by {found['rotation']:.3f}° against the stage and scaled by {found['scale']:.5f} ({source}).",
+        f"The picture is turned by {found['rotation']:.3f}° against the stage and scaled by {found['scale']:.5f} ({source})."
+        + skew,
         f"The stage places a tile with an error of {found['error_y']:.2f} px along y and {found['error_x']:.2f} px along x.",
         f"The tile model is {found['model']}. Of what a pair shows, the other pairs predict {predicted}.",
     ]

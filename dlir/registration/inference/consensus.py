@@ -40,8 +40,7 @@ from numpy.typing import NDArray
 
 from dlir.core import affine
 from dlir.core.affine import Array
-from dlir.core.tile_graph import groups
-from dlir.placement.solver import Measurements, Solution, initial_stage, measurements, residuals, solve
+from dlir.placement.solver import Solution, initial_stage, measurements, residuals, solve
 from dlir.placement.tile_model import choose_model
 from dlir.registration.confidence.calibration import (
     AMBIGUOUS,
@@ -365,7 +364,7 @@ def doubt_contradicted(found: pd.DataFrame, tiles: pd.DataFrame) -> pd.Series:
 
     Loops that close do not raise it: what moves in the specimen may pretend the same in all pairs around a corner.
     """
-    confidence, (_, solution) = found["confidence"].copy(), _place(found, tiles)
+    confidence, solution = found["confidence"].copy(), _place(found, tiles)
     accepted = confidence[found["accepted"]]
     confidence[found["accepted"]] = np.minimum(accepted, solution.probability).round(4)
     return confidence
@@ -373,7 +372,7 @@ def doubt_contradicted(found: pd.DataFrame, tiles: pd.DataFrame) -> pd.Series:
 
 def tell_overruled(found: pd.DataFrame, tiles: pd.DataFrame) -> pd.DataFrame:
     """Adds the column `overruled` to the pairs, and says so in the column `reason`."""
-    _, solution = _place(found, tiles)
+    solution = _place(found, tiles)
     overruled = found["accepted"].copy()
     overruled[found["accepted"]] = solution.overruled
     return found.assign(overruled=overruled, reason=found["reason"].mask(overruled, OVERRULED))
@@ -381,20 +380,19 @@ def tell_overruled(found: pd.DataFrame, tiles: pd.DataFrame) -> pd.DataFrame:
 
 def _predict(found: pd.DataFrame, tiles: pd.DataFrame, slip_by_one_pair: bool = True) -> Prediction:
     """Places the tiles by the accepted pairs, and predicts all pairs, rejected ones too, from where their tiles then lie."""
-    every, (accepted, solution) = measurements(tiles, found), _place(found, tiles, slip_by_one_pair)
-    group = groups(accepted.i, accepted.j, len(tiles))
+    every, solution = measurements(tiles, found), _place(found, tiles, slip_by_one_pair)
     linear = affine.linear(solution.linear[every.j] - solution.linear[every.i])
     centre = found[["centre_y", "centre_x"]].to_numpy()
     affines = affine.moving(centre, every.offset + residuals(every, solution.places, solution.linear), linear)
-    joined = np.asarray(group[every.i] == group[every.j])
+    joined = np.asarray(solution.group[every.i] == solution.group[every.j])
     return Prediction(affines, affine.offsets(affines, centre), joined, np.sqrt(2) * float(solution.stage.error.max()))
 
 
-def _place(found: pd.DataFrame, tiles: pd.DataFrame, slip_by_one_pair: bool = True) -> tuple[Measurements, Solution]:
-    """Places the tiles by the accepted pairs; returns the measurements of these pairs, and the placement."""
+def _place(found: pd.DataFrame, tiles: pd.DataFrame, slip_by_one_pair: bool = True) -> Solution:
+    """Places the tiles by the accepted pairs."""
     accepted, model = choose_model(measurements(tiles, found[found["accepted"]]), len(tiles))
     stage = initial_stage(tiles, accepted)
-    return accepted, solve(accepted, stage, model.deviations, slip_by_one_pair=slip_by_one_pair)
+    return solve(accepted, stage, model.deviations, slip_by_one_pair=slip_by_one_pair)
 
 
 def _offset_error(found: pd.DataFrame, pairs: pd.DataFrame) -> NDArray[np.float64]:
