@@ -90,6 +90,8 @@ PAIRS = DataFrameSchema(
 # - centre_y, centre_x: point of the overlap, in the moving tile, at which the shift is known best
 # - var_y, cov_yx, var_x: covariance of the shift at that point, px^2
 # - cov_yy_yy, ...: covariance of the linear part from a fixed px to a moving px (LINEAR_COVARIANCE)
+# - bow_y, bow_x: by how much the ends of the overlap are displaced against its middle, which no affine shows; empty where the
+#   pair was not refined
 # - score_before, score_after: NCC of the overlap at the nominal offset, and after registration
 # - confidence: probability that the affine is right, within 2 px; it does not depend on the setting register.accept
 # - accepted: whether the placement uses the pair. A faint pair, whose confidence is below the setting register.accept although
@@ -99,10 +101,11 @@ PAIRS = DataFrameSchema(
 # - method: what found the affine: network, phase, the user's own function, or user for an offset in OVERRIDES
 LINEAR = ("yy", "yx", "xy", "xx")  # the entries of the linear part
 LINEAR_COVARIANCE = [f"cov_{first}_{second}" for first in LINEAR for second in LINEAR]
+BOW = ("bow_y", "bow_x")
 AFFINES = DataFrameSchema(
     {"pair": INT, "fixed": INT, "moving": INT, "side": TEXT, **AFFINE, "centre_y": FLOAT, "centre_x": FLOAT,
      "var_y": FLOAT, "cov_yx": FLOAT, "var_x": FLOAT, **dict.fromkeys(LINEAR_COVARIANCE, FLOAT),
-     "score_before": FLOAT, "score_after": FLOAT,
+     **dict.fromkeys(BOW, OPTIONAL_FLOAT), "score_before": FLOAT, "score_after": FLOAT,
      "confidence": FLOAT, "accepted": BOOL, "overruled": BOOL, "reason": OPTIONAL_TEXT, "method": TEXT},
     strict=True, coerce=True,
 )  # fmt: skip

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dlir.core import affine, tables
-from dlir.core.tables import LINEAR_COVARIANCE
+from dlir.core.tables import BOW, LINEAR_COVARIANCE
 from dlir.placement.stage_model import Stage
 from dlir.reading import filenames
 
@@ -37,6 +37,7 @@ class Overrides(NamedTuple):
         offset = given[["y", "x"]].to_numpy(float)
         size = self.tiles[["height", "width"]].iloc[0].to_numpy(float)
         zero = dict.fromkeys(("cov_yx", "score_before", "score_after", *LINEAR_COVARIANCE), 0.0)
+        zero |= dict.fromkeys(BOW, np.nan)
         exact = dict.fromkeys((f"cov_{e}_{e}" for e in ("yy", "yx", "xy", "xx")), 1e-12)
         own = pd.DataFrame(
             {

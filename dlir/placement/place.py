@@ -10,6 +10,7 @@ import pandas as pd
 
 from dlir.core import affine, tables
 from dlir.core.affine import Array
+from dlir.placement.distortion import stretch
 from dlir.placement.measurements import Measurements, measurements
 from dlir.placement.overrides import Overrides, read_overrides
 from dlir.placement.settings import Place
@@ -90,13 +91,20 @@ def _placement_table(
     by_tile = ends.groupby("tile")["square"].agg(["size", "mean"]).reindex(range(len(tiles)))
     count = by_tile["size"].fillna(0).astype(int).to_numpy()
     placed_by = np.where(count > 0, "pairs", "stage")
+    wrong = stretch(pairs, tiles[["height", "width"]].iloc[0].to_numpy(float))
+    stretched = (solution.places - solution.places.mean(axis=0)) @ wrong.T
+    if wrong.any():
+        log.warning(
+            "the camera seems to distort all tiles alike: the overlaps are bent, and the mosaic may be stretched or shrunk by "
+            "up to %.1f px towards its corners. The deviations count that", np.linalg.norm(stretched, axis=1).max(),
+        )  # fmt: skip
     if user:
         placed_by[user.placed_tiles(tiles)] = "user"
     return tiles[["tile", "path"]].assign(
         **affine.to_columns(affines),
         pairs=count,
         residual=np.sqrt(by_tile["mean"].to_numpy()),
-        deviation=solution.deviation,
+        deviation=np.hypot(solution.deviation, np.linalg.norm(stretched, axis=1)),
         group=solution.group,
         slip_y=solution.slip[:, 0],
         slip_x=solution.slip[:, 1],

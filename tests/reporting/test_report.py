@@ -86,7 +86,7 @@ class Run:
         table = table.assign(**affine.to_columns(affine.translation(offsets)), pair=range(len(ends)), cov_yx=0, method="phase")
         table["centre_y"] = np.where(table["side"] == "right", SIDE / 2, (SIDE - STEP) / 2)
         table["centre_x"] = np.where(table["side"] == "down", SIDE / 2, (SIDE - STEP) / 2)
-        table = table.assign(var_y=0.01, var_x=0.01, score_before=0.1, score_after=0.9, confidence=1.0)
+        table = table.assign(var_y=0.01, var_x=0.01, score_before=0.1, score_after=0.9, confidence=1.0, bow_y=0.0, bow_x=0.0)
         table = table.assign(**dict.fromkeys(tables.LINEAR_COVARIANCE, 0.0))
         accepted = table["pair"] < len(ends) - 1
         return table.assign(accepted=accepted, overruled=table["pair"] == 0, reason=np.where(accepted, None, "score <too low>"))

@@ -40,6 +40,7 @@ from numpy.typing import NDArray
 
 from dlir.core import affine
 from dlir.core.affine import Array
+from dlir.core.tables import BOW
 from dlir.placement.solver import Solution, initial_stage, measurements, residuals, solve
 from dlir.placement.tile_model import choose_model
 from dlir.registration.confidence.calibration import (
@@ -144,6 +145,7 @@ def consensus(
         offset, exact = search(pairs[unexplained])
         found = _confirm(pairs[unexplained], offset, max(LEAST_SEARCH, exact), found, tiles, again, settings)
     found = _register_again(pairs, found, tiles, again, settings)
+    found = found.assign(**dict.fromkeys(BOW, np.nan))
     if refine and found["accepted"].any():
         before = exactness(found)
         refine(found, _predict(found, tiles).affines, tiles, linear=linear)

@@ -42,9 +42,11 @@ from torch import Tensor
 
 from dlir.core import affine, tables
 from dlir.core.affine import Array
+from dlir.core.tables import BOW
 from dlir.registration.inference.cache import IDENTITY, EstimateCache
 from dlir.registration.model import aperture
 from dlir.registration.model.aperture import power_spectrum
+from dlir.registration.model.bow import bow
 from dlir.registration.model.estimate import SHIFT
 from dlir.registration.model.filters import EPSILON, blur
 from dlir.registration.model.lucas_kanade import gradients, refine
@@ -189,7 +191,10 @@ def _refine_batch(batch: WindowBatch, linear: float) -> pd.DataFrame:
     refined = refine(fixed, moving, aligned.affine, 1, ITERATIONS, prior, linear, weight)
     covariance = excess.view(-1, 1, 1) * aperture.covariance(refined, 1, weight)
     covariance[:, SHIFT, SHIFT] += LEAST_DEVIATION**2
-    return batch.rows[IDENTITY].assign(**affine_columns(refined.affine, covariance, batch))
+    bent = bow(*refined.maps[:2], weight * refined.maps[2])
+    return batch.rows[IDENTITY].assign(
+        **affine_columns(refined.affine, covariance, batch), **dict(zip(BOW, bent.double().cpu().numpy().T, strict=True))
+    )
 
 
 def _standardised_over(mask: Tensor, window: Tensor, aligned: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ def true_pairs(grid: Grid, error: float) -> pd.DataFrame:
     fixed, moving = (grid.truth[pairs[end]] for end in ("fixed", "moving"))
     affines = affine.compose(affine.translation([error, -error]), affine.compose(affine.invert(fixed), moving))
     centre = pairs[["moving_y", "moving_x"]].to_numpy() + pairs[["height", "width"]].to_numpy() / 2
-    covariances = dict.fromkeys([*SHIFT_COVARIANCE, *tables.LINEAR_COVARIANCE], 1.0)
+    covariances = dict.fromkeys([*SHIFT_COVARIANCE, *tables.LINEAR_COVARIANCE], 1.0) | dict.fromkeys(tables.BOW, np.nan)
     return pairs[["pair", "fixed", "moving", "side"]].assign(
         **affine.to_columns(affines), centre_y=centre[:, 0], centre_x=centre[:, 1], **covariances, accepted=True
     )
