@@ -140,13 +140,13 @@ PLACEMENT = DataFrameSchema(
 #   and half its 95 % interval, degrees
 # - error_y, error_x: standard deviation of the stage's error of one tile
 # - backlash_row_y, ...: shift along y and x of every second row and of every second column against the others (BACKLASH)
-# Rotation, scale and skew are against the stage as it is told; where no overlap is given, scale is unknown, and near 1 here.
+# Rotation, scale and skew are against the stage as it is told; where no overlap is given, scale and its interval are empty.
 # The intervals are 0 where the user gave rotation and scale.
 LINEAR_PARTS = ("rotation", "scale", "aspect", "shear")
 BACKLASH = ("row_y", "row_x", "column_y", "column_x")
 STAGE = DataFrameSchema(
     {"model": TEXT, **{f"foretold_{part}": FLOAT for part in LINEAR_PARTS}, "rotation": FLOAT,
-     "rotation_interval": FLOAT, "scale": FLOAT, "scale_interval": FLOAT, "skew": FLOAT,
+     "rotation_interval": FLOAT, "scale": OPTIONAL_FLOAT, "scale_interval": OPTIONAL_FLOAT, "skew": FLOAT,
      "skew_interval": FLOAT, "error_y": FLOAT, "error_x": FLOAT,
      **{f"backlash_{part}": FLOAT for part in BACKLASH}},
     strict=True, coerce=True,

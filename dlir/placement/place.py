@@ -4,6 +4,7 @@ exactly, and how stage and camera err.
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -75,8 +76,10 @@ def place_tiles(
     solution = solve(measured, stage, model.deviations, settings.stage_weight)
     placed = _placement_table(tiles, pairs, measured, solution, user)
     told_map = np.eye(2) if survey is None else _map_of_survey(survey)
-    _log_summary(solution, told_map, placed)
-    return placed, _stage_table(model, solution.stage, told_map)
+    scale_known = survey is None or bool(survey["told_y"].notna().all())
+    stage_row = _stage_table(model, solution.stage, told_map, scale_known)
+    _log_summary(solution, stage_row.iloc[0], placed)
+    return placed, stage_row
 
 
 def _placement_table(
@@ -147,8 +150,13 @@ def _map_of_survey(survey: pd.DataFrame) -> Array:
     return np.asarray(followed @ np.linalg.inv(told))
 
 
-def _stage_table(model: TileModel, stage: Stage, told_map: Array) -> pd.DataFrame:
-    """Returns the row of tables.STAGE; `told_map` (2, 2) leads from the stage as it was told to the places in tiles.csv."""
+def _stage_table(model: TileModel, stage: Stage, told_map: Array, scale_known: bool) -> pd.DataFrame:
+    """Returns the row of tables.STAGE.
+
+    Args:
+        told_map: (2, 2) from the stage as it was told to the places in tiles.csv.
+        scale_known: whether the stage was told how far apart the tiles lie.
+    """
     turn = turn_of(stage.measured @ told_map)
     predicted = {f"foretold_{part}": share for part, share in zip(tables.LINEAR_PARTS, model.predicted_share, strict=True)}
     backlash = {f"backlash_{part}": off for part, off in zip(tables.BACKLASH, stage.backlash.ravel(), strict=True)}
@@ -157,8 +165,8 @@ def _stage_table(model: TileModel, stage: Stage, told_map: Array) -> pd.DataFram
         **predicted,
         "rotation": np.degrees(turn.rotation),
         "rotation_interval": np.degrees(stage.interval[0]),
-        "scale": turn.scale,
-        "scale_interval": stage.interval[1],
+        "scale": turn.scale if scale_known else np.nan,
+        "scale_interval": stage.interval[1] if scale_known else np.nan,
         "skew": np.degrees(turn.skew),
         "skew_interval": np.degrees(stage.interval[2]),
         "error_y": stage.error[0],
@@ -168,17 +176,16 @@ def _stage_table(model: TileModel, stage: Stage, told_map: Array) -> pd.DataFram
     return pd.DataFrame([row])
 
 
-def _log_summary(solution: Solution, told_map: Array, placed: pd.DataFrame) -> None:
-    """Logs how stage and camera err, the residuals of the pairs, where the stage slipped and which tiles nothing joins."""
-    stage, turn = solution.stage, turn_of(solution.stage.measured @ told_map)
+def _log_summary(solution: Solution, found: "pd.Series[Any]", placed: pd.DataFrame) -> None:
+    """Logs how stage and camera err (a row of tables.STAGE), the residuals, slips, and which tiles nothing joins."""
+    stage = solution.stage
     if not len(solution.residual):
         log.warning("no pair was accepted: all tiles lie where the stage says")
         return
+    scaled = f"scaled by {found['scale']:.5f} +- {found['scale_interval']:.5f}, " if np.isfinite(found["scale"]) else ""
     log.info(
-        "camera against stage: turned by %.3f +- %.3f degrees, scaled by %.5f +- %.5f, skewed by %.3f +- %.3f degrees (95 %% "
-        "intervals)",
-        np.degrees(turn.rotation), np.degrees(stage.interval[0]), turn.scale, stage.interval[1],
-        np.degrees(turn.skew), np.degrees(stage.interval[2]),
+        "camera against stage: turned by %.3f +- %.3f degrees, %sskewed by %.3f +- %.3f degrees (95 %% intervals)",
+        found["rotation"], found["rotation_interval"], scaled, found["skew"], found["skew_interval"],
     )  # fmt: skip
     log.info("standard deviation of the stage: %.2f px along y, %.2f px along x", *stage.error)
     size = np.linalg.norm(solution.residual, axis=1)

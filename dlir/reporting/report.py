@@ -26,6 +26,7 @@ from dlir.reporting.settings import Report
 
 log = logging.getLogger(__name__)
 MOST_ROWS = 50  # pairs in a table of the page
+MOST_UNKNOWN_SKEW = 3.0  # degrees: a skew that is known no better, as from pairs in one direction, is not told
 METHODS = {"network": "network", "phase": "phase correlation", "none": "no registration"}  # others keep their own name
 PAIR_COLUMNS = {
     "pair": "pair", "fixed": "fixed", "moving": "moving", "side": "side", "residual": "residual, px",
@@ -133,15 +134,21 @@ def _quantiles(values: "pd.Series[float]") -> str:
 
 def _stage_lines(found: "pd.Series[Any]") -> list[str]:
     """What a row of tables.STAGE says, in a few sentences."""
+    turned = f"The picture is turned by {found['rotation']:.3f}° against the stage"
+    scaled = f" and scaled by {found['scale']:.5f}" if np.isfinite(found["scale"]) else ""
     if found["rotation_interval"]:
-        source = "95 % intervals: ± {:.3f}° and ± {:.3f} %".format(found["rotation_interval"], 100 * found["scale_interval"])
-        skew = f" Its axes are skewed by {found['skew']:.3f}° ± {found['skew_interval']:.3f}°."
+        interval = f" and ± {100 * found['scale_interval']:.3f} %" if scaled else ""
+        source = f"95 % {'intervals' if interval else 'interval'}: ± {found['rotation_interval']:.3f}°{interval}"
     else:
-        source, skew = "as given in the settings", ""
+        source = "as given in the settings"
+    camera = f"{turned}{scaled} ({source})."
+    if not scaled:
+        camera += " Its scale is not known, since no overlap is given."
+    if 0 < found["skew_interval"] < MOST_UNKNOWN_SKEW:
+        camera += f" Its axes are skewed by {found['skew']:.3f}° ± {found['skew_interval']:.3f}°."
     predicted = ", ".join(f"{max(found[f'foretold_{part}'], 0):.0%} of its {part}" for part in tables.LINEAR_PARTS)
     lines = [
-        f"The picture is turned by {found['rotation']:.3f}° against the stage and scaled by {found['scale']:.5f} ({source})."
-        + skew,
+        camera,
         f"The stage places a tile with an error of {found['error_y']:.2f} px along y and {found['error_x']:.2f} px along x.",
         f"The tile model is {found['model']}. Of what a pair shows, the other pairs predict {predicted}.",
     ]

@@ -8,17 +8,16 @@ from dlir.core.affine import Array
 from dlir.reading.settings import Dataset
 from dlir.survey.scans import Scan
 
-CONTRADICTED = (
-    "the tiles do not fit together as the settings say. They fit if {}: set it for this dataset, or go on as it is with "
-    "layout: {{check: warn}}"
-)
+CONTRADICTED = "the tiles do not fit together as the settings say. They fit if {}: set it for this dataset"
+GO_ON = "; or go on as it is with layout: {check: warn}, and a number for overlap"
 UNCLEAR = (
     "many tiles do not fit together as the settings say, and no other layout explains them: check images, rows, columns, "
-    "start, order and snake, or positions"
+    "start, order, snake and first_index, or positions"
 )
 NO_OVERLAP = (
     "the overlap along {axes} is not known: it is set to auto, and too few tiles match to find it. Set overlap to the part of "
-    "a tile's side that neighbours share, such as 0.1, or to [y, x]; the software of the microscope shows it"
+    "a tile's side that neighbours share, such as 0.1, or to [y, x]; the software of the microscope shows it. Or the layout is "
+    "not as stated: check columns, rows, start, order, snake and first_index"
 )
 MIRROR = np.array([1.0, -1.0])  # what mirrored tiles do to a step (y, x)
 SAME_SCALE = 0.3  # a unit that differs by less is an inexact pixel size
@@ -41,7 +40,7 @@ def for_scan(steps: Array, scan: Scan, first: int, dataset: Dataset, size: Array
         size: (2,) px, of a tile.
     """
     keys = {"snake": scan.snake, **({"first_index": first} if scan.missing else {})}
-    return _or_mirrored([{**_scan_settings(each, scan, size), **keys} for each in (steps, steps * MIRROR)], steps, dataset)
+    return _or_mirrored([{**_scan_settings(each, scan, size), **keys} for each in (steps, steps * MIRROR)], dataset)
 
 
 def for_steps(down: Array | None, right: Array | None, dataset: Dataset, size: Array) -> str:
@@ -64,7 +63,7 @@ def for_steps(down: Array | None, right: Array | None, dataset: Dataset, size: A
         lines = raw if dataset.order == "rows" else raw[::-1]
         length = (dataset.columns if dataset.order == "rows" else dataset.rows) or 1
         return for_scan(lines, Scan(length, dataset.snake), 0, dataset, size)
-    return _or_mirrored([_grid_settings(each, size) for each in (raw, raw * MIRROR)], steps, dataset)
+    return _or_mirrored([_grid_settings(each, size) for each in (raw, raw * MIRROR)], dataset)
 
 
 def for_table(matrix: Array, dataset: Dataset) -> str:
@@ -79,7 +78,7 @@ def for_table(matrix: Array, dataset: Dataset) -> str:
     told = _axes_matrix(dataset.swap_yx, dataset.flip_y, dataset.flip_x)
     unit = _unit_settings(scale, dataset)
     ways = [{**_table_settings(flip @ signed @ told), **unit} for flip in (np.eye(2), np.diag(MIRROR))]
-    return _or_mirrored(ways, signed, dataset)
+    return _or_mirrored(ways, dataset)
 
 
 def described_map(matrix: Array) -> str:
@@ -97,18 +96,28 @@ def no_overlap(axes: list[str]) -> str:
     return NO_OVERLAP.format(axes=" and ".join(axes))
 
 
-def _or_mirrored(ways: list[dict[str, Any]], steps: Array, dataset: Dataset) -> str:
-    """The settings that differ from the stated ones; where the tiles lie mirrored, two ways: as it is, and by a mirror.
+def _or_mirrored(ways: list[dict[str, Any]], dataset: Dataset) -> str:
+    """The settings that differ from the stated ones; where they turn the layout over, also those with a mirror instead.
 
     Args:
         ways: settings, and those with which mirrored tiles fit.
-        steps: (2, 2) px, whose sense of turn tells whether the tiles lie mirrored.
     """
     texts = [_differing(way, dataset) for way in ways]
-    if np.linalg.det(steps) > 0 or not texts[0]:
+    if not texts[0] or _turns_over(ways[0], dataset) == _turns_over({}, dataset):
         return texts[0]
     mirrored = ", ".join(filter(None, (f"mirrored: {str(not dataset.mirrored).lower()}", texts[1])))
-    return f"{texts[0]}, or, if the camera sees the specimen in a mirror, {mirrored} (the pixels cannot tell which)"
+    seen = "as it is" if dataset.mirrored else "in a mirror"
+    return f"{texts[0]}, or, if the camera sees the specimen {seen}, {mirrored} (the pixels cannot tell which)"
+
+
+def _turns_over(way: dict[str, Any], dataset: Dataset) -> bool:
+    """Whether a layout is the mirror image of one by rows from the top left, or of a table as it is."""
+    chosen = {**dataset.model_dump(), **way}
+    flips = [chosen["swap_yx"], chosen["flip_y"], chosen["flip_x"]]
+    if dataset.positions is None:
+        by_columns = chosen.get("exchange", False) or ("{index}" in dataset.images and chosen["order"] == "columns")
+        flips = [by_columns, chosen["start"].startswith("bottom"), chosen["start"].endswith("right")]
+    return sum(map(bool, flips)) % 2 == 1
 
 
 def _differing(way: dict[str, Any], dataset: Dataset) -> str:
@@ -182,3 +191,12 @@ def other_step(side: str, told: Array, step: Array, size: Array) -> str:
         f"overlap: the tiles share {shares[1]:.1f} % along {'yx'[axis]}, not {shares[0]:.1f} % as the settings say (the step "
         f"{side} is ({step[0]:.0f}, {step[1]:.0f}) px): dlir takes what the tiles show"
     )
+
+
+def described_step(row: dict[Any, Any]) -> str:
+    """Returns a sentence on a row of tables.SURVEY: the step that is followed, and what the pixels show."""
+    share = f"({row['step_y']:.1f}, {row['step_x']:.1f}) px, so that tiles share {100 * row['overlap']:.1f} %"
+    if not np.isfinite(float(row["found_y"] if row["found_y"] is not None else np.nan)):
+        return f"the step {row['side']} is taken as told, {share}: too few tiles match to see it"
+    shown = f"the tiles show ({row['found_y']:.1f}, {row['found_x']:.1f}) px, by {row['sure']} of {row['pairs']} pairs"
+    return f"the step {row['side']} is {share}; {shown}"

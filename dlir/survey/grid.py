@@ -20,6 +20,7 @@ from dlir.survey.scans import Scan, Verdict, check_scan
 
 log = logging.getLogger(__name__)
 SIDES = ("down", "right")  # one step along the rows, and one along the columns
+MOST_MISSING = 3  # first tiles of a scan
 KEPT = 0.25  # of the told overlap: a told step is kept if the found one lies so near; the windows reach twice as far
 KEPT_ERRORS = 3.0  # or so many standard errors of the found one
 
@@ -50,7 +51,9 @@ def survey_grid(tiles: pd.DataFrame, dataset: Dataset) -> Grid:
     size, found, verdict = _size(tiles), dict[str, Direction](), None
     for block in blocks(tiles, numbers, scan.length if scan else 1):
         if scan and indices is not None and numbers is not None and block.tiles[["row", "col"]].nunique().min() > 1:
-            verdict = check_scan(block.correlator, numbers[block.tiles.index.to_numpy()], scan, block.unrelated)
+            least = int(indices.min())
+            missing = [_first(indices, dataset) - first for first in range(max(least - MOST_MISSING, 0), least + 1)]
+            verdict = check_scan(block.correlator, numbers[block.tiles.index.to_numpy()], scan, block.unrelated, missing)
             if verdict.layout == "other":
                 best = verdict.best
                 first = _first(indices, dataset) - best.scan.missing
@@ -147,6 +150,7 @@ def _row(side: str, grid: Grid, tiles: pd.DataFrame, dataset: Dataset) -> dict[s
             step = direction.found.round()  # whole px, so that one more tile hardly ever moves all others
             if told is not None:
                 log.warning(advice.other_step(side, told, step, size))
+    sure = direction.sure if direction and known else 0
     nothing = np.array([None, None])
     (told_y, told_x), (found_y, found_x), (spread_y, spread_x), (step_y, step_x) = (
         nothing if each is None else np.round(each, 2)
@@ -159,7 +163,7 @@ def _row(side: str, grid: Grid, tiles: pd.DataFrame, dataset: Dataset) -> dict[s
     )
     return {
         "side": side, "told_y": told_y, "told_x": told_x, "found_y": found_y, "found_x": found_x, "spread_y": spread_y,
-        "spread_x": spread_x, "pairs": direction.pairs if direction else 0, "sure": direction.sure if direction else 0,
+        "spread_x": spread_x, "pairs": direction.pairs if direction else 0, "sure": sure,
         "step_y": step_y, "step_x": step_x, "overlap": None if step is None else 1 - abs(step[axis]) / size[axis],
         "layout": grid.layout, "advice": grid.advice,
     }  # fmt: skip

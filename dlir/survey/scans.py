@@ -1,7 +1,7 @@
 """Whether numbered tiles lie as the settings say: the order in which a stage scans lines, against the pixels of the tiles.
 
-A scan takes lines of `length` tiles one after the other, every second line backwards where it is a snake; up to MOST_MISSING of
-its first tiles may be missing. Where a line runs to, and where the next line lies, are two free vectors; so the corner of the
+A scan takes lines of `length` tiles one after the other, every second line backwards where it is a snake; some of its
+first tiles may be missing. Where a line runs to, and where the next line lies, are two free vectors; so the corner of the
 start and whether lines are rows or columns need no trial, the vectors show them.
 
 First those pairs of tiles are matched that would overlap by the scan that the settings state, by the same with or without the
@@ -25,7 +25,6 @@ MOST_STATED = 96  # pairs that are matched to check the stated scan
 MOST_ENDS = 24  # of these, at line ends
 BLOCK = 26  # tiles that follow each other, of which all pairs are matched
 MOST_FAR = 300  # pairs that are matched for lines longer than a block
-MOST_MISSING = 3  # first tiles
 CONTRADICTED = 1.5  # weight of matches, from which on they contradict the stated scan; a certain match weighs 1
 MANY_CONTRADICTED = 2.5  # from which on the layout is in doubt, even if no other scan explains the tiles
 FEW = 0.04  # of the weight of all matches: so many may be contradicted by chance
@@ -38,7 +37,7 @@ class Scan(NamedTuple):
 
     length: int  # tiles of a line
     snake: bool
-    missing: int = 0  # first tiles that are missing
+    missing: int = 0  # first tiles that are missing; negative: the numbers start later than from 0
 
     def cells(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
         """Returns the line and the place in the line (n, 2) of tiles numbered from 0."""
@@ -67,11 +66,14 @@ class Verdict(NamedTuple):
     best: Explained  # the stated scan, or the one that explains the tiles where the stated one does not
 
 
-def check_scan(correlator: Correlator, numbers: NDArray[np.int64], stated: Scan, unrelated: list[Pair]) -> Verdict:
+def check_scan(
+    correlator: Correlator, numbers: NDArray[np.int64], stated: Scan, unrelated: list[Pair], missing: Iterable[int]
+) -> Verdict:
     """Returns whether the stated scan explains the tiles, and if not, which one does.
 
     Args:
         numbers: (n,) of the thumbnails of the correlator, from 0.
+        missing: how many first tiles may be missing, beside 0; negative where the stated first number is too low.
         unrelated: as in `correlation.matches`.
     """
     pairs = _stated_pairs(numbers, stated)
@@ -82,7 +84,7 @@ def check_scan(correlator: Correlator, numbers: NDArray[np.int64], stated: Scan,
         return Verdict("fits", explained)
     more = [pair for pair in _near_pairs(numbers, stated, found) if pair not in found]
     found |= dict(zip(more, matches(correlator, more, unrelated), strict=True))
-    every = [_explained(scan, numbers, found, correlator) for scan in _scans(numbers, stated)]
+    every = [_explained(scan, numbers, found, correlator) for scan in _scans(numbers, stated, {0, *missing})]
     every.sort(key=lambda each: each.bad - each.good + 0.1 * each.silent + 0.5 * _changes(each.scan, stated))
     return _verdict(every, stated, len(numbers), correlator.size)
 
@@ -127,11 +129,11 @@ def _ordered(i: int, j: int) -> Pair:
     return min(i, j), max(i, j)
 
 
-def _scans(numbers: NDArray[np.int64], stated: Scan) -> Iterable[Scan]:
+def _scans(numbers: NDArray[np.int64], stated: Scan, missing: set[int]) -> Iterable[Scan]:
     longest = min(int(numbers.max()), max(BLOCK, 2 * stated.length) + 1)
     scans = {stated}
     for length in range(2, longest):
-        scans |= {Scan(length, snake, missing) for snake in (False, True) for missing in range(min(length, MOST_MISSING + 1))}
+        scans |= {Scan(length, snake, first) for snake in (False, True) for first in missing if first < length}
     return sorted(scans)
 
 

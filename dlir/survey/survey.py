@@ -55,11 +55,7 @@ def survey_tiles(tiles: pd.DataFrame, layout: Dataset, settings: LayoutCheck = D
         return tiles.fillna({"y": 0.0, "x": 0.0}), pd.DataFrame(columns=list(tables.SURVEY.columns))
     places, found = (_on_grid if layout.positions is None else _on_table)(tiles, layout, settings)
     for row in found.to_dict("records"):
-        log.info(
-            "the step %s is %s (%.1f, %.1f) px, so that tiles share %.1f %%; %d of %d pairs surely match",
-            row["side"], "found to be" if pd.notna(row["found_y"]) else "told to be", row["step_y"], row["step_x"],
-            100 * row["overlap"], row["sure"], row["pairs"],
-        )  # fmt: skip
+        log.info(advice.described_step(row))
     if (found["layout"] == "unclear").any():
         log.warning(advice.UNCLEAR)
     return tiles.assign(y=places[:, 0], x=places[:, 1]), found
@@ -86,6 +82,6 @@ def _on_table(tiles: pd.DataFrame, layout: Dataset, settings: LayoutCheck) -> tu
 def _contradict(words: str, settings: LayoutCheck) -> None:
     """Stops, or warns, where other settings (`words`) fit the tiles."""
     if words and settings.check == "stop":
-        raise SurveyError(advice.CONTRADICTED.format(words))
+        raise SurveyError(advice.CONTRADICTED.format(words) + advice.GO_ON)
     if words:
         log.warning(advice.CONTRADICTED.format(words))

@@ -4,11 +4,13 @@ import logging
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from support.pair_graphs import make_graph
 from support.placements import place_graph
 
 from dlir.core import affine, tables
+from dlir.placement.place import place
 
 
 def test_turned_tiles_are_placed_with_their_turn(tmp_path: Path) -> None:
@@ -72,3 +74,21 @@ def test_the_table_of_the_stage_has_the_true_turn_scale_backlash_and_error(tmp_p
     assert found["backlash_row_x"] == pytest.approx(6.0, abs=2) and found["backlash_column_y"] == 0
     assert found[["error_y", "error_x"]].to_numpy(float) == pytest.approx([2, 2], abs=0.7)
     assert found["model"] == "translation" and max(found[f"foretold_{part}"] for part in tables.LINEAR_PARTS) < 0.3
+
+
+def test_turn_and_skew_count_what_the_survey_took_in(tmp_path: Path) -> None:
+    """The tiles follow steps that the survey found, 10 degrees turned and 5 skewed; no overlap was told."""
+    place_graph(make_graph(5, 5, stage_error=1.0, seed=4), tmp_path)
+    turn, skew = np.radians([10.0, 5.0])
+    down, right = 200 * np.array([np.cos(turn), -np.sin(turn)]), 200 * np.array([np.sin(turn + skew), np.cos(turn + skew)])
+    steps = {"step_y": [down[0], right[0]], "step_x": [down[1], right[1]]}
+    nothing = dict.fromkeys(("told_y", "told_x", "found_y", "found_x", "spread_y", "spread_x"), np.nan)
+    survey = pd.DataFrame({"side": ["down", "right"], **steps, **nothing, "pairs": 1, "sure": 1, "overlap": 0.1,
+                           "layout": "fits", "advice": ""})  # fmt: skip
+    tables.write(survey, tables.SURVEY, tmp_path / "survey.csv")
+    given = tmp_path / "tiles.csv", tmp_path / "affines.csv", tmp_path / "placement.csv"
+    place(*given, stage=tmp_path / "stage.csv", survey=tmp_path / "survey.csv")
+    found = tables.read(tmp_path / "stage.csv", tables.STAGE).iloc[0]
+    assert abs(found["rotation"]) == pytest.approx(12.5, abs=0.2)  # that of the middle of both axes
+    assert found["skew"] == pytest.approx(5.0, abs=found["skew_interval"] + 0.1)
+    assert np.isnan(found["scale"]) and np.isnan(found["scale_interval"])

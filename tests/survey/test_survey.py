@@ -91,6 +91,7 @@ def test_a_repeated_specimen_has_no_known_step(tmp_path: Path) -> None:
         (True, 5, 1, {"columns": 5, "snake": True}, "first_index: 0"),
         (False, 5, 0, {"columns": 5, "start": "bottom-right"}, "start: top-left"),
         (False, 5, 0, {"rows": 5, "order": "columns"}, "order: rows"),
+        (True, 5, 2, {"columns": 5, "snake": True, "first_index": 1}, "first_index: 0"),
     ],
 )
 def test_a_wrong_scan_is_named(
@@ -99,6 +100,13 @@ def test_a_wrong_scan_is_named(
     images = numbered(tmp_path, cut_grid(4, columns, DOWN, RIGHT, seed=3), columns, snake=snake, missing=missing)
     with pytest.raises(SurveyError, match=f"They fit if .*{advice}"):
         surveyed(images, **stated)
+
+
+def test_a_first_index_that_is_too_low_is_named(tmp_path: Path) -> None:
+    grid = cut_grid(4, 5, DOWN, RIGHT, seed=3)
+    write(tmp_path, {f"t{1 + row * 5 + (4 - col if row % 2 else col):03d}.tif": pixels for (row, col), pixels in grid.items()})
+    with pytest.raises(SurveyError, match="They fit if first_index: 1:"):
+        surveyed(str(tmp_path / "t{index}.tif"), columns=5, snake=True, first_index=0)
 
 
 def test_the_named_settings_fit(tmp_path: Path) -> None:
@@ -171,6 +179,21 @@ def test_mirrored_tiles_fit_with_the_setting(tmp_path: Path) -> None:
         surveyed(images)
     listed, found = surveyed(images, mirrored=True)
     assert (found["layout"] == "fits").all() and listed["mirrored"].all()
+    with pytest.raises(SurveyError, match=r"start: top-left, or, if .* as it is, mirrored: false "):
+        surveyed(images, mirrored=True, start="top-right")
+
+
+def test_a_layout_that_is_not_turned_over_needs_no_mirror(tmp_path: Path) -> None:
+    """The camera is turned by 180 degrees."""
+    images = by_cell(tmp_path, {cell: pixels[::-1, ::-1] for cell, pixels in cut_grid(3, 4, DOWN, RIGHT, seed=8).items()})
+    with pytest.raises(SurveyError, match="They fit if start: bottom-right: set"):
+        surveyed(images)
+
+
+def test_a_stated_layout_without_an_overlap_cannot_go_on(tmp_path: Path) -> None:
+    images = numbered(tmp_path, cut_grid(4, 5, DOWN, RIGHT, seed=3), 5, snake=True)
+    with pytest.raises(SurveyError, match=r"Set overlap .* Or the layout is not as stated"):
+        surveyed(images, "warn", columns=5)
 
 
 def test_one_tile_has_no_neighbours(tmp_path: Path) -> None:

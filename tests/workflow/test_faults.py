@@ -20,8 +20,8 @@ from support.workflow import GRID, PHASE, Workflow, contents, write_tiles
 
 pytestmark = pytest.mark.slow
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="mounting file systems needs root")
-STEPS = ["tiles", "illumination", "pairs", "register", "selfcheck", "place", "export", "exposure", "mosaic", "report",
-          "provenance"]  # fmt: skip
+STEPS = ["tiles", "survey", "illumination", "pairs", "register", "selfcheck", "place", "export", "exposure", "mosaic",
+          "report", "provenance"]  # fmt: skip
 # Put into the copy's command: the step that the file `pause` names stops where its result would take its place.
 PAUSE = """
 def _pause(path, target, replace=__import__("pathlib").Path.replace):

@@ -27,7 +27,7 @@ GRID = {"images": "in/{row}_{col}.tif", "overlap": 0.25}
 CONFIG = {"datasets": {"grid": GRID}, "train": {"steps": 0}, "selfcheck": {"count": 1}, "mosaic": {"chunk": 32, "shard": 64}}
 PAIRS = 31 - 3
 LATER = ["register", "selfcheck", "place", "export", "exposure", "mosaic", "report", "provenance"]
-TILE = ["tiles", "pairs", *LATER]  # what a tile changes
+TILE = ["tiles", "survey", "pairs", *LATER]  # what a tile changes
 
 
 def write_tile(folder: Path, row: int, col: int, noise: int = 0) -> None:

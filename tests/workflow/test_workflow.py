@@ -184,6 +184,7 @@ def test_a_moved_folder_of_code_and_results(repository: Path, tmp_path: Path) ->
     [
         ("demo", "seed", 2, ["demo"]),
         ("tiles", "pixel_size", 0.5, ["tiles"]),
+        ("layout", "check", "warn", ["survey"]),
         ("illumination", "correct", False, ["illumination"]),
         ("pairs", "search", 0.4, ["pairs"]),
         ("train", "steps", 3, ["train"]),
@@ -218,6 +219,7 @@ def test_comments_and_order_of_the_config(
         ("core/progress", []),
         ("demo/make", ["demo"]),
         ("reading/grid_layout", ["tiles"]),
+        ("survey/scans", ["survey"]),
         ("registration/model/checkpoint", ["train", "register", "selfcheck", "provenance"]),
         ("registration/model/hough_correlation", ["train", "register", "selfcheck"]),  # imported through others
         ("registration/inference/consensus", ["register"]),
