@@ -56,6 +56,7 @@ ROUNDS = 30  # of reweighting, at most
 COOLING = 0.65  # factor of the tolerance from round to round
 CONVERGED = 1e-3  # px: the rounds end when no place moves by more
 UPPER_QUARTILE = np.sqrt(2 * np.log(4))  # of the length of a normal vector in the plane, in standard deviations
+GROSS = 10.0  # times the median: a larger residual is that of a wrong pair, and says nothing of how well right ones fit
 PRIOR_WIDTH = 3.0  # times the stage's error: standard deviation of the prior on places
 OVERRULED_WEIGHT = 0.07  # the weight of a pair whose residual is five standard deviations
 LEAST_REDUNDANCY = 0.5  # the share of spare measurements is never taken to be smaller
@@ -130,7 +131,7 @@ def solve(
         places, linear[:, :free] = solved[:, :2], solved[:, 2:]
         residual = residuals(pairs, places, linear)
         stage = stage.with_fitted_map(places, slips.part) if len(pairs.i) else stage
-        misfit = float(np.quantile(pairs.shrunk(residual), 0.75)) / UPPER_QUARTILE if len(residual) else 0.0
+        misfit = _misfit(pairs.shrunk(residual))
         tolerance = max(COOLING * tolerance, misfit)  # distorted tiles never fit better than that
         if moved < CONVERGED and tolerance == misfit:
             break
@@ -157,6 +158,19 @@ def solve(
     deviation = np.hypot(place_deviation(factor, scatter, count, 2 + free), deviation_by_groups(group, between))
     probability = np.where(overruled | (slips.single & (slips.part[pairs.i] != slips.part[pairs.j])), right, by_loops)
     return Solution(places, linear, deviation, residual, group, slips.shift, overruled, probability, stage)
+
+
+def _misfit(size: Array) -> float:
+    """The standard deviation, px, of residuals of these sizes (n,).
+
+    Where a quarter of the pairs and more are many times as far off as most, these are wrong, and only the others count.
+    """
+    if not len(size):
+        return 0.0
+    quartile = np.quantile(size, 0.75)
+    if quartile > (largest := GROSS * np.median(size)):
+        quartile = np.quantile(size[size <= largest], 0.75)
+    return float(quartile) / UPPER_QUARTILE
 
 
 def residuals(pairs: Measurements, places: Array, linear: Array) -> Array:

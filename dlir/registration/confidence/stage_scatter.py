@@ -77,6 +77,8 @@ def nearest_offsets(errors: Errors, vectors: Array) -> tuple[Array, Array]:
             period = nearest(vectors, less.error - expected)
             closed = np.linalg.norm(across_lines(less.error - expected - period, vectors), axis=1) <= CLOSED
             by_nothing = tie_probability(centre, vectors, deviation)
+            if (period[errors.decided] != 0).any():  # the pixels show that the stage errs by periods
+                return period, by_nothing
             return period, np.where(closed, np.maximum(by_nothing, probability), by_nothing)
     period = nearest(vectors, errors.error - centre)
     return period, tie_probability(errors.error - centre - period, vectors, deviation)

@@ -313,7 +313,8 @@ def _disagree(found: pd.DataFrame, predicted: Prediction, size: NDArray[np.int64
     distance = np.linalg.norm(_offset(found) - predicted.offset, axis=1)
     overlapping = (size - np.abs(predicted.offset) >= LEAST_SEARCH).all(axis=1)
     rejected = ~found["accepted"].to_numpy(bool) & (predicted.joined | (found["reason"] != AMBIGUOUS).to_numpy())
-    return np.asarray(overlapping & (rejected | (predicted.joined & (distance > DISAGREEMENT))))
+    away = found["accepted"].to_numpy(bool) & (distance > DISAGREEMENT)
+    return np.asarray(overlapping & (rejected | away))
 
 
 def _windows_at(predicted: Prediction, pairs: pd.DataFrame, size: NDArray[np.int64], chosen: NDArray[np.bool_]) -> pd.DataFrame:

@@ -101,3 +101,14 @@ def test_the_common_part_is_found_across_the_edge_of_the_cell() -> None:
     found = common_part(errors, lattice)
     assert min(abs(found[0] - 9.5), abs(found[0] + 10.5)) < 0.2
     assert found[1] == pytest.approx(1.0, abs=0.1)
+
+
+def test_a_pair_that_the_pixels_decided_one_period_off_leaves_the_others_ambiguous() -> None:
+    """The overlap was told wrong by about a period, and too few pairs were decided to show where the others are."""
+    lattice = vectors("squares", 20.0, 0.3)
+    errors, true = grid(6, 8, 4.5, 1)
+    shifted = true + np.where(errors.side[:, None] == "down", lattice[0], 0.0)
+    decided = np.zeros(len(true), bool)
+    decided[np.flatnonzero(errors.side == "down")[:2]] = True
+    wrong = blurred(errors._replace(error=shifted, decided=decided), lattice, 1)
+    assert sure_and_wrong(wrong, shifted, lattice)[1] == 0
