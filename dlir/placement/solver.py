@@ -170,7 +170,7 @@ def _misfit(size: Array) -> float:
     quartile = np.quantile(size, 0.75)
     if quartile > (largest := GROSS * np.median(size)):
         quartile = np.quantile(size[size <= largest], 0.75)
-    return float(quartile) / UPPER_QUARTILE
+    return float(quartile / UPPER_QUARTILE)
 
 
 def residuals(pairs: Measurements, places: Array, linear: Array) -> Array:

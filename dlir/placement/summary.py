@@ -23,7 +23,8 @@ def group_sentences(placed: pd.DataFrame) -> list[str]:
     if len(others):
         lines.append(
             f"the tiles form {len(others) + 1} groups that no accepted pair joins to each other. The largest has "
-            f"{(placed['group'] == 0).sum()} tiles. Where the others lie to it, only the stage says:"
+            f"{(placed['group'] == 0).sum()} tiles. Where the others lie to it, only the stage says, if it did not slip in "
+            "between:"
         )
         lines += [f"{_named(tiles)}, known to about {tiles['deviation'].max():.1f} px" for _, tiles in others][:MOST_LINES]
         lines += [f"and {len(others) - MOST_LINES} smaller groups"] if len(others) > MOST_LINES else []

@@ -113,7 +113,7 @@ def _key_numbers(placed: pd.DataFrame, pairs: pd.DataFrame, errors: "pd.Series[f
     numbers = {
         "tiles": str(len(placed)),
         "of them placed by the stage alone": str((placed["pairs"] == 0).sum()),
-        "groups of tiles that no accepted pair joins": str(placed["group"].nunique()),
+        "groups of tiles that accepted pairs join; single tiles": _groups(placed["group"]),
         "pairs of neighbours": str(len(pairs)),
         "of them accepted": str(pairs["accepted"].sum()),
         "accepted pairs that the placement overrules": str(pairs["overruled"].sum()),
@@ -124,6 +124,12 @@ def _key_numbers(placed: pd.DataFrame, pairs: pd.DataFrame, errors: "pd.Series[f
     if errors is not None:
         numbers["error against the truth: median · 95 % · largest, px"] = _quantiles(errors)
     return numbers
+
+
+def _groups(group: "pd.Series[int]") -> str:
+    """How many groups of two tiles and more there are, and how many tiles that no pair joins to another."""
+    sizes = group.value_counts()
+    return f"{(sizes > 1).sum()}; {(sizes == 1).sum()}"
 
 
 def _quantiles(values: "pd.Series[float]") -> str:
