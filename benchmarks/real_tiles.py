@@ -24,7 +24,7 @@ import pandas as pd
 from dlir import __version__
 from dlir.core import affine, tables
 
-BRAIN = {"columns": 9, "rows": 7, "start": "top-right", "snake": True, "overlap": 0.1}  # as in tests/datasets/brain.yaml
+BRAIN = {"columns": 9, "rows": 7, "start": "top-right", "snake": True}  # as in tests/datasets/brain.yaml
 STAGE_ERROR = 5.0  # px along y or x; for the other stitchers
 NEAREST = 0.05  # px; closer tiles do not weigh more in the fit of the lattice
 ROUNDS = 50  # of the fit
