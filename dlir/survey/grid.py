@@ -133,6 +133,17 @@ def _layout(found: dict[str, Direction], verdict: Verdict | None) -> str:
     return "fits" if seen else "unknown"
 
 
+def _round_step(found: Array, error: Array, axis: int, size: Array) -> Array:
+    """Returns a step (2,), px, as a user would have set it: a whole percentage of overlap, along the axis, where that is near.
+
+    Near is what lies within the standard error of the step, or half of a px. Otherwise the step is rounded to whole px, so that
+    one more tile hardly ever moves all others.
+    """
+    percentage = np.zeros(2)
+    percentage[axis] = size[axis] * np.round(100 * found[axis] / size[axis]) / 100
+    return np.where(np.abs(found - percentage) <= np.maximum(error, 0.5), percentage, found.round())
+
+
 def _row(side: str, grid: Grid, tiles: pd.DataFrame, dataset: Dataset) -> dict[str, Any]:
     """The row of tables.SURVEY of one direction; its step is None where it is not known."""
     axis, size = SIDES.index(side), _size(tiles)
@@ -141,13 +152,10 @@ def _row(side: str, grid: Grid, tiles: pd.DataFrame, dataset: Dataset) -> dict[s
     known = direction is not None and direction.known
     step = told
     if direction and known:
-        error = KEPT_ERRORS * 1.25 * direction.spread / np.sqrt(max(direction.sure, 1))
-        if (
-            told is None
-            or share is None
-            or (np.abs(direction.found - told) > np.maximum(KEPT * share * size[axis], error)).any()
-        ):
-            step = direction.found.round()  # whole px, so that one more tile hardly ever moves all others
+        error = 1.25 * direction.spread / np.sqrt(max(direction.sure, 1))
+        kept = np.maximum(KEPT * (share or 0) * size[axis], KEPT_ERRORS * error)
+        if told is None or (np.abs(direction.found - told) > kept).any():
+            step = _round_step(direction.found, error, axis, size)
             if told is not None:
                 log.warning(advice.other_step(side, told, step, size))
     sure = direction.sure if direction and known else 0

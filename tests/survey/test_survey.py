@@ -54,7 +54,7 @@ def test_a_told_overlap_is_kept_while_the_tiles_agree_with_it(tmp_path: Path) ->
 def test_a_wrong_overlap_is_replaced_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     _, found = surveyed(by_cell(tmp_path, cut_grid(4, 4, DOWN, RIGHT)), overlap=0.05)
     np.testing.assert_allclose(steps(found), [DOWN, RIGHT], atol=2)
-    assert "the tiles share 18" in caplog.text and "not 5.0 % as the settings say" in caplog.text
+    assert "the tiles share 19.0 %" in caplog.text and "not 5.0 % as the settings say" in caplog.text
 
 
 def test_only_the_direction_without_an_overlap_has_to_be_found(tmp_path: Path) -> None:
