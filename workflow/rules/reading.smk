@@ -1,11 +1,5 @@
 # Images -> files.csv -> tiles.csv; without a dataset of one's own, the demo's images come first.
 
-
-def layout_of(dataset):
-    """The settings of a dataset that say where its tiles lie."""
-    return with_working_copies(dataset).model_dump_json(exclude={"truth", "overrides", "flat", "dark"})
-
-
 if DEMO:
 
     rule demo:

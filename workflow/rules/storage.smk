@@ -11,6 +11,11 @@ def with_working_copies(dataset):
     return dataset.model_copy(update={"images": working_copy(dataset.images), "positions": table})
 
 
+def layout_of(dataset):
+    """The settings of a dataset that say where its tiles lie."""
+    return with_working_copies(dataset).model_dump_json(exclude={"truth", "overrides", "flat", "dark"})
+
+
 def fetched(names):
     """The tiles of these datasets when they lie in a bucket: a step that learns has to fetch them, and learns again when they
     change."""
