@@ -83,7 +83,7 @@ def test_the_results_in_the_bucket_are_those_of_a_local_run(
     found = contents(tmp_path / "micro" / "results" / "grid")
     assert set(found) == set(expected)
     assert any(name.startswith("mosaic.ome.zarr/0/c/") for name in found)
-    with_paths = {"tiles.csv", "placement.csv", "positions.csv"}
+    with_paths = {"files.csv", "tiles.csv", "placement.csv", "positions.csv"}
     assert {name for name in found if found[name] != expected[name]} == {*with_paths, "provenance.json"}
     copies = b".snakemake/storage/s3/lab/micro/"
     assert all(found[name].replace(copies, b"") == expected[name] for name in with_paths)

@@ -2,6 +2,7 @@
 
 MEASURED = [
     "tiles",
+    "survey",
     "illumination",
     "pairs",
     "register",
