@@ -47,7 +47,8 @@ def print_row(side: int) -> None:
     from support.pair_graphs import make_graph
 
     from dlir.core import affine
-    from dlir.placement.solver import initial_stage, measurements, solve
+    from dlir.placement.measurements import measurements
+    from dlir.placement.solver import initial_stage, solve
     from dlir.placement.tile_model import choose_model
 
     graph, rng = make_graph(side, side, noise=0.1, stage_error=4.0), np.random.default_rng(1)

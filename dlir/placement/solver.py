@@ -45,8 +45,7 @@ from dlir.core.robust import INLIER, geman_mcclure
 from dlir.core.tile_graph import factorised, groups, numbered_by_size
 from dlir.placement.deviation import deviation_by_groups, offset_variance, place_deviation
 from dlir.placement.loops import WRONG_AREA, loops_of_four, probability_by_loops, student_density
-from dlir.placement.measurements import Measurements as Measurements
-from dlir.placement.measurements import measurements as measurements
+from dlir.placement.measurements import Measurements
 from dlir.placement.settings import Camera
 from dlir.placement.slips import find_slips
 from dlir.placement.stage_model import DEFAULT_ERROR, LEAST_DEVIATION, Stage, fit_stage

@@ -7,7 +7,8 @@ from support.pair_graphs import Graph, make_graph
 
 from dlir.core import affine
 from dlir.core.affine import BASIS
-from dlir.placement.solver import FREE_PARTS, Solution, initial_stage, measurements, solve
+from dlir.placement.measurements import measurements
+from dlir.placement.solver import FREE_PARTS, Solution, initial_stage, solve
 from dlir.placement.stage_model import DEFAULT_ERROR, LEAST_DEVIATION
 
 TRANSLATION = np.empty(0)  # deviations of the free linear parts, of which there is none

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from support.pair_graphs import make_graph
 
+from dlir.placement.measurements import measurements
 from dlir.placement.settings import Camera
-from dlir.placement.solver import initial_stage, measurements, solve
+from dlir.placement.solver import initial_stage, solve
 from dlir.placement.stage_model import Stage, turn_of
 
 

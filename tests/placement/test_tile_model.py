@@ -9,7 +9,8 @@ from dlir.core import affine
 from dlir.core.affine import BASIS
 from dlir.core.tables import LINEAR_COVARIANCE
 from dlir.placement import tile_model
-from dlir.placement.solver import initial_stage, measurements, solve
+from dlir.placement.measurements import measurements
+from dlir.placement.solver import initial_stage, solve
 from dlir.placement.tile_model import calibrated, choose, choose_model
 
 

@@ -41,7 +41,8 @@ from numpy.typing import NDArray
 from dlir.core import affine
 from dlir.core.affine import Array
 from dlir.core.tables import BOW
-from dlir.placement.solver import Solution, initial_stage, measurements, residuals, solve
+from dlir.placement.measurements import measurements
+from dlir.placement.solver import Solution, initial_stage, residuals, solve
 from dlir.placement.tile_model import choose_model
 from dlir.registration.confidence.calibration import (
     AMBIGUOUS,
