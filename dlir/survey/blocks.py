@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dlir.reading.tile_reader import TileReader
-from dlir.survey.correlation import Correlator
+from dlir.survey.correlation import Correlator, Scores
 from dlir.survey.scans import Pair
 from dlir.survey.thumbnails import factor, shrunk, whitened
 
@@ -26,7 +26,7 @@ class Block(NamedTuple):
     reader: TileReader
     factor: int  # px of a tile in one px of a thumbnail
     correlator: Correlator
-    unrelated: list[Pair]  # to see what chance reaches, with the second tile mirrored
+    unrelated: list[Scores]  # of pairs with the second tile mirrored, which show what chance reaches
 
     def plane(self, tile: int) -> NDArray[np.float32]:
         """Returns the pixels (y, x) of a tile, by its place in the block."""
@@ -70,7 +70,7 @@ def _block(tiles: pd.DataFrame) -> Block:
     correlator = Correlator(whitened(np.stack([shrunk(_plane(reader, path), by) for path in tiles["path"]])))
     random = np.random.default_rng(0)
     drawn = [random.choice(len(tiles), 2, replace=False).tolist() for _ in range(UNRELATED)]
-    return Block(tiles, reader, by, correlator, [(i, j) for i, j in drawn])
+    return Block(tiles, reader, by, correlator, [correlator.scores(i, j, mirrored=True) for i, j in drawn])
 
 
 def _plane(reader: TileReader, path: str) -> NDArray[np.float32]:

@@ -113,20 +113,23 @@ def chance(maxima: list[float]) -> Callable[[float], float]:
     return lambda z: float(-np.expm1(-np.exp(-(z - place) / scale)))
 
 
-def matches(
-    correlator: Correlator, pairs: list[tuple[int, int]], unrelated: list[tuple[int, int]], looked: int = 0
-) -> list[Match]:
+def matches(correlator: Correlator, pairs: list[tuple[int, int]], unrelated: list[Scores]) -> list[Match]:
     """Returns the best match of each pair of thumbnails over all shifts, and whether it is certain.
 
-    A match is certain where at most one of three such lists would hold it by chance, and no other shift matches nearly as well.
-
     Args:
-        unrelated: pairs whose second thumbnail is mirrored, to see what chance reaches; 24 are enough.
-        looked: number of pairs that are looked at in all, if it is more than those given here.
+        unrelated: scores of pairs that cannot match, since the second thumbnail is mirrored, to see what chance reaches; 24 are
+            enough.
     """
-    by_chance = chance([correlator.peak(correlator.scores(i, j, mirrored=True))[0] for i, j in unrelated])
-    level = 1 / (3 * max(len(pairs), looked, 10))
+    by_chance, level = chance([correlator.peak(each)[0] for each in unrelated]), certain_level(len(pairs))
     return [match(correlator, correlator.scores(i, j), by_chance, level) for i, j in pairs]
+
+
+def certain_level(count: int) -> float:
+    """Returns the probability to match by chance, below which a match is certain, for a list of `count` pairs.
+
+    At most one of three such lists then holds a match by chance.
+    """
+    return 1 / (3 * max(count, 10))
 
 
 def match(correlator: Correlator, scores: Scores, by_chance: Callable[[float], float], level: float) -> Match:

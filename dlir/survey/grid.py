@@ -14,7 +14,7 @@ from dlir.survey import advice
 from dlir.survey.advice import SurveyError
 from dlir.survey.blocks import Block, blocks
 from dlir.survey.common_step import CommonStep, common_step
-from dlir.survey.correlation import chance, match
+from dlir.survey.correlation import certain_level, chance, match
 from dlir.survey.fine_look import correction
 from dlir.survey.scans import Scan, Verdict, check_scan
 
@@ -82,6 +82,21 @@ def grid_steps(grid: Grid, tiles: pd.DataFrame, dataset: Dataset) -> pd.DataFram
     return pd.DataFrame(rows)
 
 
+def standard_error(spread: Array, count: int) -> Array:
+    """Returns the standard error (2,) of the median of `count` steps with this standard deviation (2,)."""
+    return np.asarray(1.25 * spread / np.sqrt(max(count, 1)))
+
+
+def agree(found: Array, told: Array, overlap: float, error: Array) -> bool:
+    """Returns whether a found step (2,) is so near to the told one that the search windows around that hold the pairs.
+
+    Args:
+        overlap: px, by which tiles share a strip as told.
+        error: (2,) standard error of the found step.
+    """
+    return bool((np.abs(found - told) <= np.maximum(KEPT * overlap, KEPT_ERRORS * error)).all())
+
+
 def _stated_scan(dataset: Dataset) -> Scan | None:
     """The scan as the settings state it, where the names of the tiles have numbers."""
     length = dataset.columns if dataset.order == "rows" else dataset.rows
@@ -106,14 +121,13 @@ def _size(tiles: pd.DataFrame) -> Array:
 def _directions(block: Block) -> dict[str, Direction]:
     """What the pixels of a block show of both directions, or of the one in which it has neighbours."""
     correlator, found = block.correlator, {}
-    unrelated = [correlator.scores(i, j, mirrored=True) for i, j in block.unrelated]
-    by_chance = chance([correlator.peak(each)[0] for each in unrelated])
+    by_chance = chance([correlator.peak(each)[0] for each in block.unrelated])
     for axis, side in enumerate(SIDES):
         pairs = block.neighbours(axis)
         if pairs:
             scores = [correlator.scores(i, j) for i, j in pairs]
-            level = 1 / (3 * max(len(pairs), 10))
-            step = common_step(correlator, scores, unrelated, [match(correlator, each, by_chance, level) for each in scores])
+            matched = [match(correlator, each, by_chance, certain_level(len(pairs))) for each in scores]
+            step = common_step(correlator, scores, block.unrelated, matched)
             found[side] = _in_pixels(step, block, pairs)
     return found
 
@@ -152,9 +166,8 @@ def _row(side: str, grid: Grid, tiles: pd.DataFrame, dataset: Dataset) -> dict[s
     known = direction is not None and direction.known
     step = told
     if direction and known:
-        error = 1.25 * direction.spread / np.sqrt(max(direction.sure, 1))
-        kept = np.maximum(KEPT * (share or 0) * size[axis], KEPT_ERRORS * error)
-        if told is None or (np.abs(direction.found - told) > kept).any():
+        error = standard_error(direction.spread, direction.sure)
+        if told is None or not agree(direction.found, told, (share or 0) * size[axis], error):
             step = _round_step(direction.found, error, axis, size)
             if told is not None:
                 log.warning(advice.other_step(side, told, step, size))

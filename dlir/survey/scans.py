@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlir.core.affine import Array
-from dlir.survey.correlation import Correlator, Match, matches
+from dlir.survey.correlation import Correlator, Match, Scores, matches
 
 Pair = tuple[int, int]
 
@@ -67,7 +67,7 @@ class Verdict(NamedTuple):
 
 
 def check_scan(
-    correlator: Correlator, numbers: NDArray[np.int64], stated: Scan, unrelated: list[Pair], missing: Iterable[int]
+    correlator: Correlator, numbers: NDArray[np.int64], stated: Scan, unrelated: list[Scores], missing: Iterable[int]
 ) -> Verdict:
     """Returns whether the stated scan explains the tiles, and if not, which one does.
 

@@ -19,7 +19,7 @@ from dlir.reading.settings import Dataset
 from dlir.survey import advice
 from dlir.survey.blocks import Block, blocks
 from dlir.survey.correlation import matches
-from dlir.survey.grid import KEPT, KEPT_ERRORS, SIDES
+from dlir.survey.grid import SIDES, agree, standard_error
 from dlir.survey.scans import TOLERANCE
 
 log = logging.getLogger(__name__)
@@ -80,13 +80,9 @@ def survey_table(tiles: pd.DataFrame, dataset: Dataset) -> tuple[Array, pd.DataF
 
 def _keeps(found: TableMap, told: dict[str, Array], size: Array) -> bool:
     """Whether the search windows around the told steps hold the pairs."""
-    for side, step in told.items():
-        axis = SIDES.index(side)
-        error = KEPT_ERRORS * 1.25 * found.spread / np.sqrt(found.explained)
-        allowed = np.maximum(KEPT * max(size[axis] - abs(step[axis]), 0), error)
-        if (np.abs(found.matrix @ step - step) > allowed).any():
-            return False
-    return True
+    error = standard_error(found.spread, found.explained)
+    overlap = {side: max(float(size[axis] - abs(told[side][axis])), 0.0) for axis, side in enumerate(SIDES) if side in told}
+    return all(agree(found.matrix @ step, step, overlap[side], error) for side, step in told.items())
 
 
 def _unclear(found: TableMap) -> bool:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from dlir.survey.correlation import Correlator, matches
+from dlir.survey.correlation import Correlator, Match, matches
 from dlir.survey.thumbnails import factor, shrunk, whitened
 
 SIZE = 96
@@ -30,8 +30,14 @@ def test_a_block_mean_leaves_out_what_fills_no_block() -> None:
     np.testing.assert_allclose(shrunk(np.arange(15.0).reshape(3, 5), 2), [[3, 5]])
 
 
+def matched(tiles: np.ndarray, pairs: list[tuple[int, int]], mirrored: list[tuple[int, int]] = UNRELATED) -> list[Match]:
+    """The matches of pairs of tiles, against those of other pairs whose second tile is mirrored."""
+    correlator = Correlator(whitened(tiles))
+    return matches(correlator, pairs, [correlator.scores(i, j, mirrored=True) for i, j in mirrored])
+
+
 def test_matches_lie_where_the_second_tile_lies_in_the_first() -> None:
-    found = matches(Correlator(whitened(cut(specimen(1), PLACES))), [(0, 1), (1, 0), (0, 2), (0, 3), (3, 5)], UNRELATED)
+    found = matched(cut(specimen(1), PLACES), [(0, 1), (1, 0), (0, 2), (0, 3), (3, 5)])
     assert [match.weight > 0 for match in found] == [True, True, True, False, False]
     for match, true in zip(found[:3], ((5, 80), (-5, -80), (84, 0)), strict=True):
         np.testing.assert_allclose(match.shift, true, atol=0.3)
@@ -40,7 +46,7 @@ def test_matches_lie_where_the_second_tile_lies_in_the_first() -> None:
 def test_tiles_that_show_nothing_but_noise_do_not_match() -> None:
     noise = np.random.default_rng(2).normal(size=(30, SIZE, SIZE)).astype(np.float32)
     pairs = [(i, i + 1) for i in range(29)]
-    assert sum(match.weight > 0 for match in matches(Correlator(whitened(noise)), pairs, pairs[:24])) == 0
+    assert sum(match.weight > 0 for match in matched(noise, pairs, pairs[:24])) == 0
 
 
 def test_light_and_dirt_that_all_tiles_share_are_no_match() -> None:
@@ -49,12 +55,12 @@ def test_light_and_dirt_that_all_tiles_share_are_no_match() -> None:
     shared = (1 - y**2 - x**2) * (1 + 0.3 * specimen(4, SIZE))
     tiles = (100 + 20 * np.stack([specimen(seed, SIZE) for seed in range(10, 22)])) * shared + rng.normal(size=(12, SIZE, SIZE))
     pairs = [(i, i + 1) for i in range(11)]
-    assert sum(match.weight > 0 for match in matches(Correlator(whitened(tiles.astype(np.float32))), pairs, pairs)) == 0
+    assert sum(match.weight > 0 for match in matched(tiles.astype(np.float32), pairs, pairs)) == 0
 
 
 def test_what_repeats_itself_is_no_certain_match() -> None:
     y, x = np.mgrid[:400, :400]
     tiles = cut(((y % 12) < 6) & ((x % 12) < 6), PLACES) + np.random.default_rng(5).normal(0, 0.05, (6, SIZE, SIZE))
     pairs = [(0, 1), (0, 2)]
-    found = matches(Correlator(whitened(tiles.astype(np.float32))), pairs, UNRELATED)
+    found = matched(tiles.astype(np.float32), pairs)
     assert [match.weight for match in found] == [0, 0]

@@ -90,21 +90,21 @@ def _matches(stack: Images, ends: NDArray[np.int64], nominal: Array, side: NDArr
     correlator = Correlator(stack)
     fullest = np.argsort(-power, kind="stable")[:UNRELATED].tolist()
     steps = range(1, 1 + -(-UNRELATED // len(fullest)))
-    unrelated = [(i, fullest[(at + step) % len(fullest)]) for step in steps for at, i in enumerate(fullest)][:UNRELATED]
+    mirrored = [(i, fullest[(at + step) % len(fullest)]) for step in steps for at, i in enumerate(fullest)][:UNRELATED]
+    unrelated = [correlator.scores(i, j, mirrored=True) for i, j in mirrored]
     listed = [(int(i), int(j)) for i, j in ends]
     found = matches(correlator, listed, unrelated)
     shift = np.array([match.shift if match.weight > 0 else (np.nan, np.nan) for match in found])
     certain = np.isfinite(shift).all(axis=1)
     if certain.all() or not certain.any():
         return shift
-    by_chance = [correlator.scores(i, j, mirrored=True) for i, j in unrelated]
     departed = shift - nominal
     for pair in np.flatnonzero(~certain):
         alike = departed[certain & (side == side[pair])]
         if len(alike):
             where = _near_any(correlator, nominal[pair] + alike)
             height, place = correlator.peak(correlator.scores(*listed[pair]), where)
-            if chance([correlator.peak(scores, where)[0] for scores in by_chance])(height) < CHANCE:
+            if chance([correlator.peak(scores, where)[0] for scores in unrelated])(height) < CHANCE:
                 shift[pair] = place
     return shift
 
