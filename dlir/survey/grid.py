@@ -163,28 +163,21 @@ def _row(side: str, grid: Grid, tiles: pd.DataFrame, dataset: Dataset) -> dict[s
     axis, size = SIDES.index(side), _size(tiles)
     share, direction = dataset.told_overlap[axis], grid.directions.get(side)
     told = None if share is None else np.eye(2)[axis] * size * (1 - share)
-    known = direction is not None and direction.known
+    known = direction if direction and direction.known else None
     step = told
-    if direction and known:
-        error = standard_error(direction.spread, direction.sure)
-        if told is None or not agree(direction.found, told, (share or 0) * size[axis], error):
-            step = _round_step(direction.found, error, axis, size)
+    if known:
+        error = standard_error(known.spread, known.sure)
+        if told is None or not agree(known.found, told, (share or 0) * size[axis], error):
+            step = _round_step(known.found, error, axis, size)
             if told is not None:
                 log.warning(advice.other_step(side, told, step, size))
-    sure = direction.sure if direction and known else 0
     nothing = np.array([None, None])
     (told_y, told_x), (found_y, found_x), (spread_y, spread_x), (step_y, step_x) = (
-        nothing if each is None else np.round(each, 2)
-        for each in (
-            told,
-            direction.found if direction and known else None,
-            direction.spread if direction and known else None,
-            step,
-        )
+        nothing if each is None else np.round(each, 2) for each in (told, known and known.found, known and known.spread, step)
     )
     return {
         "side": side, "told_y": told_y, "told_x": told_x, "found_y": found_y, "found_x": found_x, "spread_y": spread_y,
-        "spread_x": spread_x, "pairs": direction.pairs if direction else 0, "sure": sure,
+        "spread_x": spread_x, "pairs": direction.pairs if direction else 0, "sure": known.sure if known else 0,
         "step_y": step_y, "step_x": step_x, "overlap": None if step is None else 1 - abs(step[axis]) / size[axis],
         "layout": grid.layout, "advice": grid.advice,
     }  # fmt: skip
