@@ -31,7 +31,7 @@ from dlir import steps
 from dlir.config import Settings
 from dlir.core import hashing
 from dlir.demo.settings import DEMO_TRUTH
-from dlir.reading import grid_layout
+from dlir.reading import found_tiles, grid_layout
 from dlir.registration.settings import own_method_file
 
 

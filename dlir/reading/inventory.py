@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,26 +25,16 @@ import pandas as pd
 from dlir.core import tables
 from dlir.core.affine import Array
 from dlir.core.progress import progress
-from dlir.reading import filenames, grid_layout, image_files
-from dlir.reading.filenames import SEPARATOR, Tile
-from dlir.reading.grid_layout import Place, TileError
+from dlir.reading import filenames, found_tiles, image_files
+from dlir.reading.filenames import SEPARATOR
+from dlir.reading.found_tiles import FoundTiles, raise_if_any
 from dlir.reading.settings import Dataset
 from dlir.reading.tiff import Sizes
 
 log = logging.getLogger(__name__)
 THREADS = 4  # files read at the same time
-MOST_PROBLEMS = 10  # lines in an error message
 USUAL_OVERLAP = 0.1  # of a tile, by which rows and columns are counted in a table of positions
 UNKNOWN_SIZES = Sizes(0, 0, 0, 0, 0)
-
-
-class FoundTiles(NamedTuple):
-    """The tiles of a dataset, before their files are read."""
-
-    tiles: list[Tile]
-    values: Mapping[str, list[str]]  # of the placeholders in the file names
-    places: Mapping[Path, Place]  # (row, col) in the grid, or (y, x), px, by a table of positions
-    problems: list[str]
 
 
 @dataclass(frozen=True)
@@ -78,34 +68,20 @@ def find_tiles(settings: Dataset) -> pd.DataFrame:
     Raises:
         TileError: as `tiles` does.
     """
-    found = _find(settings)
+    found = found_tiles.find(settings)
+    if found.left_out:
+        names = filenames.listed_names([path.name for path in found.left_out])
+        log.warning("%s does not list %d of the files, which are left out: %s", settings.positions, len(found.left_out), names)
     files = [file for tile in found.tiles for file in tile.files]
     with ThreadPoolExecutor(THREADS) as pool:
         reports = list(progress(pool.map(_read, files), "reading tiles", len(files)))
-    _raise_if_any([*found.problems, *(report.problem for report in reports if report.problem), *_different_files(reports)])
-    _raise_if_any(_axes_in_names_and_files(reports[0], found.values))
+    raise_if_any([*found.problems, *(report.problem for report in reports if report.problem), *_different_files(reports)])
+    raise_if_any(_axes_in_names_and_files(reports[0], found.values))
     same = _same_columns(reports, found.values, settings)
     table = _tile_rows(found, {report.path: report for report in reports}, settings).assign(**same)
     log.info("found %d tiles in %d rows and %d columns", len(table), table["row"].max() + 1, table["col"].max() + 1)
     log.info("each tile has %(channels)d channels, %(depth)d z planes and %(times)d time points", same)
     return table
-
-
-def _find(settings: Dataset) -> FoundTiles:
-    """Finds the tiles and their places by their file names and the table of positions."""
-    paths = grid_layout.find(settings)
-    listed, values, missing = filenames.group(paths, settings.images)
-    if settings.positions is None:
-        cells, problems = grid_layout.grid(listed, settings)
-        return FoundTiles(listed, values, cells, problems + missing)
-    places, problems = grid_layout.positions(settings.positions, listed)
-    left_out = [file for tile in listed if tile.path not in places for file in tile.files]
-    if left_out and places:  # without any place, the problems say why
-        names = filenames.listed_names([path.name for path in left_out])
-        log.warning("%s does not list %d of the files, which are left out: %s", settings.positions, len(left_out), names)
-        listed, values, missing = filenames.group([path for path in paths if path not in left_out], settings.images)
-        places, problems = grid_layout.positions(settings.positions, listed)
-    return FoundTiles(listed, values, places, problems + missing)
 
 
 def _read(path: Path) -> FileReport:
@@ -151,13 +127,6 @@ def _axes_in_names_and_files(report: FileReport, values: Mapping[str, list[str]]
     ]
 
 
-def _raise_if_any(problems: list[str]) -> None:
-    """Raises TileError with the first MOST_PROBLEMS messages, where there are any."""
-    if problems:
-        more = [f"  ... and {len(problems) - MOST_PROBLEMS} more"] if len(problems) > MOST_PROBLEMS else []
-        raise TileError("\n".join(["the tiles cannot be used:", *(f"  {line}" for line in problems[:MOST_PROBLEMS]), *more]))
-
-
 def _same_columns(reports: list[FileReport], values: Mapping[str, list[str]], settings: Dataset) -> dict[str, Any]:
     """Returns the columns of tables.TILES that are the same for all tiles: what a tile holds, and its reference.
 
@@ -182,7 +151,7 @@ def _same_columns(reports: list[FileReport], values: Mapping[str, list[str]], se
     if settings.reference_time >= times:
         given = settings.reference_time
         problems.append(f"reference_time is {given}, and there are {times} time points: give a number from 0 to {times - 1}")
-    _raise_if_any(problems)
+    raise_if_any(problems)
     return {
         "times": times, "depth": depth, "channels": channels, "height": height, "width": width, "dtype": reports[0].dtype,
         "time_names": SEPARATOR.join(values["time"]), "z_names": SEPARATOR.join(values["z"]),

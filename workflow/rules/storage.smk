@@ -23,9 +23,11 @@ def fetched(names):
 
 
 def tiles_of(dataset):
-    """The paths of the tiles of a dataset; raises TileError when there are none."""
+    """The files of the tiles of a dataset; raises TileError when there are none, or when their names or places are wrong."""
     if not BUCKET:
-        return grid_layout.find(dataset)
+        found = found_tiles.find(dataset)
+        found.raise_problems()
+        return [file for tile in found.tiles for file in tile.files]
     folder = "".join(f"{part}/" for part in grid_layout.folder(dataset).parts)
     try:
         keys = keys_in_storage(folder)

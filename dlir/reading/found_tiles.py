@@ -1,0 +1,56 @@
+"""Finds the tiles of a dataset by their file names and its table of positions, before any file is read.
+
+This module imports nothing heavy, since the Snakefile calls it, so that a mistake is named before any job starts.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from dlir.reading import filenames, grid_layout
+from dlir.reading.filenames import Tile
+from dlir.reading.grid_layout import Place, TileError
+from dlir.reading.settings import Dataset
+
+MOST_PROBLEMS = 10  # lines in an error message
+
+
+class FoundTiles(NamedTuple):
+    """The tiles of a dataset, before their files are read."""
+
+    tiles: list[Tile]
+    values: Mapping[str, list[str]]  # of the placeholders in the file names
+    places: Mapping[Path, Place]  # (row, col) in the grid, or (y, x), px, by a table of positions
+    problems: list[str]
+    left_out: list[Path]  # files that the table of positions does not list
+
+    def raise_problems(self) -> None:
+        """Raises TileError with the problems, where there are any."""
+        raise_if_any(self.problems)
+
+
+def find(settings: Dataset) -> FoundTiles:
+    """Finds the tiles and their places by their file names and the table of positions.
+
+    Raises:
+        TileError: when no file matches, or the table of positions cannot be read. All other mistakes are in `problems`.
+    """
+    paths = grid_layout.find(settings)
+    listed, values, missing = filenames.group(paths, settings.images)
+    if settings.positions is None:
+        cells, problems = grid_layout.grid(listed, settings)
+        return FoundTiles(listed, values, cells, problems + missing, [])
+    places, problems = grid_layout.positions(settings.positions, listed)
+    left_out = [file for tile in listed if tile.path not in places for file in tile.files]
+    if left_out and places:  # without any place, the problems say why
+        others = set(left_out)
+        listed, values, missing = filenames.group([path for path in paths if path not in others], settings.images)
+        places, problems = grid_layout.positions(settings.positions, listed)
+    return FoundTiles(listed, values, places, problems + missing, left_out if places else [])
+
+
+def raise_if_any(problems: list[str]) -> None:
+    """Raises TileError with the first MOST_PROBLEMS messages, where there are any."""
+    if problems:
+        more = [f"  ... and {len(problems) - MOST_PROBLEMS} more"] if len(problems) > MOST_PROBLEMS else []
+        raise TileError("\n".join(["the tiles cannot be used:", *(f"  {line}" for line in problems[:MOST_PROBLEMS]), *more]))
