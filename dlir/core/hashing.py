@@ -1,13 +1,19 @@
 """SHA-256 of files and of values."""
 
 import hashlib
+from io import BufferedReader
 from pathlib import Path
 
 
 def of_file(path: Path) -> str:
     """Returns the SHA-256 of the content of a file."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return of_open_file(file)
+
+
+def of_open_file(file: BufferedReader) -> str:
+    """Returns the SHA-256 of the content of an open file."""
+    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def of(*parts: object) -> str:

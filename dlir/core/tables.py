@@ -39,7 +39,7 @@ AFFINE = dict.fromkeys(COLUMNS, FLOAT)  # the entries of an affine; see affine.p
 #   all channels; no z: the maximum over z
 # - pixel_size: micrometres; empty where it is unknown
 # - mirrored: whether the tiles are mirrored left to right when they are read
-# - sha256: SHA-256 of the pixels of the tile, as they are read
+# - sha256: SHA-256 of the file; of those of its files where it has several, or is mirrored (reading/contents.py)
 _TILES = {
     "tile": INT, "path": TEXT, "row": INT, "col": INT, "y": FLOAT, "x": FLOAT, "times": INT, "depth": INT,
     "channels": INT, "height": INT, "width": INT, "dtype": TEXT, "time_names": OPTIONAL_TEXT, "z_names": OPTIONAL_TEXT,

@@ -31,7 +31,7 @@ from dlir.illumination import fields
 from dlir.illumination.blind import filled
 from dlir.illumination.fields import Fields
 from dlir.reading import image_files
-from dlir.reading.tile_reader import TileReader
+from dlir.reading.tile_reader import TileReader, read_table
 
 log = logging.getLogger(__name__)
 BLOCK = 9  # px, side of a block; so wide that an error of some tenths of a px in the placement does not matter
@@ -60,7 +60,7 @@ def exposure(
         IlluminationError: when the illumination was estimated from tiles of another shape.
         ImageError: when a tile cannot be read.
     """
-    listed, placed = tables.read(tiles, tables.TILES), tables.read(placement, tables.PLACEMENT)
+    listed, placed = read_table(tiles), tables.read(placement, tables.PLACEMENT)
     found = np.ones((len(placed), int(listed["channels"].iloc[0])))
     light = fields.read(illumination, listed)
     if settings.correct:

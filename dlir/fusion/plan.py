@@ -17,7 +17,7 @@ from dlir.illumination import fields
 from dlir.illumination.blind import filled
 from dlir.illumination.fields import Fields
 from dlir.reading.image_files import Image
-from dlir.reading.tile_reader import TileReader
+from dlir.reading.tile_reader import TileReader, read_table
 
 log = logging.getLogger(__name__)
 CACHE = 2**27  # bytes of tiles kept in memory, since neighbouring blocks need the same tiles
@@ -110,7 +110,7 @@ def read_plan(tiles: Path, illumination: Path, exposure: Path, placement: Path, 
     Raises:
         IlluminationError: when the illumination was estimated from tiles of another shape.
     """
-    table = tables.read(tiles, tables.TILES)
+    table = read_table(tiles)
     placed, gains = tables.read(placement, tables.PLACEMENT), tables.read(exposure, tables.EXPOSURE)
     return plan_mosaic(table, placed, fields.read(illumination, table), gains, settings)
 

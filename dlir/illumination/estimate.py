@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dlir.core import tables
 from dlir.core.atomic import write_key
 from dlir.core.progress import progress
 from dlir.illumination import fields, smooth
@@ -26,7 +25,7 @@ from dlir.illumination.fields import Fields
 from dlir.illumination.fine import fixed_pattern
 from dlir.illumination.settings import Illumination
 from dlir.reading import image_files
-from dlir.reading.tile_reader import TileReader
+from dlir.reading.tile_reader import TileReader, read_table
 
 log = logging.getLogger(__name__)
 MOST_TILES = 128  # tiles that the illumination is estimated from at most, evenly chosen from the table
@@ -56,7 +55,7 @@ def illumination(
     Raises:
         ImageError: when a given image does not fit the tiles, or a tile can no longer be read.
     """
-    found, sources = estimate_illumination(tables.read(tiles, tables.TILES), settings, flat, dark)
+    found, sources = estimate_illumination(read_table(tiles), settings, flat, dark)
     fields.write(found, output, sources)
     write_key(output, key)
 

@@ -3,7 +3,7 @@
 This module imports nothing heavy, since the Snakefile calls it, so that a mistake is named before any job starts.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,14 +29,22 @@ class FoundTiles(NamedTuple):
         raise_if_any(self.problems)
 
 
-def find(settings: Dataset) -> FoundTiles:
+def find(settings: Dataset, without: Collection[Path] = ()) -> FoundTiles:
     """Finds the tiles and their places by their file names and the table of positions.
+
+    Args:
+        without: files whose tiles are left out.
 
     Raises:
         TileError: when no file matches, or the table of positions cannot be read. All other mistakes are in `problems`.
     """
     paths = grid_layout.find(settings)
     listed, values, missing = filenames.group(paths, settings.images)
+    if without:
+        paths = [file for tile in listed if not {*tile.files} & {*without} for file in tile.files]
+        if not paths:
+            raise TileError(f"all files of {settings.images} are still being written: run again when they are finished")
+        listed, values, missing = filenames.group(paths, settings.images)
     if settings.positions is None:
         cells, problems = grid_layout.grid(listed, settings)
         return FoundTiles(listed, values, cells, problems + missing, [])

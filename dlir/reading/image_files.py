@@ -4,6 +4,7 @@ The first bytes of a file tell its format, not its name. Of a TIFF only the plan
 Where the end of a file is missing, the codecs return zeros or grey; so this module checks that each file is complete.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
+from dlir.reading.contents import Identity
 from dlir.reading.tiff import AxesError, Sizes, TiffStack, silenced
 
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # first bytes: classic and big TIFF, little and big endian
@@ -53,8 +55,8 @@ class DecodedImage:
 class Stack:
     """An open TIFF, PNG or JPEG file with pixels of 8 or 16 bit, unsigned, or float32. Alpha channels are left out."""
 
-    def __init__(self, path: Path, source: Source) -> None:
-        self.path, self.source = path, source
+    def __init__(self, path: Path, source: Source, identity: Identity) -> None:
+        self.path, self.source, self.identity = path, source, identity
         self.sizes, self.dtype, self.names = source.sizes, source.dtype.name, source.names
         if self.dtype not in DTYPES:
             raise ImageError(f"{path}: has {self.dtype} pixels, dlir reads {', '.join(DTYPES)}: convert the tiles")
@@ -75,15 +77,19 @@ def opened(path: str | Path) -> Iterator[Stack]:
     """Opens a file as a stack, whose `read` decodes only what it returns.
 
     Raises:
-        ImageError: when the file is unreadable, cut short or no image, or has axes other than time, z, channel, y and x.
+        ImageError: when the file is unreadable, cut short or no image, has axes other than time, z, channel, y and x, or
+            changes before the block ends.
     """
     path = Path(path)
     with _image_errors(path):
         file = path.open("rb")
     with file:
         with _image_errors(path):
-            stack = Stack(path, _source(file))
+            identity = Identity.of(os.fstat(file.fileno()))
+            stack = Stack(path, _source(file), identity)
         yield stack
+        if Identity.of(os.fstat(file.fileno())) != identity:
+            raise ImageError(f"{path}: changed while it was read: wait until it is written, and run again")
 
 
 def read(path: str | Path) -> Image:

@@ -1,21 +1,21 @@
 """The step `tiles`: images to files.csv, with the place of each tile as it is told, and a check that each file can be read.
 
-Every pixel is read once, so that a damaged file is an error here and not after an hour of work. The hash of the pixels is
-kept, so that the workflow notices when a tile is replaced. All tiles must have the same channels, z planes and time points, in
-one file or in several. The told place of a tile of the grid is, in px,
+Every pixel is read once, so that a damaged file is an error here and not after an hour of work. The hash of each file is
+kept, so that every later step notices when a file is replaced or written to. All tiles must have the same channels, z planes
+and time points, in one file or in several. The told place of a tile of the grid is, in px,
 
     y = row * height * (1 - overlap_y)        x = col * width * (1 - overlap_x)
 
 and empty where no overlap is given; then the survey finds it.
 """
 
-import hashlib
 import logging
 import math
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ import pandas as pd
 from dlir.core import tables
 from dlir.core.affine import Array
 from dlir.core.progress import progress
-from dlir.reading import filenames, found_tiles, image_files
+from dlir.reading import contents, filenames, found_tiles, image_files
+from dlir.reading.contents import KNOWN, Contents
 from dlir.reading.filenames import SEPARATOR
 from dlir.reading.found_tiles import FoundTiles, raise_if_any
 from dlir.reading.settings import Dataset
@@ -59,6 +60,7 @@ def tiles(output: Path, *, settings: Dataset) -> None:
     Raises:
         TileError: with a line for each problem with a file or a row of `positions`, up to MOST_PROBLEMS.
     """
+    KNOWN.known |= Contents.read(output.parent).known
     tables.write(find_tiles(settings), tables.FILES, output)
 
 
@@ -69,13 +71,21 @@ def find_tiles(settings: Dataset) -> pd.DataFrame:
         TileError: as `tiles` does.
     """
     found = found_tiles.find(settings)
+    found.raise_problems()
     if found.left_out:
         names = filenames.listed_names([path.name for path in found.left_out])
         log.warning("%s does not list %d of the files, which are left out: %s", settings.positions, len(found.left_out), names)
     files = [file for tile in found.tiles for file in tile.files]
+    first = next((report for report in map(_header, files) if not report.problem), FileReport(files[0]))
     with ThreadPoolExecutor(THREADS) as pool:
-        reports = list(progress(pool.map(_read, files), "reading tiles", len(files)))
-    raise_if_any([*found.problems, *(report.problem for report in reports if report.problem), *_different_files(reports)])
+        reports = list(progress(pool.map(partial(_read, like=first), files), "reading tiles", len(files)))
+    if growing := contents.growing(str(report.path) for report in reports if not report.sha256):
+        names = filenames.listed_names(sorted(growing))
+        log.warning("%s: still being written, so left out now: run again when it is finished, which adds it", names)
+        found = found_tiles.find(settings, [*map(Path, growing)])
+        kept = {file for tile in found.tiles for file in tile.files}
+        reports = [report for report in reports if report.path in kept]
+    raise_if_any([*(report.problem for report in reports if report.problem), *_different_files(reports)])
     raise_if_any(_axes_in_names_and_files(reports[0], found.values))
     same = _same_columns(reports, found.values, settings)
     table = _tile_rows(found, {report.path: report for report in reports}, settings).assign(**same)
@@ -84,21 +94,37 @@ def find_tiles(settings: Dataset) -> pd.DataFrame:
     return table
 
 
-def _read(path: Path) -> FileReport:
-    """Reads all pixels of a file."""
+def _header(path: Path) -> FileReport:
+    """Reads what the header of a file says."""
     try:
         with image_files.opened(path) as stack:
-            digest, wrong = hashlib.sha256(f"{tuple(stack.sizes)} {stack.dtype}".encode()), 0
+            return FileReport(path, stack.sizes, stack.dtype, stack.names)
+    except image_files.ImageError as error:
+        return FileReport(path, problem=str(error))
+
+
+def _read(path: Path, like: FileReport) -> FileReport:
+    """Reads all pixels of a file, and its hash; only the header where that is not like the one of another file."""
+    try:
+        with image_files.opened(path) as stack:
+            report = FileReport(path, stack.sizes, stack.dtype, stack.names)
+            if (report.sizes, report.dtype) != (like.sizes, like.dtype):
+                return report
+            wrong = 0
             for time in range(stack.sizes.times):
                 for z in range(stack.sizes.depth):
                     pixels = stack.read(time, z)
-                    digest.update(pixels.tobytes())
                     wrong += pixels.size - int(np.count_nonzero(np.isfinite(pixels))) if pixels.dtype.kind == "f" else 0
+            sha256, identity = KNOWN.sha256(str(path))
+            if identity != stack.identity:
+                raise image_files.ImageError(f"{path}: was replaced while it was read: run again")
     except image_files.ImageError as error:
         return FileReport(path, problem=str(error))
+    except OSError as error:
+        return FileReport(path, problem=f"{path}: cannot be read ({error.strerror}): run again")
     if wrong:
         return FileReport(path, problem=f"{path}: {wrong} pixels are NaN or infinite: export it again, or set them to a number")
-    return FileReport(path, stack.sizes, stack.dtype, stack.names, digest.hexdigest())
+    return replace(report, sha256=sha256)
 
 
 def _different_files(reports: list[FileReport]) -> list[str]:
@@ -187,7 +213,7 @@ def _tile_rows(found: FoundTiles, reports: Mapping[Path, FileReport], settings: 
             "x": nominal[:, 1],
             "pixel_size": settings.pixel_size or math.nan,
             "sha256": [
-                _combined_hash([reports[file].sha256 for file in tile.files], settings.mirrored) for tile in found.tiles
+                contents.of_tile([reports[file].sha256 for file in tile.files], settings.mirrored) for tile in found.tiles
             ],
         }
     ).sort_values(["row", "col", "path"], ignore_index=True)
@@ -200,9 +226,3 @@ def _in_pixels(places: Array, settings: Dataset) -> Array:
     places = places[:, ::-1] if settings.swap_yx else places
     places = places * np.where([settings.flip_y, settings.flip_x], -1.0, 1.0)
     return places / settings.pixel_size if settings.unit == "um" and settings.pixel_size else places
-
-
-def _combined_hash(parts: list[str], mirrored: bool) -> str:
-    """The SHA-256 of the pixels of a tile as they are read, from those of its files."""
-    parts = [*parts, "mirrored"] if mirrored else parts
-    return parts[0] if len(parts) == 1 else hashlib.sha256("".join(parts).encode()).hexdigest()

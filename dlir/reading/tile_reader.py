@@ -9,18 +9,28 @@ after the maximum and before the mean:
 
 from collections.abc import Iterable
 from itertools import groupby
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pandera.pandas import DataFrameSchema
 
-from dlir.reading import filenames, image_files
+from dlir.core import tables
+from dlir.reading import contents, filenames, image_files
+from dlir.reading.contents import KNOWN, Contents, Identity
 from dlir.reading.image_files import Image, ImageError
 
-REMEDY = "run snakemake --forcerun tiles, which reads all tiles again"  # where a file has changed
+REMEDY = "run again, which begins with the step tiles"  # where a file has changed
+
+
+def read_table(path: Path, schema: DataFrameSchema = tables.TILES) -> pd.DataFrame:
+    """Returns a table of tiles whose files are to be read, and takes from its folder what these files are known to hold."""
+    KNOWN.known |= Contents.read(path.parent).known
+    return tables.read(path, schema)
 
 
 class TileReader:
-    """Reads the tiles of a table (tables.TILES).
+    """Reads the tiles of a table (tables.TILES), and only the very files that the table was made from.
 
     Attributes:
         times, depth, channels: the numbers of time points, z planes and channels of each tile.
@@ -42,6 +52,8 @@ class TileReader:
                                 for name in ("channel", "z"))  # fmt: skip
         self.time, self.mirrored = int(first["reference_time"]), bool(first["mirrored"])
         self.chosen = slice(None) if self.channel is None else slice(self.channel, self.channel + 1)
+        self._sha256: dict[str, str] = dict(zip(tiles["path"], tiles["sha256"], strict=True))
+        self._checked: dict[str, Identity] = {}  # of the files that hold what the table says
 
     def read(self, path: str, time: int, z: int, channel: int | None = None) -> Image:
         """Returns the plane (channels, y, x) of the tile with this path; only one channel where it is given.
@@ -49,7 +61,7 @@ class TileReader:
         The time point, the z and the channel are counted from 0.
 
         Raises:
-            ImageError: when a file cannot be read, or its shape has changed since the table was made.
+            ImageError: when a file cannot be read, or holds something else than when the table was made.
         """
         return self._maximum(path, time, [z], channel)
 
@@ -69,26 +81,43 @@ class TileReader:
     def _maximum(self, path: str, time: int, depths: Iterable[int], channel: int | None) -> Image:
         """Returns the maximum (channels, y, x) over the z planes `depths`."""
         if "{channel}" not in path or "channel" not in self.values:
-            return self._maximum_in_files(path, time, depths, channel, self.channels if channel is None else 1)
+            return self._maximum_in_files(path, path, time, depths, channel, self.channels if channel is None else 1)
         names = self.channel_names if channel is None else [self.channel_names[channel]]
-        return np.concatenate(
-            [self._maximum_in_files(filenames.filled(path, {"channel": name}), time, depths, None, 1) for name in names]
-        )
+        filled = [filenames.filled(path, {"channel": name}) for name in names]
+        return np.concatenate([self._maximum_in_files(path, part, time, depths, None, 1) for part in filled])
 
-    def _maximum_in_files(self, path: str, time: int, depths: Iterable[int], channel: int | None, channels: int) -> Image:
-        """Returns the maximum (channels, y, x) from files that each hold all `channels`; opens each file once."""
+    def _maximum_in_files(
+        self, tile: str, path: str, time: int, depths: Iterable[int], channel: int | None, channels: int
+    ) -> Image:
+        """Returns the maximum (channels, y, x) from files of `tile` that each hold all `channels`; opens each file once."""
         maximum: Image | None = None
         for file, places in groupby((self._find(path, time, z) for z in depths), key=lambda place: place[0]):
             with image_files.opened(file) as stack:
+                self._check(tile, file, stack.identity)
                 for _, t, z in places:
-                    if t >= stack.sizes.times or z >= stack.sizes.depth:
-                        raise ImageError(f"{file}: holds fewer planes than before: {REMEDY}")
-                    pixels, expected = stack.read(t, z, channel), (channels, *self.size)
-                    if pixels.shape != expected:
-                        raise ImageError(f"{file}: has the shape {pixels.shape}, not {expected} as before: {REMEDY}")
+                    pixels = stack.read(t, z, channel)
+                    assert pixels.shape == (channels, *self.size), "the step tiles compared the shapes of all files"
                     maximum = pixels if maximum is None else np.maximum(maximum, pixels)
         assert maximum is not None, "a tile has at least one z plane"
         return np.ascontiguousarray(maximum[..., ::-1]) if self.mirrored else maximum
+
+    def _check(self, tile: str, file: str, identity: Identity) -> None:
+        """Raises ImageError unless the open file of this identity is the one that the table was made from."""
+        if self._checked.get(file) == identity:
+            return
+        files = filenames.files(tile, self.values)
+        before = {each: KNOWN.known[each][1] for each in files if each in KNOWN.known}
+        try:
+            found = {each: KNOWN.sha256(each) for each in files}
+        except OSError as error:
+            raise ImageError(f"{error.filename}: cannot be read ({error.strerror}): {REMEDY}") from None
+        same = contents.of_tile([sha256 for sha256, _ in found.values()], self.mirrored) == self._sha256[tile]
+        if not same or found[file][1] != identity:
+            changed = [each for each in files if each in before and before[each] != found[each][0]] or files
+            what = "was changed, or replaced by another file, since the step tiles read it"
+            raise ImageError(f"{filenames.listed_names(changed)}: {what}: {REMEDY}")
+        settled = {each: identity for each, (_, identity) in found.items() if KNOWN.identity(each) == identity}
+        self._checked |= settled
 
     def _find(self, path: str, time: int, z: int) -> tuple[str, int, int]:
         """Returns the file that holds a time point and a z, and their indices in this file."""

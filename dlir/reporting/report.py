@@ -20,7 +20,7 @@ from dlir.core import affine, tables
 from dlir.core.atomic import atomically
 from dlir.illumination import fields
 from dlir.placement.summary import group_sentences, slip_sentences
-from dlir.reading.tile_reader import TileReader
+from dlir.reading.tile_reader import TileReader, read_table
 from dlir.reporting.figures import illumination_figure, overview_figure, png, worst_seam
 from dlir.reporting.settings import Report
 
@@ -64,7 +64,7 @@ def report(
     Raises:
         ImageError: when a tile at the seam that is shown can no longer be read.
     """
-    listed, placed = tables.read(tiles, tables.TILES), tables.read(placement, tables.PLACEMENT)
+    listed, placed = read_table(tiles), tables.read(placement, tables.PLACEMENT)
     pairs = tables.read(affines, tables.AFFINES)
     pairs["residual"] = residuals(pairs, placed)
     pairs = pairs.sort_values("residual", ascending=False)

@@ -19,6 +19,7 @@ import pandas as pd
 from dlir.core import tables
 from dlir.core.affine import Array
 from dlir.reading.settings import Dataset
+from dlir.reading.tile_reader import read_table
 from dlir.survey import advice
 from dlir.survey.advice import SurveyError
 from dlir.survey.grid import SIDES, grid_steps, survey_grid
@@ -41,7 +42,7 @@ def survey(files: Path, output: Path, *, survey: Path, layout: Dataset, settings
             none is found.
         ImageError: when a tile cannot be read any more.
     """
-    placed, found = survey_tiles(tables.read(files, tables.FILES), layout, settings)
+    placed, found = survey_tiles(read_table(files, tables.FILES), layout, settings)
     tables.write(found, tables.SURVEY, survey)
     tables.write(placed, tables.TILES, output)
 

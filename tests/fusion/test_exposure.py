@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from support.grids import Grid
+from support.grids import Grid, record
 
 from dlir.core import affine, tables
 from dlir.fusion.exposure import _log_ratio, _weighted_median, exposure, gains
@@ -28,6 +28,7 @@ def run(grid: Grid, tmp_path: Path) -> Callable[..., np.ndarray]:
             tifffile.imwrite(tmp_path / f"{row}.tif", exposed.astype(np.float32), photometric="minisblack")
         listed = listed.assign(path=[str(tmp_path / f"{row}.tif") for row in range(9)], channels=2, dtype="float32")
         tables.write(listed, tables.TILES, tmp_path / "tiles.csv")
+        record(tmp_path / "tiles.csv")
         places = grid.truth.copy()
         places[..., 2] += np.random.default_rng(1).uniform(-off, off, (9, 2))
         placed = listed[["tile", "path"]].assign(**affine.to_columns(places), pairs=2, residual=0.1, deviation=0.1)

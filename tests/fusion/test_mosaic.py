@@ -262,7 +262,7 @@ def test_a_tile_whose_shape_changed_is_named_with_the_remedy(tmp_path: Path) -> 
     affines = grid(0.0)
     inputs = MosaicInputs(tmp_path, [cut_tile(a) for a in affines], affines)
     tifffile.imwrite(inputs.paths[3], np.zeros((SIDE, SIDE + 1), np.float32))
-    with pytest.raises(ImageError, match=r"tile3\.tif.*--forcerun tiles"):
+    with pytest.raises(ImageError, match=r"tile3\.tif: was changed.*run again"):
         inputs.run()
 
 

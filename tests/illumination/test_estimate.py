@@ -9,7 +9,7 @@ import tifffile
 from scipy import ndimage
 from support.specimens import ONE_PLANE
 
-from dlir.core import tables
+from dlir.core import hashing, tables
 from dlir.illumination import fields
 from dlir.illumination.estimate import estimate_fields, illumination
 from dlir.illumination.settings import Illumination
@@ -147,7 +147,7 @@ def write_tiles(folder: Path, tiles: np.ndarray) -> Path:
         path = folder / f"{index}.tif"
         tifffile.imwrite(path, tile[0])
         rows.append({"tile": index, "path": str(path), "row": 0, "col": index, "y": 0.0, "x": 0.0, "height": SIZE,
-                     "width": SIZE, "channels": 1, "dtype": "uint16", "pixel_size": None, "sha256": f"{index:02}",
+                     "width": SIZE, "channels": 1, "dtype": "uint16", "pixel_size": None, "sha256": hashing.of_file(path),
                      **ONE_PLANE})  # fmt: skip
     tables.write(pd.DataFrame(rows), tables.TILES, folder / "tiles.csv")
     return folder / "tiles.csv"
@@ -159,7 +159,7 @@ def test_without_correction_or_with_too_few_tiles_the_fields_change_nothing(tmp_
     illumination(table, tmp_path / "illumination.tif", settings=Illumination(correct=correct))
     found = fields.read(tmp_path / "illumination.tif", tables.read(table, tables.TILES))
     assert (found.flat == 1).all() and not found.dark.any()
-    assert fields.learnt_from(tmp_path / "illumination.tif") == ([f"{index:02}" for index in range(count)] if correct else [])
+    assert fields.learnt_from(tmp_path / "illumination.tif") == (list(tables.read(table, tables.TILES)["sha256"]) if correct else [])
 
 
 def test_given_images_replace_the_estimate(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_a_given_dark_field_is_subtracted_before_the_flat_field_is_estimated(tmp
     found = fields.read(tmp_path / "illumination.tif", tables.read(table, tables.TILES))
     assert error(found.flat[0], flat) < 0.005
     assert (found.dark == 500).all()
-    assert fields.learnt_from(tmp_path / "illumination.tif") == [f"{index:02}" for index in range(12)]
+    assert fields.learnt_from(tmp_path / "illumination.tif") == list(tables.read(table, tables.TILES)["sha256"])
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import zarr
 from PIL import Image as Picture
 from support.specimens import ONE_PLANE
 
-from dlir.core import affine, tables
+from dlir.core import affine, hashing, tables
 from dlir.fusion.mosaic import mosaic
 from dlir.fusion.settings import Mosaic
 from dlir.illumination import fields
@@ -58,7 +58,7 @@ class Run:
         same = {"tile": range(len(places)), "path": paths}
         table = pd.DataFrame({**same, "y": nominal[:, 0], "x": nominal[:, 1], "row": 0, "col": range(len(places))})
         table = table.assign(height=SIDE, width=SIDE, channels=channels, dtype="uint16", pixel_size=np.nan)
-        table = table.assign(sha256="-", **ONE_PLANE)
+        table = table.assign(sha256=[hashing.of_file(Path(path)) for path in paths], **ONE_PLANE)
         tables.write(table, tables.TILES, folder / "tiles.csv")
         self.affines = self.pairs(places, rows, columns)
         tables.write(self.affines, tables.AFFINES, folder / "affines.csv")

@@ -1,6 +1,5 @@
 """Writes small grids of synthetic tiles and their tables, with exact truth."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pandas as pd
 import tifffile
 from numpy.typing import NDArray
 
-from dlir.core import affine, tables
+from dlir.core import affine, hashing, tables
 from dlir.illumination import fields
 from dlir.registration.pairs.neighbours import pairs
 from dlir.registration.settings import Pairs
@@ -39,6 +38,13 @@ class Grid:
         return np.asarray((affine.apply(affine.from_table(found), centre) - true)[:, 0])
 
 
+def record(table: Path) -> None:
+    """Writes into a table of tiles what their files hold now."""
+    tiles = tables.read(table, tables.TILES)
+    tiles["sha256"] = [hashing.of_file(Path(path)) for path in tiles["path"]]
+    tables.write(tiles, tables.TILES, table)
+
+
 def make_grid(folder: Path, rows: int, cols: int, noise: float, blank: tuple[int, ...] = (), side: int = 160) -> Grid:
     """Writes tiles with 20 % overlap, a stage error of up to 4 px and a camera rotated by 0.5 degrees, and their tables.
 
@@ -61,7 +67,7 @@ def make_grid(folder: Path, rows: int, cols: int, noise: float, blank: tuple[int
         tifffile.imwrite(folder / f"{tile}.tif", pixels)
         listed.append({"tile": tile, "path": str(folder / f"{tile}.tif"), "row": tile // cols, "col": tile % cols,
                        "y": stage[0], "x": stage[1], "height": side, "width": side, "channels": 1, "dtype": "uint16",
-                       "pixel_size": None, "sha256": hashlib.sha256(pixels).hexdigest(), **ONE_PLANE})  # fmt: skip
+                       "pixel_size": None, "sha256": hashing.of_file(folder / f"{tile}.tif"), **ONE_PLANE})  # fmt: skip
     tables.write(pd.DataFrame(listed), tables.TILES, folder / "tiles.csv")
     pairs(folder / "tiles.csv", folder / "pairs.csv", settings=Pairs(search=0.5, min_overlap=8))
     fields.write(fields.identity((1, side, side)), folder / "illumination.tif")

@@ -8,7 +8,7 @@ import pandas as pd
 import tifffile
 import zarr
 
-from dlir.core import affine, tables
+from dlir.core import affine, hashing, tables
 from dlir.fusion.mosaic import band, mosaic
 from dlir.fusion.settings import Mosaic
 from dlir.illumination import fields
@@ -52,7 +52,7 @@ class MosaicInputs:
         )
         self.expose(np.ones((len(tiles), channels)))
         same = {"tile": range(len(tiles)), "path": self.paths}
-        content = [hashlib.sha256(tile.tobytes()).hexdigest() for tile in tiles]
+        content = [hashing.of_file(Path(path)) for path in self.paths]
         table = pd.DataFrame({**same, "y": affines[:, 0, 2], "x": affines[:, 1, 2], "sha256": content, **ONE_PLANE})
         table = table.assign(row=0, col=table["tile"], height=height, width=width, channels=channels)
         table = table.assign(dtype=str(tiles[0].dtype), pixel_size=pixel_size)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from dlir.core import tables
 from dlir.illumination import fields
+from dlir.reading.tile_reader import read_table
 from dlir.registration.model.checkpoint import choose_device, full_precision
 from dlir.registration.model.estimate import Estimate, Method
 from dlir.registration.model.methods import load_method
@@ -64,7 +65,7 @@ def selfcheck(
     methods: dict[str, Method] = {"phase": phase, "none": none}
     if model or method not in ("network", "phase"):
         methods = {method: load_method(method, model, chosen_device), **methods}
-    tile_table, pair_table = tables.read(tiles, tables.TILES), tables.read(pairs, tables.PAIRS)
+    tile_table, pair_table = read_table(tiles), tables.read(pairs, tables.PAIRS)
     size = (int(tile_table["height"].iloc[0]), int(tile_table["width"].iloc[0]))
     shapes = {side: shape for side, group in pair_table.groupby("side") if (shape := overlap_shape(group, size))}
     found = []

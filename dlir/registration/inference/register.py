@@ -14,6 +14,7 @@ import torch
 from dlir.core import hashing, tables
 from dlir.illumination import fields
 from dlir.illumination.fields import Fields
+from dlir.reading.tile_reader import read_table
 from dlir.registration.inference.cache import EstimateCache
 from dlir.registration.inference.consensus import consensus
 from dlir.registration.inference.estimate_batch import estimate_batch
@@ -55,7 +56,7 @@ def register(
     """
     chosen_device = choose_device(device if settings.method != "phase" else "cpu")
     method = load_method(settings.method, model, chosen_device)
-    tile_table, pair_table = tables.read(tiles, tables.TILES), tables.read(pairs, tables.PAIRS)
+    tile_table, pair_table = read_table(tiles), tables.read(pairs, tables.PAIRS)
     inputs = [hashing.of_file(path) if path else None for path in (illumination, model)]
     own = own_method_file(settings.method)
     code = own and hashing.of_file(own)  # an edit of a method of one's own makes its estimates obsolete

@@ -24,6 +24,7 @@ from dlir.core import tables
 from dlir.core.atomic import atomically, write_key
 from dlir.core.progress import progress
 from dlir.illumination import fields
+from dlir.reading.tile_reader import read_table
 from dlir.registration.model import checkpoint
 from dlir.registration.model.checkpoint import Network
 from dlir.registration.model.ncc import frequency_bands, masked_ncc, multiscale_score
@@ -128,7 +129,7 @@ def _training_data(
 
     The architecture dlir can only learn its own pairs, so it learns from all of them, and is checked on them.
     """
-    table, rows = tables.read(tiles, tables.TILES), tables.read(pairs, tables.PAIRS)
+    table, rows = read_table(tiles), tables.read(pairs, tables.PAIRS)
     planes = TilePlanes(table, fields.read(illumination, table))
     chosen = np.random.default_rng(settings.seed).permutation(table["tile"].to_numpy())[:MOST]
     images = [planes.plane(int(tile)) for tile in chosen]

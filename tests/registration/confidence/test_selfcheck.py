@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from support.grids import Grid
+from support.grids import Grid, record
 
 from dlir.core import tables
 from dlir.registration.confidence.selfcheck import selfcheck
@@ -86,6 +86,7 @@ def test_tiles_without_structure_are_not_registered(noise: float, grid: Grid, tm
     for path in listed["path"]:
         tifffile.imwrite(path, np.rint(1000 + noise * rng.standard_normal(grid.size)).astype(np.uint16))
     tables.write(listed, tables.TILES, tmp_path / "tiles.csv")
+    record(tmp_path / "tiles.csv")
     found = run(replace(grid, tiles=tmp_path / "tiles.csv"), tmp_path)
     assert (found["over_2px"] > 0.8).all()
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import tifffile
 import torch
-from support.grids import Grid, make_grid
+from support.grids import Grid, make_grid, record
 from support.specimens import crops
 
 from dlir.core import affine, tables
@@ -89,6 +89,7 @@ def test_a_frame_does_not_shift_the_pairs(tmp_path: Path, width: int) -> None:
         pixels = tifffile.imread(path)
         pixels[blind] = 0
         tifffile.imwrite(path, pixels)
+    record(grid.tiles)
     fields.write(fields.identity((1, *grid.size))._replace(blind=blind), grid.illumination)
     assert grid.errors(refined(grid, true_pairs(grid, 0.4))).max() < 0.1
 

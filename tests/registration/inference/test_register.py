@@ -10,7 +10,7 @@ import tifffile
 from support.grids import Grid, make_grid
 from support.pair_graphs import make_graph
 
-from dlir.core import affine, tables
+from dlir.core import affine, hashing, tables
 from dlir.registration.confidence.calibration import LIKE_UNRELATED, OUTSIDE
 from dlir.registration.inference.consensus import OVERRULED, TOO_FAINT, doubt_contradicted, drop_unsupported, tell_overruled
 from dlir.registration.inference.register import register
@@ -102,7 +102,7 @@ def test_only_the_pairs_of_a_tile_that_changed_are_registered_again(
     pixels = tifffile.imread(table.loc[0, "path"])
     pixels = (pixels + np.random.default_rng(5).normal(0, 9, pixels.shape)).astype(np.uint16)
     tifffile.imwrite(tmp_path / "0.tif", pixels)
-    table.loc[0, ["path", "sha256"]] = str(tmp_path / "0.tif"), "another"
+    table.loc[0, ["path", "sha256"]] = str(tmp_path / "0.tif"), hashing.of_file(tmp_path / "0.tif")
     tables.write(table, tables.TILES, tmp_path / "tiles.csv")
     changed, counts = registered(tmp_path / "tiles.csv", tmp_path / "cache")
     # the tile in the corner has two neighbours, and is in a few unrelated pairs

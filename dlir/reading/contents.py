@@ -1,0 +1,129 @@
+"""What files hold: the SHA-256 of the bytes of each, which counts as long as the file keeps its identity.
+
+The identity is what the file system tells about a file at no cost: its size, its number (inode), and when its bytes and its
+entry last changed. A program can set the first of these times, as `cp -p` and `unzip` do, but not the second. So a file whose
+identity is the same holds the same bytes, and any other file is read again: a copy of equal bytes is the same content.
+
+This module imports nothing heavy, since the Snakefile calls it when it builds the graph of jobs.
+"""
+
+import json
+import os
+import stat
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from dlir.core import hashing
+from dlir.core.atomic import atomically
+
+FILE = "cache/contents.json"  # in the folder of a dataset's results
+SETTLED = 2 * 10**9  # ns; a file that changed later than this before it was read may change again within one tick of its clock
+YOUNG = 60  # s; a file that changed longer ago is not watched
+WATCH = 2.0  # s
+READERS = 4  # files that are read at the same time
+Sums = Mapping[str, str]  # the SHA-256 of each file by its path
+
+
+class Identity(NamedTuple):
+    """What tells a file from another one, and from what it was before; times in ns."""
+
+    size: int  # bytes
+    inode: int
+    modified: int  # when the bytes changed, as far as programs leave it alone
+    changed: int  # when the bytes or the entry of the file changed
+
+    @classmethod
+    def of(cls, state: os.stat_result) -> "Identity":
+        return cls(state.st_size, state.st_ino, state.st_mtime_ns, state.st_ctime_ns)
+
+
+class Contents:
+    """The content of files that were read before, by their paths."""
+
+    def __init__(self, known: Mapping[str, tuple[Identity, str]] | None = None) -> None:
+        self.known = dict(known or {})
+
+    @classmethod
+    def read(cls, results: Path) -> "Contents":
+        """Returns what was written into a folder of results; nothing where that is missing or damaged."""
+        try:
+            rows = json.loads((results / FILE).read_text(encoding="utf-8"))
+            return cls({str(path): (Identity(*map(int, numbers)), str(sha256)) for path, (sha256, *numbers) in rows.items()})
+        except (OSError, ValueError, TypeError, AttributeError):
+            return cls()
+
+    def write(self, results: Path) -> None:
+        """Writes what is known into a folder of results, for later runs; a folder that cannot be written to stays as it is."""
+        rows = {path: [sha256, *identity] for path, (identity, sha256) in sorted(self.known.items())}
+        with suppress(OSError), atomically(results / FILE) as partial:
+            partial.write_text(json.dumps(rows), encoding="utf-8")
+
+    def identity(self, path: str) -> Identity | None:
+        """Returns the identity that a file had when `sha256` read it last; None where it may have changed since unnoticed."""
+        found = self.known.get(path)
+        return found[0] if found else None
+
+    def sha256(self, path: str) -> tuple[str, Identity]:
+        """Returns the SHA-256 of a file, and the identity that the file has with it.
+
+        Raises:
+            OSError: when the file cannot be read, or is no plain file, or changes while it is read.
+        """
+        identity = Identity.of(Path(path).stat())
+        if path in self.known and self.known[path][0] == identity:
+            return self.known[path][1], identity
+        with open(path, "rb", opener=_plain_file) as file:
+            now, before = time.time_ns(), Identity.of(os.fstat(file.fileno()))
+            found = hashing.of_open_file(file)
+            if Identity.of(os.fstat(file.fileno())) != before:
+                raise OSError(None, "it changed while it was read", path)
+        self.known.pop(path, None)
+        if before.changed < now - SETTLED:
+            self.known[path] = before, found
+        return found, before
+
+    def sums(self, paths: Iterable[str]) -> Sums:
+        """Returns the SHA-256 of files; for one that cannot be read, the reason in its place. Forgets all other files."""
+
+        def found(path: str) -> str:
+            try:
+                return self.sha256(path)[0]
+            except OSError as error:
+                return str(error.strerror)
+
+        listed = list(paths)
+        with ThreadPoolExecutor(READERS) as pool:
+            sums = dict(zip(listed, pool.map(found, listed), strict=True))
+        self.known = {path: value for path, value in self.known.items() if path in sums}
+        return sums
+
+
+KNOWN = Contents()  # what this process knows of the files that it reads
+
+
+def of_tile(sums: Sequence[str], mirrored: bool) -> str:
+    """Returns the SHA-256 of a tile as it is read, from those of its files."""
+    parts = [*sums, "mirrored"] if mirrored else list(sums)
+    return parts[0] if len(parts) == 1 else hashing.of(*parts)
+
+
+def growing(paths: Iterable[str]) -> set[str]:
+    """Returns those of the files that another program is writing now; watches those that changed lately for WATCH seconds."""
+    states = {path: Path(path).stat() for path in paths if Path(path).exists()}
+    young = {path: Identity.of(state) for path, state in states.items() if abs(time.time() - state.st_mtime) < YOUNG}
+    if young:
+        time.sleep(WATCH)
+    return {path for path, before in young.items() if Path(path).exists() and Identity.of(Path(path).stat()) != before}
+
+
+def _plain_file(path: str, flags: int) -> int:
+    """Opens a plain file; raises OSError for anything else, such as a pipe, which would wait for ever."""
+    file = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise OSError(None, "it is no plain file", path)
+    return file
