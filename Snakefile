@@ -2,8 +2,11 @@
 
 import csv
 import os
+import secrets
 import shlex
 import sys
+import time
+from functools import cache
 from math import ceil
 from pathlib import Path
 from statistics import median
@@ -31,7 +34,7 @@ from dlir import steps
 from dlir.config import Settings
 from dlir.core import hashing
 from dlir.demo.settings import DEMO_TRUTH
-from dlir.reading import found_tiles, grid_layout
+from dlir.reading import contents, filenames, found_tiles, grid_layout
 from dlir.registration.settings import own_method_file
 
 
@@ -40,6 +43,7 @@ report: "workflow/report/workflow.rst"
 
 include: "workflow/rules/storage.smk"
 include: "workflow/rules/common.smk"
+include: "workflow/rules/contents.smk"
 include: "workflow/rules/learning.smk"
 include: "workflow/rules/resources.smk"
 include: "workflow/rules/reading.smk"
@@ -59,13 +63,15 @@ rule all:
         expand(
             "results/{dataset}/{result}",
             dataset=DATASETS,
-            result=["mosaic.ome.zarr", "report.html", "positions.csv", "provenance.json"],
+            result=["mosaic.ome.zarr", "mosaic.sha256", "report.html", "positions.csv", "provenance.json"],
         ),
         expand("results/{dataset}/accuracy.csv", dataset=WITH_TRUTH),
 
 
 onstart:
     without_pauses()
+    if not BUCKET:
+        mark_as_made_here()
 
 
 onsuccess:

@@ -1,16 +1,17 @@
 """Reuses the shards of the last mosaic that would come out the same, so that only the others are fused.
 
 A shard depends on the tiles that touch it: their content, their places and their gains; and on the illumination, the settings
-and the code. Every new solution of the placement moves all tiles by thousandths of a pixel, so places count as the same within
-a tolerance. The place of a tile is always compared with the place at which the shard was fused, so small changes cannot add up.
-A block of a higher level is reused when all blocks under it are.
+and the code. It is reused where all of these are equal and its file is intact, so the mosaic is that of a run from scratch.
+Every new solution of the placement moves all tiles by thousandths of a pixel. Whoever does not want to fuse a large mosaic
+again for that may allow a tolerance (`mosaic.tolerance`). The place of a tile is then compared with the place at which the
+shard was fused, so small changes cannot add up. A block of a higher level is reused when all blocks under it are.
 
-The cache holds a table, shards.json, and hard links to the files of the store, which take no space of their own.
+The cache holds a table, shards.json; the shards themselves are those of the last mosaic, which stands until the new one takes
+its place.
 """
 
 import json
 import logging
-import os
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,27 +20,29 @@ from typing import Any
 import numpy as np
 
 from dlir import steps
-from dlir.core import affine, hashing
+from dlir.core import affine, hashing, sealed
 from dlir.core.affine import Array
-from dlir.core.atomic import atomically, link_or_copy
+from dlir.core.atomic import link_or_copy
 from dlir.fusion.plan import MosaicPlan
 from dlir.fusion.pyramid import Block, Pyramid, block_region
+from dlir.reading.contents import Sums
 
 log = logging.getLogger(__name__)
-FOLDER, TABLE = "shards", "shards.json"  # in the cache, and in this folder
-SAME_PLACE = 0.05  # px, at the corners of a tile; invisible, and most tiles move far less when the placement is solved again
-SAME_GAIN = 1e-3  # relative difference of two gains; half the smallest deviation of a pair
+TABLE = "shards.json"  # in the cache
+SAME_GAIN = 1e-3  # relative difference of two gains that a tolerance allows; half the smallest deviation of a pair
 ShardInputs = dict[str, list[list[Any]]]  # for each shard "y/x" of level 0, each tile that touches it: SHA-256, affine, gains
 
 
-def reuse_shards(plan: MosaicPlan, pyramid: Pyramid, roots: list[Block], store: Path, cache: Path | None) -> ShardInputs:
-    """Links the shards that would come out the same from the cache into a new store, and marks their blocks as done.
+def reuse_shards(
+    plan: MosaicPlan, pyramid: Pyramid, roots: list[Block], store: Path, last: Path, cache: Path | None
+) -> ShardInputs:
+    """Links the shards that would come out the same from the last store into a new one, and marks their blocks as done.
 
     Args:
         plan: the mosaic that is fused.
         pyramid: of the new store; its `done` is extended.
         roots: blocks that, with all blocks under them, are to be written.
-        store: the folder of the new store.
+        store, last: the folders of the new store and of the last one, which may be missing.
         cache: the folder of the cache; None for no cache.
 
     Returns:
@@ -47,41 +50,31 @@ def reuse_shards(plan: MosaicPlan, pyramid: Pyramid, roots: list[Block], store: 
     """
     leaves = [leaf for root in roots for leaf in pyramid.leaves(root, 0)]
     inputs = _shard_inputs(plan, pyramid, leaves)
-    last_run = _read_last_run(cache / FOLDER / TABLE, _common_inputs(plan)) if cache else None
-    if cache and last_run:
-        comparison = _Comparison(plan, pyramid, cache / FOLDER, last_run)
+    last_run = _read_last_run(cache / TABLE, _common_inputs(plan)) if cache else None
+    if last_run:
+        comparison = _Comparison(plan, pyramid, last, last_run)
         pyramid.done |= {block for root in roots for block in comparison.same_blocks(root, inputs)}
         for block in pyramid.done:
             for file in comparison.files[block]:
-                link_or_copy(cache / FOLDER / file, store / file)
+                link_or_copy(last / file, store / file)
         inputs |= {name: last_run["shards"][name] for leaf in leaves if leaf in pyramid.done for name in [_name(leaf)]}
     reused = sum(leaf in pyramid.done for leaf in leaves)
     log.info("fusing %d of %d shards; %d are as before", len(leaves) - reused, len(leaves), reused)
     return inputs
 
 
-def keep_shards(plan: MosaicPlan, pyramid: Pyramid, inputs: ShardInputs, store: Path, cache: Path) -> None:
-    """Keeps the shards of a finished store in the cache, for the next run. Where that fails, it only logs a warning.
+def keep_inputs(plan: MosaicPlan, pyramid: Pyramid, inputs: ShardInputs, sums: Sums, cache: Path) -> None:
+    """Keeps in the cache what the shards of a finished store were fused from.
 
     Args:
         plan, pyramid: of the store.
         inputs: what each shard of level 0 was fused from.
-        store: the folder of the store.
+        sums: the SHA-256 of each file of the store, by its path in the store.
         cache: the folder of the cache.
     """
-    try:
-        with atomically(cache / FOLDER) as partial:
-            files = {}
-            for shard in (path for path in store.glob("*/c/**/*") if path.is_file()):
-                name = str(shard.relative_to(store))
-                (partial / name).parent.mkdir(parents=True, exist_ok=True)
-                os.link(shard, partial / name)
-                files[name] = _size_and_time(shard)
-            sizes = [array.shape[-2:] for array in pyramid.arrays]
-            table = {"basis": _common_inputs(plan), "sizes": sizes, "shards": inputs, "files": files}
-            (partial / TABLE).write_text(json.dumps(table))
-    except OSError as error:  # such as a file system without hard links
-        log.warning("the shards are not kept, so the next run fuses all of them again: %s", error)
+    sizes = [array.shape[-2:] for array in pyramid.arrays]
+    table = {"basis": _common_inputs(plan), "sizes": sizes, "shards": inputs, "files": {**sums}}
+    sealed.write(json.dumps(table).encode(), cache / TABLE)
 
 
 def write_inputs(inputs: ShardInputs, band: Path) -> None:
@@ -97,17 +90,14 @@ def read_inputs(bands: Iterable[Path]) -> ShardInputs:
 class _Comparison:
     """Compares the blocks of a pyramid with those in the cache."""
 
-    def __init__(self, plan: MosaicPlan, pyramid: Pyramid, folder: Path, last_run: dict[str, Any]) -> None:
-        self.pyramid, self.last_run = pyramid, last_run
+    def __init__(self, plan: MosaicPlan, pyramid: Pyramid, last: Path, last_run: dict[str, Any]) -> None:
+        self.pyramid, self.last, self.last_run, self.tolerance = pyramid, last, last_run, plan.settings.tolerance
         self.corners = affine.corners(*plan.illumination.flat.shape[1:])
         self.files: defaultdict[Block, list[str]] = defaultdict(list)
-        self.damaged: set[Block] = set()  # blocks with a file that was removed or written to since it was kept
-        for name, size_and_time in last_run["files"].items():
-            level, *_, y, x = name.split("/")
-            block = Block(int(level), int(y), int(x))
-            self.files[block].append(name)
-            if not (folder / name).exists() or _size_and_time(folder / name) != size_and_time:
-                self.damaged.add(block)
+        for name in last_run["files"]:
+            level, *parts = name.split("/")
+            if parts[:1] == ["c"]:
+                self.files[Block(int(level), int(parts[-2]), int(parts[-1]))].append(name)
 
     def same_blocks(self, block: Block, inputs: ShardInputs) -> set[Block]:
         """Returns those that can be reused of a block and all blocks under it."""
@@ -117,7 +107,14 @@ class _Comparison:
             same_pixels = set(below) <= same
         else:
             same_pixels = self._same_inputs(inputs[_name(block)], self.last_run["shards"].get(_name(block)))
-        return same | {block} if same_pixels and self._same_region(block) and block not in self.damaged else same
+        return same | {block} if same_pixels and self._same_region(block) and self._intact(block) else same
+
+    def _intact(self, block: Block) -> bool:
+        """Returns whether the files of a block hold what was written."""
+        return all(
+            (self.last / name).is_file() and hashing.of_file(self.last / name) == self.last_run["files"][name]
+            for name in self.files[block]
+        )
 
     def _same_region(self, block: Block) -> bool:
         """Returns whether a block covers the same region as in the last run; the size of the mosaic may have changed."""
@@ -125,12 +122,12 @@ class _Comparison:
         return block.level < len(sizes) and block_region(block, sizes[block.level], self.pyramid.shard) == region
 
     def _same_inputs(self, now: list[list[Any]], before: list[list[Any]] | None) -> bool:
-        """Returns whether the same tiles touch a shard, at the same places and with the same gains, within the tolerances."""
-        if before is None or [tile[0] for tile in now] != [tile[0] for tile in before]:
-            return False
+        """Returns whether the same tiles touch a shard, at the same places and with the same gains, within the tolerance."""
+        if before is None or not self.tolerance or [tile[0] for tile in now] != [tile[0] for tile in before]:
+            return now == before
         places = [affine.apply(_column(tiles, 1).reshape(-1, 2, 3), self.corners) for tiles in (now, before)]
         gains = [_column(tiles, 2) for tiles in (now, before)]
-        same_places = (np.abs(places[0] - places[1]) <= SAME_PLACE).all()
+        same_places = (np.abs(places[0] - places[1]) <= self.tolerance).all()
         return bool(same_places and np.allclose(gains[0], gains[1], rtol=SAME_GAIN, atol=0))
 
 
@@ -142,12 +139,6 @@ def _column(tiles: list[list[Any]], column: int) -> Array:
 def _name(block: Block) -> str:
     """Returns the name of a block of level 0 in the table."""
     return f"{block.y}/{block.x}"
-
-
-def _size_and_time(file: Path) -> list[int]:
-    """Returns the size, bytes, and the time of the last change, ns, of a file; both reveal that it was written to."""
-    state = file.stat()
-    return [state.st_size, state.st_mtime_ns]
 
 
 def _shard_inputs(plan: MosaicPlan, pyramid: Pyramid, leaves: list[Block]) -> ShardInputs:
@@ -167,19 +158,12 @@ def _shard_inputs(plan: MosaicPlan, pyramid: Pyramid, leaves: list[Block]) -> Sh
 
 def _common_inputs(plan: MosaicPlan) -> str:
     """Returns the hash of what all shards depend on: the code, the settings, the kind of the tiles, and the illumination."""
-    settings, reader = plan.settings.model_dump_json(exclude={"bands"}), plan.reader
+    settings, reader = plan.settings.model_dump_json(exclude={"bands", "tolerance"}), plan.reader
     tiles = (*plan.pedestal.tolist(), reader.times, reader.depth, reader.channels, reader.size, reader.values, plan.dtype)
     return hashing.of(steps.code("mosaic"), settings, *tiles, *(hashing.of(field.tobytes()) for field in plan.illumination))
 
 
 def _read_last_run(table: Path, common_inputs: str) -> dict[str, Any] | None:
     """Reads the table of the cache; None where there is none, it is damaged, or its shards have other common inputs."""
-    try:
-        content = json.loads(table.read_text())
-        usable: bool = {"sizes", "shards", "files"} <= content.keys() and content["basis"] == common_inputs
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        log.warning("%s is damaged, so all shards are fused again: %s", table, error)
-        return None
-    return content if usable else None
+    content: dict[str, Any] = json.loads(sealed.read(table) or "{}")
+    return content if content.get("basis") == common_inputs else None

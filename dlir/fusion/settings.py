@@ -25,6 +25,7 @@ class Mosaic(Section):
     interpolation: Annotated[Literal[0, 1, 3], BeforeValidator(_number_of_text)] = 1
     blend: Literal["linear", "average", "max", "none"] = "linear"
     bands: Annotated[int, Field(ge=1)] = 1
+    tolerance: Annotated[float, Field(ge=0, le=1)] = 0.0  # px
     chunk: Annotated[int, Field(ge=16, multiple_of=2)] = 256  # even, so that the 2 x 2 px of a mean lie in one block
     shard: Annotated[int, Field(ge=16)] = 2048
 

@@ -8,6 +8,7 @@ smooth part of the flat-field, the shading, and `dark.py` the dark-field. `fine.
 corrected for these.
 """
 
+import io
 import logging
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dlir.core.atomic import write_key
+from dlir.core import sealed
+from dlir.core.atomic import atomically
 from dlir.core.progress import progress
 from dlir.illumination import fields, smooth
 from dlir.illumination.blind import Blind, Mask, filled, find_blind
 from dlir.illumination.dark import find_dark
-from dlir.illumination.fields import Fields
+from dlir.illumination.fields import Fields, Lesson
 from dlir.illumination.fine import fixed_pattern
 from dlir.illumination.settings import Illumination
 from dlir.reading import image_files
@@ -29,6 +31,8 @@ from dlir.reading.tile_reader import TileReader, read_table
 
 log = logging.getLogger(__name__)
 MOST_TILES = 128  # tiles that the illumination is estimated from at most, evenly chosen from the table
+FEW = 16  # tiles; what was learnt from fewer is learnt again as soon as the tiles change
+KEPT = "illumination"  # in the cache: the fields that were learnt last
 FEWEST_TILES = 4  # tiles that are needed at least to distinguish the illumination from the specimen
 FEWEST_FOR_FINE = 8  # tiles that are needed at least to distinguish dust from the specimen
 LEAST_LEVEL = 1e-3  # of the median level of all tiles; the fine pattern ignores darker tiles
@@ -41,23 +45,59 @@ def illumination(
     settings: Illumination = Illumination(),
     flat: Path | None = None,
     dark: Path | None = None,
-    key: str | None = None,
+    key: str = "",
+    cache: Path | None = None,
+    again: bool = False,
 ) -> None:
     """Estimates the illumination of the tiles in a table and writes it to a TIFF (`fields.write`).
+
+    What was learnt is kept while the tiles change little, since new fields change all pixels of the mosaic; see `_fits`.
 
     Args:
         tiles: the table of the tiles (tables.TILES).
         output: the TIFF that is written.
         flat, dark: the user's own images (channels, y, x), which replace the estimate. With a flat-field alone, the dark-field
             is 0; with a dark-field alone, the flat-field is estimated.
-        key: a hash of the settings and the code, written beside `output` with the ending .key.
+        key: a hash of the settings, the code, and the content of `flat` and `dark`: fields with another key are not kept.
+        cache: the folder in which the fields are kept from run to run; None for no cache.
+        again: whether they are learnt again in any case.
 
     Raises:
         ImageError: when a given image does not fit the tiles, or a tile can no longer be read.
     """
-    found, sources = estimate_illumination(read_table(tiles), settings, flat, dark)
-    fields.write(found, output, sources)
-    write_key(output, key)
+    table = read_table(tiles)
+    kept = sealed.read(cache / KEPT) if cache and not again else None
+    if kept is not None and _fits(fields.lesson(io.BytesIO(kept)), table, key):
+        log.info("the illumination is kept as it was learnt")
+        with atomically(output) as partial:
+            partial.write_bytes(kept)
+    else:
+        found, sources = estimate_illumination(table, settings, flat, dark)
+        lesson = Lesson(tuple(sources), len(table), str(table["dtype"].iloc[0]), _planes(table), key)
+        fields.write(found, output, lesson)
+        if cache:
+            sealed.write(output.read_bytes(), cache / KEPT)
+    for sentence in fields.lesson(output).described(table):
+        log.info(sentence)
+
+
+def _fits(lesson: Lesson, tiles: pd.DataFrame, key: str) -> bool:
+    """Returns whether fields that were learnt once are kept for these tiles (tables.TILES).
+
+    They are where nothing changed, or where they were learnt from FEW tiles or more of the same kind, and at least half of the
+    present tiles were there then. The part of the tiles that were looked at which are still there stands for that of all.
+    """
+    if not lesson.tiles or (lesson.key, lesson.dtype, lesson.planes) != (key, tiles["dtype"].iloc[0], _planes(tiles)):
+        return False
+    share = lesson.there(tiles) / len(lesson.tiles)
+    if share == 1 and lesson.listed == len(tiles):
+        return True
+    return len(lesson.tiles) >= FEW and share * lesson.listed >= len(tiles) / 2
+
+
+def _planes(tiles: pd.DataFrame) -> str:
+    """Returns which planes of the tiles the illumination is learnt from, and their size."""
+    return str(tiles.iloc[0].loc["times":"width"].to_json()) + str(tiles.iloc[0].loc["reference_z":"reference_time"].to_json())
 
 
 def estimate_illumination(
@@ -75,6 +115,8 @@ def estimate_illumination(
         return fields.identity(shape), []
     sample, reader = tiles[:: -(-len(tiles) // MOST_TILES)], TileReader(tiles)
     stack = np.stack([reader.sample(path) for path in progress(list(sample["path"]), "reading tiles")])
+    if own_dark is not None and (stack.max(axis=0) <= own_dark).all(axis=(1, 2)).any():
+        raise image_files.ImageError(f"{dark}: is as bright as the brightest tile or brighter: give an image without any light")
     seen = find_blind(stack)
     found = fields.identity(shape)._replace(blind=seen.blind, dim=seen.dim)
     if own_flat is not None:

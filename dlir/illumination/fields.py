@@ -7,9 +7,8 @@ correction keeps the overall level of the grey values. The dark-field `dark` is 
 Blind pixels show no image (`blind.py`). One TIFF file holds all three.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,7 +20,27 @@ from dlir.reading.image_files import Image, Plane
 
 
 class IlluminationError(ValueError):
-    """The illumination was estimated from tiles of another shape."""
+    """The illumination was estimated from tiles of another shape or with other pixels."""
+
+
+class Lesson(NamedTuple):
+    """What fields were learnt from."""
+
+    tiles: tuple[str, ...] = ()  # SHA-256 of each tile that was looked at
+    listed: int = 0  # tiles that the dataset had, from which those were chosen
+    dtype: str = ""  # of their pixels
+    planes: str = ""  # which of their planes were looked at
+    key: str = ""  # a hash of the settings, the code and the user's own fields
+
+    def described(self, tiles: pd.DataFrame) -> list[str]:
+        """Returns a sentence on what was learnt from, and how much of it is among these tiles (tables.TILES)."""
+        there = self.there(tiles)
+        learnt = f"flat-field and dark-field were learnt from {len(self.tiles)} tiles"
+        return [f"{learnt}, of which {there} are among the {len(tiles)} tiles of the mosaic"] if self.tiles else []
+
+    def there(self, tiles: pd.DataFrame) -> int:
+        """Returns how many of the tiles that were looked at are among these (tables.TILES)."""
+        return len({*self.tiles} & {*tiles["sha256"]})
 
 
 class Fields(NamedTuple):
@@ -43,6 +62,9 @@ class Fields(NamedTuple):
         )
 
 
+UNKNOWN = Lesson()
+
+
 def identity(shape: tuple[int, ...]) -> Fields:
     """Returns the fields that leave tiles of this shape (channels, y, x) unchanged: flat is 1, dark is 0, no pixel is blind."""
     return Fields(np.ones(shape, np.float32), np.zeros(shape, np.float32), np.zeros(shape[1:], bool), np.zeros(shape[1:], bool))
@@ -52,39 +74,41 @@ def read(path: Path, tiles: pd.DataFrame) -> Fields:
     """Reads the fields that `write` wrote, to correct these tiles (tables.TILES).
 
     Raises:
-        IlluminationError: when the tiles have another shape than those that the fields were estimated from.
+        IlluminationError: when the tiles have another shape or type of pixels than those that the fields were estimated from.
     """
     flat, dark, shown = tifffile.imread(path)
+    dtype = lesson(path).dtype
     illumination, first = Fields(flat, dark, shown[0] == 0, (shown[0] > 0) & (shown[0] < 1)), tiles.iloc[0]
     shape = tuple(int(first[name]) for name in ("channels", "height", "width"))
-    if illumination.flat.shape != shape:
+    if illumination.flat.shape != shape or dtype not in ("", first["dtype"]):
         raise IlluminationError(
-            f"{path}: was learnt from tiles of the shape {illumination.flat.shape} (channels, y, x), but the tiles now have "
-            f"the shape {shape}: estimate it and train the model again with snakemake --forcerun illumination train"
+            f"{path}: was learnt from tiles of the shape {illumination.flat.shape} (channels, y, x), {dtype}, and the tiles "
+            f"are {shape}, {first['dtype']}: learn it again with snakemake --forcerun illumination"
         )
     return illumination
 
 
-def write(illumination: Fields, path: Path, tiles: Sequence[str] = ()) -> None:
+def write(illumination: Fields, path: Path, learnt_from: Lesson = UNKNOWN) -> None:
     """Writes the fields as a TIFF (3, channels, y, x), float32: the flat-field, the dark-field, and how pixels show the image.
 
     That is 0 where they are blind, 0.5 where they are dim, and 1 elsewhere.
 
     Args:
-        tiles: the SHA-256 of each tile that the fields were estimated from; `learnt_from` reads them back.
+        learnt_from: what the fields were learnt from; `lesson` reads it back.
     """
-    metadata = {"axes": "QCYX", "tiles": list(tiles)}
+    metadata = {"axes": "QCYX", "learnt_from": learnt_from._asdict()}
     with atomically(path) as partial:
         shown = np.where(illumination.blind, 0, np.where(illumination.dim, 0.5, 1))
         planes = np.stack(np.broadcast_arrays(illumination.flat, illumination.dark, shown)).astype(np.float32)
         tifffile.imwrite(partial, planes, photometric="minisblack", compression="zlib", metadata=metadata)
 
 
-def learnt_from(path: Path) -> list[str]:
-    """Returns the SHA-256 of each tile that the fields in this file of `write` were estimated from."""
-    with tifffile.TiffFile(path) as file:
-        metadata = file.shaped_metadata
-    return list(metadata[0]["tiles"]) if metadata else []
+def lesson(file: Path | BinaryIO) -> Lesson:
+    """Returns what the fields in a file of `write` were learnt from."""
+    with tifffile.TiffFile(file) as opened:
+        metadata = opened.shaped_metadata
+    found = metadata[0]["learnt_from"] if metadata else {}
+    return Lesson(**{**found, "tiles": tuple(found.get("tiles", ()))})
 
 
 def correct(pixels: Image, illumination: Fields) -> Plane:

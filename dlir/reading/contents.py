@@ -17,10 +17,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from dlir.core import hashing
-from dlir.core.atomic import atomically
+from dlir.core import hashing, sealed
 
-FILE = "cache/contents.json"  # in the folder of a dataset's results
+TILES = Path("cache", "tiles.json")  # in the folder of a dataset's results: what is known of the tiles
+MOSAIC = "mosaic.json"  # in the cache: what is known of the files of the mosaic
 SETTLED = 2 * 10**9  # ns; a file that changed later than this before it was read may change again within one tick of its clock
 YOUNG = 60  # s; a file that changed longer ago is not watched
 WATCH = 2.0  # s
@@ -48,24 +48,26 @@ class Contents:
         self.known = dict(known or {})
 
     @classmethod
-    def read(cls, results: Path) -> "Contents":
-        """Returns what was written into a folder of results; nothing where that is missing or damaged."""
-        try:
-            rows = json.loads((results / FILE).read_text(encoding="utf-8"))
-            return cls({str(path): (Identity(*map(int, numbers)), str(sha256)) for path, (sha256, *numbers) in rows.items()})
-        except (OSError, ValueError, TypeError, AttributeError):
-            return cls()
+    def read(cls, file: Path) -> "Contents":
+        """Returns what `write` wrote to a file; nothing where that is missing or damaged."""
+        rows = json.loads(sealed.read(file) or "{}")
+        return cls({path: (Identity(*numbers), sha256) for path, (sha256, *numbers) in rows.items()})
 
-    def write(self, results: Path) -> None:
-        """Writes what is known into a folder of results, for later runs; a folder that cannot be written to stays as it is."""
+    def write(self, file: Path) -> None:
+        """Writes what is known to a file, for later runs; does nothing where the folder cannot be written to."""
         rows = {path: [sha256, *identity] for path, (identity, sha256) in sorted(self.known.items())}
-        with suppress(OSError), atomically(results / FILE) as partial:
-            partial.write_text(json.dumps(rows), encoding="utf-8")
+        with suppress(OSError):
+            sealed.write(json.dumps(rows).encode(), file)
 
     def identity(self, path: str) -> Identity | None:
-        """Returns the identity that a file had when `sha256` read it last; None where it may have changed since unnoticed."""
+        """Returns the identity that a file had when it was read last; None where it may have changed since without a trace."""
         found = self.known.get(path)
         return found[0] if found else None
+
+    def unknown(self, paths: Iterable[str]) -> list[str]:
+        """Returns those of the files that were not read before, or may have changed since."""
+        states = {path: Path(path).stat() for path in paths if Path(path).is_file()}
+        return [path for path, state in states.items() if self.identity(path) != Identity.of(state)]
 
     def sha256(self, path: str) -> tuple[str, Identity]:
         """Returns the SHA-256 of a file, and the identity that the file has with it.

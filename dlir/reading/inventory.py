@@ -60,7 +60,7 @@ def tiles(output: Path, *, settings: Dataset) -> None:
     Raises:
         TileError: with a line for each problem with a file or a row of `positions`, up to MOST_PROBLEMS.
     """
-    KNOWN.known |= Contents.read(output.parent).known
+    KNOWN.known |= Contents.read(output.parent / contents.TILES).known
     tables.write(find_tiles(settings), tables.FILES, output)
 
 

@@ -25,7 +25,7 @@ REMEDY = "run again, which begins with the step tiles"  # where a file has chang
 
 def read_table(path: Path, schema: DataFrameSchema = tables.TILES) -> pd.DataFrame:
     """Returns a table of tiles whose files are to be read, and takes from its folder what these files are known to hold."""
-    KNOWN.known |= Contents.read(path.parent).known
+    KNOWN.known |= Contents.read(path.parent / contents.TILES).known
     return tables.read(path, schema)
 
 

@@ -79,7 +79,7 @@ def report(
         "seam": worst_seam(listed, placed, accepted[~accepted["overruled"]], flat_dark, gains),
         "groups": group_sentences(placed),
         "stage": _stage_lines(tables.read(stage, tables.STAGE).iloc[0]) + slip_sentences(placed),
-        "illumination": fields.described(flat_dark),
+        "illumination": fields.described(flat_dark) + fields.lesson(illumination).described(listed),
         "fields": png(illumination_figure(flat_dark)),
         "levels": _level_lines(gains),
         "exposure": _exposure_lines(gains),

@@ -302,7 +302,7 @@ def test_every_channel_z_and_time_is_fused_at_the_same_places(tmp_path: Path) ->
     )
     files = [tmp_path / name for name in ("tiles.csv", "illumination.tif", "exposure.csv", "placement.csv")]
     options = Mosaic(interpolation=1, blend="linear", bands=1, chunk=32, shard=64)
-    mosaic(*files, tmp_path / "m.ome.zarr", settings=options)
+    mosaic(*files, tmp_path / "m.ome.zarr", sums=tmp_path / "m.sha256", settings=options)
     group = zarr.open_group(tmp_path / "m.ome.zarr", mode="r")
     ome = group.attrs["ome"]
     assert [axis["name"] for axis in ome["multiscales"][0]["axes"]] == ["t", "c", "z", "y", "x"]

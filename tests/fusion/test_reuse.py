@@ -96,12 +96,17 @@ def test_only_the_shards_under_an_added_tile_are_fused(runs: Runs, channels: int
     assert runs.equals_scratch()
 
 
+def test_the_least_move_fuses_a_shard_again(fused: Runs) -> None:
+    assert fused(noisy(AFFINES), AFFINES + shift_all_but_first(1e-9)) == ALL_SHARDS - 1
+    assert fused.equals_scratch()
+
+
 def test_small_moves_of_the_tiles_do_not_add_up(fused: Runs) -> None:
     tiles = noisy(AFFINES)
     counts = []
     for step in range(1, 4):
         moved = AFFINES + shift_all_but_first(0.02 * step)
-        counts.append(fused(tiles, moved))
+        counts.append(fused(tiles, moved, tolerance=0.05))
         assert np.abs(fused.pixels("now") - fused.pixels("scratch")).max() <= 6  # grey values; the noise is 9
     assert counts == [0, 0, ALL_SHARDS - 1]  # at 0.06 px all shards but the one that only the first tile covers
     assert fused.equals_scratch()
@@ -117,16 +122,17 @@ def shift_all_but_first(shift: float) -> np.ndarray:
 def test_the_move_of_a_turned_tile_is_measured_at_its_corners(fused: Runs) -> None:
     turned = AFFINES.copy()
     turned[9, 0, 1], turned[9, 1, 0] = 0.002, -0.002  # 0.19 px at the far corners, none at the near one
-    assert 4 <= fused(noisy(AFFINES), turned) <= 9
+    assert 4 <= fused(noisy(AFFINES), turned, tolerance=0.05) <= 9
     assert np.abs(fused.pixels("now") - fused.pixels("scratch")).max() <= 1
 
 
 def test_changed_gains_and_illumination_fuse_shards_again(fused: Runs) -> None:
     tiles, gains = noisy(AFFINES), np.ones(len(AFFINES))
     gains[6] = 1.0005
-    assert fused(tiles, AFFINES, gains) == 0
-    gains[6] = 1.01
+    assert fused(tiles, AFFINES, gains, tolerance=0.05) == 0
     assert fused(tiles, AFFINES, gains) == 6
+    gains[6] = 1.01
+    assert fused(tiles, AFFINES, gains, tolerance=0.05) == 6
     assert fused.equals_scratch()
     flat = np.ones((1, SIDE, SIDE), np.float32)
     flat[0, 0, 0] = 1.1
@@ -140,25 +146,33 @@ def test_changed_settings_and_code_fuse_all_shards_again(fused: Runs, monkeypatc
     assert fused(tiles, AFFINES, blend="average") == ALL_SHARDS
 
 
-def test_a_shard_that_was_removed_or_overwritten_is_fused_again(fused: Runs) -> None:
-    folder = fused.cache / "shards"
+@pytest.mark.parametrize("times", ["kept", "new"])
+def test_a_shard_that_was_removed_or_damaged_is_fused_again(fused: Runs, times: str) -> None:
+    folder = fused.folder / "now" / "mosaic.ome.zarr"
     (folder / "0/c/5/2").unlink()
-    with (folder / "0/c/8/1").open("r+b") as shard:  # in place, so the mosaic, a hard link, changes too
-        shard.write(b"????")
+    shard = folder / "0/c/8/1"
+    state, content = shard.stat(), bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    if times == "kept":
+        os.utime(shard, ns=(state.st_atime_ns, state.st_mtime_ns))
     (folder / "1/c/0/0").unlink()
     assert fused(noisy(AFFINES), AFFINES) == 2
     assert fused.equals_scratch()
 
 
-@pytest.mark.parametrize("content", ['{"basis": ', "[]", "{}", '{"basis": 1, "sizes": []}'])
-def test_with_a_damaged_table_all_shards_are_fused_again(fused: Runs, content: str) -> None:
-    (fused.cache / "shards" / "shards.json").write_text(content)
+@pytest.mark.parametrize("fault", ["cut", "flipped", "empty"])
+def test_with_a_damaged_table_all_shards_are_fused_again(fused: Runs, fault: str) -> None:
+    table = fused.cache / "shards.json"
+    content = bytearray(table.read_bytes())
+    content[len(content) // 2] ^= 1
+    table.write_bytes({"cut": content[:-9], "flipped": content, "empty": b""}[fault])
     assert fused(noisy(AFFINES), AFFINES) == ALL_SHARDS
     assert fused.equals_scratch()
-    assert ("is damaged" in fused.caplog.text) == (content in ('{"basis": ', "[]"))
+    assert "is damaged" in fused.caplog.text
 
 
-def test_without_hard_links_all_shards_are_fused_again(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_hard_links_the_shards_are_copied(fused: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     link = os.link
 
     def refuse(path: Path, target: Path) -> None:
@@ -167,12 +181,8 @@ def test_without_hard_links_all_shards_are_fused_again(runs: Runs, monkeypatch: 
         link(path, target)
 
     monkeypatch.setattr("os.link", refuse)
-    tiles = noisy(AFFINES)
-    assert runs(tiles, AFFINES) == ALL_SHARDS
-    assert "not kept" in runs.caplog.text
-    assert runs(tiles, AFFINES) == ALL_SHARDS
-    assert runs.equals_scratch()
-    assert not list(runs.folder.glob("cache/*"))
+    assert fused(noisy(AFFINES), AFFINES) == 0
+    assert fused.equals_scratch()
 
 
 def test_a_mosaic_that_grows_elsewhere_ends_as_from_scratch(fused: Runs) -> None:

@@ -159,7 +159,9 @@ def test_without_correction_or_with_too_few_tiles_the_fields_change_nothing(tmp_
     illumination(table, tmp_path / "illumination.tif", settings=Illumination(correct=correct))
     found = fields.read(tmp_path / "illumination.tif", tables.read(table, tables.TILES))
     assert (found.flat == 1).all() and not found.dark.any()
-    assert fields.learnt_from(tmp_path / "illumination.tif") == (list(tables.read(table, tables.TILES)["sha256"]) if correct else [])
+    assert list(fields.lesson(tmp_path / "illumination.tif").tiles) == (
+        list(tables.read(table, tables.TILES)["sha256"]) if correct else []
+    )
 
 
 def test_given_images_replace_the_estimate(tmp_path: Path) -> None:
@@ -183,7 +185,7 @@ def test_a_given_dark_field_is_subtracted_before_the_flat_field_is_estimated(tmp
     found = fields.read(tmp_path / "illumination.tif", tables.read(table, tables.TILES))
     assert error(found.flat[0], flat) < 0.005
     assert (found.dark == 500).all()
-    assert fields.learnt_from(tmp_path / "illumination.tif") == list(tables.read(table, tables.TILES)["sha256"])
+    assert list(fields.lesson(tmp_path / "illumination.tif").tiles) == list(tables.read(table, tables.TILES)["sha256"])
 
 
 @pytest.mark.parametrize(
@@ -211,3 +213,58 @@ def test_a_periodic_specimen_in_register_with_the_stage_is_not_divided_out(perio
     flat = flat_field(dust=0)
     assert estimate_fields(as_tiles(specimen)).flat.std() < 0.05  # 0.2 where it is divided out
     assert error(estimate_fields(as_tiles(specimen * flat)).flat[0], flat) < 0.05
+
+
+def learnt(tmp_path: Path, tiles: np.ndarray, key: str = "key", again: bool = False, **columns: object) -> tuple[bytes, int]:
+    """The illumination of the tiles, by a cache in the folder, and how many tiles it was learnt from."""
+    table = write_tiles(tmp_path, tiles)
+    tables.write(tables.read(table, tables.TILES).assign(**columns), tables.TILES, table)
+    illumination(table, tmp_path / "out.tif", key=key, cache=tmp_path / "cache", again=again)
+    return (tmp_path / "out.tif").read_bytes(), len(fields.lesson(tmp_path / "out.tif").tiles)
+
+
+def test_what_was_learnt_is_kept_while_half_of_the_tiles_are_those(tmp_path: Path) -> None:
+    tiles = as_tiles(tissue(40) * flat_field(dust=0))
+    first, count = learnt(tmp_path, tiles[:18])
+    assert count == 18
+    assert learnt(tmp_path, tiles[:18], again=True)[0] == first
+    assert learnt(tmp_path, tiles[:19]) == (first, 18)
+    assert learnt(tmp_path, tiles[2:18]) == (first, 18)
+    assert learnt(tmp_path, tiles[:36]) == (first, 18)
+    assert learnt(tmp_path, tiles[:37])[1] == 37
+    assert learnt(tmp_path, tiles[:18])[1] == 37
+
+
+@pytest.mark.parametrize("change", [{"key": "another"}, {"again": True}, {"reference_z": 0}])
+def test_it_is_learnt_again_where_settings_or_planes_changed(tmp_path: Path, change: dict[str, object]) -> None:
+    tiles = as_tiles(tissue(20) * flat_field(dust=0))
+    learnt(tmp_path, tiles[:18])
+    assert learnt(tmp_path, tiles, **change)[1] == 20
+
+
+def test_what_was_learnt_from_few_tiles_or_others_is_learnt_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tiles = as_tiles(tissue(40) * flat_field(dust=0))
+    assert learnt(tmp_path, tiles[:3])[1] == 3
+    assert learnt(tmp_path, tiles[:4])[1] == 4
+    assert learnt(tmp_path, tiles[:18])[1] == 18
+    assert learnt(tmp_path, tiles[12:30])[1] == 18 and (tmp_path / "cache" / "illumination").exists()
+    with caplog.at_level("INFO"):
+        learnt(tmp_path, tiles[12:31])
+    assert "learnt from 18 tiles, of which 18 are among the 19 tiles of the mosaic" in caplog.text
+
+
+def test_a_damaged_cache_is_learnt_again(tmp_path: Path) -> None:
+    tiles = as_tiles(tissue(18) * flat_field(dust=0))
+    first, _ = learnt(tmp_path, tiles)
+    kept = tmp_path / "cache" / "illumination"
+    content = bytearray(kept.read_bytes())
+    content[-100] ^= 1
+    kept.write_bytes(content)
+    assert learnt(tmp_path, tiles)[0] == first
+
+
+def test_a_dark_field_brighter_than_the_tiles_is_refused(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "dark.tif", np.full((SIZE, SIZE), 65535, np.uint16))
+    table = write_tiles(tmp_path, as_tiles(tissue(4)))
+    with pytest.raises(image_files.ImageError, match=r"dark\.tif: is as bright as the brightest tile"):
+        illumination(table, tmp_path / "illumination.tif", dark=tmp_path / "dark.tif")

@@ -11,7 +11,7 @@ from dlir.illumination import fields
 
 def tiles_of(*shape: int) -> pd.DataFrame:
     """The table of one tile of this shape (channels, y, x), with the columns that `fields.read` needs."""
-    return pd.DataFrame([shape], columns=["channels", "height", "width"])
+    return pd.DataFrame([shape], columns=["channels", "height", "width"]).assign(dtype="uint8")
 
 
 @pytest.mark.parametrize("shape", [(1, 20, 30), (3, 20, 30), (1, 1, 30)])
@@ -21,16 +21,18 @@ def test_written_fields_are_read_back(tmp_path: Path, shape: tuple[int, ...]) ->
     written = fields.Fields(
         rng.random(shape, np.float32), rng.random(shape, np.float32), blind, ~blind & (rng.random(shape[1:]) < 0.1)
     )
-    fields.write(written, tmp_path / "illumination.tif", ["a5", "0c"])
-    assert fields.learnt_from(tmp_path / "illumination.tif") == ["a5", "0c"]
+    fields.write(written, tmp_path / "illumination.tif", fields.Lesson(("a5", "0c"), 2, "uint8", "", "key"))
+    assert fields.lesson(tmp_path / "illumination.tif") == fields.Lesson(("a5", "0c"), 2, "uint8", "", "key")
     found = fields.read(tmp_path / "illumination.tif", tiles_of(*shape))
     assert all(np.array_equal(one, other) for one, other in zip(found, written, strict=True))
 
 
-@pytest.mark.parametrize("shape", [(1, 20, 31), (1, 21, 30), (3, 20, 30)])
-def test_fields_from_tiles_of_another_shape_are_refused_with_the_remedy(tmp_path: Path, shape: tuple[int, ...]) -> None:
-    fields.write(fields.identity((1, 20, 30)), tmp_path / "illumination.tif")
-    with pytest.raises(fields.IlluminationError, match=r"illumination\.tif: .*\(1, 20, 30\).*--forcerun illumination train"):
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [((1, 20, 31), "uint8"), ((1, 21, 30), "uint8"), ((3, 20, 30), "uint8"), ((1, 20, 30), "uint16")]
+)
+def test_fields_from_other_tiles_are_refused_with_the_remedy(tmp_path: Path, shape: tuple[int, ...], dtype: str) -> None:
+    fields.write(fields.identity((1, 20, 30)), tmp_path / "illumination.tif", fields.Lesson(dtype=dtype))
+    with pytest.raises(fields.IlluminationError, match=r"illumination\.tif: .*\(1, 20, 30\).*--forcerun illumination"):
         fields.read(tmp_path / "illumination.tif", tiles_of(*shape))
 
 

@@ -75,15 +75,17 @@ class MosaicInputs:
         threads: int = 1,
         blend: str = "linear",
         bands: int = 1,
+        tolerance: float = 0.0,
         cache: Path | None = None,
     ) -> zarr.Group:
         """Fuses the tiles, first each band where there are several, and returns the mosaic."""
-        chosen = Mosaic(interpolation=order, blend=blend, bands=bands, chunk=32, shard=64)
+        chosen = Mosaic(interpolation=order, blend=blend, bands=bands, tolerance=tolerance, chunk=32, shard=64)
         files = [self.folder / name for name in ("tiles.csv", "illumination.tif", "exposure.csv", "placement.csv")]
         parts = [self.folder / f"{name}.bands" / str(number) for number in range(bands if bands > 1 else 0)]
         for number, part in reversed(list(enumerate(parts))):
-            band(*files, part, number=number, settings=chosen, threads=threads, cache=cache)
-        mosaic(*files, self.folder / name, settings=chosen, bands=parts, threads=threads, cache=cache)
+            band(*files, part, number=number, settings=chosen, threads=threads, last=self.folder / name, cache=cache)
+        sums = self.folder / f"{name}.sha256"
+        mosaic(*files, self.folder / name, sums=sums, settings=chosen, bands=parts, threads=threads, cache=cache)
         return zarr.open_group(self.folder / name, mode="r")
 
     def digests(self, name: str) -> dict[str, str]:

@@ -5,7 +5,7 @@ BANDS = SETTINGS.mosaic.bands
 
 rule exposure:
     input:
-        raw=lambda wildcards: TILES[wildcards.dataset],
+        raw=lambda wildcards: fetched([wildcards.dataset]),
         tiles="results/{dataset}/tiles.csv",
         illumination="results/{dataset}/illumination.tif",
         pairs="results/{dataset}/pairs.csv",
@@ -33,7 +33,7 @@ rule exposure:
 
 rule band:
     input:
-        raw=lambda wildcards: TILES[wildcards.dataset],
+        raw=lambda wildcards: fetched([wildcards.dataset]),
         tiles="results/{dataset}/tiles.csv",
         illumination="results/{dataset}/illumination.tif",
         exposure="results/{dataset}/exposure.csv",
@@ -54,23 +54,25 @@ rule band:
         dlir=dlir_command,
         code=steps.code("band"),
         settings=SETTINGS.mosaic.model_dump_json(),
+        last="results/{dataset}/mosaic.ome.zarr",
         cache="" if BUCKET else "--cache results/{dataset}/cache",
     shell:
         "{params.dlir} band --tiles {input.tiles} --illumination {input.illumination} --exposure {input.exposure}"
         " --placement {input.placement} --output {output} --number {wildcards.number} --settings {params.settings:q}"
-        " --threads {threads} {params.cache} --log-file {log} --dataset {wildcards.dataset}"
+        " --threads {threads} --last {params.last} {params.cache} --log-file {log} --dataset {wildcards.dataset}"
 
 
 rule mosaic:
     input:
-        raw=lambda wildcards: TILES[wildcards.dataset],
+        raw=raw_of_mosaic,
         tiles="results/{dataset}/tiles.csv",
         illumination="results/{dataset}/illumination.tif",
         exposure="results/{dataset}/exposure.csv",
         placement="results/{dataset}/placement.csv",
         bands=[f"results/{{dataset}}/bands/{number}" for number in range(BANDS if BANDS > 1 else 0)],
     output:
-        directory("results/{dataset}/mosaic.ome.zarr"),
+        store=mosaic_folder("results/{dataset}/mosaic.ome.zarr"),
+        sums="results/{dataset}/mosaic.sha256",
     log:
         "results/{dataset}/logs/mosaic.log",
     benchmark:
@@ -89,13 +91,14 @@ rule mosaic:
         cache="" if BUCKET else "--cache results/{dataset}/cache",
     shell:
         "{params.dlir} mosaic --tiles {input.tiles} --illumination {input.illumination} --exposure {input.exposure}"
-        " --placement {input.placement} {params.bands} --output {output} --settings {params.settings:q}"
+        " --placement {input.placement} {params.bands} --output {output.store} --sums {output.sums} --settings {params.settings:q}"
         " --threads {threads} {params.cache} --log-file {log} --dataset {wildcards.dataset}"
 
 
 rule ome_tiff:  # only where it is asked for: snakemake --cores N results/NAME/mosaic.ome.tif
     input:
         mosaic="results/{dataset}/mosaic.ome.zarr",
+        sums="results/{dataset}/mosaic.sha256",
     output:
         "results/{dataset}/mosaic.ome.tif",
     log:

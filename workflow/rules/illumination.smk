@@ -4,17 +4,10 @@
 rule illumination:
     input:
         raw=lambda wildcards: fetched([wildcards.dataset]),
-        tiles=lambda wildcards: learnt_from(
-            [f"results/{wildcards.dataset}/tiles.csv"],
-            "illumination",
-            f"results/{wildcards.dataset}/illumination.key",
-            lit(wildcards),
-        ),
-        flat=lambda wildcards: DATASETS[wildcards.dataset].flat or [],
-        dark=lambda wildcards: DATASETS[wildcards.dataset].dark or [],
+        tiles="results/{dataset}/tiles.csv",
+        given=lambda wildcards: in_bucket(DATASETS[wildcards.dataset].flat, DATASETS[wildcards.dataset].dark),
     output:
-        light="results/{dataset}/illumination.tif",
-        key="results/{dataset}/illumination.key",
+        "results/{dataset}/illumination.tif",
     log:
         "results/{dataset}/logs/illumination.log",
     benchmark:
@@ -29,9 +22,9 @@ rule illumination:
         code=steps.code("illumination"),
         settings=SETTINGS.illumination.model_dump_json(),
         key=lit,
-        given=lambda wildcards, input: " ".join(
-            f"--{kind} {shlex.quote(str(input[kind]))}" for kind in ("flat", "dark") if input[kind]
-        ),
+        given=given_fields,
+        cache="" if BUCKET else "--cache results/{dataset}/cache",
+        again=again,
     shell:
-        "{params.dlir} illumination --tiles {input.tiles} {params.given} --output {output.light} --settings {params.settings:q}"
-        " --key {params.key} --log-file {log} --dataset {wildcards.dataset}"
+        "{params.dlir} illumination --tiles {input.tiles} {params.given} --output {output} --settings {params.settings:q}"
+        " --key {params.key} {params.cache} {params.again} --log-file {log} --dataset {wildcards.dataset}"

@@ -1,10 +1,13 @@
-# What illumination and the network learn from: they learn once, and again only where their settings, code or files change.
+# What the network and the illumination learn with besides the tiles. The network learns once, and again only where this changes;
+# what the step illumination keeps, it decides by itself.
 
 LEARNT = "results" if SETTINGS.train.share else "results/{dataset}"  # the folder of the model
 NETWORK, PINNED = SETTINGS.register_.method == "network", SETTINGS.train.model
-MODEL = [] if not NETWORK else local(str(PINNED)) if PINNED else f"{LEARNT}/model.pt"
+MODEL = [] if not NETWORK or PINNED else f"{LEARNT}/model.pt"
+MODEL_FILE = str(PINNED) if NETWORK and PINNED else MODEL
 if NETWORK and PINNED and not PINNED.is_file():
     sys.exit(f"error: train.model is {PINNED}, and there is no such file: correct it, or leave it null to train")
+MODEL_CONTENT = hashing.of_file(PINNED) if NETWORK and PINNED else ""
 GENERIC = SETTINGS.train.start == "generic" and SETTINGS.train.architecture == "correlation"
 START = [placed(PACKAGE / "registration" / "model" / "weights.pt")] if GENERIC else []
 try:
@@ -22,18 +25,6 @@ def taught(step, settings, files):
     return hashing.of(steps.code(step), settings, *(hashing.of_file(Path(p)) for p in files if p and os.path.exists(p)))
 
 
-def learnt_from(tables, step, key, now):
-    """The tables that a step learns from; a change in them makes it learn again only until it has learnt once.
-
-    The file `key` holds the hash (`taught`) with which the step learnt. While it equals `now`, the tables are marked as ancient,
-    so that one more tile does not train the network again. In all other cases they are plain inputs: Snakemake would not
-    even obey --forcerun in a job whose inputs are all ancient and were just made again. The demo's tables are always plain
-    inputs, since its tiles change only with its settings.
-    """
-    kept = not (DEMO or is_forced(step)) and os.path.exists(key) and Path(key).read_text().strip() == now
-    return [ancient(table) for table in tables] if kept else tables
-
-
 def lit(wildcards):
     """The hash of what the step illumination learns with, besides the tiles."""
     dataset = DATASETS[wildcards.dataset]
@@ -46,6 +37,30 @@ def taught_by(wildcards):
 
 
 def lessons(wildcards, table):
-    """The tables of this name that a model is trained on."""
+    """The tables of this name that a model is trained on; a change in them trains it only as long as there is no model.
+
+    The file model.key holds the hash (`taught`) with which the model was trained. While it equals that of now, the tables are
+    marked as ancient, so that one more tile does not train the network again. In all other cases they are plain inputs:
+    Snakemake would not even obey --forcerun in a job whose inputs are all ancient and were just made again. The demo's tables
+    are always plain inputs, since its tiles change only with its settings.
+    """
     tables = [f"results/{name}/{table}" for name in taught_by(wildcards)]
-    return learnt_from(tables, "train", f"{LEARNT}/model.key".format(**wildcards), taught("train", TRAINING, START))
+    key = Path(f"{LEARNT}/model.key".format(**wildcards))
+    kept = (
+        not (DEMO or is_forced("train"))
+        and key.exists()
+        and key.read_text().strip() == taught("train", TRAINING, START)
+    )
+    return [ancient(table) for table in tables] if kept else tables
+
+
+def given_fields(wildcards):
+    """The options that name the user's own flat-field and dark-field."""
+    dataset = DATASETS[wildcards.dataset]
+    given = {"flat": dataset.flat, "dark": dataset.dark}
+    return " ".join(f"--{kind} {shlex.quote(working_copy(str(path)))}" for kind, path in given.items() if path)
+
+
+def again(wildcards, output):
+    """The option that makes the illumination learn again where the user forces it; not a setting, so it takes `output`."""
+    return "--again" if is_forced("illumination") else ""

@@ -6,7 +6,7 @@ rule place:
         tiles="results/{dataset}/tiles.csv",
         survey="results/{dataset}/survey.csv",
         affines="results/{dataset}/affines.csv",
-        overrides=lambda wildcards: DATASETS[wildcards.dataset].overrides or [],
+        overrides=lambda wildcards: in_bucket(DATASETS[wildcards.dataset].overrides),
     output:
         placement="results/{dataset}/placement.csv",
         stage="results/{dataset}/stage.csv",
@@ -23,7 +23,8 @@ rule place:
         dlir=dlir_command,
         code=steps.code("place"),
         settings=SETTINGS.place.model_dump_json(),
-        overrides=lambda wildcards, input: f"--overrides {shlex.quote(str(input.overrides))}" if input.overrides else "",
+        overrides=given_overrides,
+        overrides_content=lambda wildcards: content_of(DATASETS[wildcards.dataset].overrides),
     shell:
         "{params.dlir} place --tiles {input.tiles} --survey {input.survey} --affines {input.affines} {params.overrides}"
         " --output {output.placement} --stage {output.stage} --settings {params.settings:q}"

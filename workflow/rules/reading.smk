@@ -26,8 +26,8 @@ if DEMO:
 
 rule tiles:
     input:
-        raw=lambda wildcards: TILES[wildcards.dataset],
-        positions=lambda wildcards: DATASETS[wildcards.dataset].positions or [],
+        raw=raw_tiles,
+        positions=lambda wildcards: in_bucket(DATASETS[wildcards.dataset].positions),
     output:
         "results/{dataset}/files.csv",
     log:
@@ -43,6 +43,7 @@ rule tiles:
         dlir=dlir_command,
         code=steps.code("tiles"),
         settings=lambda wildcards: layout_of(DATASETS[wildcards.dataset]),
+        content=content,
     shell:
         "{params.dlir} tiles --output {output} --settings {params.settings:q}"
         " --log-file {log} --dataset {wildcards.dataset}"
@@ -50,7 +51,7 @@ rule tiles:
 
 rule survey:
     input:
-        raw=lambda wildcards: TILES[wildcards.dataset],
+        raw=lambda wildcards: fetched([wildcards.dataset]),
         files="results/{dataset}/files.csv",
     output:
         tiles="results/{dataset}/tiles.csv",

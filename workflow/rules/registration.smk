@@ -60,7 +60,7 @@ rule train:
 
 rule register:
     input:
-        raw=lambda wildcards: TILES[wildcards.dataset],
+        raw=lambda wildcards: fetched([wildcards.dataset]),
         tiles="results/{dataset}/tiles.csv",
         illumination="results/{dataset}/illumination.tif",
         pairs="results/{dataset}/pairs.csv",
@@ -82,7 +82,8 @@ rule register:
         dlir=dlir_command,
         code=[steps.code("register"), METHOD_CODE],
         settings=SETTINGS.register_.model_dump_json(),
-        model=lambda wildcards, input: f"--model {shlex.quote(str(input.model))}" if input.model else "",
+        model=lambda wildcards: f"--model {shlex.quote(MODEL_FILE.format(**wildcards))}" if MODEL_FILE else "",
+        model_content=MODEL_CONTENT,
         cache="" if BUCKET else "--cache results/{dataset}/cache",
     shell:
         "{params.dlir} register --tiles {input.tiles} --illumination {input.illumination} --pairs {input.pairs} {params.model}"
@@ -92,7 +93,7 @@ rule register:
 
 rule selfcheck:
     input:
-        raw=lambda wildcards: TILES[wildcards.dataset],
+        raw=lambda wildcards: fetched([wildcards.dataset]),
         tiles="results/{dataset}/tiles.csv",
         illumination="results/{dataset}/illumination.tif",
         pairs="results/{dataset}/pairs.csv",
@@ -115,7 +116,8 @@ rule selfcheck:
         code=[steps.code("selfcheck"), METHOD_CODE],
         method=SETTINGS.register_.method,
         settings=SETTINGS.selfcheck.model_dump_json(),
-        model=lambda wildcards, input: f"--model {shlex.quote(str(input.model))}" if input.model else "",
+        model=lambda wildcards: f"--model {shlex.quote(MODEL_FILE.format(**wildcards))}" if MODEL_FILE else "",
+        model_content=MODEL_CONTENT,
     shell:
         "{params.dlir} selfcheck --tiles {input.tiles} --illumination {input.illumination} --pairs {input.pairs} {params.model}"
         " --method {params.method} --output {output} --settings {params.settings:q} --device {resources.device}"

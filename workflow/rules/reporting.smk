@@ -5,7 +5,7 @@ rule accuracy:
     input:
         tiles="results/{dataset}/tiles.csv",
         placement="results/{dataset}/placement.csv",
-        truth=lambda wildcards: DATASETS[wildcards.dataset].truth,
+        truth=lambda wildcards: DEMO_TRUTH if DEMO else in_bucket(DATASETS[wildcards.dataset].truth),
     output:
         "results/{dataset}/accuracy.csv",
     log:
@@ -20,14 +20,16 @@ rule accuracy:
     params:
         dlir=dlir_command,
         code=steps.code("accuracy"),
+        truth=lambda wildcards: working_copy(str(DATASETS[wildcards.dataset].truth)),
+        truth_content=lambda wildcards: "" if DEMO else content_of(DATASETS[wildcards.dataset].truth),
     shell:
-        "{params.dlir} accuracy --tiles {input.tiles} --placement {input.placement} --truth {input.truth:q} --output {output}"
+        "{params.dlir} accuracy --tiles {input.tiles} --placement {input.placement} --truth {params.truth:q} --output {output}"
         " --log-file {log} --dataset {wildcards.dataset}"
 
 
 rule report:
     input:
-        raw=lambda wildcards: TILES[wildcards.dataset],
+        raw=lambda wildcards: fetched([wildcards.dataset]),
         tiles="results/{dataset}/tiles.csv",
         illumination="results/{dataset}/illumination.tif",
         affines="results/{dataset}/affines.csv",
@@ -35,6 +37,7 @@ rule report:
         stage="results/{dataset}/stage.csv",
         exposure="results/{dataset}/exposure.csv",
         mosaic="results/{dataset}/mosaic.ome.zarr",
+        sums="results/{dataset}/mosaic.sha256",
         selfcheck="results/{dataset}/selfcheck.csv",
         accuracy=lambda wildcards: "results/{dataset}/accuracy.csv" if DATASETS[wildcards.dataset].truth else [],
     output:
@@ -86,10 +89,12 @@ rule provenance:
     params:
         dlir=dlir_command,
         code=[steps.code(step) for step in steps.STEPS],
+        model=lambda wildcards: shlex.quote(MODEL_FILE.format(**wildcards)) if MODEL_FILE else "",
+        model_content=MODEL_CONTENT,
         settings=lambda wildcards: SETTINGS.model_copy(
             update={"datasets": {name: DATASETS[name] for name in taught_by(wildcards)}}
         ).model_dump_json(by_alias=True),
     shell:
-        "{params.dlir} provenance --tiles {input.tiles} --results {input.results} {input.model:q}"
+        "{params.dlir} provenance --tiles {input.tiles} --results {input.results} {params.model}"
         " --benchmarks {input.benchmarks} {input.training} --output {output} --settings {params.settings:q}"
         " --log-file {log} --dataset {wildcards.dataset}"

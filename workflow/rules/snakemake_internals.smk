@@ -25,8 +25,51 @@ def keys_in_storage(folder):
 
 
 def is_forced(rule):
-    """Whether --forcerun names a rule, by the name that it has in this run."""
-    return workflow.modifier.modify_rulename(rule) in workflow.dag_settings.forcerun
+    """Whether --forcerun names a rule, by the name that it has in this run, or --forceall names all."""
+    settings = workflow.dag_settings
+    return settings.forceall or workflow.modifier.modify_rulename(rule) in settings.forcerun
+
+
+def force(path):
+    """Make the job of an output run, as --forcerun does; to be called while Snakemake finds the jobs, as input functions are."""
+    workflow.dag.forcefiles.add(path)
+
+
+def is_main_process():
+    """Whether this Snakemake plans the jobs; one that runs a single job of another one on a cluster does not."""
+    return workflow.is_main_process
+
+
+def is_touched():
+    """Whether the user gave --touch."""
+    return not {"--touch", "-t"}.isdisjoint(sys.argv)
+
+
+def missing_triggers():
+    """What --rerun-triggers leaves out of that by which Snakemake sees that a job has to run."""
+    given = {trigger.name.lower() for trigger in workflow.rerun_triggers}
+    return sorted({"mtime", "params", "input"} - given)
+
+
+def replaced_at_once(path):
+    """A folder as an output that its job replaces at once when it is finished.
+
+    Snakemake deletes an output before its job starts, and again when the job fails. It leaves an `update` in place, but copies
+    it first; so the copying is left out, and when the job fails, the old folder stays, with a date that makes the job run again.
+    """
+    from snakemake.persistence import FileBackupMixin
+
+    def keep(self, path):
+        pass
+
+    def restore(self, path):
+        stamp = Path(path) / ".snakemake_timestamp"
+        if stamp.exists():
+            os.utime(stamp, (0, 0))
+        return stamp.exists()
+
+    FileBackupMixin.backup_output, FileBackupMixin.restore_output = keep, restore
+    return update(directory(path))
 
 
 def folder_of_snakefile():

@@ -17,9 +17,33 @@ def layout_of(dataset):
 
 
 def fetched(names):
-    """The tiles of these datasets when they lie in a bucket: a step that learns has to fetch them, and learns again when they
-    change."""
+    """The tiles of these datasets as inputs of a rule, where they lie in a bucket: Snakemake fetches them, and compares dates.
+
+    Elsewhere no file of the user is an input. Snakemake would compare dates, and miss a tile that was exchanged for an older
+    one; `content` compares what the files hold, and each step checks the files that it reads.
+    """
     return [path for name in names for path in TILES[name]] if BUCKET else []
+
+
+def in_bucket(*paths):
+    """Files of the user as inputs of a rule, where they lie in a bucket; see `fetched`."""
+    return [path for path in paths if path] if BUCKET else []
+
+
+def mosaic_folder(path):
+    """The folder of a mosaic as an output; in a bucket nothing can be replaced at once."""
+    return directory(path) if BUCKET else replaced_at_once(path)
+
+
+def given_overrides(wildcards):
+    """The option that names the user's table of overrides."""
+    table = DATASETS[wildcards.dataset].overrides
+    return f"--overrides {shlex.quote(working_copy(str(table)))}" if table else ""
+
+
+def content_of(path):
+    """The SHA-256 of a file of the user; empty where there is none, or where it lies in a bucket."""
+    return hashing.of_file(path) if path and not BUCKET else ""
 
 
 def tiles_of(dataset):

@@ -6,9 +6,8 @@ deviation of the linear parts. The hash of all these is the key of the estimate,
 verdict on a pair is not kept, since it follows from all pairs together.
 """
 
+import io
 import logging
-import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,14 +16,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dlir import steps
-from dlir.core import affine, hashing
-from dlir.core.atomic import atomically
+from dlir.core import affine, hashing, sealed
 from dlir.registration.pairs.neighbours import WINDOW
 from dlir.registration.pairs.windows import expected_shift
 
 log = logging.getLogger(__name__)
 IDENTITY = ["pair", "fixed", "moving", "side"]  # columns that name a pair; all others of tables.AFFINES are its estimate
-DECIMALS = 6  # of px, in the keys: added tiles change the stage's positions of the others by rounding errors
+SEARCHED = ("nominal_y", "nominal_x", "search")  # where the windows of a pair are looked at
+DECIMALS = 6  # of px: added tiles change the places of the others by rounding errors, from which no estimate may start
 # The modules that make an estimate; the verdict, and so the placement, is not among them
 ESTIMATES = (
     "dlir.registration.inference.estimate_batch",
@@ -60,6 +59,8 @@ class EstimateCache:
             inputs: what these estimates follow from and others in this cache do not.
             estimate: registers the pairs that are not in the cache, in any order.
         """
+        columns = [name for name in (*SEARCHED, *affine.COLUMNS) if name in pairs]
+        pairs = pairs.assign(**{name: pairs[name].astype(float).round(DECIMALS) + 0.0 for name in columns})  # no -0
         keys = self._keys(pairs, inputs)
         new = np.array([key not in self.estimates for key in keys], bool)
         log.info("registering %d of %d %s; %d are in the cache", new.sum(), len(new), what, (~new).sum())
@@ -75,31 +76,26 @@ class EstimateCache:
         """Writes the estimates that this run used to the file, and drops all others."""
         if self.file is None or not self.used:
             return
-        keys = sorted(self.used)
-        with atomically(self.file) as partial, partial.open("wb") as file:
-            values = np.array([self.estimates[key] for key in keys])
-            np.savez(file, keys=np.array(keys, "S"), columns=np.array(self.columns, "S"), values=values)
+        keys, content = sorted(self.used), io.BytesIO()
+        values = np.array([self.estimates[key] for key in keys])
+        np.savez(content, keys=np.array(keys, "S"), columns=np.array(self.columns, "S"), values=values)
+        sealed.write(content.getvalue(), self.file)
 
     def _keys(self, pairs: pd.DataFrame, inputs: tuple[object, ...]) -> list[str]:
         """The key of each pair: the hash of everything that its estimate follows from."""
         content = pd.DataFrame({end: self.content.reindex(pairs[end]).to_numpy() for end in ("fixed", "moving")})
         windows = pairs[["side"]].reset_index(drop=True).join(pairs[WINDOW].astype(int).reset_index(drop=True))
-        searched = pd.DataFrame(np.c_[expected_shift(pairs), pairs["search"].to_numpy(float)]).round(DECIMALS) + 0.0  # no -0
-        start = pairs[[name for name in affine.COLUMNS if name in pairs]].round(DECIMALS).reset_index(drop=True) + 0.0
+        searched = pd.DataFrame(np.c_[expected_shift(pairs), pairs["search"].to_numpy(float)])
+        start = pairs[[name for name in affine.COLUMNS if name in pairs]].reset_index(drop=True)
         table = pd.concat([content, windows, searched, start], axis=1)
         return [hashing.of(self.inputs, *inputs, *row) for row in table.itertuples(index=False)]
 
 
 def _read(file: Path) -> tuple[list[str], dict[str, NDArray[np.float64]]]:
     """Returns the columns and the estimates in a file; none where it is missing or damaged."""
-    try:
-        with file.open("rb") as opened, np.load(opened) as content:
-            keys, columns, values = (content[name] for name in ("keys", "columns", "values"))
-        if values.shape != (len(keys), len(columns)):
-            raise ValueError("its arrays have different lengths")
-        return columns.astype(str).tolist(), dict(zip(keys.astype(str).tolist(), values, strict=True))
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        log.warning("%s is damaged (%s): all pairs are registered again", file, error)
-    return [], {}
+    content = sealed.read(file)
+    if content is None:
+        return [], {}
+    with np.load(io.BytesIO(content)) as arrays:
+        keys, columns, values = (arrays[name] for name in ("keys", "columns", "values"))
+    return columns.astype(str).tolist(), dict(zip(keys.astype(str).tolist(), values, strict=True))

@@ -1,0 +1,89 @@
+# What the tiles and the finished mosaics hold, against what the last run found. No date is trusted.
+
+WORKING_DIRECTORY = Path(".snakemake", "dlir-working-directory")  # holds a random name
+FUTURE = 60 * 10**9  # ns that a clock may be ahead
+
+if is_touched():
+    sys.exit("error: --touch calls results finished without a look at them; dlir compares contents, so leave it out")
+
+
+@cache
+def sums_of(name):
+    """The SHA-256 of each file of the tiles of a dataset. Only files that are not known from the last run are read."""
+    file, paths = Path("results", name) / contents.TILES, [str(path) for path in TILES[name]]
+    known = contents.Contents.read(file)
+    before = dict(known.known)
+    size = sum(os.path.getsize(path) for path in known.unknown(paths))
+    if size > 2**30:
+        print(f"{name}: reading {size / 2**30:.0f} GB of new or changed tiles, to know what they hold", file=sys.stderr)
+    sums = known.sums(paths)
+    if known.known != before and not workflow.dryrun:
+        known.write(file)
+    ahead = [path for path, (identity, _) in known.known.items() if identity.modified > time.time_ns() + FUTURE]
+    if ahead:
+        names = filenames.listed_names(ahead)
+        print(f"warning: {names}: dated in the future; dlir compares what files hold, not dates", file=sys.stderr)
+    return sums
+
+
+def content(wildcards):
+    """The hash of what the tiles and the table of positions of a dataset hold; empty for the demo and for those in a bucket."""
+    if missing_triggers():
+        names = ", ".join(missing_triggers())
+        print(f"warning: --rerun-triggers lacks {names}: dlir does not see all that changed", file=sys.stderr)
+    if DEMO or BUCKET:
+        return ""
+    return hashing.of(*sorted(sums_of(wildcards.dataset).items()), content_of(DATASETS[wildcards.dataset].positions))
+
+
+def is_damaged(name):
+    """Whether a file of the finished mosaic is missing, or holds something else than when it was written."""
+    results = Path("results", name)
+    listed = results / "mosaic.sha256"
+    if not listed.is_file() or not (results / "mosaic.ome.zarr").is_dir():
+        return False
+    written = dict(line.split("  ", 1)[::-1] for line in listed.read_text().splitlines())
+    known = contents.Contents.read(results / "cache" / contents.MOSAIC)
+    before = dict(known.known)
+    found = known.sums(str(results / path) for path in written)
+    if known.known != before:
+        known.write(results / "cache" / contents.MOSAIC)
+    return list(found.values()) != list(written.values())
+
+
+def made_elsewhere(name):
+    """Whether the results were last written from another working directory, whose settings Snakemake does not know here."""
+    writer = Path("results", name, "cache", "working-directory")
+    here = WORKING_DIRECTORY.read_text() if WORKING_DIRECTORY.is_file() else ""
+    return writer.is_file() and writer.read_text() != here
+
+
+def mark_as_made_here():
+    """Writes beside the results of each dataset which working directory makes them."""
+    if not WORKING_DIRECTORY.is_file():
+        WORKING_DIRECTORY.parent.mkdir(exist_ok=True)
+        WORKING_DIRECTORY.write_text(secrets.token_hex())
+    for name in DATASETS:
+        writer = Path("results", name, "cache", "working-directory")
+        writer.parent.mkdir(parents=True, exist_ok=True)
+        writer.write_text(WORKING_DIRECTORY.read_text())
+
+
+def raw_tiles(wildcards):
+    """The tiles as inputs of the step that finds them: those of the demo, which a rule makes, and those in a bucket."""
+    name = wildcards.dataset
+    if not BUCKET and is_main_process() and made_elsewhere(name):
+        print(
+            f"{name}: results/{name} was written from another working directory, so all is made again", file=sys.stderr
+        )
+        force(f"results/{name}/files.csv")
+    return TILES["demo"] if DEMO else fetched([name])
+
+
+def raw_of_mosaic(wildcards):
+    """The tiles as inputs of the step that fuses them; that step runs again where its mosaic is damaged."""
+    name = wildcards.dataset
+    if not BUCKET and is_main_process() and is_damaged(name):
+        print(f"warning: results/{name}/mosaic.ome.zarr is damaged, so it is written again", file=sys.stderr)
+        force(f"results/{name}/mosaic.sha256")
+    return fetched([name])
