@@ -33,7 +33,7 @@ import torch
 from scipy.fft import next_fast_len
 from torch import Tensor
 
-from dlir.registration.model.filters import blur
+from dlir.registration.model.filters import blur, each
 from dlir.registration.model.lucas_kanade import Refined, gradients, slope_products
 
 LEAST_KNOWN = 0.01  # of the information along an edge; the deviation grows to 100 times what least squares says, at most
@@ -64,7 +64,8 @@ def covariance(refined: Refined, stride: int, weight: Tensor | None = None) -> T
 
 def power_spectrum(image: Tensor) -> Tensor:
     """Returns the power spectra (b, c, p, q) of images (b, c, h, w), padded by zeros to a size whose transform is fast."""
-    return torch.as_tensor(torch.fft.fft2(image, s=[next_fast_len(n) for n in image.shape[-2:]])).abs() ** 2
+    size = [next_fast_len(n) for n in image.shape[-2:]]
+    return each(lambda maps: torch.fft.fft2(maps, s=size), image).abs() ** 2
 
 
 def _inner(maps: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from scipy.fft import next_fast_len
 from torch import Tensor
 
 from dlir.registration.model import hyperparameters
+from dlir.registration.model.filters import each
 from dlir.registration.model.priors import SEARCHED_SCALES, SEARCHED_TURNS
 from dlir.registration.model.warping import similarity_affine
 
@@ -57,11 +58,11 @@ def _segment_sums(
 
     def spectra(image: Tensor, span: int) -> Tensor:
         segments = image.unfold(3, span, length).permute(0, 3, 1, 2, 4)
-        return torch.as_tensor(torch.fft.rfft2(segments, s=size))
+        return each(lambda one: torch.fft.rfft2(one, s=size), segments)
 
     def correlation(first: Tensor, second: Tensor) -> Tensor:
         product = (first.conj() * second).sum(2)
-        full: Tensor = torch.fft.irfft2(product, s=size)
+        full = each(lambda one: torch.fft.irfft2(one, s=size), product)
         return full[..., : 2 * reach + 1, : 2 * reach + 1]
 
     span = length + 2 * reach
@@ -78,7 +79,11 @@ def _add_segments(sums: Tensor, length: int, width: int, radius: int, reach: int
     """Shifts the sums of each segment (b, segments, d, d) along the line of every turn and scale, and adds the segments."""
     along_y = _lines(SEARCHED_TURNS, sums.shape[1], length, width, radius, reach).to(sums)
     along_x = _lines(SEARCHED_SCALES, sums.shape[1], length, width, radius, reach).to(sums)
-    return torch.einsum("nakdE,bkeE->nabde", torch.einsum("nkDE,akdD->nakdE", sums, along_y), along_x)
+
+    def added(segments: Tensor) -> Tensor:
+        return torch.einsum("akdE,bkeE->abde", torch.einsum("kDE,akdD->akdE", segments, along_y), along_x)
+
+    return each(added, sums)
 
 
 @lru_cache(maxsize=64)
@@ -114,8 +119,8 @@ def peak(logits: Tensor, stride: int, centre: tuple[int, int]) -> tuple[Tensor, 
     mass = near.sum((1, 2, 3, 4))
     near = near / mass.clamp(min=1e-12).view(-1, 1, 1, 1, 1)
     shift = cells.to(logits) - (size - 1) / 2
-    y = (near.sum((1, 2, 4)) @ shift + centre[0]) * stride
-    x = (near.sum((1, 2, 3)) @ shift + centre[1]) * stride
-    rotation = near.sum((2, 3, 4)) @ torch.tensor(SEARCHED_TURNS).to(logits)
-    scale = near.sum((1, 3, 4)) @ torch.tensor(SEARCHED_SCALES).to(logits)
+    y = ((near.sum((1, 2, 4)) * shift).sum(1) + centre[0]) * stride
+    x = ((near.sum((1, 2, 3)) * shift).sum(1) + centre[1]) * stride
+    rotation = (near.sum((2, 3, 4)) * torch.tensor(SEARCHED_TURNS).to(logits)).sum(1)
+    scale = (near.sum((1, 3, 4)) * torch.tensor(SEARCHED_SCALES).to(logits)).sum(1)
     return similarity_affine(torch.stack([y, x], 1), rotation, scale), mass

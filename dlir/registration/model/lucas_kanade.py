@@ -19,6 +19,7 @@ from torch import Tensor
 from dlir.core.affine import BASIS
 from dlir.registration.model import hyperparameters
 from dlir.registration.model.estimate import LINEAR
+from dlir.registration.model.filters import each
 from dlir.registration.model.priors import REFINEMENT_DEVIATIONS
 from dlir.registration.model.warping import grid, warp
 
@@ -86,7 +87,7 @@ def refine(
         if normal is None:  # J'J hardly changes from step to step
             normal = slope_products(down, right, covered)
         slopes = torch.stack([_dot(down, difference), _dot(right, difference)], 1)
-        slope = (slopes.flatten(2) * covered.flatten(2) @ design / 4).flatten(1)
+        slope = (each(lambda one: one @ design, slopes.flatten(2) * covered.flatten(2)) / 4).flatten(1)
         squared = _dot(difference, difference).flatten(1)
         variance = (squared * covered.flatten(1)).sum(1) / (fixed.shape[1] * covered.sum((1, 2, 3))).clamp(min=1)
         variance = variance.clamp(min=1e-6).view(-1, 1, 1)
@@ -118,7 +119,8 @@ def slope_products(down: Tensor, right: Tensor, counts: Tensor) -> Tensor:
     design = _design(height, width, (width + 1) / 2, down.device)
     products = (design[:, :, None] * design[:, None, :]).view(-1, 9)
     squares = torch.stack([_dot(*both) for both in ((down, down), (down, right), (right, right))], 1)
-    yy, yx, xx = (squares.flatten(2) * counts.flatten(2) @ products / 16).view(-1, 3, 3, 3).unbind(1)
+    sums = each(lambda one: one @ products, squares.flatten(2) * counts.flatten(2))
+    yy, yx, xx = (sums / 16).view(-1, 3, 3, 3).unbind(1)
     return torch.cat([torch.cat([yy, yx], 2), torch.cat([yx, xx], 2)], 1)
 
 

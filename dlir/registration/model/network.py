@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from dlir.registration.model import aperture, hyperparameters
 from dlir.registration.model.estimate import Estimate, best_point, expected_overlap, scaled_covariance, transposed
-from dlir.registration.model.filters import blur, high_pass, standardise
+from dlir.registration.model.filters import blur, each, high_pass, standardise
 from dlir.registration.model.hough_correlation import correlate, peak
 from dlir.registration.model.lucas_kanade import refine
 from dlir.registration.model.ncc import masked_ncc
@@ -180,9 +180,9 @@ class CorrelationNetwork(nn.Module):
         covariance = aperture.covariance(refined, stride, counts)
         corner = covariance.new_tensor([(side - 1) / 2 for side in fixed.shape[-2:]])
         point = best_point(covariance, affine[:, :, 2].detach().double(), corner)
-        log_scales = self.deviation_head(features).clamp(-chosen.largest_log_scale, chosen.largest_log_scale).double()
+        log_scales = each(self.deviation_head, features).clamp(-chosen.largest_log_scale, chosen.largest_log_scale).double()
         covariance = scaled_covariance(covariance, point, *log_scales.exp().unbind(1)).float()
-        confidence = self.confidence_head(features)[:, 0].sigmoid()
+        confidence = each(self.confidence_head, features)[:, 0].sigmoid()
         return Estimate(affine, covariance, confidence, tuple(steps), logits, clear)
 
 

@@ -20,7 +20,7 @@ from scipy.fft import next_fast_len
 from torch import Tensor
 
 from dlir.registration.model import hyperparameters
-from dlir.registration.model.filters import blur, high_pass, standardise
+from dlir.registration.model.filters import blur, each, high_pass, standardise
 from dlir.registration.model.ncc import masked_ncc
 from dlir.registration.model.warping import warp
 
@@ -37,16 +37,16 @@ def above_noise(fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
     # at the other end the margin is as wide as a length with small factors needs, for a quick FFT
     end = [min(next_fast_len(n + 2 * margin) - n - margin, n - 1) for n in (width, height)]
     padded = F.pad(windows, (margin, end[0], margin, end[1]), mode="reflect")
-    spectrum = torch.fft.rfft2(padded[:, 0])
+    spectrum = each(torch.fft.rfft2, padded[:, 0])
     rings = hat_functions(padded.shape[-2], padded.shape[-1]).to(windows)
     squares = (spectrum.real**2 + spectrum.imag**2).flatten(1)
-    power = (squares[:count] + squares[count:]) @ rings / rings.sum(0).clamp(min=1e-6)
+    power = each(lambda square: square @ rings, squares[:count] + squares[count:]) / rings.sum(0).clamp(min=1e-6)
     finest = rings.sum(0) * torch.tensor([knot >= chosen.noise_frequency for knot in chosen.filter_knots]).to(rings)
-    noise = power @ finest[:, None] / finest.sum()
+    noise = (power * finest).sum(1, keepdim=True) / finest.sum()
     signal = power - noise
     gain = (signal.clamp(min=0) / (2 * signal.abs() + noise).clamp(min=1e-6)).sqrt() + chosen.least_gain
-    shaped = spectrum * (gain @ rings.T).view(count, *spectrum.shape[1:]).repeat(2, 1, 1)
-    filtered = torch.as_tensor(torch.fft.irfft2(shaped, s=padded.shape[-2:]))[:, None]
+    shaped = spectrum * each(lambda one: rings @ one, gain).view(count, *spectrum.shape[1:]).repeat(2, 1, 1)
+    filtered = each(lambda one: torch.fft.irfft2(one, s=padded.shape[-2:]), shaped)[:, None]
     inner = filtered[..., margin : margin + height, margin : margin + width]
     first, second = standardise(inner - inner.mean(dim=(2, 3), keepdim=True)).chunk(2)
     return first, second
