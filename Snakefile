@@ -4,14 +4,17 @@ import csv
 import os
 import secrets
 import shlex
+import signal
 import sys
 import time
+from contextlib import suppress
 from functools import cache
 from math import ceil
 from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
 
+import psutil
 from snakemake.utils import min_version
 
 min_version("9.27")
@@ -70,6 +73,7 @@ rule all:
 
 onstart:
     without_pauses()
+    stop_jobs_at_a_signal()
     if not BUCKET:
         mark_as_made_here()
 

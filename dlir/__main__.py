@@ -7,7 +7,9 @@ the workflow run this file by its path, so that the package beside the Snakefile
 import argparse
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +24,8 @@ from cyclopts import App, CycloptsError, Parameter, Token, UnknownCommandError  
 from dlir.steps import STEPS  # noqa: E402
 
 DEFECT = "dlir has a defect: please report it with this message"
+STOPPED = 130  # exit code of a step that a signal ended
+PATIENCE = 5.0  # s that such a step has to remove what is half written
 NETWORK_STEPS = ("train", "register", "selfcheck", "pretrain")
 
 
@@ -118,8 +122,24 @@ def _keep_freed_memory() -> None:
         mallopt(option, value)
 
 
+def _end_at_a_signal() -> None:
+    """Let Ctrl-C and SIGTERM end the step within seconds, whatever its threads do; further signals change nothing."""
+
+    def stop(*_: object) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        timer = threading.Timer(PATIENCE, os._exit, [STOPPED])
+        timer.daemon = True
+        timer.start()
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+
+
 def main() -> None:
     """Run one step; a mistake of the user ends in one message and exit code 1 (2 for a wrong command line, 3 for a defect)."""
+    _end_at_a_signal()
     # before torch and NumPy start: waiting threads would keep the cores busy, and NumPy has little to share among threads
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -135,6 +155,10 @@ def main() -> None:
         if step in NETWORK_STEPS:
             _keep_freed_memory()
         app(arguments)
+    except KeyboardInterrupt:
+        log.error("stopped; the next run begins this step again")
+        logging.shutdown()
+        os._exit(STOPPED)  # threads may still be at work, for which an ordinary exit waits
     except UnknownCommandError as error:
         log.error("there is no step %s; dlir --help lists them", (error.unused_tokens or [""])[0])
         sys.exit(2)

@@ -77,6 +77,19 @@ def folder_of_snakefile():
     return Path(str(workflow.current_basedir))
 
 
+def stop_jobs_at_a_signal():
+    """Let SIGTERM and Ctrl-C end the running jobs at once; Snakemake would wait until they have finished."""
+
+    def stop(*_):
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):
+                process.terminate()
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+
+
 def without_pauses():
     """Let Snakemake start jobs as soon as they are ready.
 
