@@ -32,8 +32,8 @@ CHANNELS = "CSIQ"  # tifffile's letters of axes that hold channels: channels, sa
 ALPHA = (1, 2)  # the TIFF codes of extra samples that are alpha: associated and unassociated
 
 
-class AxesError(ValueError):
-    """The file has axes that a tile does not have."""
+class NoTileError(ValueError):
+    """The file is not damaged, but holds something else than the planes of one tile; the message has the remedy."""
 
 
 class Sizes(NamedTuple):
@@ -77,6 +77,7 @@ class TiffStack:
         self.sizes = Sizes(axes.get("T", 1), axes.get("Z", 1), channels, axes["Y"], axes["X"])
         self.dtype = self.series.dtype
         self.names = _ome_names(self.tiff.ome_metadata, channels)
+        self.notes: tuple[str, ...] = ()
 
     def read(self, time: int, z: int, channel: int | None) -> NDArray[Any]:
         """Returns the plane (channels, y, x) at a time point and a z; only the given channel, where there is one."""
@@ -93,7 +94,7 @@ class TiffStack:
         one_channel_axis = len(channels) < 2 or channels == {"C", "S"}
         unknown = {*found} - {*"TZYX", *CHANNELS}
         if not one_channel_axis or len(set(found)) < len(found) or unknown or not {*"YX"} <= {*found}:
-            raise AxesError(
+            raise NoTileError(
                 f"has axes {letters}, but a tile has time points, z planes, channels, y and x: "
                 "export it as OME-TIFF, which names them"
             )

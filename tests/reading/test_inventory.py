@@ -91,7 +91,7 @@ def test_a_file_cut_short_is_named(tmp_path: Path, dataset: Make, write_tiles: W
     folder = write_tiles("t1.tif", "t2.tif")
     (folder / "t2.tif").write_bytes((folder / "t2.tif").read_bytes()[:-10])
     words = message(tmp_path, dataset(folder / "t{index}.tif", columns=2))
-    assert f"{folder / 't2.tif'}: is damaged or not an image (cut short: " in words
+    assert f"{folder / 't2.tif'}: is damaged (cut short: " in words
     assert words.endswith("copy it again from the microscope") and "t1.tif" not in words
 
 
@@ -128,8 +128,8 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path, dataset: Make, writ
     (folder / "t2.tif").mkdir()
     (folder / "t3.tif").symlink_to(folder / "gone.tif")
     words = message(tmp_path, dataset(folder / "t{index}.tif", columns=2))
-    assert f"{folder / 't2.tif'}: cannot be read (Is a directory): check the path and its permissions" in words
-    assert f"{folder / 't3.tif'}: cannot be read (No such file or directory)" in words
+    assert f"{folder / 't2.tif'}: is a folder and not a file: move it away" in words
+    assert f"{folder / 't3.tif'}: is a link to {folder / 'gone.tif'}, which does not exist: copy the file itself" in words
 
 
 def test_a_tile_outside_the_grid_is_named(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
