@@ -8,6 +8,7 @@ its header, which has the sizes and the type of the pixels. Only the planes that
 import errno
 import os
 import stat
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ from dlir.reading.tiff import NoTileError, Sizes, TiffStack, silenced
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # first bytes: classic and big TIFF, little and big endian
 DTYPES = ("uint8", "uint16", "float32")
 MOST_PIXELS = 2**31  # in a channel of a plane; what is larger is no tile, or has a damaged header
+LONGEST_REASON = 120  # letters of the message of a codec
 Image = NDArray[np.generic]
 Plane = NDArray[np.float32]
 
@@ -126,8 +128,15 @@ def _image_errors(path: Path) -> Iterator[None]:
     except Exception as error:  # each codec has its own class of errors, without a common base
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # these two: a place that no file has
             raise ImageError(f"{path}: cannot be read ({error.strerror}): check the path and its permissions") from None
-        why = str(error) or "its header makes no sense"
-        raise ImageError(f"{path}: is damaged ({why}): copy it again from the microscope") from None
+        raise ImageError(f"{path}: is damaged ({_reason(error)}): copy it again from the microscope") from None
+
+
+def _reason(error: Exception) -> str:
+    """Returns in short what a codec says, but not what Python says of numbers that make no sense."""
+    if isinstance(error, ArithmeticError | AttributeError | LookupError | TypeError | struct.error):
+        return "its header makes no sense"
+    printable = "".join(letter for letter in str(error) if letter.isprintable()).strip()
+    return f"{printable[:LONGEST_REASON]} ..." if len(printable) > LONGEST_REASON else printable or "no reason is known"
 
 
 def _source(file: BinaryIO) -> Source:
