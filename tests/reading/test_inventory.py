@@ -84,7 +84,7 @@ def test_a_position_without_a_file_is_an_error(tmp_path: Path, dataset: Make, wr
 
 def test_without_a_match_the_error_names_what_is_there(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
     words = message(tmp_path, dataset(write_tiles("a1.tif") / "b{index}.tif", columns=1))
-    assert "no tile found" in words and "the folder holds a1.tif: correct images" in words
+    assert "no tile found" in words and "the folder holds a1.tif, and {index} stands for digits: correct images" in words
 
 
 def test_a_file_cut_short_is_named(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
