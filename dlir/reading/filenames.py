@@ -12,6 +12,7 @@ This module imports nothing heavy, since the Snakefile needs it when it builds t
 """
 
 import glob
+import os
 import re
 import unicodedata
 from collections import defaultdict
@@ -25,6 +26,7 @@ PLACEHOLDER = re.compile(r"(\{row\}|\{col\}|\{index\}|\{time\}|\{z\}|\{channel\}
 STACKED = {"time": "time_names", "z": "z_names", "channel": "channel_names"}  # placeholder: its column in tables.TILES
 SEPARATOR = "|"  # between the values in such a column
 PLAIN_CHANNEL, ANY_CHANNEL = "[A-Za-z0-9-]+", rf"[^/{re.escape(SEPARATOR)}]+"
+WILDCARD = re.compile(r"\{.*\}|<.*>", re.DOTALL)  # what Snakemake takes for a placeholder of its own
 MOST_NAMES = 3  # file names in a message
 Values = Mapping[str, Sequence[str]]  # the values of each placeholder in STACKED, as the names write them, in order
 
@@ -105,6 +107,19 @@ def group(paths: Iterable[Path], images: str) -> tuple[list[Tile], dict[str, lis
         for path, files in found.items()
     ]
     return tiles, values, problems
+
+
+def unusable(paths: Iterable[Path]) -> list[str]:
+    """Returns a message for each path that the workflow cannot take."""
+    problems = []
+    for path in paths:
+        text = str(path)
+        shown = os.fsencode(path).decode(errors="replace")
+        if WILDCARD.search(text):
+            problems.append(f"{shown}: the name or its folder has brackets of the kind {{}} or <>: rename it")
+        elif shown != text:
+            problems.append(f"{shown}: the name or its folder has letters in an old encoding, shown here as \ufffd: rename it")
+    return problems
 
 
 def filled(path: str, texts: Mapping[str, str]) -> str:

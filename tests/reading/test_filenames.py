@@ -133,3 +133,25 @@ def test_a_tile_is_named_by_each_of_its_files_and_by_its_path() -> None:
 def test_braces_without_values_stay_in_the_path() -> None:
     row = {"path": "in/s{z}.tif", "time_names": "", "z_names": float("nan"), "channel_names": "a|b"}
     assert filenames.files(row["path"], filenames.values_of(row)) == ["in/s{z}.tif"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("in/a{x}1.tif", "in/a{x}1.tif: the name or its folder has brackets of the kind {} or <>: rename it"),
+        ("<old>/1.tif", "<old>/1.tif: the name or its folder has brackets of the kind {} or <>: rename it"),
+        (
+            "in/\udce91.tif",
+            "in/\ufffd1.tif: the name or its folder has letters in an old encoding, shown here as \ufffd: rename it",
+        ),
+    ],
+)
+def test_a_path_that_the_workflow_cannot_take_is_named(name: str, words: str) -> None:
+    assert filenames.unusable([Path("in/2.tif"), Path(name)]) == [words]
+
+
+@pytest.mark.parametrize(
+    "name", ["a b", "a#b&c", "ä", "e\u0301", "a'b\"", "$a;b`c", "a[b]?*", "a\\b", "a,b|c", "a>b", "(a)", "a{b"]
+)
+def test_other_characters_can_be_used(name: str) -> None:
+    assert not filenames.unusable([Path("in") / f"{name}_1.tif"])
