@@ -110,16 +110,32 @@ def group(paths: Iterable[Path], images: str) -> tuple[list[Tile], dict[str, lis
 
 
 def unusable(paths: Iterable[Path]) -> list[str]:
-    """Returns a message for each path that the workflow cannot take."""
+    """Returns a message for each path that the workflow cannot take: by its name, or because it is no file that can be read."""
     problems = []
     for path in paths:
         text = str(path)
         shown = os.fsencode(path).decode(errors="replace")
         if WILDCARD.search(text):
             problems.append(f"{shown}: the name or its folder has brackets of the kind {{}} or <>: rename it")
+        elif "\r" in text:
+            problems.append(f"{text!r}: the name or its folder has a line break (\\r): rename it")
         elif shown != text:
             problems.append(f"{shown}: the name or its folder has letters in an old encoding, shown here as \ufffd: rename it")
+        elif why := no_file(path):
+            problems.append(f"{path}: {why}")
+        elif not os.access(path, os.R_OK):
+            problems.append(f"{path}: cannot be read (Permission denied): check the path and its permissions")
     return problems
+
+
+def no_file(path: Path) -> str:
+    """Returns what the path is in place of a file, with the remedy; nothing where it is a file, or where there is nothing."""
+    if not path.exists():
+        return f"is a link to {path.readlink()}, which does not exist: copy the file itself" if path.is_symlink() else ""
+    if path.is_file():
+        return ""
+    what = "a folder" if path.is_dir() else "a pipe or a device"
+    return f"is {what} and not a file: move it away, or make images match fewer files"
 
 
 def filled(path: str, texts: Mapping[str, str]) -> str:

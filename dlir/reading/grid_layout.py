@@ -173,7 +173,7 @@ def _on_disk(folder: Path) -> Path:
 def _nothing_found(images: str, folder: Path) -> str:
     if not folder.is_dir():
         return f"no tile found: images is {images}, and there is no folder {folder}: correct images"
-    names = sorted(path.name for path in folder.iterdir())
+    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     what = f"the folder holds {listed_names(names)}" if names else "the folder is empty"
     digits = [piece for piece in PLACEHOLDER.findall(images) if piece[0] == "{" and piece != "{channel}"]
     if names and digits:

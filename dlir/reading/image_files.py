@@ -7,7 +7,6 @@ its header, which has the sizes and the type of the pixels. Only the planes that
 
 import errno
 import os
-import stat
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlir.reading.contents import Identity
+from dlir.reading.filenames import no_file
 from dlir.reading.png_jpeg import JPEG, PNG, EncodedImage
 from dlir.reading.tiff import NoTileError, Sizes, TiffStack, silenced
 
@@ -79,11 +79,8 @@ def opened(path: str | Path) -> Iterator[Stack]:
     """
     path = Path(path)
     with _image_errors(path):
-        if path.is_symlink() and not path.exists():
-            raise ImageError(f"{path}: is a link to {path.readlink()}, which does not exist: copy the file itself")
-        if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe would wait for ever
-            what = "a folder" if path.is_dir() else "a pipe or a device"
-            raise ImageError(f"{path}: is {what} and not a file: move it away, or make images match fewer files")
+        if why := no_file(path):  # to open a pipe would wait for ever
+            raise ImageError(f"{path}: {why}")
         file = path.open("rb")
     with file:
         with _image_errors(path):

@@ -196,6 +196,8 @@ def _same_columns(reports: list[FileReport], values: Mapping[str, list[str]], se
         given = settings.reference_time
         problems.append(f"reference_time is {given}, and there are {times} time points: give a number from 0 to {times - 1}")
     raise_if_any(problems)
+    if names:
+        log.info("the channels are called %s", ", ".join(names))
     return {
         "times": times, "depth": depth, "channels": channels, "height": height, "width": width, "dtype": reports[0].dtype,
         "time_names": SEPARATOR.join(values["time"]), "z_names": SEPARATOR.join(values["z"]),

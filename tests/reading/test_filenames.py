@@ -1,5 +1,6 @@
 """File names give the tile, the channel, the z plane and the time point of a file; missing files are named."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -147,11 +148,27 @@ def test_braces_without_values_stay_in_the_path() -> None:
     ],
 )
 def test_a_path_that_the_workflow_cannot_take_is_named(name: str, words: str) -> None:
-    assert filenames.unusable([Path("in/2.tif"), Path(name)]) == [words]
+    assert filenames.unusable([Path(name)]) == [words]
 
 
 @pytest.mark.parametrize(
     "name", ["a b", "a#b&c", "ä", "e\u0301", "a'b\"", "$a;b`c", "a[b]?*", "a\\b", "a,b|c", "a>b", "(a)", "a{b"]
 )
-def test_other_characters_can_be_used(name: str) -> None:
-    assert not filenames.unusable([Path("in") / f"{name}_1.tif"])
+def test_other_characters_can_be_used(tmp_path: Path, name: str) -> None:
+    (tmp_path / f"{name}_1.tif").touch()
+    assert not filenames.unusable([tmp_path / f"{name}_1.tif"])
+
+
+def test_what_is_no_file_is_named(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{name}.tif" for name in ("file", "folder", "link", "good link", "pipe")]
+    file, folder, link, good_link, pipe = paths
+    file.touch()
+    folder.mkdir()
+    link.symlink_to("gone.tif")
+    good_link.symlink_to(file)
+    os.mkfifo(pipe)
+    assert filenames.unusable(paths) == [
+        f"{folder}: is a folder and not a file: move it away, or make images match fewer files",
+        f"{link}: is a link to gone.tif, which does not exist: copy the file itself",
+        f"{pipe}: is a pipe or a device and not a file: move it away, or make images match fewer files",
+    ]

@@ -136,7 +136,7 @@ def test_without_a_match_the_error_names_what_is_there(tmp_path: Path, dataset: 
 
 
 def test_letters_in_the_place_of_numbers_are_an_error(tmp_path: Path, dataset: Make) -> None:
-    touch(tmp_path, "A_1.tif", "B_1.tif")
+    touch(tmp_path, "A_1.tif", "B_1.tif", ".hidden")
     with pytest.raises(TileError, match=r"holds A_1\.tif, B_1\.tif, and \{row\} and \{col\} stand for digits: correct images"):
         grid_layout.find(dataset(tmp_path / "{row}_{col}.tif"))
 
