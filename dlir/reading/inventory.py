@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 THREADS = 4  # files read at the same time
 USUAL_OVERLAP = 0.1  # of a tile, by which rows and columns are counted in a table of positions
 LEAST_SIDE = 16  # px, of a tile: two overlaps of the least size that is registered
-LARGEST_VALUE = 1e30  # of a pixel; sums of the squares of larger ones are not finite
+LARGEST_VALUE = 1e15  # of a pixel: the squares of 10^8 of them still have a sum in float32
 UNKNOWN_SIZES = Sizes(0, 0, 0, 0, 0)
 
 
