@@ -1,9 +1,10 @@
 """Parses file names: the place of a tile in the grid, and the channel, z plane and time point of a file.
 
-In the pattern `images`, `{row}`, `{col}`, `{index}`, `{z}` and `{time}` stand for a number, `{channel}` for letters, digits and
-hyphens, and `*` for any characters within one name; the rest is literal. A number takes all its digits, `*` as few characters
-as possible, and a channel what the rest of the pattern leaves. Files whose names differ only in `{time}`, `{z}` and `{channel}`
-are one tile. Where such a placeholder has more than one value, it stays in the path of the tile:
+In the pattern `images`, `{row}`, `{col}`, `{index}`, `{z}` and `{time}` stand for a number, and that of a row or a column may
+be negative; `{channel}` stands for letters, digits and hyphens, and `*` for any characters within one name; the rest is as it
+is. A number takes all its digits, `*` as few characters as possible, and a channel what the rest of the pattern leaves. Where a
+name matches in no other way, its channel may have any characters. Files whose names differ only in `{time}`, `{z}` and
+`{channel}` are one tile. Where such a placeholder has more than one value, it stays in the path of the tile:
 
     s3_{channel}_z{z}.tif, channels DAPI and GFP, z 00 and 01  ->  s3_DAPI_z00.tif, s3_GFP_z00.tif, s3_DAPI_z01.tif, ...
 
@@ -11,9 +12,12 @@ This module imports nothing heavy, since the Snakefile needs it when it builds t
 """
 
 import glob
+import os
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -21,6 +25,8 @@ from typing import Any, NamedTuple
 PLACEHOLDER = re.compile(r"(\{row\}|\{col\}|\{index\}|\{time\}|\{z\}|\{channel\}|\*+)")
 STACKED = {"time": "time_names", "z": "z_names", "channel": "channel_names"}  # placeholder: its column in tables.TILES
 SEPARATOR = "|"  # between the values in such a column
+PLAIN_CHANNEL, ANY_CHANNEL = "[A-Za-z0-9-]+", rf"[^/{re.escape(SEPARATOR)}]+"
+WILDCARD = re.compile(r"\{.*\}|<.*>", re.DOTALL)  # what Snakemake takes for a placeholder of its own
 MOST_NAMES = 3  # file names in a message
 Values = Mapping[str, Sequence[str]]  # the values of each placeholder in STACKED, as the names write them, in order
 
@@ -35,24 +41,42 @@ class Tile(NamedTuple):
 
 def as_glob(part: str) -> str:
     """Returns one part of the path `images` as a shell pattern; it may match more than the regular expression does."""
-    pieces = PLACEHOLDER.split(part)
-    return re.sub(r"\*+", "*", "".join("*" if PLACEHOLDER.fullmatch(piece) else glob.escape(piece) for piece in pieces))
+    pieces = PLACEHOLDER.split(unicodedata.normalize("NFC", part))
+    literal = (re.sub(r"[^\x00-\x7f]+", "*", glob.escape(piece)) for piece in pieces)  # an accent may be a letter of its own
+    return re.sub(
+        r"\*+", "*", "".join("*" if PLACEHOLDER.fullmatch(piece) else text for piece, text in zip(pieces, literal, strict=True))
+    )
 
 
-def as_regex(images: str) -> re.Pattern[str]:
-    """Returns the regular expression that a whole path must match, with a group for each placeholder and each `*`."""
+def match(path: Path, images: str) -> re.Match[str] | None:
+    """Matches a whole path with the pattern, and has a group for each placeholder, each `*` and each text between them."""
+    text = path.as_posix()
+    return _as_regex(images, PLAIN_CHANNEL).fullmatch(text) or _as_regex(images, ANY_CHANNEL).fullmatch(text)
+
+
+def same_text(text: str) -> str:
+    """Returns a regular expression for the text: an accent may be part of its letter, or, as in macOS, follow it."""
+    forms = {text, unicodedata.normalize("NFC", text), unicodedata.normalize("NFD", text)}
+    return "|".join(map(re.escape, sorted(forms)))
+
+
+@lru_cache
+def _as_regex(images: str, channel: str) -> re.Pattern[str]:
     known: set[str] = set()
-    parts = []
+    parts, before = [], ""
     for piece in PLACEHOLDER.split(PurePosixPath(images).as_posix()):
         name = piece.strip("{}")
         if piece.startswith("*"):
             parts.append("([^/]*?)")  # as few characters as possible, so that a number after it keeps all its digits
         elif not PLACEHOLDER.fullmatch(piece):
-            parts.append(re.escape(piece))
+            parts.append(f"({same_text(piece)})")
+        elif name in known:
+            parts.append(f"((?P={name}))")
         else:
-            kind = "[A-Za-z0-9-]+" if name == "channel" else "[0-9]+"
-            parts.append(f"((?P={name}))" if name in known else f"(?P<{name}>{kind})")
+            sign = "-?" if name in ("row", "col") and not before.startswith("*") else ""  # after any text, - is part of it
+            parts.append(f"(?P<{name}>{channel if name == 'channel' else sign + '[0-9]+'})")
             known.add(name)
+        before = piece or before
     return re.compile("".join(parts))
 
 
@@ -62,16 +86,15 @@ def group(paths: Iterable[Path], images: str) -> tuple[list[Tile], dict[str, lis
     Returns:
         The tiles; the values of each placeholder in STACKED; and a message for each problem, such as a missing file.
     """
-    pattern, pieces = as_regex(images), PLACEHOLDER.split(PurePosixPath(images).as_posix())
+    pieces = PLACEHOLDER.split(PurePosixPath(images).as_posix())
     found: dict[str, dict[tuple[str, ...], Path]] = defaultdict(dict)  # path with placeholders: their values: file
     numbers: dict[str, dict[str, int]] = {}
     for path in paths:
-        if not (match := pattern.fullmatch(path.as_posix())):
+        if not (matched := match(path, images)):
             continue
-        texts = iter(match.groups())
-        written = [(piece, next(texts)) if PLACEHOLDER.fullmatch(piece) else (piece, piece) for piece in pieces]
+        written = zip(pieces, matched.groups(), strict=True)
         template = "".join(piece if piece.strip("{}") in STACKED and piece != text else text for piece, text in written)
-        named = match.groupdict()
+        named = matched.groupdict()
         found[template][tuple(named.get(name, "") for name in STACKED)] = path
         numbers[template] = {name: int(text) for name, text in named.items() if name not in STACKED}
     columns = list(zip(*{key for files in found.values() for key in files}, strict=True))
@@ -84,6 +107,35 @@ def group(paths: Iterable[Path], images: str) -> tuple[list[Tile], dict[str, lis
         for path, files in found.items()
     ]
     return tiles, values, problems
+
+
+def unusable(paths: Iterable[Path]) -> list[str]:
+    """Returns a message for each path that the workflow cannot take: by its name, or because it is no file that can be read."""
+    problems = []
+    for path in paths:
+        text = str(path)
+        shown = os.fsencode(path).decode(errors="replace")
+        if WILDCARD.search(text):
+            problems.append(f"{shown}: the name or its folder has brackets of the kind {{}} or <>: rename it")
+        elif "\r" in text:
+            problems.append(f"{text!r}: the name or its folder has a line break (\\r): rename it")
+        elif shown != text:
+            problems.append(f"{shown}: the name or its folder has letters in an old encoding, shown here as \ufffd: rename it")
+        elif why := no_file(path):
+            problems.append(f"{path}: {why}")
+        elif not os.access(path, os.R_OK):
+            problems.append(f"{path}: cannot be read (Permission denied): check the path and its permissions")
+    return problems
+
+
+def no_file(path: Path) -> str:
+    """Returns what the path is in place of a file, with the remedy; nothing where it is a file, or where there is nothing."""
+    if not path.exists():
+        return f"is a link to {path.readlink()}, which does not exist: copy the file itself" if path.is_symlink() else ""
+    if path.is_file():
+        return ""
+    what = "a folder" if path.is_dir() else "a pipe or a device"
+    return f"is {what} and not a file: move it away, or make images match fewer files"
 
 
 def filled(path: str, texts: Mapping[str, str]) -> str:

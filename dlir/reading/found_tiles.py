@@ -36,9 +36,11 @@ def find(settings: Dataset, without: Collection[Path] = ()) -> FoundTiles:
         without: files whose tiles are left out.
 
     Raises:
-        TileError: when no file matches, or the table of positions cannot be read. All other mistakes are in `problems`.
+        TileError: when no file matches, a path cannot be used, or the table of positions cannot be read. All other mistakes
+            are in `problems`.
     """
     paths = grid_layout.find(settings)
+    raise_if_any(filenames.unusable(paths))
     listed, values, missing = filenames.group(paths, settings.images)
     if without:
         paths = [file for tile in listed if not {*tile.files} & {*without} for file in tile.files]

@@ -12,10 +12,12 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from dlir.reading.filenames import PLACEHOLDER, Tile, as_glob, as_regex, listed_names
+from dlir.reading.filenames import PLACEHOLDER, Tile, as_glob, listed_names, match, same_text
 from dlir.reading.settings import Dataset
 
 FIJI_LINE = re.compile(r"(?P<path>[^;]+);[^;]*;\s*\(\s*(?P<x>[^,\s]+)\s*,\s*(?P<y>[^,\s]+)\s*\)")
+IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
+LARGEST_NUMBER = 2**53  # up to which a table keeps every whole number
 Place = tuple[float, float]  # (y, x), px
 TableRows = tuple[list[tuple[int, str, Place]], list[str]]  # line, name and place of each tile; a message for each problem
 
@@ -32,23 +34,30 @@ def find(settings: Dataset) -> list[Path]:
     """
     pattern, start = PurePosixPath(settings.images), folder(settings)
     rough = "/".join(as_glob(part) for part in pattern.parts[len(start.parts) :])
-    paths = meant(start.glob(rough), settings)
+    paths = meant(_on_disk(start).glob(rough), settings)
     if not paths:
-        raise TileError(_nothing_found(settings.images, start))
+        raise TileError(_nothing_found(settings.images, _on_disk(start)))
     return paths
 
 
 def folder(settings: Dataset) -> Path:
-    """Returns the deepest folder that holds all files which `settings.images` can match."""
+    """Returns the deepest folder that holds all files which `settings.images` can match, as `images` names it."""
     parts = PurePosixPath(settings.images).parts
     return Path(*parts[: next((i for i, part in enumerate(parts) if PLACEHOLDER.search(part)), len(parts) - 1)])
 
 
 def meant(paths: Iterable[Path], settings: Dataset) -> list[Path]:
     """Returns those of the paths that match `settings.images`, sorted by name."""
-    pattern = as_regex(settings.images)
     hidden = PurePosixPath(settings.images).name.startswith(".")  # else files such as ._tile.tif of macOS would be tiles
-    return sorted(path for path in paths if (hidden or not path.name.startswith(".")) and pattern.fullmatch(path.as_posix()))
+    return sorted(path for path in paths if (hidden or not path.name.startswith(".")) and match(path, settings.images))
+
+
+def other_images(settings: Dataset) -> list[Path]:
+    """Returns the images in the folders of the tiles that do not match `settings.images`, sorted by name."""
+    tiles = {*find(settings)}
+    beside = (path for folder in {tile.parent for tile in tiles} for path in folder.iterdir())
+    images = (path for path in beside if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."))
+    return sorted(path for path in images if path not in tiles)
 
 
 def grid(tiles: list[Tile], settings: Dataset) -> tuple[dict[Path, tuple[int, int]], list[str]]:
@@ -56,6 +65,8 @@ def grid(tiles: list[Tile], settings: Dataset) -> tuple[dict[Path, tuple[int, in
 
     Row 0, column 0 is at the top left.
     """
+    if problems := _unusable_numbers(tiles):
+        return {}, problems
     numbers = [tile.numbers for tile in tiles]
     first = {key: min(number[key] for number in numbers) for key in numbers[0]}
     if settings.first_index is not None and "index" in first:
@@ -133,11 +144,40 @@ def _cell(count: int, settings: Dataset) -> tuple[int, int]:
     return (line, place) if settings.order == "rows" else (place, line)
 
 
+def _unusable_numbers(tiles: list[Tile]) -> list[str]:
+    """Returns a message for each number that is too large, and for rows or columns that seem to be negative."""
+    problems = [
+        f"{tile.path}: its number {number} is too large: rename the file"
+        for tile in tiles
+        for number in tile.numbers.values()
+        if abs(number) > LARGEST_NUMBER
+    ]
+    for key in ("row", "col"):
+        if all(tile.numbers.get(key, 0) < 0 for tile in tiles):
+            what = f"every number of {{{key}}} has a minus before it, as in {tiles[0].path}"
+            problems.append(f"{what}: write -{{{key}}} in images if it is a hyphen, else give the places in a table, positions")
+    return problems
+
+
+def _on_disk(folder: Path) -> Path:
+    """Returns the folder as the disk names it, where an accent may be part of its letter or follow it."""
+    found = Path(folder.anchor)
+    for part in folder.parts[len(found.parts) :]:
+        if not (found / part).exists() and not part.isascii() and found.is_dir():
+            names = re.compile(same_text(part))
+            part = next((path.name for path in found.iterdir() if names.fullmatch(path.name)), part)
+        found /= part
+    return found
+
+
 def _nothing_found(images: str, folder: Path) -> str:
     if not folder.is_dir():
         return f"no tile found: images is {images}, and there is no folder {folder}: correct images"
-    names = sorted(path.name for path in folder.iterdir())
+    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     what = f"the folder holds {listed_names(names)}" if names else "the folder is empty"
+    digits = [piece for piece in PLACEHOLDER.findall(images) if piece[0] == "{" and piece != "{channel}"]
+    if names and digits:
+        what += f", and {' and '.join(digits)} {'stand' if len(digits) > 1 else 'stands'} for digits"
     return f"no tile found: images is {images}, and nothing in {folder} matches; {what}: correct images"
 
 

@@ -1,27 +1,30 @@
 """Reads image files: a file is a stack of planes `(channels, y, x)`, and each kind of damage has its error message.
 
-The first bytes of a file tell its format, not its name. Of a TIFF only the planes that are asked for are decoded (`tiff.py`).
-Where the end of a file is missing, the codecs return zeros or grey; so this module checks that each file is complete.
+The first bytes of a file tell its format, not its name; what is no image is not read any further. To open a file is to read
+its header, which has the sizes and the type of the pixels. Only the planes that are asked for are decoded (`tiff.py`,
+`png_jpeg.py`).
 """
 
+import errno
 import os
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
 from dlir.reading.contents import Identity
-from dlir.reading.tiff import AxesError, Sizes, TiffStack, silenced
+from dlir.reading.filenames import no_file
+from dlir.reading.png_jpeg import JPEG, PNG, EncodedImage
+from dlir.reading.tiff import NoTileError, Sizes, TiffStack, silenced
 
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # first bytes: classic and big TIFF, little and big endian
-PNG, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
-JPEG, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
-TAIL = 64  # bytes at the end of a file in which the end mark lies; some programs write a few bytes after it
 DTYPES = ("uint8", "uint16", "float32")
+MOST_PIXELS = 2**31  # in a channel of a plane; what is larger is no tile, or has a damaged header
+LONGEST_REASON = 120  # letters of the message of a codec
 Image = NDArray[np.generic]
 Plane = NDArray[np.float32]
 
@@ -36,20 +39,9 @@ class Source(Protocol):
     sizes: Sizes
     dtype: np.dtype[Any]
     names: tuple[str, ...]  # of the channels; empty where the file has none
+    notes: tuple[str, ...]  # how the file was understood where it does not say what its channels are
 
     def read(self, time: int, z: int, channel: int | None) -> Image: ...
-
-
-class DecodedImage:
-    """A file that is decoded in one piece; it has one time point and one z plane."""
-
-    def __init__(self, pixels: Image) -> None:
-        self.pixels = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
-        self.sizes, self.dtype = Sizes(1, 1, *self.pixels.shape), pixels.dtype
-        self.names: tuple[str, ...] = ()
-
-    def read(self, time: int, z: int, channel: int | None) -> Image:
-        return self.pixels if channel is None else self.pixels[channel][None]
 
 
 class Stack:
@@ -57,7 +49,12 @@ class Stack:
 
     def __init__(self, path: Path, source: Source, identity: Identity) -> None:
         self.path, self.source, self.identity = path, source, identity
-        self.sizes, self.dtype, self.names = source.sizes, source.dtype.name, source.names
+        self.sizes, self.dtype, self.names, self.notes = source.sizes, source.dtype.name, source.names, source.notes
+        size = f"{self.sizes.height} x {self.sizes.width} px"
+        if not all(self.sizes):
+            raise ImageError(f"{path}: is an image of {size} without pixels: copy it again from the microscope")
+        if self.sizes.height * self.sizes.width > MOST_PIXELS:
+            raise ImageError(f"{path}: its header announces {size}, which is too large for a tile: export it in smaller tiles")
         if self.dtype not in DTYPES:
             raise ImageError(f"{path}: has {self.dtype} pixels, dlir reads {', '.join(DTYPES)}: convert the tiles")
 
@@ -74,14 +71,16 @@ class Stack:
 
 @contextmanager
 def opened(path: str | Path) -> Iterator[Stack]:
-    """Opens a file as a stack, whose `read` decodes only what it returns.
+    """Opens a file as a stack: reads its header, while `read` decodes only what it returns.
 
     Raises:
-        ImageError: when the file is unreadable, cut short or no image, has axes other than time, z, channel, y and x, or
+        ImageError: when the file is unreadable, cut short or no image, holds something other than the planes of one tile, or
             changes before the block ends.
     """
     path = Path(path)
     with _image_errors(path):
+        if why := no_file(path):  # to open a pipe would wait for ever
+            raise ImageError(f"{path}: {why}")
         file = path.open("rb")
     with file:
         with _image_errors(path):
@@ -119,29 +118,30 @@ def _image_errors(path: Path) -> Iterator[None]:
             yield
     except ImageError:
         raise
-    except AxesError as error:
+    except NoTileError as error:
         raise ImageError(f"{path}: {error}") from None
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be read ({error.strerror}): check the path and its permissions") from None
+    except MemoryError:
+        raise ImageError(f"{path}: does not fit into the memory: export it in smaller tiles") from None
     except Exception as error:  # each codec has its own class of errors, without a common base
-        raise ImageError(f"{path}: is damaged or not an image ({error}): copy it again from the microscope") from None
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # these two: a place that no file has
+            raise ImageError(f"{path}: cannot be read ({error.strerror}): check the path and its permissions") from None
+        raise ImageError(f"{path}: is damaged ({_reason(error)}): copy it again from the microscope") from None
+
+
+def _reason(error: Exception) -> str:
+    """Returns in short what a codec says, but not what Python says of numbers that make no sense."""
+    if isinstance(error, ArithmeticError | AttributeError | LookupError | TypeError | struct.error):
+        return "its header makes no sense"
+    printable = "".join(letter for letter in str(error) if letter.isprintable()).strip()
+    return f"{printable[:LONGEST_REASON]} ..." if len(printable) > LONGEST_REASON else printable or "no reason is known"
 
 
 def _source(file: BinaryIO) -> Source:
-    """Returns the open file by its format; raises ValueError when it is cut short, or has none of the formats."""
+    """Returns the open file by its format; raises NoTileError when it has none of the formats."""
     head = file.read(len(PNG))
     file.seek(0)
     if head.startswith(TIFF):
         return TiffStack(file)
-    data = file.read()
-    if data.startswith(PNG):
-        if PNG_END not in data[-TAIL:]:
-            raise ValueError("cut short: a PNG without its end")
-        pixels = imagecodecs.png_decode(data)
-        alpha = pixels.ndim == 3 and pixels.shape[-1] in (2, 4)
-        return DecodedImage(pixels[..., :-1] if alpha else pixels)
-    if data.startswith(JPEG):
-        if JPEG_END not in data[-TAIL:]:
-            raise ValueError("cut short: a JPEG without its end")
-        return DecodedImage(imagecodecs.jpeg_decode(data))
-    raise ValueError("not a TIFF, PNG or JPEG file" if data else "the file is empty")
+    if head.startswith((PNG, JPEG)):
+        return EncodedImage(file, head)
+    raise NoTileError("is not a TIFF, PNG or JPEG file: export it as TIFF" if head else "is an empty file: copy it again")

@@ -25,16 +25,19 @@ import pandas as pd
 from dlir.core import tables
 from dlir.core.affine import Array
 from dlir.core.progress import progress
-from dlir.reading import contents, filenames, found_tiles, image_files
+from dlir.reading import contents, filenames, found_tiles, grid_layout, image_files
 from dlir.reading.contents import KNOWN, Contents
 from dlir.reading.filenames import SEPARATOR
 from dlir.reading.found_tiles import FoundTiles, raise_if_any
+from dlir.reading.image_files import Image
 from dlir.reading.settings import Dataset
 from dlir.reading.tiff import Sizes
 
 log = logging.getLogger(__name__)
 THREADS = 4  # files read at the same time
 USUAL_OVERLAP = 0.1  # of a tile, by which rows and columns are counted in a table of positions
+LEAST_SIDE = 16  # px, of a tile: two overlaps of the least size that is registered
+LARGEST_VALUE = 1e15  # of a pixel: the squares of 10^8 of them still have a sum in float32
 UNKNOWN_SIZES = Sizes(0, 0, 0, 0, 0)
 
 
@@ -127,6 +130,17 @@ def _read(path: Path, like: FileReport) -> FileReport:
     return replace(report, sha256=sha256)
 
 
+def _wrong_pixels(pixels: Image) -> str:
+    """Returns what is wrong with the values of a plane, and the remedy; nothing where they can be used."""
+    if pixels.dtype.kind != "f":
+        return ""
+    if wrong := pixels.size - int(np.count_nonzero(np.isfinite(pixels))):
+        return f"{wrong} pixels are NaN or infinite: export it again, or set them to a number"
+    if (largest := float(max(pixels.max(), -pixels.min()))) > LARGEST_VALUE:
+        return f"its grey values reach {largest:.3g}, which is too large for sums over pixels: scale the grey values"
+    return ""
+
+
 def _different_files(reports: list[FileReport]) -> list[str]:
     """Returns a message for each file whose sizes or pixel type differ from those of most files."""
     readable = [report for report in reports if not report.problem]
@@ -162,12 +176,16 @@ def _same_columns(reports: list[FileReport], values: Mapping[str, list[str]], se
     times, depth, channels, height, width = reports[0].sizes
     lengths = [inside * max(len(values[name]), 1) for name, inside in (("time", times), ("z", depth), ("channel", channels))]
     times, depth, channels = lengths
+    _log_notes(reports[0].path, settings)
     names = values["channel"] if len(values["channel"]) == channels else _names_in_metadata(reports)
     wanted = settings.reference_channel
     z = None if settings.reference_z == "max" else settings.reference_z
     number = names.index(str(wanted)) if str(wanted) in names else wanted
     called = f", called {', '.join(names)}" if names else ""
     problems = []
+    if min(height, width) < LEAST_SIDE:
+        what = f"the tiles are {height} x {width} px, and each side needs {LEAST_SIDE} px at least"
+        problems.append(f"{reports[0].path}: {what}: export larger tiles")
     if isinstance(number, str) or (number is not None and number >= channels):
         problems.append(
             f"reference_channel is {wanted}, and there are {channels} channels{called}: give a name, or a number from 0"
@@ -178,6 +196,8 @@ def _same_columns(reports: list[FileReport], values: Mapping[str, list[str]], se
         given = settings.reference_time
         problems.append(f"reference_time is {given}, and there are {times} time points: give a number from 0 to {times - 1}")
     raise_if_any(problems)
+    if names:
+        log.info("the channels are called %s", ", ".join(names))
     return {
         "times": times, "depth": depth, "channels": channels, "height": height, "width": width, "dtype": reports[0].dtype,
         "time_names": SEPARATOR.join(values["time"]), "z_names": SEPARATOR.join(values["z"]),
@@ -185,6 +205,17 @@ def _same_columns(reports: list[FileReport], values: Mapping[str, list[str]], se
         "reference_channel": number, "reference_z": z, "reference_time": settings.reference_time,
         "mirrored": settings.mirrored,
     }  # fmt: skip
+
+
+def _log_notes(path: Path, settings: Dataset) -> None:
+    """Warns of what the file does not say, which is the same for all tiles, and of images that are no tiles."""
+    with image_files.opened(path) as stack:
+        for note in stack.notes:
+            log.warning("%s: %s", path, note)
+    if others := grid_layout.other_images(settings):
+        what = "image in the folder, which does" if len(others) == 1 else "images in the folder, which do"
+        names = filenames.listed_names([other.name for other in others])
+        log.warning("left out %d other %s not match images: %s", len(others), what, names)
 
 
 def _names_in_metadata(reports: list[FileReport]) -> list[str]:

@@ -7,9 +7,9 @@ count the pages. For the axes TZC the page of a plane is
 
 and likewise for every other order. No other page is decoded.
 
-Where the end of a file is missing, the codecs return zeros or grey; so the end of each page is compared with the length of the
-file before the page is decoded. A file of an OME set, whose metadata list the other files, is read by itself: its stack has
-the planes that this file holds.
+Where the end of a file is missing, the codecs return zeros or grey, and a damaged header may announce any size; so each page is
+compared with its bytes in the file before it is decoded. A file of an OME set, whose metadata list the other files, is read by
+itself: its stack has the planes that this file holds.
 """
 
 import logging
@@ -27,13 +27,25 @@ from xml.etree import ElementTree
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+from tifffile import COMPRESSION
 
 CHANNELS = "CSIQ"  # tifffile's letters of axes that hold channels: channels, samples, and pages that the file does not name
 ALPHA = (1, 2)  # the TIFF codes of extra samples that are alpha: associated and unassociated
+UNNAMED_PAGES = "IQ"  # tifffile's letters of pages that the file does not name
+MOST_PLANES = 10**6  # in a file; more are a damaged header
+MOST_EXPANSION = {  # by codec, the bytes that it makes of one at most
+    COMPRESSION.NONE: 1,
+    COMPRESSION.PACKBITS: 64,
+    COMPRESSION.DEFLATE: 1032,
+    COMPRESSION.ADOBE_DEFLATE: 1032,
+    COMPRESSION.JPEG: 1032,
+    COMPRESSION.LZW: 2560,
+    COMPRESSION.ZSTD: 43700,
+}
 
 
-class AxesError(ValueError):
-    """The file has axes that a tile does not have."""
+class NoTileError(ValueError):
+    """The file is not damaged, but holds something else than the planes of one tile; the message has the remedy."""
 
 
 class Sizes(NamedTuple):
@@ -57,17 +69,21 @@ class TiffStack:
         self.tiff = tifffile.TiffFile(nameless)
         if not self.tiff.pages:
             raise ValueError("cut short: a TIFF without an image")
-        self.series = self.tiff.series[0]
+        self.ome = _parsed(self.tiff.ome_metadata)
+        _check_announced_planes(self.ome)
+        self.series = self._only_image()
         if self.tiff.is_imagej and self.series.kind in ("generic", "uniform"):
             raise ValueError("cut short: the header announces more planes than the file holds")
         if self._next_page() > self.length:
             raise ValueError(f"cut short: the file has {self.length} bytes, and its next page begins after them")
         self.page_axes, self.inner_axes = self._axes()
         self.count = math.prod(self.page_axes.values())  # pages of the series
+        if self.count > MOST_PLANES:
+            raise ValueError(f"its header announces {self.count} planes")
         self.pages = self._pages_in_this_file(np.arange(self.count).reshape(tuple(self.page_axes.values())))
         self.page_axes = dict(zip(self.page_axes, self.pages.shape, strict=True))
-        has_samples = "S" in self.inner_axes
-        self.alpha = sum(int(sample) in ALPHA for sample in self.series.keyframe.extrasamples) if has_samples else 0
+        self.notes: tuple[str, ...] = ()
+        self.alpha = self._alpha() if "S" in self.inner_axes else 0
         axes = {**self.page_axes, **self.inner_axes}
         self.channel_pages = math.prod(length for letter, length in self.page_axes.items() if letter in CHANNELS)
         self.channels_in_page = (
@@ -76,13 +92,38 @@ class TiffStack:
         channels = self.channel_pages * self.channels_in_page
         self.sizes = Sizes(axes.get("T", 1), axes.get("Z", 1), channels, axes["Y"], axes["X"])
         self.dtype = self.series.dtype
-        self.names = _ome_names(self.tiff.ome_metadata, channels)
+        self.names = _ome_names(self.ome, channels)
+        if (pages := math.prod(length for letter, length in axes.items() if letter in UNNAMED_PAGES)) > 1:
+            z = "export them as OME-TIFF or from ImageJ, or one to each file with {z} in images"
+            self.notes += (
+                f"the file does not say what its {pages} pages are, and they are taken for channels; if they are z planes, {z}",
+            )
 
     def read(self, time: int, z: int, channel: int | None) -> NDArray[Any]:
         """Returns the plane (channels, y, x) at a time point and a z; only the given channel, where there is one."""
         wanted = range(self.channel_pages) if channel is None else [channel // self.channels_in_page]
         pixels = np.concatenate([self._page({"T": time, "Z": z, **dict.fromkeys(CHANNELS, page)}) for page in wanted])
         return pixels if channel is None else pixels[channel % self.channels_in_page][None]
+
+    def _only_image(self) -> Any:
+        """Returns the image of the file; raises NoTileError when it has several. Smaller previews of a slide are no images."""
+        first, *others = self.tiff.series
+        named = first.kind in ("ome", "shaped")  # then a program wrote each of them as an image of its own
+        others = [other for other in others if named or math.prod(other.shape) >= math.prod(first.shape)]
+        if others:
+            raise NoTileError(f"holds {1 + len(others)} images, and a tile is one: export each image to its own file")
+        return first
+
+    def _alpha(self) -> int:
+        """Returns how many samples of a pixel, the last ones, are alpha; notes it where the file does not say so."""
+        extra = [int(sample) for sample in self.series.keyframe.extrasamples]
+        if extra == [0] and self.series.keyframe.photometric == tifffile.PHOTOMETRIC.RGB:
+            self.notes += (
+                "the file does not say what the fourth number of each pixel is, beside red, green and blue; it is taken for "
+                "transparency and left out; if it is a channel, export each channel to its own page or file",
+            )
+            return 1
+        return sum(sample in ALPHA for sample in extra)
 
     def _axes(self) -> tuple[dict[str, int], dict[str, int]]:
         """Returns the axes that count the pages and those within a page, with their lengths, without axes of length 1."""
@@ -93,7 +134,7 @@ class TiffStack:
         one_channel_axis = len(channels) < 2 or channels == {"C", "S"}
         unknown = {*found} - {*"TZYX", *CHANNELS}
         if not one_channel_axis or len(set(found)) < len(found) or unknown or not {*"YX"} <= {*found}:
-            raise AxesError(
+            raise NoTileError(
                 f"has axes {letters}, but a tile has time points, z planes, channels, y and x: "
                 "export it as OME-TIFF, which names them"
             )
@@ -109,8 +150,8 @@ class TiffStack:
 
         Returns all of them where the file belongs to no set, and where its pages do not form a block along the axes.
         """
-        root = _parsed(self.tiff.ome_metadata)
-        if not {uuid.text for uuid in root.iterfind(".//{*}UUID")} - {root.get("UUID")} or len(self.series) != self.count:
+        others = {uuid.text for uuid in self.ome.iterfind(".//{*}UUID")} - {self.ome.get("UUID")}
+        if not others or len(self.series) != self.count:
             return pages
         present = np.array([page is not None for page in self.series]).reshape(pages.shape)
         axes = range(present.ndim)
@@ -162,6 +203,12 @@ class TiffStack:
             raise ValueError("some of its pixels were never written, or are in other files")
         if max(ends, default=0) > self.length:
             raise ValueError(f"cut short: the file has {self.length} bytes, and its header announces {max(ends)}")
+        frame, stored = page.keyframe, sum(page.databytecounts)
+        needed = max(math.prod(frame.shape), math.prod(frame.chunks)) * frame.bitspersample // 8
+        if needed > stored * MOST_EXPANSION.get(COMPRESSION(frame.compression), needed):
+            raise ValueError(f"its header announces a page of {needed} bytes, and the {stored} in the file cannot hold them")
+        if not frame.is_contiguous and len(ends) < math.prod(frame.chunked):
+            raise ValueError("some of its pixels are not in the file")
 
 
 class _ReadingThreads(logging.Filter):
@@ -203,7 +250,16 @@ def _parsed(xml: str | None) -> ElementTree.Element:
         return ElementTree.Element("OME")
 
 
-def _ome_names(xml: str | None, channels: int) -> tuple[str, ...]:
+def _check_announced_planes(ome: ElementTree.Element) -> None:
+    """Raises ValueError when the OME metadata announce more planes than a file holds, before tifffile makes a list of them."""
+    for pixels in ome.iterfind(".//{*}Pixels"):
+        planes = [math.prod(int(pixels.get(f"Size{axis}", 1)) for axis in "TZC")]
+        planes += [int(data.get(key, 0)) for data in pixels.iterfind("{*}TiffData") for key in ("PlaneCount", "NumPlanes")]
+        if max(planes) > MOST_PLANES:
+            raise ValueError(f"its metadata announce {max(planes)} planes")
+
+
+def _ome_names(ome: ElementTree.Element, channels: int) -> tuple[str, ...]:
     """Returns the names of the channels in the OME metadata; none unless each channel has one."""
-    found = [channel.get("Name", "").strip() for channel in _parsed(xml).findall("{*}Image[1]/{*}Pixels/{*}Channel")]
+    found = [channel.get("Name", "").strip() for channel in ome.findall("{*}Image[1]/{*}Pixels/{*}Channel")]
     return tuple(found) if len(found) == channels and all(found) else ()

@@ -1,6 +1,7 @@
 """The survey of a grid, whose tiles have a row and a column: the steps down and right, and whether the scan is as stated."""
 
 import logging
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dlir.core.affine import Array
-from dlir.reading.filenames import as_regex
+from dlir.reading import filenames
 from dlir.reading.settings import Dataset
 from dlir.survey import advice
 from dlir.survey.advice import SurveyError
@@ -105,8 +106,9 @@ def _stated_scan(dataset: Dataset) -> Scan | None:
 
 def _indices(tiles: pd.DataFrame, dataset: Dataset) -> NDArray[np.int64]:
     """The numbers (n,) in the names of the tiles."""
-    pattern = as_regex(dataset.images)
-    return np.array([int(match["index"]) for path in tiles["path"] if (match := pattern.fullmatch(path))], np.int64)
+    values = filenames.values_of(tiles.iloc[0].to_dict())
+    first_files = [Path(filenames.files(path, values)[0]) for path in tiles["path"]]
+    return np.array([int(found["index"]) for file in first_files if (found := filenames.match(file, dataset.images))], np.int64)
 
 
 def _first(indices: NDArray[np.int64], dataset: Dataset) -> int:

@@ -1,5 +1,6 @@
 """File names give the tile, the channel, the z plane and the time point of a file; missing files are named."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -50,9 +51,46 @@ def test_a_channel_takes_what_the_rest_of_the_pattern_leaves(images: str, name: 
     assert (values["channel"], tile.numbers) == ([found[0]], found[1])
 
 
-def test_a_channel_has_letters_digits_and_hyphens_only() -> None:
-    regex = filenames.as_regex("{channel}/{index}.tif")
-    assert not regex.fullmatch("a/b/1.tif") and not regex.fullmatch("a_b/1.tif") and regex.fullmatch("a-B9/1.tif")
+@pytest.mark.parametrize("channel", ["FITC 488", "Cy5+bg", "a.b", "GFP_long", "é", "e\u0301", "#1 'x' (2)"])
+def test_a_channel_may_have_any_characters_where_nothing_else_matches(channel: str) -> None:
+    tiles, values, problems = group(
+        "in/t{index}_{channel}.tif", *(f"in/t{i}_{c}.tif" for i in (1, 2) for c in ("DAPI", channel))
+    )
+    assert list(tiles) == ["in/t1_{channel}.tif", "in/t2_{channel}.tif"] and not problems
+    assert sorted(values["channel"]) == sorted(["DAPI", channel])
+
+
+def test_a_channel_lies_within_one_name_and_has_no_separator() -> None:
+    assert not filenames.match(Path("a/b/1.tif"), "{channel}/{index}.tif")
+    assert not filenames.match(Path("a|b/1.tif"), "{channel}/{index}.tif")
+
+
+@pytest.mark.parametrize(
+    ("images", "name", "row"),
+    [
+        ("r{row}.tif", "r-2.tif", -2),
+        ("{row}.tif", "-2.tif", -2),
+        ("r-{row}.tif", "r-2.tif", 2),
+        ("r-{row}.tif", "r--2.tif", -2),
+        ("r*{row}.tif", "r-2.tif", 2),
+        ("*_{row}.tif", "r_-2.tif", -2),
+        ("{col}-{row}.tif", "1-2.tif", 2),
+        ("{channel}-{row}.tif", "A-2.tif", 2),
+    ],
+)
+def test_a_minus_belongs_to_a_number_where_nothing_else_takes_it(images: str, name: str, row: int) -> None:
+    (tile,), _, problems = filenames.group([Path(name)], images)
+    assert tile.numbers["row"] == row and not problems
+
+
+def test_an_index_is_not_negative() -> None:
+    assert not filenames.match(Path("t-1.tif"), "t{index}.tif")
+
+
+@pytest.mark.parametrize(("images", "name"), [("é/ü{index}.tif", "e\u0301/u\u0308{}.tif"), ("e\u0301{index}.tif", "é{}.tif")])
+def test_accents_match_in_both_ways_of_writing_them(images: str, name: str) -> None:
+    tiles, _, problems = group(images, *(names := [name.format(i) for i in (1, 2)]))
+    assert list(tiles) == names and not problems
 
 
 def test_a_placeholder_with_one_value_is_replaced_in_the_path() -> None:
@@ -61,8 +99,8 @@ def test_a_placeholder_with_one_value_is_replaced_in_the_path() -> None:
 
 
 def test_a_placeholder_that_occurs_twice_has_the_same_value() -> None:
-    regex = filenames.as_regex("{channel}/s{index}_{channel}.tif")
-    assert regex.fullmatch("GFP/s1_GFP.tif") and not regex.fullmatch("GFP/s1_DAPI.tif")
+    images = "{channel}/s{index}_{channel}.tif"
+    assert filenames.match(Path("GFP/s1_GFP.tif"), images) and not filenames.match(Path("GFP/s1_DAPI.tif"), images)
     tiles, *_ = group("{channel}/s{index}_{channel}.tif", "DAPI/s1_DAPI.tif", "GFP/s1_GFP.tif")
     assert tiles == {"{channel}/s1_{channel}.tif": ["DAPI/s1_DAPI.tif", "GFP/s1_GFP.tif"]}
 
@@ -96,3 +134,42 @@ def test_a_tile_is_named_by_each_of_its_files_and_by_its_path() -> None:
 def test_braces_without_values_stay_in_the_path() -> None:
     row = {"path": "in/s{z}.tif", "time_names": "", "z_names": float("nan"), "channel_names": "a|b"}
     assert filenames.files(row["path"], filenames.values_of(row)) == ["in/s{z}.tif"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("in/a{x}1.tif", "in/a{x}1.tif: the name or its folder has brackets of the kind {} or <>: rename it"),
+        ("in/a\r1.tif", r"'in/a\r1.tif': the name or its folder has a line break (\r): rename it"),
+        ("<old>/1.tif", "<old>/1.tif: the name or its folder has brackets of the kind {} or <>: rename it"),
+        (
+            "in/\udce91.tif",
+            "in/\ufffd1.tif: the name or its folder has letters in an old encoding, shown here as \ufffd: rename it",
+        ),
+    ],
+)
+def test_a_path_that_the_workflow_cannot_take_is_named(name: str, words: str) -> None:
+    assert filenames.unusable([Path(name)]) == [words]
+
+
+@pytest.mark.parametrize(
+    "name", ["a b", "a#b&c", "ä", "e\u0301", "a'b\"", "$a;b`c", "a[b]?*", "a\\b", "a,b|c", "a>b", "(a)", "a{b"]
+)
+def test_other_characters_can_be_used(tmp_path: Path, name: str) -> None:
+    (tmp_path / f"{name}_1.tif").touch()
+    assert not filenames.unusable([tmp_path / f"{name}_1.tif"])
+
+
+def test_what_is_no_file_is_named(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{name}.tif" for name in ("file", "folder", "link", "good link", "pipe")]
+    file, folder, link, good_link, pipe = paths
+    file.touch()
+    folder.mkdir()
+    link.symlink_to("gone.tif")
+    good_link.symlink_to(file)
+    os.mkfifo(pipe)
+    assert filenames.unusable(paths) == [
+        f"{folder}: is a folder and not a file: move it away, or make images match fewer files",
+        f"{link}: is a link to gone.tif, which does not exist: copy the file itself",
+        f"{pipe}: is a pipe or a device and not a file: move it away, or make images match fewer files",
+    ]

@@ -131,7 +131,53 @@ def test_without_a_match_the_error_names_what_is_there(tmp_path: Path, dataset: 
     words = str(caught.value)
     assert words.startswith("no tile found") and str(tmp_path / "in" / "tile_{index}.tif") in words
     assert f"nothing in {tmp_path / 'in'} matches" in words
-    assert "tile_0.png, tile_1.png, tile_2.png and 2 more" in words and words.endswith("correct images")
+    assert "tile_0.png, tile_1.png, tile_2.png and 2 more" in words
+    assert words.endswith("and {index} stands for digits: correct images")
+
+
+def test_letters_in_the_place_of_numbers_are_an_error(tmp_path: Path, dataset: Make) -> None:
+    touch(tmp_path, "A_1.tif", "B_1.tif", ".hidden")
+    with pytest.raises(TileError, match=r"holds A_1\.tif, B_1\.tif, and \{row\} and \{col\} stand for digits: correct images"):
+        grid_layout.find(dataset(tmp_path / "{row}_{col}.tif"))
+
+
+def test_other_images_beside_the_tiles_are_listed(tmp_path: Path, dataset: Make) -> None:
+    touch(tmp_path, "in/t1.tif", "in/t2.tif", "in/t 3.TIF", "in/t-4.jpeg", "in/notes.txt", "in/.t5.tif", "else/x.tif")
+    others = grid_layout.other_images(dataset(tmp_path / "in" / "t{index}.tif", columns=2))
+    assert [path.name for path in others] == ["t 3.TIF", "t-4.jpeg"]
+
+
+def test_accents_of_files_and_folders_match_in_both_ways_of_writing_them(tmp_path: Path, dataset: Make) -> None:
+    touch(tmp_path, "e\u0301/u\u0308_0-0.tif", "é2/ü_0-0.tif")
+    for images, found in (
+        ("é/ü_{row}-{col}.tif", "e\u0301/u\u0308_0-0.tif"),
+        ("e\u03012/u\u0308_{row}-{col}.tif", "é2/ü_0-0.tif"),
+    ):
+        assert grid_layout.find(dataset(tmp_path / images)) == [tmp_path / found]
+
+
+def test_negative_numbers_are_rows_and_columns(tmp_path: Path, dataset: Make) -> None:
+    touch(tmp_path, *(f"x{x}_y{y}.tif" for x in (-1, 0) for y in (-1, 0, 1)))
+    places, problems = grid(dataset(tmp_path / "x{col}_y{row}.tif"))
+    assert {path.name: place for path, place in places.items()} == {
+        f"x{x}_y{y}.tif": (y + 1, x + 1) for x in (-1, 0) for y in (-1, 0, 1)
+    }
+    assert not problems
+
+
+def test_a_hyphen_before_every_number_is_an_error(tmp_path: Path, dataset: Make) -> None:
+    """It may be no minus; then the rows would be upside down."""
+    touch(tmp_path, "r-1_c1.tif", "r-2_c1.tif")
+    _, problems = grid(dataset(tmp_path / "r{row}_c{col}.tif"))
+    assert len(problems) == 1 and "every number of {row} has a minus before it, as in" in problems[0]
+    assert "write -{row} in images if it is a hyphen, else give the places in a table" in problems[0]
+    assert not grid(dataset(tmp_path / "r-{row}_c{col}.tif"))[1]
+
+
+def test_a_number_that_is_too_large_is_an_error(tmp_path: Path, dataset: Make) -> None:
+    touch(tmp_path, f"t{2**53}.tif", f"t{2**53 + 1}.tif")
+    _, problems = grid(dataset(tmp_path / "t{index}.tif", columns=2))
+    assert problems == [f"{tmp_path}/t{2**53 + 1}.tif: its number {2**53 + 1} is too large: rename the file"]
 
 
 def test_the_error_says_that_the_folder_is_missing_or_empty(tmp_path: Path, dataset: Make) -> None:

@@ -1,9 +1,13 @@
 """Files of every format are read, and every kind of damage is an error that names the file and the remedy."""
 
 import logging
+import os
+import struct
 import subprocess
 import sys
 import threading
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import imagecodecs
@@ -12,6 +16,7 @@ import pytest
 import tifffile
 
 from dlir.reading import image_files
+from dlir.reading.png_jpeg import PNG_END
 from dlir.reading.tiff import silenced
 
 FLOAT = np.random.default_rng(0).integers(0, 60000, (96, 64), dtype=np.uint16)
@@ -94,9 +99,10 @@ def encoded(kind: str, folder: Path) -> bytes:
 def test_a_file_cut_short_anywhere_is_an_error(tmp_path: Path, kind: str) -> None:
     whole = encoded(kind, tmp_path)
     path = tmp_path / "tile.tif"
-    for size in (0, 1, 4, 8, 11, 60, 150, 200, 300, len(whole) // 2, len(whole) - 20, len(whole) - 1):
+    for size in (0, 1, 2, 8, 11, 60, 150, 200, 300, len(whole) // 2, len(whole) - 20, len(whole) - 1):
         path.write_bytes(whole[:size])
-        with pytest.raises(image_files.ImageError, match=r"tile\.tif: is damaged .*: copy it again"):
+        what = r"is damaged .*: copy it again" if size > 7 else "is not a TIFF, PNG or JPEG" if size else "is an empty file"
+        with pytest.raises(image_files.ImageError, match=rf"tile\.tif: {what}"):
             image_files.read(path)
 
 
@@ -123,16 +129,97 @@ def test_missing_pages_are_an_error(tmp_path: Path) -> None:
 
 def test_a_file_of_another_format_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "notes.tif").write_text("These are the notes of the day, and no image.")
-    with pytest.raises(image_files.ImageError, match=r"notes\.tif: .* \(not a TIFF, PNG or JPEG file\)"):
+    with pytest.raises(image_files.ImageError, match=r"notes\.tif: is not a TIFF, PNG or JPEG file: export it as TIFF"):
         image_files.read(tmp_path / "notes.tif")
+
+
+def test_what_is_not_an_image_costs_no_memory(tmp_path: Path) -> None:
+    with (tmp_path / "huge.tif").open("wb") as file:
+        file.truncate(2**33)
+    (tmp_path / "bomb.png").write_bytes(header_of_a_png(50_000, 50_000))
+    tracemalloc.start()
+    try:
+        for name, what in (("huge.tif", "is not a TIFF"), ("bomb.png", "is damaged .* announces 50000 x 50000 px")):
+            with pytest.raises(image_files.ImageError, match=rf"{name}: {what}"):
+                image_files.read(tmp_path / name)
+        assert tracemalloc.get_traced_memory()[1] < 1e6
+    finally:
+        tracemalloc.stop()
+
+
+def header_of_a_png(height: int, width: int) -> bytes:
+    """Returns a PNG whose header announces this size, and which has no pixels."""
+    chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk)) + bytes(4) + PNG_END
+
+
+def test_a_plane_that_is_too_large_for_a_tile_is_an_error(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", FLOAT[:1, :16], metadata=None)
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as file:
+        file.pages[0].tags["ImageLength"].overwrite(2**28)
+    with pytest.raises(
+        image_files.ImageError, match=r"a\.tif: its header announces 268435456 x 16 px, .*: export it in smaller"
+    ):
+        image_files.read(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("shape", [(40, 30), (40, 30, 3)])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_the_sizes_are_known_before_anything_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], dtype: str
+) -> None:
+    pixels = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+    encoders = {"a.png": imagecodecs.png_encode, "a.jpg": imagecodecs.jpeg_encode}
+    for name, encode in encoders.items():
+        bits = {} if name == "a.png" or dtype == "uint8" else {"bitspersample": 12}
+        (tmp_path / name).write_bytes(encode(pixels, **bits))
+        decoded = image_files.read(tmp_path / name)
+        with monkeypatch.context() as patch:
+            patch.setattr(imagecodecs, "png_decode", None)
+            patch.setattr(imagecodecs, "jpeg_decode", None)
+            with image_files.opened(tmp_path / name) as stack:
+                assert stack.sizes == (1, 1, *decoded.shape) and decoded.shape[1:] == shape[:2]
+                assert stack.dtype == decoded.dtype.name == dtype
+
+
+def test_a_png_with_fewer_bits_or_a_palette_is_read(tmp_path: Path) -> None:
+    """With 4 bits, 15 is white; of the palette, colour 0 is 0, 1, 2 and partly transparent, and colour 15 is 45, 46, 47."""
+    row = bytes([0, 0x0F, 0xF0])
+    palette = [(b"PLTE", bytes(range(48))), (b"tRNS", b"\x07")]
+    wanted = {0: [[[0, 255, 255, 0]]], 3: [[[0, 45, 45, 0]], [[1, 46, 46, 1]], [[2, 47, 47, 2]]]}
+    for colour, chunks in ((0, []), (3, palette)):
+        header = (b"IHDR", struct.pack(">IIBBBBB", 4, 1, 4, colour, 0, 0, 0))
+        parts = [header, *chunks, (b"IDAT", zlib.compress(row)), (b"IEND", b"")]
+        packed = [
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in parts
+        ]
+        (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))
+        np.testing.assert_array_equal(image_files.read(tmp_path / "a.png"), wanted[colour])
 
 
 def test_a_path_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "folder.tif").mkdir()
     (tmp_path / "link.tif").symlink_to(tmp_path / "gone.tif")
-    for name, why in (("folder.tif", "Is a directory"), ("link.tif", "No such file")):
-        with pytest.raises(image_files.ImageError, match=rf"{name}: cannot be read \({why}.*permissions"):
+    os.mkfifo(tmp_path / "pipe.tif")
+    reasons = {
+        "folder.tif": "is a folder and not a file: move it away",
+        "pipe.tif": "is a pipe or a device and not a file: move it away",
+        "link.tif": rf"is a link to {tmp_path}/gone\.tif, which does not exist: copy the file itself",
+        "none.tif": r"cannot be read \(No such file or directory\): check the path and its permissions",
+    }
+    for name, why in reasons.items():
+        with pytest.raises(image_files.ImageError, match=rf"{name}: {why}"):
             image_files.read(tmp_path / name)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_file_without_permission_is_an_error(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", FLOAT)
+    (tmp_path / "a.tif").chmod(0)
+    with pytest.raises(
+        image_files.ImageError, match=r"a\.tif: cannot be read \(Permission denied\): check the path and its perm"
+    ):
+        image_files.read(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("axes", ["PYX", "AZYX"])

@@ -12,7 +12,7 @@ import tifffile
 
 from dlir.core import tables
 from dlir.reading.grid_layout import TileError
-from dlir.reading.inventory import tiles
+from dlir.reading.inventory import _wrong_pixels, tiles
 from dlir.reading.settings import Dataset
 
 Make = Callable[..., Dataset]
@@ -84,14 +84,14 @@ def test_a_position_without_a_file_is_an_error(tmp_path: Path, dataset: Make, wr
 
 def test_without_a_match_the_error_names_what_is_there(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
     words = message(tmp_path, dataset(write_tiles("a1.tif") / "b{index}.tif", columns=1))
-    assert "no tile found" in words and "the folder holds a1.tif: correct images" in words
+    assert "no tile found" in words and "the folder holds a1.tif, and {index} stands for digits: correct images" in words
 
 
 def test_a_file_cut_short_is_named(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
     folder = write_tiles("t1.tif", "t2.tif")
     (folder / "t2.tif").write_bytes((folder / "t2.tif").read_bytes()[:-10])
     words = message(tmp_path, dataset(folder / "t{index}.tif", columns=2))
-    assert f"{folder / 't2.tif'}: is damaged or not an image (cut short: " in words
+    assert f"{folder / 't2.tif'}: is damaged (cut short: " in words
     assert words.endswith("copy it again from the microscope") and "t1.tif" not in words
 
 
@@ -123,13 +123,50 @@ def test_pixels_that_are_nan_or_infinite_are_an_error(tmp_path: Path, dataset: M
     assert f"{folder / 't2.tif'}: 2 pixels are NaN or infinite: export it again" in words
 
 
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (np.nan, "2 pixels are NaN or infinite: export it again"),
+        (-np.inf, "2 pixels are NaN or infinite: export it again"),
+        (-2e38, "its grey values reach 2e+38, which is too large for sums over pixels: scale the grey values"),
+        (1e14, ""),
+    ],
+)
+def test_values_that_cannot_be_summed_are_wrong(value: float, words: str) -> None:
+    pixels = np.ones((1, 20, 30), np.float32)
+    pixels[0, 3, 4:6] = value
+    assert _wrong_pixels(pixels).startswith(words) and bool(_wrong_pixels(pixels)) == bool(words)
+    assert not _wrong_pixels(np.full((1, 20, 30), 65535, np.uint16))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 128), (256, 4), (300, 15)])
+def test_tiles_that_are_too_small_are_an_error(
+    tmp_path: Path, dataset: Make, write_tiles: Write, shape: tuple[int, int]
+) -> None:
+    words = message(tmp_path, dataset(write_tiles("t1.tif", "t2.tif", shape=shape) / "t{index}.tif", columns=2))
+    assert f"the tiles are {shape[0]} x {shape[1]} px, and each side needs 16 px at least: export larger tiles" in words
+
+
+def test_what_is_left_out_or_not_said_is_a_warning(
+    tmp_path: Path, dataset: Make, write_tiles: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = write_tiles("t 3.tif", "t1.png")
+    for name in ("t1.tif", "t2.tif"):
+        tifffile.imwrite(folder / name, np.zeros((3, 20, 30), np.uint16), photometric="minisblack", metadata=None)
+    with caplog.at_level(logging.WARNING):
+        run(tmp_path, dataset(folder / "t{index}.tif", columns=2))
+    pages, others = [record.getMessage() for record in caplog.records]
+    assert pages.startswith(f"{folder / 't1.tif'}: the file does not say what its 3 pages are")
+    assert others == "left out 2 other images in the folder, which do not match images: t 3.tif, t1.png"
+
+
 def test_files_that_cannot_be_read_are_named(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
     folder = write_tiles("t1.tif")
     (folder / "t2.tif").mkdir()
     (folder / "t3.tif").symlink_to(folder / "gone.tif")
     words = message(tmp_path, dataset(folder / "t{index}.tif", columns=2))
-    assert f"{folder / 't2.tif'}: cannot be read (Is a directory): check the path and its permissions" in words
-    assert f"{folder / 't3.tif'}: cannot be read (No such file or directory)" in words
+    assert f"{folder / 't2.tif'}: is a folder and not a file: move it away" in words
+    assert f"{folder / 't3.tif'}: is a link to {folder / 'gone.tif'}, which does not exist: copy the file itself" in words
 
 
 def test_a_tile_outside_the_grid_is_named(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:

@@ -1,5 +1,8 @@
 """A stack returns the planes that were written, whatever the order of the axes, and decodes no other page."""
 
+import contextlib
+import math
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -186,3 +189,74 @@ def test_the_stack_of_a_file_of_an_ome_set_has_the_planes_in_this_file(tmp_path:
         tifffile.imwrite(tmp_path / f"c{c}.ome.tif", volume, description=xml, metadata=None, photometric="minisblack")
     for c, volume in enumerate(data):
         assert_planes(tmp_path / f"c{c}.ome.tif", volume, "ZYX")
+
+
+@pytest.mark.parametrize("ome", [True, False])
+def test_a_file_with_several_images_is_an_error(tmp_path: Path, ome: bool) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.tif", ome=ome) as writer:
+        for height in (24, 24, 16):
+            writer.write(stack("YX")[:height], metadata={"axes": "YX"})
+    with (
+        pytest.raises(image_files.ImageError, match=r"a\.tif: holds 3 images, and a tile is one: export each image to its own"),
+        image_files.opened(tmp_path / "a.tif"),
+    ):
+        pass
+
+
+def test_a_small_preview_is_no_image_of_its_own(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        writer.write(data := stack("YX"), metadata=None)
+        writer.write(data[::4, ::4], metadata=None)
+    assert_planes(tmp_path / "a.tif", data, "YX")
+
+
+@pytest.mark.parametrize("planar", [False, True])
+def test_a_fourth_number_beside_three_colours_is_left_out_with_a_note(tmp_path: Path, planar: bool) -> None:
+    """Many programs do not say that it is alpha. Without colours, it is a channel."""
+    data = np.random.default_rng(1).integers(0, 255, (24, 32, 4)).astype(np.uint8)
+    config, pixels = ("separate", np.moveaxis(data, -1, 0)) if planar else ("contig", data)
+    for photometric, kept in (("rgb", 3), ("minisblack", 4)):
+        tifffile.imwrite(
+            tmp_path / "a.tif", pixels, photometric=photometric, planarconfig=config, extrasamples=[0] * (kept * 2 - 5)
+        )
+        with image_files.opened(tmp_path / "a.tif") as found:
+            np.testing.assert_array_equal(found.read(), np.moveaxis(data, -1, 0)[:kept])
+            assert ["fourth number of each pixel" in note for note in found.notes] == [True] * (kept == 3)
+
+
+def test_pages_without_names_are_noted(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "pages.tif", stack("CYX"), photometric="minisblack", metadata=None)
+    write(tmp_path / "named.tif", stack("CYX"), "CYX")
+    for name, notes in (("pages", 1), ("named", 0)):
+        with image_files.opened(tmp_path / f"{name}.tif") as found:
+            assert found.sizes.channels == 4 and len(found.notes) == notes
+            assert all("4 pages" in note and "z planes, export them as OME-TIFF" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("options", "text", "other"),
+    [
+        ({"ome": True}, b'SizeZ="3"', b'SizeZ="9999999999"'),
+        ({"ome": True}, b'PlaneCount="3"', b'PlaneCount="9999999999"'),
+        ({"imagej": True}, b"images=3", b"images=999999999"),
+        ({"imagej": True}, b"slices=3", b"slices=999999999"),
+        ({}, b'"shape": [3, ', b'"shape": [9999999999, '),
+    ],
+)
+def test_a_header_that_announces_absurdly_many_planes_costs_no_memory(
+    tmp_path: Path, options: dict[str, Any], text: bytes, other: bytes
+) -> None:
+    path = write(tmp_path / "a.tif", stack("ZYX"), "ZYX", **options)
+    with tifffile.TiffFile(path) as file:
+        tag = file.pages[0].tags["ImageDescription"]
+        description = tag.value.encode()
+    assert text in description
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages[0].tags["ImageDescription"].overwrite(description.replace(text, other))
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(image_files.ImageError), image_files.opened(path) as found:
+            assert math.prod(found.sizes[:3]) == 3
+        assert tracemalloc.get_traced_memory()[1] < 1e6
+    finally:
+        tracemalloc.stop()

@@ -51,6 +51,14 @@ def test_a_told_overlap_is_kept_while_the_tiles_agree_with_it(tmp_path: Path) ->
     assert listed["y"].max() == pytest.approx(2 * 0.8 * SIDE)
 
 
+def test_numbered_tiles_may_have_a_file_for_each_channel(tmp_path: Path) -> None:
+    grid = cut_grid(3, 3, DOWN, RIGHT)
+    write(tmp_path, {f"t{3 * row + col}_{name}.tif": pixels for (row, col), pixels in grid.items() for name in ("a", "b")})
+    _, found = surveyed(str(tmp_path / "t{index}_{channel}.tif"), columns=3)
+    np.testing.assert_allclose(steps(found), [DOWN, RIGHT], atol=2)
+    assert (found["layout"] == "fits").all()
+
+
 def test_a_wrong_overlap_is_replaced_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     _, found = surveyed(by_cell(tmp_path, cut_grid(4, 4, DOWN, RIGHT)), overlap=0.05)
     np.testing.assert_allclose(steps(found), [DOWN, RIGHT], atol=2)
