@@ -113,11 +113,10 @@ def _read(path: Path, like: FileReport) -> FileReport:
             report = FileReport(path, stack.sizes, stack.dtype, stack.names)
             if (report.sizes, report.dtype) != (like.sizes, like.dtype):
                 return report
-            wrong = 0
+            problem = ""
             for time in range(stack.sizes.times):
                 for z in range(stack.sizes.depth):
-                    pixels = stack.read(time, z)
-                    wrong += pixels.size - int(np.count_nonzero(np.isfinite(pixels))) if pixels.dtype.kind == "f" else 0
+                    problem = problem or _wrong_pixels(stack.read(time, z))
             sha256, identity = KNOWN.sha256(str(path))
             if identity != stack.identity:
                 raise image_files.ImageError(f"{path}: was replaced while it was read: run again")
@@ -125,8 +124,8 @@ def _read(path: Path, like: FileReport) -> FileReport:
         return FileReport(path, problem=str(error))
     except OSError as error:
         return FileReport(path, problem=f"{path}: cannot be read ({error.strerror}): run again")
-    if wrong:
-        return FileReport(path, problem=f"{path}: {wrong} pixels are NaN or infinite: export it again, or set them to a number")
+    if problem:
+        return FileReport(path, problem=f"{path}: {problem}")
     return replace(report, sha256=sha256)
 
 
