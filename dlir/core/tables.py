@@ -166,14 +166,6 @@ EXPOSURE = DataFrameSchema(
     unique=["tile", "channel"], strict=True, coerce=True,
 )  # fmt: skip
 
-# One row for each pair or tile that the user corrects (placement/overrides.py).
-# - fixed, moving: file names of the two tiles; without fixed, the row places the tile moving
-# - y, x: offset of the moving tile from the fixed tile, or the place of the tile; empty ignores the pair
-OVERRIDES = DataFrameSchema(
-    {"fixed": OPTIONAL_TEXT, "moving": TEXT, "y": OPTIONAL_FLOAT, "x": OPTIONAL_FLOAT},
-    strict=True, coerce=True,
-)  # fmt: skip
-
 # One row for each check of the network during the training.
 # - step: training steps so far
 # - loss: mean loss since the last check; empty before the training
