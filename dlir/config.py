@@ -42,17 +42,15 @@ class Settings(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def complete_datasets(cls, data: dict[str, Any]) -> dict[str, Any]:
+    def complete_datasets(cls, data: Any) -> Any:
         """Give each dataset the layout of `tiles`; without any dataset, the demo is the one."""
-        layout, demo = data.get("tiles") or {}, data.get("demo") or {}
-        datasets = data.get("datasets") or {
-            "demo": {
-                "images": DEMO_IMAGES,
-                "truth": DEMO_TRUTH,
-                "overlap": demo.get("overlap", Demo().overlap),
-                "start": "top-left",
-            }
-        }
+        if not isinstance(data, dict):
+            raise ValueError("is no list of sections: give keys with values below them, as in config.yaml of dlir")
+        layout, demo = (own if isinstance(own := data.get(name), dict) else {} for name in ("tiles", "demo"))
+        datasets = data.get("datasets")
+        if datasets in (None, {}):
+            overlap = demo.get("overlap", Demo().overlap)
+            datasets = {"demo": {"images": DEMO_IMAGES, "truth": DEMO_TRUTH, "overlap": overlap, "start": "top-left"}}
         if not isinstance(datasets, dict) or not all(isinstance(own, dict) for own in datasets.values()):
             raise ValueError("datasets: each dataset is a name with keys below it, at least images")
         return {**data, "datasets": {name: {**layout, **own} for name, own in datasets.items()}}

@@ -87,9 +87,9 @@ def test_typo_is_named_with_its_path(config: dict[str, Any], path: list[str], na
 @pytest.mark.parametrize(
     ("section", "key", "value", "message"),
     [
-        ("selfcheck", "count", 0, "selfcheck.count: Input should be greater than or equal to 1"),
-        ("train", "steps", -1, "train.steps: Input should be greater than or equal to 0"),
-        ("train", "steps", "many", "train.steps: Input should be a valid integer"),
+        ("selfcheck", "count", 0, "selfcheck.count: is 0: give a whole number from 1 to 100000"),
+        ("train", "steps", -1, "train.steps: is -1: give a whole number from 0 to 10000000"),
+        ("train", "steps", "many", "train.steps: is many: give a whole number from 0 to"),
         ("register", "method", "magic", "register.method: magic is not a method: give network, phase, or a function"),
         ("mosaic", "shard", 300, r"mosaic: shard \(300\) must be a multiple of chunk \(256\)"),
     ],
