@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+LARGEST = 1e12  # px, micrometres and the like: no place is further away
 SEPARATORS = ",;\t"
 MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}  # the first bytes of a file: its encoding
 
@@ -64,12 +65,12 @@ def rows(table: Path, needed: Sequence[str]) -> list[Row]:
 
 
 def number(cell: str) -> float | None:
-    """Returns the finite number in a cell; None where there is none."""
+    """Returns the number in a cell; None where there is none, or one beyond LARGEST."""
     try:
         found = float(cell) if "_" not in cell else math.nan  # Python reads 1_000 as a number
     except ValueError:
         return None
-    return found if math.isfinite(found) else None
+    return found if abs(found) <= LARGEST else None
 
 
 def _column(table: Path, header: list[str], name: str, needed: Sequence[str]) -> int:

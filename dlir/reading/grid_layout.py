@@ -175,6 +175,6 @@ def _csv_rows(table: Path) -> TableRows:
 
 
 def _place(y: str, x: str) -> Place | None:
-    """Returns the place in two cells of a table; None unless both are finite numbers."""
+    """Returns the place in two cells of a table; None unless both are numbers, and not absurd ones."""
     place = text_tables.number(y), text_tables.number(x)
     return None if place[0] is None or place[1] is None else (place[0], place[1])
