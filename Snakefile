@@ -31,7 +31,7 @@ if (HERE / "dlir").is_dir():  # in a checkout, the package beside this file; els
 
 import dlir
 from dlir import dataset_files, steps
-from dlir.config import Settings
+from dlir.config import Settings, check_keys
 from dlir.core import hashing
 from dlir.demo.settings import DEMO_TRUTH
 from dlir.reading import contents, filenames, grid_layout

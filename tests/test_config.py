@@ -7,7 +7,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from dlir.config import Settings
+from dlir.config import Settings, check_keys
 from dlir.core.settings import SettingsError
 from dlir.demo import make as demo
 from dlir.demo.settings import DEMO_TRUTH
@@ -174,3 +174,23 @@ def test_a_section_survives_the_way_to_the_command_line(config: dict[str, Any]) 
 def test_settings_are_frozen(config: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="frozen"):
         Settings.checked(config).train.steps = 1
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "key"),
+    [
+        ("datasets: {a: {images: x}}\ndatasets: {b: {images: y}}\n", 2, "datasets"),
+        ("datasets:\n  a: {images: x}\n  b: {images: y}\n  a: {images: z}\n", 4, "a"),
+        ("tiles:\n  overlap: [{a: 1, a: 2}]\n", 2, "a"),
+    ],
+)
+def test_a_key_that_stands_twice_is_an_error(tmp_path: Path, text: str, line: int, key: str) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(SettingsError, match=rf"mine\.yaml, line {line}: the key {key} is there twice: join the two"):
+        check_keys(tmp_path / "mine.yaml")
+
+
+@pytest.mark.parametrize("text", ["", "a: 1\nb: {a: 1}\n", "a: &x [*x]\nb: *x\n", '{\n\t"a": {"b": 1}\n}', "? [a]\n: b\n"])
+def test_keys_that_stand_once_are_right(tmp_path: Path, text: str) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    check_keys(tmp_path / "mine.yaml")
