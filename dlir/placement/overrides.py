@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from dlir.core import affine
 from dlir.core.tables import BOW, LINEAR_COVARIANCE
 from dlir.placement import overrides_table
+from dlir.placement.overrides_table import Correction, OverridesError
 from dlir.placement.stage_model import Stage
 from dlir.reading import filenames
 
+LEAST_REACH = 10  # sides of a tile, by which a place of the user may always lie outside the mosaic
 DEVIATION = 0.05  # px: standard deviation of an offset that the user gives
 
 
@@ -76,9 +78,24 @@ def read_overrides(path: Path, tiles: pd.DataFrame) -> Overrides:
         OverridesError, TextTableError: naming the file, the line, what is wrong with it and the remedy.
     """
     given = overrides_table.read(path, [filenames.paths_of(tile) for tile in tiles.to_dict("records")])
+    _check_reach(path, given, tiles)
     numbers = tiles["tile"].tolist()
     rows = [
         (np.nan if row.fixed is None else numbers[row.fixed], numbers[row.moving], *(row.place or (np.nan, np.nan)))
         for row in given
     ]
     return Overrides(pd.DataFrame(rows, columns=list(overrides_table.COLUMNS)).astype(float), tiles)
+
+
+def _check_reach(path: Path, given: list[Correction], tiles: pd.DataFrame) -> None:
+    """Raises OverridesError where a tile would lie further outside the mosaic than that is long: it would never be finished."""
+    nominal, size = tiles[["y", "x"]].to_numpy(float), tiles[["height", "width"]].iloc[0].to_numpy(float)
+    low, high = nominal.min(axis=0), nominal.max(axis=0)
+    reach = np.maximum(high - low, LEAST_REACH * size)
+    for row in given:
+        if row.place is not None:
+            first, last = (low - reach, high + reach) if row.fixed is None else (low - high - reach, high - low + reach)
+            if (row.place < first).any() or (row.place > last).any():
+                what = f"y, x is {row.place[0]:g}, {row.place[1]:g} px, far outside the mosaic"
+                limits = f"y between {first[0]:.0f} and {last[0]:.0f}, and x between {first[1]:.0f} and {last[1]:.0f}"
+                raise OverridesError(f"{path}, line {row.line}: {what}: give {limits}")

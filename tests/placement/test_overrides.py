@@ -121,3 +121,20 @@ def test_a_mistake_is_reported_with_its_row(
 ) -> None:
     with pytest.raises(OverridesError, match=message):
         read_overrides(write_overrides(tmp_path, row), graph().tiles)
+
+
+@pytest.mark.parametrize(
+    ("row", "given"),
+    [
+        ((None, "1.tif", 1e6, 0.0), "1e+06, 0"),
+        ((None, "1.tif", 0.0, -1e6), "0, -1e+06"),
+        (("0.tif", "1.tif", 0.0, 1e6), "0, 1e+06"),
+    ],
+)
+def test_a_place_far_outside_the_mosaic_is_an_error(
+    row: tuple[str | None, str, float | None, float | None], given: str, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        OverridesError, match=rf"line 2: y, x is {re.escape(given)} px, far outside the mosaic: give y between -"
+    ):
+        read_overrides(write_overrides(tmp_path, row), graph().tiles)
