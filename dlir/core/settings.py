@@ -19,7 +19,7 @@ from pydantic_core import ErrorDetails
 
 def _is_path(path: Any) -> Any:
     """Returns a path, or a pattern of paths, when it can be one."""
-    if not str(path).strip() or "\0" in str(path):
+    if str(path).strip() in ("", ".") or "\0" in str(path):
         raise ValueError("is no path: give one, or delete the key")
     return path
 

@@ -218,9 +218,13 @@ def check(table: pd.DataFrame, schema: DataFrameSchema, path: Path) -> pd.DataFr
 
 
 def read(path: Path, schema: DataFrameSchema) -> pd.DataFrame:
-    """Reads the CSV file `path` and checks it; raises TableError as `check` does."""
+    """Reads the CSV file `path` and checks it; raises TableError as `check` does, and when the file is no such table."""
     texts = {name: "str" for name, column in schema.columns.items() if str(column.dtype).startswith("str")}
-    return check(pd.read_csv(path, keep_default_na=True, dtype=texts), schema, path)  # with dtype, "007" stays a text
+    try:
+        table = pd.read_csv(path, keep_default_na=True, dtype=texts)  # with dtype, "007" stays a text
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise TableError(f"{path}: is damaged ({error}): delete it, and run the same command again") from None
+    return check(table, schema, path)
 
 
 def write(table: pd.DataFrame, schema: DataFrameSchema, path: Path) -> None:
