@@ -26,6 +26,7 @@ from dlir import dataset_files
 from dlir.config import Settings
 from dlir.core.settings import SettingsError
 from dlir.core.text_tables import TextTableError
+from dlir.dataset_files import DatasetError
 from dlir.placement import overrides_table
 from dlir.placement.overrides_table import OverridesError
 from dlir.reading import grid_layout
@@ -66,7 +67,7 @@ def tree(path: str, value: object) -> Tree:
 
 def message(config: object) -> str:
     """What is said before any job starts."""
-    with pytest.raises((SettingsError, TileError, TextTableError, OverridesError, TruthError)) as caught:
+    with pytest.raises((SettingsError, TileError, TextTableError, OverridesError, TruthError, DatasetError)) as caught:
         for dataset in Settings.checked(config).datasets.values():
             dataset_files.tile_files(dataset)
     return str(caught.value)
@@ -319,6 +320,12 @@ def test_a_table_that_cannot_be_read(finished: Finished, key: str, kind: str) ->
         os.seteuid(user)
     words = "is no file: give the path of a table" if kind in ("folder", "pipe") else "cannot be read ("
     assert str(table) in said and words in said
+
+
+@pytest.mark.parametrize("key", ["flat", "dark"])
+def test_a_field_that_is_not_there(finished: Finished, key: str) -> None:
+    said = message({"datasets": {"a": {**GRID, key: "field.tif"}}})
+    assert said == f"{key} is field.tif, and there is no such file: correct it, or delete the key"
 
 
 @pytest.mark.parametrize(
