@@ -33,11 +33,11 @@ if (HERE / "dlir").is_dir():  # in a checkout, the package beside this file; els
     sys.path.insert(0, str(HERE))
 
 import dlir
-from dlir import steps
-from dlir.config import Settings
+from dlir import dataset_files, steps
+from dlir.config import Settings, check_keys
 from dlir.core import hashing
 from dlir.demo.settings import DEMO_TRUTH
-from dlir.reading import contents, filenames, found_tiles, grid_layout
+from dlir.reading import contents, filenames, grid_layout
 from dlir.registration.settings import own_method_file
 
 

@@ -117,7 +117,7 @@ def estimate_illumination(tiles: pd.DataFrame, correct: bool = True) -> Fields:
     Args:
         correct: False gives the identity, for tiles that were corrected before.
     """
-    return estimate.estimate_illumination(tiles, Illumination(correct=correct))[0]
+    return estimate.estimate_illumination(tiles, Illumination.checked({"correct": correct}))[0]
 
 
 def register_pair(

@@ -1,11 +1,13 @@
 """The whole of config.yaml, put together from the settings of the wings."""
 
 import re
+from pathlib import Path
 from typing import Annotated, Any
 
+import yaml
 from pydantic import AfterValidator, Field, model_validator
 
-from dlir.core.settings import Section
+from dlir.core.settings import Section, SettingsError
 from dlir.demo.settings import DEMO_IMAGES, DEMO_TRUTH, Demo
 from dlir.fusion.settings import Exposure, Mosaic
 from dlir.illumination.settings import Illumination
@@ -42,17 +44,33 @@ class Settings(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def complete_datasets(cls, data: dict[str, Any]) -> dict[str, Any]:
+    def complete_datasets(cls, data: Any) -> Any:
         """Give each dataset the layout of `tiles`; without any dataset, the demo is the one."""
-        layout, demo = data.get("tiles") or {}, data.get("demo") or {}
-        datasets = data.get("datasets") or {
-            "demo": {
-                "images": DEMO_IMAGES,
-                "truth": DEMO_TRUTH,
-                "overlap": demo.get("overlap", Demo().overlap),
-                "start": "top-left",
-            }
-        }
+        if not isinstance(data, dict):
+            raise ValueError("is no list of sections: give keys with values below them, as in config.yaml of dlir")
+        layout, demo = (own if isinstance(own := data.get(name), dict) else {} for name in ("tiles", "demo"))
+        datasets = data.get("datasets")
+        if datasets in (None, {}):
+            overlap = demo.get("overlap", Demo().overlap)
+            datasets = {"demo": {"images": DEMO_IMAGES, "truth": DEMO_TRUTH, "overlap": overlap, "start": "top-left"}}
         if not isinstance(datasets, dict) or not all(isinstance(own, dict) for own in datasets.values()):
             raise ValueError("datasets: each dataset is a name with keys below it, at least images")
         return {**data, "datasets": {name: {**layout, **own} for name, own in datasets.items()}}
+
+
+def check_keys(file: Path) -> None:
+    """Raises SettingsError when a key stands twice in a section of a YAML file: YAML would take the last in silence."""
+    try:
+        nodes = [yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)]
+    except yaml.YAMLError:  # Snakemake has read the file, so it is JSON with tabs
+        return
+    for node in nodes:  # grows
+        entries = node.value if isinstance(node, yaml.MappingNode) else []
+        keys: set[str] = set()
+        for key, _ in entries:
+            if str(key.value) in keys:
+                line = key.start_mark.line + 1
+                raise SettingsError(f"{file}, line {line}: the key {key.value} is there twice: join the two, or delete one")
+            keys.add(str(key.value))
+        below = node.value if isinstance(node, yaml.SequenceNode) else [value for _, value in entries]
+        nodes += [child for child in below if child not in nodes]  # an alias of YAML may lead back to an earlier one

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from dlir.config import Settings
+from dlir.config import Settings, check_keys
 from dlir.core.settings import SettingsError
 from dlir.demo import make as demo
 from dlir.demo.settings import DEMO_TRUTH
@@ -87,9 +87,9 @@ def test_typo_is_named_with_its_path(config: dict[str, Any], path: list[str], na
 @pytest.mark.parametrize(
     ("section", "key", "value", "message"),
     [
-        ("selfcheck", "count", 0, "selfcheck.count: Input should be greater than or equal to 1"),
-        ("train", "steps", -1, "train.steps: Input should be greater than or equal to 0"),
-        ("train", "steps", "many", "train.steps: Input should be a valid integer"),
+        ("selfcheck", "count", 0, "selfcheck.count: is 0: give a whole number from 1 to 100000"),
+        ("train", "steps", -1, "train.steps: is -1: give a whole number from 0 to 10000000"),
+        ("train", "steps", "many", "train.steps: is many: give a whole number from 0 to"),
         ("register", "method", "magic", "register.method: magic is not a method: give network, phase, or a function"),
         ("mosaic", "shard", 300, r"mosaic: shard \(300\) must be a multiple of chunk \(256\)"),
     ],
@@ -174,3 +174,23 @@ def test_a_section_survives_the_way_to_the_command_line(config: dict[str, Any]) 
 def test_settings_are_frozen(config: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="frozen"):
         Settings.checked(config).train.steps = 1
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "key"),
+    [
+        ("datasets: {a: {images: x}}\ndatasets: {b: {images: y}}\n", 2, "datasets"),
+        ("datasets:\n  a: {images: x}\n  b: {images: y}\n  a: {images: z}\n", 4, "a"),
+        ("tiles:\n  overlap: [{a: 1, a: 2}]\n", 2, "a"),
+    ],
+)
+def test_a_key_that_stands_twice_is_an_error(tmp_path: Path, text: str, line: int, key: str) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(SettingsError, match=rf"mine\.yaml, line {line}: the key {key} is there twice: join the two"):
+        check_keys(tmp_path / "mine.yaml")
+
+
+@pytest.mark.parametrize("text", ["", "a: 1\nb: {a: 1}\n", "a: &x [*x]\nb: *x\n", '{\n\t"a": {"b": 1}\n}', "? [a]\n: b\n"])
+def test_keys_that_stand_once_are_right(tmp_path: Path, text: str) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    check_keys(tmp_path / "mine.yaml")

@@ -166,14 +166,6 @@ EXPOSURE = DataFrameSchema(
     unique=["tile", "channel"], strict=True, coerce=True,
 )  # fmt: skip
 
-# One row for each pair or tile that the user corrects (placement/overrides.py).
-# - fixed, moving: file names of the two tiles; without fixed, the row places the tile moving
-# - y, x: offset of the moving tile from the fixed tile, or the place of the tile; empty ignores the pair
-OVERRIDES = DataFrameSchema(
-    {"fixed": OPTIONAL_TEXT, "moving": TEXT, "y": OPTIONAL_FLOAT, "x": OPTIONAL_FLOAT},
-    strict=True, coerce=True,
-)  # fmt: skip
-
 # One row for each check of the network during the training.
 # - step: training steps so far
 # - loss: mean loss since the last check; empty before the training
@@ -226,9 +218,13 @@ def check(table: pd.DataFrame, schema: DataFrameSchema, path: Path) -> pd.DataFr
 
 
 def read(path: Path, schema: DataFrameSchema) -> pd.DataFrame:
-    """Reads the CSV file `path` and checks it; raises TableError as `check` does."""
+    """Reads the CSV file `path` and checks it; raises TableError as `check` does, and when the file is no such table."""
     texts = {name: "str" for name, column in schema.columns.items() if str(column.dtype).startswith("str")}
-    return check(pd.read_csv(path, keep_default_na=True, dtype=texts), schema, path)  # with dtype, "007" stays a text
+    try:
+        table = pd.read_csv(path, keep_default_na=True, dtype=texts)  # with dtype, "007" stays a text
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise TableError(f"{path}: is damaged ({error}): delete it, and run the same command again") from None
+    return check(table, schema, path)
 
 
 def write(table: pd.DataFrame, schema: DataFrameSchema, path: Path) -> None:

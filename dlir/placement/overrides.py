@@ -1,10 +1,6 @@
 """Overrides: what the user knows better than the measurements: pairs to ignore, offsets of pairs, and positions of tiles.
 
-The table has the columns fixed, moving, y and x. A tile is named by its file, or by any of its files. A row means
-
-    fixed and moving, y and x empty     ignore the pair
-    fixed and moving, y and x           the moving tile lies y, x px from the fixed one
-    moving alone, y and x               the position of that tile by the stage is y, x px, and certain
+`overrides_table.py` reads the table.
 """
 
 from pathlib import Path
@@ -14,18 +10,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dlir.core import affine, tables
+from dlir.core import affine
 from dlir.core.tables import BOW, LINEAR_COVARIANCE
+from dlir.placement import overrides_table
+from dlir.placement.overrides_table import Correction, OverridesError
 from dlir.placement.stage_model import Stage
 from dlir.reading import filenames
 
+LEAST_REACH = 10  # sides of a tile, by which a place of the user may always lie outside the mosaic
 DEVIATION = 0.05  # px: standard deviation of an offset that the user gives
 
 
 class Overrides(NamedTuple):
     """The table of the user."""
 
-    rows: pd.DataFrame  # tables.OVERRIDES, with the numbers of the tiles in place of names
+    rows: pd.DataFrame  # fixed and moving: numbers of tiles, and y and x; empty as in overrides_table.py
     tiles: pd.DataFrame  # tables.TILES
 
     def in_pairs(self, pairs: pd.DataFrame) -> pd.DataFrame:
@@ -76,18 +75,27 @@ def read_overrides(path: Path, tiles: pd.DataFrame) -> Overrides:
     """Reads the table of the user for the tiles (tables.TILES).
 
     Raises:
-        TableError: naming the file, the row, what is wrong with it and the remedy.
+        OverridesError, TextTableError: naming the file, the line, what is wrong with it and the remedy.
     """
-    rows = tables.read(path, tables.OVERRIDES)
-    number = {name: row["tile"] for row in tiles.to_dict("records") for name in filenames.names_of(row)}
-    for index, row in rows.iterrows():
-        where = f"{path}: row {index}"  # type: str
-        for end in ("fixed", "moving"):
-            if pd.notna(row[end]) and Path(row[end]).name not in number:
-                raise tables.TableError(f"{where}: {end} is {row[end]}, which is no tile of this dataset: give a file's name")
-        if pd.isna(row["y"]) != pd.isna(row["x"]):
-            raise tables.TableError(f"{where}: give both y and x, or neither")
-        if pd.isna(row["fixed"]) and pd.isna(row["y"]):
-            raise tables.TableError(f"{where}: a tile without a fixed one needs y and x")
-    numbered = rows[["fixed", "moving"]].map(lambda name: number[Path(name).name] if pd.notna(name) else np.nan)
-    return Overrides(rows.assign(fixed=numbered["fixed"], moving=numbered["moving"]), tiles)
+    given = overrides_table.read(path, [filenames.paths_of(tile) for tile in tiles.to_dict("records")])
+    _check_reach(path, given, tiles)
+    numbers = tiles["tile"].tolist()
+    rows = [
+        (np.nan if row.fixed is None else numbers[row.fixed], numbers[row.moving], *(row.place or (np.nan, np.nan)))
+        for row in given
+    ]
+    return Overrides(pd.DataFrame(rows, columns=list(overrides_table.COLUMNS)).astype(float), tiles)
+
+
+def _check_reach(path: Path, given: list[Correction], tiles: pd.DataFrame) -> None:
+    """Raises OverridesError where a tile would lie further outside the mosaic than that is long: it would never be finished."""
+    nominal, size = tiles[["y", "x"]].to_numpy(float), tiles[["height", "width"]].iloc[0].to_numpy(float)
+    low, high = nominal.min(axis=0), nominal.max(axis=0)
+    reach = np.maximum(high - low, LEAST_REACH * size)
+    for row in given:
+        if row.place is not None:
+            first, last = (low - reach, high + reach) if row.fixed is None else (low - high - reach, high - low + reach)
+            if (row.place < first).any() or (row.place > last).any():
+                what = f"y, x is {row.place[0]:g}, {row.place[1]:g} px, far outside the mosaic"
+                limits = f"y between {first[0]:.0f} and {last[0]:.0f}, and x between {first[1]:.0f} and {last[1]:.0f}"
+                raise OverridesError(f"{path}, line {row.line}: {what}: give {limits}")

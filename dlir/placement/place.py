@@ -42,7 +42,7 @@ def place(
         overrides: a table of the user that replaces measurements (`overrides.py`).
 
     Raises:
-        TableError: when the overrides name a tile that is not in the dataset, or contain a value that is not allowed.
+        OverridesError, TextTableError: when the overrides have a mistake.
     """
     tile_table, pairs = tables.read(tiles, tables.TILES), tables.read(affines, tables.AFFINES)
     user = read_overrides(overrides, tile_table) if overrides else None

@@ -19,4 +19,4 @@ class Place(Section):
 
     model: Literal["auto", "translation", "rigid", "similarity", "affine"] = "auto"
     camera: Camera | None = None
-    stage_weight: Annotated[float, Field(gt=0)] = 1.0  # of the prior that draws tiles to their positions by the stage
+    stage_weight: Annotated[float, Field(ge=1e-6, le=1e6)] = 1.0  # of the prior that draws tiles to the stage's positions

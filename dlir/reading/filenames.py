@@ -156,9 +156,9 @@ def files(path: str, values: Values) -> list[str]:
     return [filled(path, dict(zip(varying, texts, strict=True))) for texts in product(*(values[name] for name in varying))]
 
 
-def names_of(tile: Mapping[Any, Any]) -> set[str]:
-    """Returns the names by which a table may name `tile`, a row of tables.TILES: those of its files, and that of its path."""
-    return {Path(path).name for path in (tile["path"], *files(tile["path"], values_of(tile)))}
+def paths_of(tile: Mapping[Any, Any]) -> list[str]:
+    """Returns the paths by which a table may name `tile`, a row of tables.TILES: its own, and those of its files."""
+    return [tile["path"], *files(tile["path"], values_of(tile))]
 
 
 def listed_names(items: Sequence[Path] | Sequence[str]) -> str:

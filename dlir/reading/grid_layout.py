@@ -5,17 +5,18 @@ number without a file is a missing tile. `first_index` says which number comes f
 imports nothing heavy, since the Snakefile finds the files with it when it builds the graph of jobs.
 """
 
-import csv
-import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 
+from dlir.core import text_tables
+from dlir.core.text_tables import TextTableError
 from dlir.reading.filenames import PLACEHOLDER, Tile, as_glob, listed_names, match, same_text
+from dlir.reading.named_tiles import NamedTiles
 from dlir.reading.settings import Dataset
 
-FIJI_LINE = re.compile(r"(?P<path>[^;]+);[^;]*;\s*\(\s*(?P<x>[^,\s]+)\s*,\s*(?P<y>[^,\s]+)\s*\)")
+FIJI_LINE = re.compile(r"(?P<path>[^;]+);[^;]*;\s*\(\s*(?P<x>[^,\s]+)\s*,\s*(?P<y>[^,\s]+)\s*(?:,\s*(?P<z>[^,\s]+)\s*)?\)")
 IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 LARGEST_NUMBER = 2**53  # up to which a table keeps every whole number
 Place = tuple[float, float]  # (y, x), px
@@ -107,23 +108,19 @@ def positions(table: Path, tiles: list[Tile]) -> tuple[dict[Path, Place], list[s
         TileError: when the table cannot be read.
     """
     try:
-        lines = table.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-    except OSError as error:
-        raise TileError(f"{table}: cannot be read ({error.strerror}): correct positions") from None
-    rows, problems = _csv_rows(table, lines) if table.suffix.lower() == ".csv" else _fiji_rows(table, lines)
-    tiles_by_name = defaultdict(set)
-    for tile in tiles:
-        for path in (tile.path, *tile.files):
-            tiles_by_name[path.name].add(tile.path)
+        rows, problems = _csv_rows(table) if table.suffix.lower() == ".csv" else _fiji_rows(table)
+    except TextTableError as error:
+        raise TileError(f"positions cannot be used:\n  {error}") from None
+    named = NamedTiles([tile.path, *tile.files] for tile in tiles)
     places: dict[Path, Place] = {}
     names = set()
     for line, name, place in rows:
-        found = sorted(tiles_by_name[PureWindowsPath(name).name])  # takes slashes and backslashes
+        found = [tiles[number].path for number in named.named(name)]
         if not found:
             problems.append(f"{table}, line {line}: {name} is not among the files of images: add it, or delete the line")
         elif len(found) > 1:
-            what = f"have one name, by which {table} names its tiles"
-            problems.append(f"{listed_names(found)} {what}: make images match fewer files")
+            what = f"means {listed_names(found)}: give more of the path of one"
+            problems.append(f"{table}, line {line}: {name} {what}")
         elif name in names or places.get(found[0], place) != place:  # other files of a tile may repeat its place
             problems.append(f"{table}, line {line}: {name} is listed twice: delete one of the lines")
         else:
@@ -181,40 +178,43 @@ def _nothing_found(images: str, folder: Path) -> str:
     return f"no tile found: images is {images}, and nothing in {folder} matches; {what}: correct images"
 
 
-def _fiji_rows(table: Path, lines: list[str]) -> TableRows:
-    rows, problems = [], []
-    for number, line in enumerate(map(str.strip, lines), 1):
-        dim = re.fullmatch(r"dim\s*=\s*([0-9]+)", line)
-        if not line or line.startswith("#") or (dim and dim[1] == "2"):
+def _fiji_rows(table: Path) -> TableRows:
+    """Returns the rows of a table of Fiji; z, of a table with dim = 3, must be the same for all tiles."""
+    rows, problems, heights = [], [], set()
+    dim = "2"
+    for number, line in enumerate(map(str.strip, text_tables.lines(table)), 1):
+        if not line or line.startswith("#"):
+            continue
+        if told := re.fullmatch(r"dim\s*=\s*([23])", line):
+            dim = told[1]
             continue
         match = FIJI_LINE.fullmatch(line)
         place = _place(match["y"], match["x"]) if match else None
-        if match and place:
+        z = text_tables.number(match["z"]) if match and match["z"] else None
+        if match and place and (z is None) == (dim == "2"):
             rows.append((number, match["path"].strip(), place))
+            heights.add(z)
         else:
-            problems.append(f"{table}, line {number}: {line!r} is not of the form 'name; ; (x, y)' with dim = 2: correct it")
+            form = "'name; ; (x, y)'" if dim == "2" else "'name; ; (x, y, z)'"
+            problems.append(f"{table}, line {number}: {line[:200]!r} is not of the form {form} with dim = {dim}: correct it")
+    if len(heights) > 1:
+        problems.append(f"{table}: the tiles lie at several z, and dlir stitches one plane: list the tiles of one z only")
     return rows, problems
 
 
-def _csv_rows(table: Path, lines: list[str]) -> TableRows:
-    reader = csv.DictReader(lines, skipinitialspace=True)
-    missing = {"path", "y", "x"}.difference(reader.fieldnames or [])
-    if missing:
-        return [], [f"{table}: lacks the column {', '.join(sorted(missing))}; it needs path, y and x: add it"]
+def _csv_rows(table: Path) -> TableRows:
     rows, problems = [], []
-    for row in reader:
-        place = _place(row["y"], row["x"])
-        if row["path"] and place:
-            rows.append((reader.line_num, row["path"], place))
+    for line, cells in text_tables.rows(table, ["path", "y", "x"]):
+        place = _place(cells["y"], cells["x"])
+        if cells["path"] and place:
+            rows.append((line, cells["path"], place))
         else:
-            problems.append(f"{table}, line {reader.line_num}: needs a path and two numbers, y and x: correct it")
+            what = "needs a path and two numbers, y and x, with a point before decimals"
+            problems.append(f"{table}, line {line}: {what}: correct it")
     return rows, problems
 
 
-def _place(y: str | None, x: str | None) -> Place | None:
-    """Returns the place in two cells of a table; None unless both are finite numbers."""
-    try:
-        place = float(y or ""), float(x or "")
-    except ValueError:
-        return None
-    return place if all(map(math.isfinite, place)) else None
+def _place(y: str, x: str) -> Place | None:
+    """Returns the place in two cells of a table; None unless both are numbers, and not absurd ones."""
+    place = text_tables.number(y), text_tables.number(x)
+    return None if place[0] is None or place[1] is None else (place[0], place[1])

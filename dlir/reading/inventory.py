@@ -91,7 +91,10 @@ def find_tiles(settings: Dataset) -> pd.DataFrame:
     raise_if_any([*(report.problem for report in reports if report.problem), *_different_files(reports)])
     raise_if_any(_axes_in_names_and_files(reports[0], found.values))
     same = _same_columns(reports, found.values, settings)
-    table = _tile_rows(found, {report.path: report for report in reports}, settings).assign(**same)
+    size = np.array([same["height"], same["width"]], float)
+    cells, nominal = _told_places(found, size, settings)
+    raise_if_any(_too_large_mosaic(cells, nominal, size, settings))
+    table = _tile_rows(found, cells, nominal, {report.path: report for report in reports}, settings).assign(**same)
     log.info("found %d tiles in %d rows and %d columns", len(table), table["row"].max() + 1, table["col"].max() + 1)
     log.info("each tile has %(channels)d channels, %(depth)d z planes and %(times)d time points", same)
     return table
@@ -223,17 +226,26 @@ def _names_in_metadata(reports: list[FileReport]) -> list[str]:
     return [name.replace(SEPARATOR, "/") for name in reports[0].names] if len(names) == 1 else []
 
 
-def _tile_rows(found: FoundTiles, reports: Mapping[Path, FileReport], settings: Dataset) -> pd.DataFrame:
-    """Returns the columns of tables.TILES that differ from tile to tile."""
+def _told_places(found: FoundTiles, size: Array, settings: Dataset) -> tuple[Array, Array]:
+    """Returns the row and column of each tile (n, 2), and its place (n, 2), px, NaN along an axis without an overlap.
+
+    Args:
+        size: of a tile (y, x), px.
+    """
     places: Array = np.array([found.places[tile.path] for tile in found.tiles], float)
-    *_, height, width = reports[found.tiles[0].files[0]].sizes
     told = np.array([math.nan if share is None else share for share in settings.told_overlap])
     if settings.positions is None:
-        cells, nominal = places, places * np.array([height, width]) * (1 - told)
-    else:  # row and col are approximate: they only show people which tiles lie side by side
-        distance = np.array([height, width]) * (1 - np.where(np.isfinite(told), told, USUAL_OVERLAP))
-        nominal = _in_pixels(places, settings)
-        cells = np.rint((nominal - nominal.min(axis=0)) / distance)
+        return places, places * size * (1 - told)
+    distance = size * (1 - np.where(np.isfinite(told), told, USUAL_OVERLAP))
+    nominal = _in_pixels(places, settings)
+    cells: Array = np.rint((nominal - nominal.min(axis=0)) / distance)  # only shows people which tiles lie side by side
+    return cells, nominal
+
+
+def _tile_rows(
+    found: FoundTiles, cells: Array, nominal: Array, reports: Mapping[Path, FileReport], settings: Dataset
+) -> pd.DataFrame:
+    """Returns the columns of tables.TILES that differ from tile to tile."""
     table = pd.DataFrame(
         {
             "path": [str(tile.path) for tile in found.tiles],
@@ -249,6 +261,21 @@ def _tile_rows(found: FoundTiles, reports: Mapping[Path, FileReport], settings: 
     ).sort_values(["row", "col", "path"], ignore_index=True)
     table.insert(0, "tile", table.index)
     return table
+
+
+def _too_large_mosaic(cells: Array, nominal: Array, size: Array, settings: Dataset) -> list[str]:
+    """Returns a message where the mosaic of tiles at these places would be larger than `settings.largest`."""
+    places = np.where(np.isfinite(nominal), nominal, cells * size)
+    height, width = (np.ptp(places, axis=0) + size).tolist()
+    times = height * width / (len(places) * float(size.prod()))
+    if times <= settings.largest:
+        return []
+    if settings.positions is None:
+        remedy = "if the numbers in the names are places and do not count rows and columns, give positions, a table"
+    else:
+        remedy = f"correct the numbers in {settings.positions}, or unit and pixel_size"
+    what = f"would be {height:.0f} x {width:.0f} px, {times:.0f} times the area of all tiles together"
+    return [f"the mosaic {what}: {remedy}; if the tiles do lie so far apart, raise largest, which is {settings.largest:g}"]
 
 
 def _in_pixels(places: Array, settings: Dataset) -> Array:

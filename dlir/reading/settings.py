@@ -1,11 +1,10 @@
 """The settings of reading: the layout of the tiles, and which plane of them is registered."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from dlir.core.settings import Section
+from dlir.core.settings import File, Pattern, Section, shortened
 
 Share = float | Literal["auto"]  # a part of a tile's side; auto: dlir finds it
 
@@ -18,7 +17,9 @@ def _shares(overlap: object) -> object:
     except ValueError:
         parts = []
     if len(parts) not in (1, 2) or not all(part == "auto" or 0 < float(part) < 1 for part in parts):
-        raise ValueError(f"is {overlap}: give auto, or a part of a tile between 0 and 1, such as 0.1 for 10 %, or [y, x]")
+        raise ValueError(
+            f"is {shortened(overlap)}: give auto, or a part of a tile between 0 and 1, such as 0.1 for 10 %, or [y, x]"
+        )
     return parts[0] if len(parts) == 1 else (parts[0], parts[1])
 
 
@@ -26,21 +27,22 @@ class Layout(Section):
     """The layout of the tiles by the stage, and the plane that is registered; each dataset may override every key."""
 
     overlap: Annotated[Share | tuple[Share, Share], BeforeValidator(_shares)] = "auto"
-    rows: Annotated[int, Field(ge=1)] | None = None
-    columns: Annotated[int, Field(ge=1)] | None = None
+    rows: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    columns: Annotated[int, Field(ge=1, le=100_000)] | None = None
     start: Literal["top-left", "top-right", "bottom-left", "bottom-right"] = "top-left"
     order: Literal["rows", "columns"] = "rows"
     snake: bool = False
-    first_index: Annotated[int, Field(ge=0)] | None = None  # of the first place of the grid
+    first_index: Annotated[int, Field(ge=0, le=10**15)] | None = None  # of the first place of the grid
     unit: Literal["px", "um"] = "px"  # of the table of positions
     swap_yx: bool = False  # of the table of positions, before the flips
     flip_y: bool = False  # of the table of positions
     flip_x: bool = False
     mirrored: bool = False  # the camera sees the specimen in a mirror
-    pixel_size: Annotated[float, Field(gt=0)] | None = None
-    reference_channel: Annotated[int, Field(ge=0)] | str | None = None
-    reference_z: Annotated[int, Field(ge=0)] | Literal["max"] = "max"
-    reference_time: Annotated[int, Field(ge=0)] = 0
+    pixel_size: Annotated[float, Field(ge=1e-6, le=1e4)] | None = None
+    largest: Annotated[float, Field(ge=1, le=1e9)] = 100.0  # mosaic, times the area of all tiles
+    reference_channel: Annotated[int, Field(ge=0, le=10_000)] | str | None = None
+    reference_z: Annotated[int, Field(ge=0, le=1_000_000)] | Literal["max"] = "max"
+    reference_time: Annotated[int, Field(ge=0, le=1_000_000)] = 0
 
     @property
     def told_overlap(self) -> tuple[float | None, float | None]:
@@ -60,12 +62,12 @@ class Dataset(Layout):
     - `flat`, `dark`: the user's flat-field and dark-field, in place of those that dlir estimates from the tiles.
     """
 
-    images: str
-    positions: Path | None = None
-    truth: Path | None = None
-    overrides: Path | None = None
-    flat: Path | None = None
-    dark: Path | None = None
+    images: Pattern
+    positions: File | None = None
+    truth: File | None = None
+    overrides: File | None = None
+    flat: File | None = None
+    dark: File | None = None
 
     @model_validator(mode="after")
     def places_are_known(self) -> "Dataset":

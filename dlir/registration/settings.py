@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from dlir.core.settings import Fraction, Section, SettingsError
+from dlir.core.settings import File, Fraction, Section, Seed, SettingsError
 
 Architecture = Literal["correlation", "dlir"]  # the keys of checkpoint.ARCHITECTURES
 
@@ -16,22 +16,22 @@ class Pairs(Section):
     """Which tiles are neighbours, and how far from the nominal offset they are searched."""
 
     search: Fraction = 0.5  # of the nominal overlap
-    min_overlap: Annotated[int, Field(ge=4)] = 8  # px
+    min_overlap: Annotated[int, Field(ge=4, le=100_000)] = 8  # px
 
 
 class Train(Section):
     """How the registration network is trained on the tiles. With `model`, a file, that model is used as it is instead."""
 
-    model: Path | None = None
+    model: File | None = None
     share: bool = False  # one model for all datasets
     architecture: Architecture = "correlation"
     start: Literal["generic", "random"] = "generic"  # weights at the start
     similarity: Literal["global", "local"] = "global"  # a key of ncc.SIMILARITIES
-    steps: Annotated[int, Field(ge=0)] = 200
-    batch: Annotated[int, Field(ge=1)] = 8  # pairs per step
-    learning_rate: Annotated[float, Field(gt=0)] = 0.001
-    processes: Annotated[int, Field(ge=1)] = 1  # that train together
-    seed: int = 1
+    steps: Annotated[int, Field(ge=0, le=10_000_000)] = 200
+    batch: Annotated[int, Field(ge=1, le=10_000)] = 8  # pairs per step
+    learning_rate: Annotated[float, Field(ge=1e-6, le=1)] = 0.001
+    processes: Annotated[int, Field(ge=1, le=1000)] = 1  # that train together
+    seed: Seed = 1
 
 
 def _known_method(name: str) -> str:
@@ -63,11 +63,11 @@ class Register(Section):
 
     method: Annotated[str, AfterValidator(_known_method)] = "network"
     accept: Fraction = 0.5  # least probability that a pair is right
-    seed: int = 1  # of the choice of unrelated pairs
+    seed: Seed = 1  # of the choice of unrelated pairs
 
 
 class Selfcheck(Section):
     """How the error of registration is measured on synthetic pairs."""
 
-    count: Annotated[int, Field(ge=1)] = 48  # pairs for each side
-    seed: int = 1
+    count: Annotated[int, Field(ge=1, le=100_000)] = 48  # pairs for each side
+    seed: Seed = 1

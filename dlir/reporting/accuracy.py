@@ -10,12 +10,12 @@ import logging
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from dlir.core import affine, tables
 from dlir.core.affine import Array
 from dlir.reading import filenames
+from dlir.reporting import truth_table
 
 log = logging.getLogger(__name__)
 LARGE_ERROR = 2.0  # px; the log counts the tiles with a larger error
@@ -23,22 +23,18 @@ ROUNDS = 30  # of reweighting; the fit changes by less than 0.001 px long before
 LEAST_DISTANCE = 0.05  # px; corners that are closer to the truth all have the same weight
 
 
-class AccuracyError(ValueError):
-    """The truth does not have exactly one place for each tile of the placement."""
-
-
 def accuracy(tiles: Path, placement: Path, truth: Path, output: Path) -> None:
     """Write the error of each tile (tables.ACCURACY) to `output`, and log a summary beside that of the stage's places.
 
     Args:
-        truth: the true place of each tile (tables.TRUTH). Rows are matched by file name; any file of a tile will do. There may
-            be rows of other tiles.
+        truth: the true place of each tile (`truth_table.py`).
 
     Raises:
-        AccuracyError: when `truth` has no row for a tile, two rows with the same file name, or two places for one tile.
+        TruthError, TextTableError: when `truth` cannot be read, or has not one place for each tile.
     """
     listed, placed = tables.read(tiles, tables.TILES), tables.read(placement, tables.PLACEMENT)
-    true = _true_affines(tables.read(truth, tables.TRUTH), listed.set_index("tile").loc[placed["tile"]], truth)
+    paths = [filenames.paths_of(tile) for tile in listed.set_index("tile").loc[placed["tile"]].to_dict("records")]
+    true = np.reshape(truth_table.read(truth, paths), (-1, 2, 3))
     corners = affine.corners(listed["height"].iloc[0], listed["width"].iloc[0])
     errors = corner_errors(affine.from_table(placed), true, corners)
     stage = listed.set_index("tile").loc[placed["tile"], ["y", "x"]].to_numpy()
@@ -66,24 +62,6 @@ def summary(errors: NDArray[np.float64]) -> str:
         f"median {median:.2f} px, 95th percentile {high:.2f} px, largest {largest:.2f} px, "
         f"{(errors > LARGE_ERROR).sum()} of {len(errors)} tiles over {LARGE_ERROR:g} px"
     )
-
-
-def _true_affines(truth: pd.DataFrame, listed: pd.DataFrame, path: Path) -> Array:
-    """The true affines (n, 2, 3) of the tiles (tables.TILES), from the table in the file `path`."""
-    names = truth["path"].map(lambda p: Path(p).name)
-    if names.duplicated().any():
-        twice = names[names.duplicated()].iloc[0]
-        raise AccuracyError(f"{path}: two rows have the file name {twice}: rename one of the files")
-    row_of, affines = {name: index for index, name in enumerate(names)}, affine.from_table(truth)
-    chosen = []
-    for tile in listed.to_dict("records"):
-        rows, name = [row_of[own] for own in filenames.names_of(tile) if own in row_of], Path(tile["path"]).name
-        if not rows:
-            raise AccuracyError(f"{path}: there is no row for {name}: add its true place, or leave the tile out")
-        if (affines[rows] != affines[rows[0]]).any():
-            raise AccuracyError(f"{path}: the files of {name} have several places: leave one row for it")
-        chosen.append(rows[0])
-    return affines[chosen]
 
 
 def _common_affine(found: Array, expected: Array) -> Array:

@@ -45,6 +45,15 @@ def test_the_error_names_the_file_and_the_column(tmp_path: Path, change: dict[st
     assert str(path) in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "content", [b"", b"\n", b"tile,path\n1,2,3,4\n1\n1,2,3,4,5\n", b"\xff\xfe\x00\x81", b"\0" * 100, b'"' * 99]
+)
+def test_a_damaged_table_is_an_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "placement.csv").write_bytes(content)
+    with pytest.raises(tables.TableError, match=r"placement\.csv: "):
+        tables.read(tmp_path / "placement.csv", tables.PLACEMENT)
+
+
 def test_a_table_with_errors_does_not_replace_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "placement.csv"
     tables.write(pd.DataFrame([ROW]), tables.PLACEMENT, path)

@@ -127,7 +127,8 @@ def test_the_message_names_files_that_are_missing_or_too_many(names: list[str], 
 
 def test_a_tile_is_named_by_each_of_its_files_and_by_its_path() -> None:
     row = {"path": "in/{channel}/s1_z{z}.tif", "time_names": float("nan"), "z_names": "00|01", "channel_names": "a|b"}
-    assert filenames.names_of(row) == {"s1_z00.tif", "s1_z01.tif", "s1_z{z}.tif"}
+    names = ["in/a/s1_z00.tif", "in/b/s1_z00.tif", "in/a/s1_z01.tif", "in/b/s1_z01.tif"]
+    assert filenames.paths_of(row) == ["in/{channel}/s1_z{z}.tif", *names]
     assert filenames.files(row["path"], filenames.values_of(row))[1] == "in/b/s1_z00.tif"
 
 

@@ -1,5 +1,6 @@
 """The pattern finds the files, and each layout gives the places of its tiles."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -237,11 +238,16 @@ def test_positions_are_read_from_a_csv_file(tmp_path: Path) -> None:
         ("p.txt", "dim = 2\na 1.tif; ; (0, 0)\na 1.tif; ; (9, 0)\n", "line 3: a 1.tif is listed twice: delete one"),
         ("p.txt", "a 1.tif; ; (0, 0)\na 2.tif (9, 0)\n", "line 2: 'a 2.tif (9, 0)' is not of the form 'name; ; (x, y)'"),
         ("p.txt", "a 1.tif; ; (0, zero)\n", "line 1: 'a 1.tif; ; (0, zero)' is not of the form"),
-        ("p.txt", "dim = 3\na 1.tif; ; (0, 0)\n", "line 1: 'dim = 3' is not of the form 'name; ; (x, y)' with dim = 2"),
+        (
+            "p.txt",
+            "dim = 3\na 1.tif; ; (0, 0)\n",
+            "line 2: 'a 1.tif; ; (0, 0)' is not of the form 'name; ; (x, y, z)' with dim = 3",
+        ),
+        ("p.txt", "dim = 2\na 1.tif; ; (0, 0, 0)\n", "line 2: 'a 1.tif; ; (0, 0, 0)' is not of the form 'name; ; (x, y)' with"),
+        ("p.txt", "dim = 4\na 1.tif; ; (0, 0)\n", "line 1: 'dim = 4' is not of the form 'name; ; (x, y)' with dim = 2"),
+        ("p.txt", "dim = 3\na 1.tif; ; (0, 0, 0)\na 2.tif; ; (0, 9, 1)\n", "lie at several z, and dlir stitches one plane"),
         ("p.txt", "# nothing\n", "lists no tile: correct positions"),
-        ("p.csv", "", "lacks the column path, x, y"),
-        ("p.csv", "path,y\na 1.tif,0\n", "lacks the column x; it needs path, y and x: add it"),
-        ("p.csv", "path,y,x\na 1.tif,0\n", "line 2: needs a path and two numbers, y and x: correct it"),
+        ("p.csv", "path,y,x\na 1.tif,0\n", "line 2: needs a path and two numbers, y and x, with a point"),
         ("p.csv", "path,y,x\na 1.tif,0,nan\n", "line 2: needs a path and two numbers"),
     ],
 )
@@ -251,10 +257,52 @@ def test_a_wrong_line_of_positions_is_named(tmp_path: Path, name: str, text: str
     assert len(problems) == 1 and problems[0].startswith(str(tmp_path / name)) and words in problems[0]
 
 
-def test_positions_cannot_name_one_of_two_files_with_the_same_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "lacks the column path, x, y; it has no header"),
+        ("path,y\na 1.tif,0\n", "lacks the column x; it has path, y, and needs path, y, x: name them in its first line"),
+        ("filename,x,y\na 1.tif,0,0\n", "lacks the column path; it has filename, x, y, and needs path, y, x"),
+        ("path,y,x,Y\na 1.tif,0,0,0\n", "has two columns y: delete one of them"),
+        (
+            "path,y,x\na 1.tif,1,5,2,5\n",
+            "line 2: has 5 cells, and the header has 3: correct it, and write decimals with a point",
+        ),
+        (f"path,y,x\na 1.tif,0,{'0' * 200_000}\n", "line 2: cannot be read as CSV (field larger than field limit"),
+        ("path,y,x\na\0 1.tif,0,0\n", "is no text: give a table"),
+    ],
+)
+def test_a_csv_file_that_cannot_be_read_is_an_error(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "p.csv").write_text(text)
+    with pytest.raises(TileError, match=re.escape(words)) as caught:
+        grid_layout.positions(tmp_path / "p.csv", single_file_tiles(*FILES))
+    assert str(tmp_path / "p.csv") in str(caught.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("header", ["path,y,x", "Path, Y ,X", "note,X,Path,y"])
+def test_positions_may_be_saved_by_any_spreadsheet(tmp_path: Path, encoding: str, separator: str, header: str) -> None:
+    cells = {"path": "\u00e4 1.tif", "y": "-2.5", "x": "1e2", "note": "\u00b5m"}
+    row = ",".join(cells[name.strip().lower()] for name in header.split(","))
+    text = f"{header}\r\n{row}\r\n,,\r\n".replace(",", separator)
+    (tmp_path / "p.csv").write_bytes(text.encode(encoding))
+    tiles = single_file_tiles(Path("in/\u00e4 1.tif"), FILES[1])
+    assert grid_layout.positions(tmp_path / "p.csv", tiles) == ({tiles[0].path: (-2.5, 100.0)}, [])
+
+
+def test_z_of_a_table_of_fiji_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("dim = 3\na 1.tif; ; (1, 2, 7.5)\na 2.tif; ; (3, 4, 7.5)\n")
+    assert grid_layout.positions(tmp_path / "t.txt", single_file_tiles(*FILES)) == ({FILES[0]: (2, 1), FILES[1]: (4, 3)}, [])
+
+
+def test_positions_name_one_of_two_files_with_the_same_name_by_its_path(tmp_path: Path) -> None:
+    tiles = single_file_tiles(Path("in/1/a.tif"), Path("in/2/a.tif"))
+    (tmp_path / "p.csv").write_text("path,y,x\n2/a.tif,0,5\nin/1/a.tif,0,0\n")
+    assert grid_layout.positions(tmp_path / "p.csv", tiles) == ({tiles[0].path: (0, 0), tiles[1].path: (0, 5)}, [])
     (tmp_path / "p.csv").write_text("path,y,x\na.tif,0,0\n")
-    _, problems = grid_layout.positions(tmp_path / "p.csv", single_file_tiles(Path("1/a.tif"), Path("2/a.tif")))
-    assert len(problems) == 1 and "1/a.tif, 2/a.tif have one name" in problems[0] and "match fewer files" in problems[0]
+    _, problems = grid_layout.positions(tmp_path / "p.csv", tiles)
+    assert len(problems) == 1 and "line 2: a.tif means in/1/a.tif, in/2/a.tif: give more of the path of one" in problems[0]
 
 
 def test_positions_name_a_tile_by_any_of_its_files(tmp_path: Path) -> None:
@@ -268,7 +316,7 @@ def test_positions_name_a_tile_by_any_of_its_files(tmp_path: Path) -> None:
 
 
 def test_a_missing_table_of_positions_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(TileError, match=r"gone\.txt: cannot be read \(No such file.*: correct positions"):
+    with pytest.raises(TileError, match=r"gone\.txt: cannot be read \(No such file.*: correct the path"):
         grid_layout.positions(tmp_path / "gone.txt", single_file_tiles(*FILES))
 
 

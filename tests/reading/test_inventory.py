@@ -313,3 +313,32 @@ def test_the_layout_of_phase(tmp_path: Path, dataset: Make, shared_data: Path) -
     table = run(tmp_path, dataset(images, overlap=0.07, rows=5, order="columns"))
     name = names_by_place(table)
     assert [name[row, 0][-2:] for row in range(5)] == ["01", "02", "03", "04", "05"] and name[0, 1].endswith("p06")
+
+
+@pytest.mark.parametrize("overlap", [0.2, "auto"])
+def test_numbers_in_names_that_are_places_in_px_are_an_error(
+    tmp_path: Path, dataset: Make, write_tiles: Write, overlap: object
+) -> None:
+    folder = write_tiles(*(f"x{x:05d}_y{y:05d}.tif" for x in (0, 24, 48) for y in (0, 16, 32)))
+    words = message(tmp_path, dataset(folder / "x{col}_y{row}.tif", overlap=overlap))
+    assert "the mosaic would be " in words and "times the area of all tiles together" in words
+    assert "if the numbers in the names are places and do not count rows and columns, give positions, a table" in words
+    assert not (tmp_path / "files.csv").exists()
+
+
+def test_tiles_may_lie_as_far_apart_as_the_setting_allows(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
+    folder = write_tiles("a.tif", "b.tif")
+    (tmp_path / "p.csv").write_text("path,y,x\na.tif,0,0\nb.tif,0,6000\n")  # 6030 px wide, 100.5 times two tiles of 30 px
+    settings = {"positions": tmp_path / "p.csv"}
+    words = message(tmp_path, dataset(folder / "*.tif", **settings))
+    assert f"20 x 6030 px, 100 times the area of all tiles together: correct the numbers in {tmp_path / 'p.csv'}" in words
+    assert "raise largest, which is 100" in words
+    assert len(run(tmp_path, dataset(folder / "*.tif", **settings, largest=101))) == 2
+
+
+@pytest.mark.parametrize("far", ["1e9", "1e12"])
+def test_absurd_positions_are_an_error(tmp_path: Path, dataset: Make, write_tiles: Write, far: str) -> None:
+    folder = write_tiles("a.tif", "b.tif")
+    (tmp_path / "p.csv").write_text(f"path,y,x\na.tif,0,0\nb.tif,-{far},{far}\n")
+    settings = dataset(folder / "*.tif", positions=tmp_path / "p.csv", unit="um", pixel_size=1e-6)
+    assert "correct the numbers in" in message(tmp_path, settings)

@@ -9,7 +9,9 @@ import pytest
 from support.specimens import ONE_PLANE
 
 from dlir.core import affine, tables
-from dlir.reporting.accuracy import AccuracyError, accuracy, corner_errors
+from dlir.reporting import truth_table
+from dlir.reporting.accuracy import accuracy, corner_errors
+from dlir.reporting.truth_table import TruthError
 
 PLACES = np.array([[90.0 * row, 90.0 * column] for row in range(5) for column in range(6)])
 SIDE = 100
@@ -68,15 +70,28 @@ def test_error_of_a_turned_tile_is_the_distance_of_its_corners() -> None:
 
 def test_error_names_a_tile_without_truth(tmp_path: Path) -> None:
     true = affine.translation(PLACES)
-    with pytest.raises(AccuracyError, match=r"truth\.csv: there is no row for tile29\.tif"):
+    with pytest.raises(TruthError, match=r"truth\.csv: there is no row for here/tile29\.tif"):
         measure(tmp_path, true, true[:-1])
 
 
-def test_two_rows_with_one_file_name_are_an_error(tmp_path: Path) -> None:
+def test_two_rows_with_one_file_name_are_an_error_where_no_path_tells_them_apart(tmp_path: Path) -> None:
     true = affine.translation(PLACES)
     names = [f"there/tile{i}.tif" for i in range(29)] + ["elsewhere/tile0.tif"]
-    with pytest.raises(AccuracyError, match=r"two rows have the file name tile0\.tif"):
+    with pytest.raises(TruthError, match=r"here/tile0\.tif has several places"):
         measure(tmp_path, true, true, names)
+    own = [*PATHS, "elsewhere/tile0.tif"]
+    assert measure(tmp_path, true, np.concatenate([true, true[:1] + 5]), own).max() < 1e-6
+
+
+@pytest.mark.parametrize("cell", ["", "left", "nan", "1e999"])
+def test_a_row_without_six_numbers_is_named(tmp_path: Path, cell: str) -> None:
+    (tmp_path / "truth.csv").write_text(f"path,yy,yx,y0,xy,xx,x0\na.tif,1,0,0,0,1,0\nb.tif,1,0,{cell},0,1,0\n")
+    with pytest.raises(TruthError, match=r"truth\.csv, line 3: needs six numbers"):
+        truth_table.read(tmp_path / "truth.csv", [["a.tif"], ["b.tif"]])
+
+
+def test_columns_are_those_of_an_affine() -> None:
+    assert tuple(affine.COLUMNS) == truth_table.AFFINE
 
 
 def test_any_file_of_a_tile_names_it(tmp_path: Path) -> None:
@@ -86,5 +101,5 @@ def test_any_file_of_a_tile_names_it(tmp_path: Path) -> None:
     both = np.concatenate([true, true[:1]])
     assert measure(tmp_path, true, both, [*names, "tile0_a.tif"], values="a|b").max() < 1e-6
     both[-1, 0, 2] += 1
-    with pytest.raises(AccuracyError, match=r"the files of tile0_\{channel\}\.tif have several places"):
+    with pytest.raises(TruthError, match=r"tile0_\{channel\}\.tif has several places"):
         measure(tmp_path, true, both, [*names, "tile0_a.tif"], values="a|b")

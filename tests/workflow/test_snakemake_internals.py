@@ -15,6 +15,7 @@ from pathlib import Path
 include: {internals!r}
 
 found = {{"provider": storage_provider(), "prefix": storage_prefix(), "folder": str(folder_of_snakefile())}}
+found |= {{"files": [file.name for file in config_files()]}}
 
 def ask(wildcards):
     late = {{"copy": working_copy("a/b.tif"), "forced": is_forced("made"), "other": is_forced("all")}}
@@ -53,13 +54,20 @@ def run(tmp_path: Path):
 
 def test_without_a_storage_paths_stay_and_no_rule_is_forced(run, tmp_path: Path) -> None:
     found, pace = run()
-    assert found == {"provider": "", "prefix": "", "copy": "a/b.tif", "folder": str(tmp_path), "forced": False, "other": False}
+    nothing = {"provider": "", "prefix": "", "files": [], "forced": False, "other": False}
+    assert found == {**nothing, "copy": "a/b.tif", "folder": str(tmp_path)}
     assert pace == "None"
 
 
 def test_a_forced_rule_is_found(run) -> None:
     found, _ = run("--forcerun", "made")
     assert found["forced"] is True and found["other"] is False
+
+
+def test_the_files_of_the_settings_are_found(run, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("a: 1")
+    found, _ = run("--configfile", str(tmp_path / "mine.yaml"))
+    assert found["files"] == ["mine.yaml"]
 
 
 def test_a_pace_that_the_user_gives_stays(run) -> None:

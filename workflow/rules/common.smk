@@ -4,6 +4,8 @@ PACKAGE = Path(dlir.__file__).parent
 MAIN = shlex.quote(str(PACKAGE / "__main__.py"))
 DEMO = not config.get("datasets")
 try:
+    for file in config_files():
+        check_keys(file)
     SETTINGS = Settings.checked(config)
     DATASETS = SETTINGS.datasets
     TILES = {name: SETTINGS.demo.images if DEMO else tiles_of(dataset) for name, dataset in DATASETS.items()}

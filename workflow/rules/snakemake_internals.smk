@@ -24,6 +24,11 @@ def keys_in_storage(folder):
     return [item.key.removeprefix(prefix) for item in place.s3bucket().objects.filter(Prefix=prefix + folder)]
 
 
+def config_files():
+    """The files from which the settings come."""
+    return [Path(str(file)) for file in workflow.configfiles]
+
+
 def is_forced(rule):
     """Whether --forcerun names a rule, by the name that it has in this run, or --forceall names all."""
     settings = workflow.dag_settings

@@ -47,11 +47,9 @@ def content_of(path):
 
 
 def tiles_of(dataset):
-    """The files of the tiles of a dataset; raises TileError when there are none, or when their names or places are wrong."""
+    """The files of the tiles of a dataset; raises ValueError where the user's tables or the names of the files are wrong."""
     if not BUCKET:
-        found = found_tiles.find(dataset)
-        found.raise_problems()
-        return [file for tile in found.tiles for file in tile.files]
+        return dataset_files.tile_files(dataset)
     folder = "".join(f"{part}/" for part in grid_layout.folder(dataset).parts)
     try:
         keys = keys_in_storage(folder)

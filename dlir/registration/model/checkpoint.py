@@ -50,7 +50,7 @@ def load(path: Path, device: torch.device) -> Network:
     """Returns the network in a file that `save` wrote, in evaluation mode on `device`.
 
     Raises:
-        ModelError: when the file is missing, damaged, or not a model of dlir.
+        ModelError: when the file is missing, damaged, or not a model of dlir, or has weights that are no numbers.
     """
     try:
         content = torch.load(path, map_location=device, weights_only=True)
@@ -60,6 +60,9 @@ def load(path: Path, device: torch.device) -> Network:
         raise ModelError(
             f"{path} is not a model of dlir, or is damaged ({error}): give another file, or delete it and train again"
         ) from None
+    wrong = [name for name, values in network.state_dict().items() if not values.isfinite().all()]
+    if wrong:
+        raise ModelError(f"{path}: the weights {wrong[0]} are NaN or infinite: give another file, or delete it and train again")
     return network.to(device).eval()
 
 

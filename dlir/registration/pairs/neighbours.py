@@ -31,13 +31,28 @@ LEAST_STRIP = 0.5  # of a tile's side: length of a strip
 LEAST_CORNER = 0.15  # of a tile's sides
 STRONGER = 1.4  # times as strong as a pair are the two pairs that replace it
 LEAST_GAP = 1e-3  # share of a tile that does not overlap, which is never taken to be less: the same place may be in two tiles
+NO_NEIGHBOURS = (
+    "no two of the {} tiles are neighbours: nowhere do they share {} px (pairs.min_overlap) at their nominal places. If the "
+    "numbers in the names are places and do not count rows and columns, give positions, a table; if there is a table, correct "
+    "unit and pixel_size; and correct overlap if it is too small"
+)
 WINDOW = ["fixed_y", "fixed_x", "moving_y", "moving_x", "height", "width"]  # columns: first pixels in both tiles, and the size
 
 
+class PairsError(ValueError):
+    """No two tiles are neighbours."""
+
+
 def pairs(tiles: Path, output: Path, *, settings: Pairs = Pairs()) -> None:
-    """Writes the pairs of neighbours (tables.PAIRS) among the tiles (tables.TILES); a dataset of one tile has none."""
+    """Writes the pairs of neighbours (tables.PAIRS) among the tiles (tables.TILES); a dataset of one tile has none.
+
+    Raises:
+        PairsError: when several tiles have no pair.
+    """
     listed = tables.read(tiles, tables.TILES)
     table = neighbours(listed, settings)
+    if len(listed) > 1 and table.empty:
+        raise PairsError(NO_NEIGHBOURS.format(len(listed), settings.min_overlap))
     tables.write(table, tables.PAIRS, output)
     counts = table["side"].value_counts()
     log.info("found %d pairs: %d horizontal, %d vertical", len(table), counts.get("right", 0), counts.get("down", 0))

@@ -50,6 +50,15 @@ def test_a_damaged_model_is_an_error_that_names_the_file(tmp_path: Path, content
     assert str(path) in str(error.value)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_model_with_weights_that_are_no_numbers_is_an_error(tmp_path: Path, value: float) -> None:
+    model = checkpoint.untrained("correlation", seed=0)
+    model.encoder.stem.weight.data[0] = value
+    checkpoint.save(model, {}, tmp_path / "model.pt")
+    with pytest.raises(checkpoint.ModelError, match=r"model\.pt: the weights encoder\.stem\.weight are NaN or infinite: give"):
+        checkpoint.load(tmp_path / "model.pt", CPU)
+
+
 def test_a_model_of_an_earlier_version_registers_as_before(tmp_path: Path) -> None:
     torch.manual_seed(5)
     model = checkpoint.ARCHITECTURES["correlation"]().eval()

@@ -1,11 +1,15 @@
 """Neighbours and their windows: which tiles are neighbours, and what the windows contain."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+from support.specimens import ONE_PLANE
 
+from dlir.core import tables
 from dlir.core.tile_graph import groups
-from dlir.registration.pairs.neighbours import WINDOW, neighbours, with_overlaps
+from dlir.registration.pairs.neighbours import WINDOW, PairsError, neighbours, pairs, with_overlaps
 from dlir.registration.settings import Pairs
 
 SETTINGS = Pairs(search=0.5, min_overlap=8)
@@ -31,6 +35,20 @@ def test_missing_tiles_and_gaps_have_no_pairs() -> None:
     found = {tuple(pair) for pair in neighbours(tiles, SETTINGS)[["fixed", "moving"]].to_numpy().tolist()}
     assert found == {(0, 3), (2, 5), (3, 4), (4, 5)}
     assert neighbours(grid(2, 2, (125, 158)), SETTINGS).empty
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_several_tiles_without_any_neighbour_are_an_error(tmp_path: Path, rows: int) -> None:
+    one_plane = {"channels": 1, "dtype": "uint8", "pixel_size": np.nan, "sha256": "-", **ONE_PLANE}
+    tiles = grid(rows, 1, (500, 500)).assign(path=[f"{row}.tif" for row in range(rows)], **one_plane)
+    tables.write(tiles, tables.TILES, tmp_path / "tiles.csv")
+    if rows == 1:
+        pairs(tmp_path / "tiles.csv", tmp_path / "pairs.csv")
+        assert tables.read(tmp_path / "pairs.csv", tables.PAIRS).empty
+    else:
+        with pytest.raises(PairsError, match=r"no two of the 2 tiles are neighbours: nowhere do they share 8 px"):
+            pairs(tmp_path / "tiles.csv", tmp_path / "pairs.csv")
+        assert not (tmp_path / "pairs.csv").exists()
 
 
 @pytest.mark.parametrize("jitter", [0.0, 6.0])
