@@ -1,10 +1,11 @@
 """A copy of the repository for the tests of the workflow."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import ROOT
+from support import ROOT, warm
 
 
 @pytest.fixture(scope="module")
@@ -16,3 +17,11 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ["Snakefile", "config.yaml", "pyproject.toml"]:
         shutil.copy2(ROOT / name, copy)
     return copy
+
+
+@pytest.fixture(scope="module")
+def quick(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The same copy, whose steps run in processes that have imported everything already."""
+    server = warm.use(repository, tmp_path_factory.mktemp("warm"))
+    yield repository
+    server.kill()
