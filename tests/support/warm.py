@@ -1,4 +1,4 @@
-"""Runs the steps of a workflow in processes that have imported everything already, so that tests wait for work and not for imports.
+"""Runs the steps of a workflow in processes that have imported everything already, so that tests do not wait for imports.
 
 A server imports all steps once and forks a process for each command; the client, which stands for `python3 -P` in a copy of the
 workflow, hands it the command, its folder, its environment and its output, and ends as the process does.

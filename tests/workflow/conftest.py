@@ -22,6 +22,6 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def quick(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The same copy, whose steps run in processes that have imported everything already."""
-    server = warm.use(repository, tmp_path_factory.mktemp("warm"))
-    yield repository
-    server.kill()
+    with warm.use(repository, tmp_path_factory.mktemp("warm")) as server:
+        yield repository
+        server.kill()

@@ -14,13 +14,14 @@ ROUNDING = 3e-6  # of an image's mean: differences below are errors of rounding 
 COARSE_SIGMA, COARSE_SIDE = 5, 32  # px: blurs from this sigma on, of images from this side on, work on a coarser grid
 
 
-def each(function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    """Applies a function to each image (...) of a batch (b, ...) by itself, and stacks the results.
+def each(function: Callable[..., Tensor], *images: Tensor) -> Tensor:
+    """Applies a function to each image (...) of one batch (b, ...) or several, by itself, and stacks the results.
 
-    Fourier transforms and products of matrices round otherwise for another number of images; by this, what is found in a pair
-    is the same to the last bit whichever pairs are registered beside it.
+    Fourier transforms and products of matrices round otherwise for another number of images, and where an image begins at
+    another address in memory, so each is copied. By this, what is found in a pair is the same to the last bit whichever pairs
+    are registered beside it.
     """
-    return torch.stack([function(image) for image in images])
+    return torch.stack([function(*(image.clone() for image in one)) for one in zip(*images, strict=True)])
 
 
 def gaussian(sigma: float, like: Tensor) -> Tensor:

@@ -61,8 +61,9 @@ def _segment_sums(
         return each(lambda one: torch.fft.rfft2(one, s=size), segments)
 
     def correlation(first: Tensor, second: Tensor) -> Tensor:
-        product = (first.conj() * second).sum(2)
-        full = each(lambda one: torch.fft.irfft2(one, s=size), product)
+        count = max(len(first), len(second))  # masks that all pairs share are there once
+        both = (spectra.expand(count, *spectra.shape[1:]) for spectra in (first, second))
+        full = each(lambda one, other: torch.fft.irfft2((one.conj() * other).sum(1), s=size), *both)
         return full[..., : 2 * reach + 1, : 2 * reach + 1]
 
     span = length + 2 * reach

@@ -143,12 +143,12 @@ def whitened(fixed: Tensor, moving: Tensor, affine: Tensor) -> tuple[Tensor, Ten
     every = chosen.whitening_stride
     warped, mask = warp(moving, affine, every)
     difference = ((warped - fixed[..., ::every, ::every]) * mask).flatten(2)
-    covariance = difference @ difference.mT / mask.sum((2, 3)).clamp(min=1)[..., None]
+    covariance = each(lambda one: one @ one.mT, difference) / mask.sum((2, 3)).clamp(min=1)[..., None]
     variance = covariance.diagonal(dim1=1, dim2=2) + 1e-6
     ridge = torch.diag_embed(chosen.whitening_ridge * variance + chosen.whitening_floor)
-    mixing = torch.linalg.inv(torch.linalg.cholesky(covariance + ridge))
+    mixing = each(lambda one: torch.linalg.inv(torch.linalg.cholesky(one)), covariance + ridge)
     mixing = mixing * variance.mean(1).sqrt()[:, None, None]
-    first, second = (torch.einsum("bij,bjhw->bihw", mixing, features) for features in (fixed, moving))
+    first, second = (each(lambda mix, one: mix @ one, mixing, maps.flatten(2)).view_as(maps) for maps in (fixed, moving))
     return first, second
 
 

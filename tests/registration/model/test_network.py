@@ -146,3 +146,24 @@ def test_blind_parts_of_the_windows_do_not_hide_a_match(generic: Method) -> None
     assert clear is not None
     counted, everything = (alignment_ncc(*clear, masked.affine, shown=parts) for parts in ((shown, shown), None))
     assert counted.min() > 0.9 > everything.max()
+
+
+@pytest.mark.parametrize("size", [(16, 16), (16, 64), (32, 48), (40, 72), (64, 256)])
+@pytest.mark.parametrize("blind", [False, True])
+@torch.no_grad()
+def test_an_estimate_is_the_same_to_the_last_bit_beside_other_pairs(
+    generic: CorrelationNetwork, size: tuple[int, int], blind: bool
+) -> None:
+    fixed, moving = (torch.cat([windows, windows.flip(0) + windows.roll(1, 0)]) for windows in crops(TRUE, *size))
+    shown = (torch.ones_like(fixed), torch.ones_like(fixed)) if blind else None
+
+    def answers(start: int, end: int) -> list[torch.Tensor]:
+        part = shown and (shown[0][start:end], shown[1][start:end])
+        found = generic(fixed[start:end], moving[start:end], 8.0, (0.0, 0.0), 0.01, part)
+        return [found.affine, found.covariance, found.confidence, found.logits, *found.clear]
+
+    together = answers(0, len(fixed))
+    for count in range(1, len(fixed)):
+        for start in {0, 1, len(fixed) - count}:
+            alone = answers(start, start + count)
+            assert all(torch.equal(one, every[start : start + count]) for one, every in zip(alone, together, strict=True))
