@@ -6,7 +6,7 @@ Every new solution of the placement moves all tiles by thousandths of a pixel. W
 again for that may allow a tolerance (`mosaic.tolerance`). The place of a tile is then compared with the place at which the
 shard was fused, so small changes cannot add up. A block of a higher level is reused when all blocks under it are.
 
-The cache holds a table, shards.json; the shards themselves are those of the last mosaic, which stands until the new one takes
+The cache holds a table, shards; the shards themselves are those of the last mosaic, which stands until the new one takes
 its place.
 """
 
@@ -28,7 +28,7 @@ from dlir.fusion.pyramid import Block, Pyramid, block_region
 from dlir.reading.contents import Sums
 
 log = logging.getLogger(__name__)
-TABLE = "shards.json"  # in the cache
+TABLE = "shards"  # in the cache
 SAME_GAIN = 1e-3  # relative difference of two gains that a tolerance allows; half the smallest deviation of a pair
 ShardInputs = dict[str, list[list[Any]]]  # for each shard "y/x" of level 0, each tile that touches it: SHA-256, affine, gains
 

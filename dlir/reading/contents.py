@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 from dlir.core import hashing, sealed
 
-TILES = Path("cache", "tiles.json")  # in the folder of a dataset's results: what is known of the tiles
-MOSAIC = "mosaic.json"  # in the cache: what is known of the files of the mosaic
+TILES = Path("cache", "tiles")  # in the folder of a dataset's results: what is known of the tiles
+MOSAIC = "mosaic"  # in the cache: what is known of the files of the mosaic
 SETTLED = 2 * 10**9  # ns; a file that changed later than this before it was read may change again within one tick of its clock
 YOUNG = 60  # s; a file that changed longer ago is not watched
 WATCH = 2.0  # s

@@ -163,7 +163,7 @@ def test_a_shard_that_was_removed_or_damaged_is_fused_again(fused: Runs, times: 
 
 @pytest.mark.parametrize("fault", ["cut", "flipped", "empty"])
 def test_with_a_damaged_table_all_shards_are_fused_again(fused: Runs, fault: str) -> None:
-    table = fused.cache / "shards.json"
+    table = fused.cache / "shards"
     content = bytearray(table.read_bytes())
     content[len(content) // 2] ^= 1
     table.write_bytes({"cut": content[:-9], "flipped": content, "empty": b""}[fault])

@@ -60,8 +60,8 @@ def register(
     inputs = [hashing.of_file(path) if path else None for path in (illumination, model)]
     own = own_method_file(settings.method)
     code = own and hashing.of_file(own)  # an edit of a method of one's own makes its estimates obsolete
-    coarse = EstimateCache(cache / "affines.npz" if cache else None, tile_table, settings.method, code, *inputs)
-    fine = EstimateCache(cache / "overlaps.npz" if cache else None, tile_table, inputs[0])
+    coarse = EstimateCache(cache / "affines" if cache else None, tile_table, settings.method, code, *inputs)
+    fine = EstimateCache(cache / "overlaps" if cache else None, tile_table, inputs[0])
     found = register_pairs(
         tile_table,
         pair_table,
