@@ -1,5 +1,6 @@
 """Tiles of one file or of many are read plane by plane, and the reference is the plane that the settings name."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from dlir.illumination.settings import Illumination
 from dlir.placement.place import place
 from dlir.placement.settings import Place
 from dlir.reading import image_files
-from dlir.reading.inventory import tiles
+from dlir.reading.inventory import find_tiles, tiles
 from dlir.reading.settings import Dataset
 from dlir.reading.tile_reader import TileReader
 from dlir.registration.inference.register import register
@@ -191,3 +192,27 @@ def test_tiles_are_placed_by_the_reference_channel(tmp_path: Path, dataset: Make
     assert placed["path"].tolist() == [str(tmp_path / f"s_{i // 2}_{i % 2}_{{channel}}.tif") for i in range(4)]
     assert (placed["pairs"] == 2).all()
     assert found["GFP"] < 0.2 and found["DAPI"] > 2
+
+
+@pytest.mark.parametrize("times", ["new", "kept"])
+def test_other_pixels_than_those_in_the_table_are_an_error(tmp_path: Path, dataset: Callable[..., Dataset], times: str) -> None:
+    path = tmp_path / "t1.tif"
+    tifffile.imwrite(path, np.zeros((20, 30), np.uint16))
+    reader = TileReader(find_tiles(dataset(tmp_path / "t{index}.tif", columns=1)))
+    assert not reader.reference(str(path)).any()
+    state, whole = path.stat(), path.read_bytes()
+    tifffile.imwrite(path, np.ones((20, 30), np.uint16))
+    if times == "kept":
+        os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    with pytest.raises(image_files.ImageError, match=r"t1\.tif: was changed, or replaced by another file"):
+        reader.reference(str(path))
+    path.write_bytes(whole)
+    assert not reader.reference(str(path)).any()
+
+
+def test_a_file_that_changes_while_it_is_read_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "t1.tif"
+    tifffile.imwrite(path, np.zeros((20, 30), np.uint16))
+    with pytest.raises(image_files.ImageError, match=r"t1\.tif: changed while it was read"), image_files.opened(path) as stack:
+        stack.read()
+        path.write_bytes(path.read_bytes() + b"more")
