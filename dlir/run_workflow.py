@@ -80,10 +80,16 @@ def stitch(
         "--cores",
         str(cores or os.cpu_count()),
     ]
-    done = subprocess.run([*command, *(["--dry-run"] if dry_run else [])], check=False)
-    if done.returncode:
+    with subprocess.Popen([*command, *(["--dry-run"] if dry_run else [])]) as workflow:
+        try:
+            workflow.wait()
+        except KeyboardInterrupt:
+            workflow.terminate()  # it ends its jobs, and unlocks the working directory
+            workflow.wait()
+            raise
+    if workflow.returncode:
         logs = f"; the logs are in {results / 'logs'}" if (results / "logs").is_dir() else ""
-        raise StitchError(f"the workflow stopped with status {done.returncode}: see the messages above{logs}")
+        raise StitchError(f"the workflow stopped with status {workflow.returncode}: see the messages above{logs}")
     if not dry_run:
         log.info("the mosaic is %s; open %s in a browser", results / "mosaic.ome.zarr", results / "report.html")
     return results

@@ -86,6 +86,8 @@ def stop_jobs_at_a_signal():
     """Let SIGTERM and Ctrl-C end the running jobs at once; Snakemake would wait until they have finished."""
 
     def stop(*_):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
         for process in psutil.Process().children(recursive=True):
             with suppress(psutil.Error):
                 process.terminate()
