@@ -42,7 +42,10 @@ def is_damaged(name):
     listed = results / "mosaic.sha256"
     if not listed.is_file() or not (results / "mosaic.ome.zarr").is_dir():
         return False
-    written = dict(line.split("  ", 1)[::-1] for line in listed.read_text().splitlines())
+    rows = [line.split("  ", 1) for line in listed.read_text(errors="replace").splitlines()]
+    if any(len(row) != 2 for row in rows):
+        return True
+    written = {path: sha256 for sha256, path in rows}
     known = contents.Contents.read(results / "cache" / contents.MOSAIC)
     before = dict(known.known)
     found = known.sums(str(results / path) for path in written)
@@ -72,6 +75,7 @@ def mark_as_made_here():
 def raw_tiles(wildcards):
     """The tiles as inputs of the step that finds them: those of the demo, which a rule makes, and those in a bucket."""
     name = wildcards.dataset
+    run_incomplete_jobs_again()  # each step writes its results whole or not at all
     if not BUCKET and is_main_process() and made_elsewhere(name):
         print(
             f"{name}: results/{name} was written from another working directory, so all is made again", file=sys.stderr

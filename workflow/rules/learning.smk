@@ -4,7 +4,6 @@
 LEARNT = "results" if SETTINGS.train.share else "results/{dataset}"  # the folder of the model
 NETWORK, PINNED = SETTINGS.register_.method == "network", SETTINGS.train.model
 MODEL = [] if not NETWORK or PINNED else f"{LEARNT}/model.pt"
-MODEL_FILE = str(PINNED) if NETWORK and PINNED else MODEL
 if NETWORK and PINNED and not PINNED.is_file():
     sys.exit(f"error: train.model is {PINNED}, and there is no such file: correct it, or leave it null to train")
 MODEL_CONTENT = hashing.of_file(PINNED) if NETWORK and PINNED else ""
@@ -18,6 +17,13 @@ METHOD_CODE = (
     hashing.of_file(OWN_METHOD) if OWN_METHOD else ""
 )  # an edit of a method of one's own registers all pairs again
 TRAINING = SETTINGS.train.model_copy(update={"model": None}).model_dump_json()
+
+
+def model_file(wildcards):
+    """The file of the network, which is trained or given; empty for other methods."""
+    if not NETWORK:
+        return ""
+    return shlex.quote(str(PINNED) if PINNED else MODEL.format(**wildcards))
 
 
 def taught(step, settings, files):

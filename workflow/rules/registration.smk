@@ -82,7 +82,7 @@ rule register:
         dlir=dlir_command,
         code=[steps.code("register"), METHOD_CODE],
         settings=SETTINGS.register_.model_dump_json(),
-        model=lambda wildcards: f"--model {shlex.quote(MODEL_FILE.format(**wildcards))}" if MODEL_FILE else "",
+        model=lambda wildcards: f"--model {model_file(wildcards)}" if NETWORK else "",
         model_content=MODEL_CONTENT,
         cache="" if BUCKET else "--cache results/{dataset}/cache",
     shell:
@@ -116,7 +116,7 @@ rule selfcheck:
         code=[steps.code("selfcheck"), METHOD_CODE],
         method=SETTINGS.register_.method,
         settings=SETTINGS.selfcheck.model_dump_json(),
-        model=lambda wildcards: f"--model {shlex.quote(MODEL_FILE.format(**wildcards))}" if MODEL_FILE else "",
+        model=lambda wildcards: f"--model {model_file(wildcards)}" if NETWORK else "",
         model_content=MODEL_CONTENT,
     shell:
         "{params.dlir} selfcheck --tiles {input.tiles} --illumination {input.illumination} --pairs {input.pairs} {params.model}"

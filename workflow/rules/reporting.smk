@@ -89,7 +89,7 @@ rule provenance:
     params:
         dlir=dlir_command,
         code=[steps.code(step) for step in steps.STEPS],
-        model=lambda wildcards: shlex.quote(MODEL_FILE.format(**wildcards)) if MODEL_FILE else "",
+        model=model_file,
         model_content=MODEL_CONTENT,
         settings=lambda wildcards: SETTINGS.model_copy(
             update={"datasets": {name: DATASETS[name] for name in taught_by(wildcards)}}

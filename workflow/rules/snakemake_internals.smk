@@ -40,6 +40,11 @@ def force(path):
     workflow.dag.forcefiles.add(path)
 
 
+def run_incomplete_jobs_again():
+    """Make jobs that were stopped run again, as --rerun-incomplete does; to be called while Snakemake finds the jobs."""
+    workflow.dag_settings.force_incomplete = True
+
+
 def is_main_process():
     """Whether this Snakemake plans the jobs; one that runs a single job of another one on a cluster does not."""
     return workflow.is_main_process
@@ -70,7 +75,7 @@ def replaced_at_once(path):
     def restore(self, path):
         stamp = Path(path) / ".snakemake_timestamp"
         if stamp.exists():
-            os.utime(stamp, (0, 0))
+            os.utime(stamp, (1, 1))
         return stamp.exists()
 
     FileBackupMixin.backup_output, FileBackupMixin.restore_output = keep, restore
