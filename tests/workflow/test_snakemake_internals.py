@@ -111,7 +111,7 @@ def test_a_folder_that_is_replaced_at_once_outlives_a_failed_job_that_runs_again
     assert (tmp_path / "folder" / "new").exists() and not list((tmp_path / ".snakemake").glob("backups/*"))
     assert (tmp_path / "folder" / ".snakemake_timestamp").stat().st_mtime == 1
     (tmp_path / "fail").unlink()
-    run("folder")
+    run()
     assert (tmp_path / "made.txt").read_text() == "new\n"
 
 
