@@ -1,18 +1,22 @@
-"""Runs the steps of a workflow in processes that have imported everything already, so that tests do not wait for imports.
+"""Runs Snakemake and the steps in processes that have imported everything already: tests wait for work and not for imports.
 
-A server imports all steps once and forks a process for each command; the client, which stands for `python3 -P` in a copy of the
-workflow, hands it the command, its folder, its environment and its output, and ends as the process does.
+A server imports all steps and Snakemake once and forks a process for each command. `Process` is such a process of Snakemake. The
+client, which stands for `python3 -P` in a copy of the workflow, hands the server the command of a step, its folder, its
+environment and its output, and ends as the process does.
 """
 
 import importlib
 import json
 import os
 import runpy
+import select
 import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 CLIENT = """
 import json, os, signal, socket, sys
@@ -28,10 +32,13 @@ status = answers.readline()
 sys.exit(int(status) if status else 137)
 """
 
+SNAKEMAKE = ["snakemake.cli", "snakemake.api", "snakemake.workflow", "snakemake.report.html_reporter",
+             "snakemake_storage_plugin_s3", "dlir.config", "dlir.dataset_files"]  # fmt: skip
+
 
 def use(repository: Path, folder: Path) -> subprocess.Popen[bytes]:
     """Starts a server for a copy of the code, whose rules then use it; the caller stops it."""
-    address, client = folder / "server", folder / "client.py"
+    address, client = address_of(repository), folder / "client.py"
     client.write_text(CLIENT)
     rules = repository / "workflow" / "rules" / "common.smk"
     command = f"{sys.executable} -I -S {client} {address} {{MAIN}}"
@@ -48,12 +55,56 @@ def use(repository: Path, folder: Path) -> subprocess.Popen[bytes]:
     return server
 
 
+def address_of(repository: Path) -> Path:
+    """Returns where the server of a copy of the code listens, if there is one."""
+    return repository.parent / "server"
+
+
+class Process:
+    """A process that the server of a copy of the code has forked, such as Snakemake; used like that of `subprocess`."""
+
+    def __init__(self, repository: Path, command: list[str], folder: Path, stdout: IO[str], stderr: IO[str]) -> None:
+        self.returncode: int | None = None
+        self._connection = socket.socket(socket.AF_UNIX)
+        self._connection.connect(str(address_of(repository)))
+        request = {"arguments": command, "folder": str(folder), "environment": dict(os.environ)}
+        message = json.dumps(request).encode() + b"\n"
+        with open(os.devnull) as stdin:
+            streams = [stream.fileno() for stream in (stdin, stdout, stderr)]
+            socket.send_fds(self._connection, [message], streams)
+        self._answers = self._connection.makefile()
+        self.pid = int(self._answers.readline())
+
+    def poll(self) -> int | None:
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(0.001)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            if not select.select([self._connection], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired("snakemake", timeout or 0)
+            status = self._answers.readline()
+            self.returncode = int(status) if status else -signal.SIGKILL
+            self._connection.close()
+        return self.returncode
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+
 def serve(address: str) -> None:
     """Answers clients until it is stopped."""
-    from dlir.steps import STEPS
+    from dlir import steps
 
-    for module in {step.module for step in STEPS.values()} - {"dlir.registration.training.pretrain"}:
+    for module in {step.module for step in steps.STEPS.values()} - {"dlir.registration.training.pretrain"}:
         importlib.import_module(module)
+    for module in SNAKEMAKE:
+        with suppress(ImportError):  # the storage is an extra
+            importlib.import_module(module)
+    code = _programs(steps.PACKAGE)
+    for step in steps.STEPS:
+        steps.code(step)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # ended processes leave nothing behind
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
@@ -64,8 +115,15 @@ def serve(address: str) -> None:
             connection, _ = listener.accept()
             if os.fork() == 0:
                 listener.close()
+                if _programs(steps.PACKAGE) != code:  # a test has edited it
+                    for function in (steps.code, steps.code_of, steps._imported, steps._parsed, steps._stripped):
+                        function.cache_clear()
                 _run(connection)
             connection.close()
+
+
+def _programs(package: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in package.rglob("*.py")}
 
 
 def _run(connection: socket.socket) -> None:
@@ -84,7 +142,11 @@ def _run(connection: socket.socket) -> None:
     sys.argv[:] = request["arguments"]
     status = 0
     try:
-        runpy.run_path(sys.argv[0], run_name="__main__")
+        if sys.argv[0] == "snakemake":
+            sys.path.insert(0, request["folder"])
+            runpy.run_module("snakemake", run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(sys.argv[0], run_name="__main__")
     except SystemExit as end:
         status = int(end.code or 0)
     sys.stdout.flush()
