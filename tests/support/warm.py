@@ -1,8 +1,8 @@
 """Runs Snakemake and the steps in processes that have imported everything already: tests wait for work and not for imports.
 
-A server imports all steps and Snakemake once and forks a process for each command. `Process` is such a process of Snakemake. The
+A server imports all steps and Snakemake once and forks a process for each command. `Process` starts Snakemake in this way. The
 client, which stands for `python3 -P` in a copy of the workflow, hands the server the command of a step, its folder, its
-environment and its output, and ends as the process does.
+environment, its umask and its output, and ends as the process does.
 """
 
 import importlib
@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import traceback
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -22,7 +23,8 @@ CLIENT = """
 import json, os, signal, socket, sys
 connection = socket.socket(socket.AF_UNIX)
 connection.connect(sys.argv[1])
-request = {"arguments": sys.argv[2:], "folder": os.getcwd(), "environment": dict(os.environ)}
+os.umask(mask := os.umask(0))
+request = {"arguments": sys.argv[2:], "folder": os.getcwd(), "environment": dict(os.environ), "umask": mask}
 socket.send_fds(connection, [json.dumps(request).encode() + b"\\n"], [0, 1, 2])
 answers = connection.makefile()
 process = int(answers.readline())
@@ -31,7 +33,6 @@ for number in (signal.SIGINT, signal.SIGTERM):
 status = answers.readline()
 sys.exit(int(status) if status else 137)
 """
-
 SNAKEMAKE = ["snakemake.cli", "snakemake.api", "snakemake.workflow", "snakemake.report.html_reporter",
              "snakemake_storage_plugin_s3", "dlir.config", "dlir.dataset_files"]  # fmt: skip
 
@@ -67,9 +68,10 @@ class Process:
         self.returncode: int | None = None
         self._connection = socket.socket(socket.AF_UNIX)
         self._connection.connect(str(address_of(repository)))
-        request = {"arguments": command, "folder": str(folder), "environment": dict(os.environ)}
+        os.umask(mask := os.umask(0))
+        request = {"arguments": command, "folder": str(folder), "environment": dict(os.environ), "umask": mask}
         message = json.dumps(request).encode() + b"\n"
-        with open(os.devnull) as stdin:
+        with Path(os.devnull).open() as stdin:
             streams = [stream.fileno() for stream in (stdin, stdout, stderr)]
             socket.send_fds(self._connection, [message], streams)
         self._answers = self._connection.makefile()
@@ -136,6 +138,7 @@ def _run(connection: socket.socket) -> None:
     connection.sendall(f"{os.getpid()}\n".encode())
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
+    os.umask(request["umask"])
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
@@ -148,7 +151,10 @@ def _run(connection: socket.socket) -> None:
         else:
             runpy.run_path(sys.argv[0], run_name="__main__")
     except SystemExit as end:
-        status = int(end.code or 0)
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        status = 1
     sys.stdout.flush()
     sys.stderr.flush()
     connection.sendall(f"{status}\n".encode())
