@@ -86,8 +86,9 @@ class Process:
         if self.returncode is None:
             if not select.select([self._connection], [], [], timeout)[0]:
                 raise subprocess.TimeoutExpired("snakemake", timeout or 0)
-            status = self._answers.readline()
+            status = self._answers.read()  # until the process has gone
             self.returncode = int(status) if status else -signal.SIGKILL
+            self._answers.close()
             self._connection.close()
         return self.returncode
 
@@ -152,6 +153,8 @@ def _run(connection: socket.socket) -> None:
             runpy.run_path(sys.argv[0], run_name="__main__")
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            sys.stderr.write(f"{end.code}\n")
     except BaseException:
         traceback.print_exc()
         status = 1
