@@ -30,7 +30,7 @@ STEPS = ["tiles", "survey", "illumination", "pairs", "register", "selfcheck", "p
           "report", "provenance"]  # fmt: skip
 FIRST = "in/grid/0_0.tif"
 # Put into the copy's command. The file `pause` names a step and what it is to stop before: `put` 1, 2, ... is the first,
-# second, ... time that a result takes its place, `open` 1, 2, ... the same for opening a file of the user.
+# second, ... time that something takes its place, or `put` and the name of that; `open` 1, 2, ... that a tile is opened.
 PAUSE = """
 import dlir.core.atomic
 import dlir.reading.image_files
@@ -45,7 +45,7 @@ def _stops(kind, change):
         pause = Path("pause").read_text().split() if Path("pause").exists() else []
         if pause[:2] == [sys.argv[1], kind]:
             _done.append(paths)
-            if len(_done) == int(pause[2]):
+            if pause[2] in (str(len(_done)), Path(paths[-1]).name):
                 Path("paused.new").write_text(str(os.getpid()))
                 os.rename("paused.new", "paused")
                 while Path("pause").exists():
@@ -69,7 +69,7 @@ OTHERWISE = {  # another value of a setting of each section
     "place": {"model": "translation"},
     "exposure": {"correct": True},
     "mosaic": {"blend": "max", "chunk": 32, "shard": 64},
-    "report": {"overview": 50},
+    "report": {"overview": 100},
 }
 Survived = Callable[[str, str, int], None]  # takes a row of the table
 
@@ -256,7 +256,7 @@ def cut(path: Path) -> None:
 
 
 def files(*folders: Path) -> Iterable[Path]:
-    return [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
+    return [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file() and path.stat().st_size]
 
 
 def test_kills_at_every_step(run: Run, undisturbed: Path, survived: Survived) -> None:
@@ -424,3 +424,230 @@ def test_a_model_is_cut_short(code: Path, run: Run, survived: Survived) -> None:
     assert run("--until", "register").returncode == 0
     assert contents(run.results) == expected
     survived("a model file is cut short", "yes", 0)
+
+
+@pytest.mark.parametrize("step", ["register", "mosaic"])
+@pytest.mark.parametrize("times", ["new", "restored"])
+def test_a_tile_is_modified_while_a_step_reads(run: Run, undisturbed: Path, survived: Survived, step: str, times: str) -> None:
+    started = run.start(f"{step} open 1", "--until", step)
+    before, path = contents(run.results), run.folder / "in" / "grid" / "1_0.tif"
+    state = path.stat()
+    content = rewritten(path)
+    if times == "restored":
+        os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+        assert (path.stat().st_size, path.stat().st_mtime_ns) == (state.st_size, state.st_mtime_ns)
+    assert started.go_on() == 1
+    assert f"Error in rule {step}" in started.said() and "Traceback" not in started.said()
+    assert "in/grid/1_0.tif: was changed, or replaced by another file, since the step tiles read it" in started.said()
+    path.write_bytes(content)
+    survived(f"a tile is modified while {step} reads, date {times}", *recovered(run, undisturbed, before, "--until", step))
+
+
+def test_tiles_change_places_and_an_older_one_comes(finished: Run, tmp_path: Path, survived: Survived) -> None:
+    finished.config["layout"] = {"check": "warn"}  # swapped tiles do not fit together
+    finished.finish()
+    tiles = finished.folder / "in" / "grid"
+    (tiles / "0_0.tif").rename(tiles / "moved")
+    (tiles / "1_1.tif").rename(tiles / "0_0.tif")
+    (tiles / "moved").rename(tiles / "1_1.tif")
+    expected = contents(finished.from_scratch(tmp_path / "swapped").results)
+    survived("two tiles are swapped with their dates", *same(finished, expected, {}))
+    older = tmp_path / "older.tif"
+    shutil.copy(tiles / "0_1.tif", older)
+    rewritten(older)
+    os.utime(older, (10**9, 10**9))
+    shutil.copy2(older, tiles / "0_1.tif")
+    expected, before = contents(finished.from_scratch(tmp_path / "older").results), expected
+    assert sum(expected[name] != before[name] for name in expected) > 5
+    survived("a tile is replaced by an older file", *same(finished, expected, {}))
+
+
+@pytest.mark.parametrize("damage", [flip, cut, Path.unlink])
+def test_the_cache_is_damaged(finished: Run, undisturbed: Path, survived: Survived, damage: Callable[[Path], None]) -> None:
+    time.sleep(2.1)  # what files hold is kept as soon as they are that old
+    finished.finish()
+    kept = files(finished.results / "cache")
+    assert {path.name for path in kept} >= {"illumination", "affines.npz", "mosaic.json", "shards.json", "tiles.json"}
+    for path in kept:
+        damage(path)
+    options = ["--forcerun", "tiles"] if damage is flip else ["--forceall"]
+    outcome = same(finished, contents(undisturbed / "results" / "grid"), {}, *options)
+    logs = "".join(path.read_text() for path in files(finished.results / "logs"))
+    for name in ["affines.npz", "shards.json"]:
+        assert (f"{name} is damaged" in logs) == (damage is not Path.unlink)
+    assert finished.planned() == {}
+    kind = {flip: "a bit flipped", cut: "cut"}.get(damage, "deleted")
+    survived(f"all {len(kept)} files of the cache are damaged: {kind}", *outcome)
+
+
+@pytest.mark.parametrize("kind", ["a bit flipped", "cut", "one missing", "its sums"])
+def test_the_mosaic_is_damaged(finished: Run, undisturbed: Path, survived: Survived, kind: str) -> None:
+    parts = files(finished.results / "mosaic.ome.zarr")
+    assert "zarr.json" in {path.name for path in parts} and len(parts) == 3
+    if kind == "one missing":
+        (finished.results / "mosaic.ome.zarr/0/c/0/0").unlink()
+    else:
+        for path in [finished.results / "mosaic.sha256"] if kind == "its sums" else parts:
+            (cut if kind == "cut" else flip)(path)
+    assert finished.planned().keys() >= {"mosaic"}
+    survived(f"the mosaic is damaged: {kind}", *same(finished, contents(undisturbed / "results" / "grid"), {}))
+
+
+def test_two_working_directories_share_their_results(
+    run: Run, undisturbed: Path, blended: Run, tmp_path: Path, survived: Survived
+) -> None:
+    other = Run(run.repository, tmp_path / "other", **{"mosaic": blended.config["mosaic"]})
+    for each in (run, other):
+        each.folder.mkdir(exist_ok=True)
+        (each.folder / "results").symlink_to(tmp_path / "shared", target_is_directory=True)
+    (other.folder / "in").symlink_to(run.folder / "in", target_is_directory=True)
+    (tmp_path / "shared").mkdir()
+    recovered(run, undisturbed, {})
+    same(other, contents(blended.results), {})
+    survived("two working directories share results", *recovered(run, undisturbed, {}))
+
+
+def test_results_move_to_another_working_directory(run: Run, undisturbed: Path, survived: Survived) -> None:
+    shutil.copytree(undisturbed / "results", run.folder / "results")
+    survived("results without .snakemake", *recovered(run, undisturbed, contents(run.results)))
+
+
+@root_only
+@pytest.mark.parametrize("fault", ["full", "read-only"])
+def test_the_old_mosaic_stands(finished: Run, blended: Run, survived: Survived, mount: Callable[..., None], fault: str) -> None:
+    parked, results = finished.folder / "parked", finished.folder / "results"
+    results.rename(parked)
+    results.mkdir()
+    mount("-t", "tmpfs", "-o", "size=4m", "tmpfs", str(results))
+    shutil.copytree(parked, results, dirs_exist_ok=True)
+    finished.config = blended.config
+    before = contents(finished.results)
+    if fault == "full":
+        with (results / "filler").open("wb") as filler:
+            filler.write(bytes(shutil.disk_usage(results).free - 5 * 4096))
+    else:
+        mount("-o", "remount,ro", str(results))
+    result = finished()
+    printed = result.stdout + result.stderr
+    assert result.returncode == 1 and "Traceback" not in printed, printed
+    words = ("Error in rule mosaic", "No space left on device") if fault == "full" else ("Write-protected output files",)
+    assert all(word in printed for word in words), printed
+    if fault == "full":
+        before.pop("mosaic.sha256")  # without it, the next run makes the mosaic again
+    assert contents(finished.results) == before
+    (results / "filler").unlink() if fault == "full" else mount("-o", "remount,rw", str(results))
+    survived(f"the old mosaic stands where the disk is {fault}", *same(finished, contents(blended.results), before))
+
+
+def test_a_kill_between_the_mosaic_and_its_sums(finished: Run, blended: Run, survived: Survived) -> None:
+    old, new = contents(finished.results), contents(blended.results)
+    finished.config = blended.config
+    for victim in ("job", "snakemake"):
+        started = finished.start("mosaic put mosaic.sha256")
+        started.kill(snakemake=victim == "snakemake", job=True)
+        found = contents(finished.results)
+        stores = [{name: each[name] for name in each if name.startswith("mosaic.ome.zarr")} for each in (found, old, new)]
+        stores = [{name: store[name] for name in store if not name.endswith(".snakemake_timestamp")} for store in stores]
+        assert stores[0] == stores[2]
+    shutil.rmtree(finished.folder / ".snakemake" / "locks")
+    (finished.folder / "pause").unlink()
+    survived("SIGKILL between the mosaic and its sums", *same(finished, new, {}))
+
+
+def test_touch_is_refused(finished: Run, undisturbed: Path, survived: Survived) -> None:
+    rewritten(finished.folder / FIRST)
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files(finished.results, finished.folder / "in")}
+    for option in ("--touch", "-t"):
+        result = finished(option)
+        assert result.returncode == 1 and "error: --touch " in result.stderr and "Traceback" not in result.stderr
+    after = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files(finished.results, finished.folder / "in")}
+    assert after == before
+    assert "tiles" in finished.planned()
+    shutil.copy(undisturbed / FIRST, finished.folder / FIRST)
+    survived("--touch", *recovered(finished, undisturbed, contents(finished.results)))
+
+
+def test_the_code_is_upgraded_between_two_runs(finished: Run, undisturbed: Path, survived: Survived) -> None:
+    edited = [finished.repository / "dlir" / name for name in ("fusion/blend.py", "registration/inference/consensus.py")]
+    texts = [path.read_text() for path in edited]
+    try:
+        for path, text in zip(edited, texts, strict=True):
+            path.write_text(f"{text}\nEDITED = True\n")
+        planned = finished.planned()
+        assert planned.keys() >= {"register", "place", "mosaic"} and not planned.keys() & {"tiles", "survey", "pairs"}
+        expected, before = contents(undisturbed / "results" / "grid"), contents(finished.results)
+        finished.finish()
+        assert finished.planned() == {}
+        after = contents(finished.results)
+        assert [name for name in expected if after[name] != expected[name]] == ["provenance.json"]  # which has the code
+    finally:
+        for path, text in zip(edited, texts, strict=True):
+            path.write_text(text)
+    assert lost({**before, "provenance.json": after["provenance.json"]}, finished) == 0
+    survived("an upgrade of the code, and back", *recovered(finished, undisturbed, after))
+
+
+def test_another_umask(run: Run, undisturbed: Path, survived: Survived) -> None:
+    before = os.umask(0o077)
+    try:
+        run.finish("--until", "register")
+        assert (run.results / "affines.csv").stat().st_mode & 0o777 == 0o600
+        os.umask(0o022)
+        outcome = recovered(run, undisturbed, contents(run.results))
+        assert (run.results / "placement.csv").stat().st_mode & 0o777 == 0o644
+    finally:
+        os.umask(before)
+    survived("another umask", *outcome)
+
+
+def test_all_settings_change_and_change_back(finished: Run, undisturbed: Path, tmp_path: Path, survived: Survived) -> None:
+    before, config = contents(finished.results), finished.config
+    (finished.folder / "in" / "places.csv").write_text("path,y,x\n0_0.tif,0,0\n0_1.tif,0,49\n1_0.tif,47,1\n1_1.tif,48,48\n")
+    content = rewritten(finished.folder / FIRST)
+    finished.config = OTHERWISE
+    expected = contents(finished.from_scratch(tmp_path / "scratch").results)
+    assert [name for name in before if before[name] == expected.get(name)] == []
+    survived("all settings and a tile change", *same(finished, expected, {}))
+    (finished.folder / FIRST).write_bytes(content)
+    finished.config = config
+    survived("all settings and a tile change back", *recovered(finished, undisturbed, {}))
+
+
+def test_a_tile_from_the_future(run: Run, undisturbed: Path, survived: Survived) -> None:
+    ahead = time.time() + 365 * 86400
+    os.utime(run.folder / FIRST, (ahead, ahead))
+    result = run()
+    assert result.returncode == 0, result.stderr
+    warning = result.stderr.index(f"warning: {FIRST}: dated in the future")
+    assert warning < result.stderr.index("rule tiles:")
+    again = run()
+    assert again.returncode == 0 and "Nothing to be done" in again.stdout + again.stderr
+    survived("a tile is dated in the future", *recovered(run, undisturbed, contents(run.results)))
+
+
+def test_a_file_that_still_grows(run: Run, undisturbed: Path, tmp_path: Path, survived: Survived) -> None:
+    content, path = (undisturbed / "in/grid/0_1.tif").read_bytes(), run.folder / "in/grid/0_2.tif"
+    ended = threading.Event()
+
+    def grow() -> None:
+        for size in range(3000, len(content) - 1, 20):
+            path.write_bytes(content[:size])
+            if ended.wait(0.3):
+                return
+
+    writer = threading.Thread(target=grow)
+    writer.start()
+    while not path.exists():
+        time.sleep(0.01)
+    result = run()
+    ended.set()
+    writer.join()
+    assert result.returncode == 0, result.stderr
+    assert "in/grid/0_2.tif: still being written, so left out now" in result.stderr
+    without = contents(undisturbed / "results" / "grid")
+    found = contents(run.results)
+    assert [name for name in without if found[name] != without[name]] == []
+    path.write_bytes(content)
+    expected = contents(run.from_scratch(tmp_path / "scratch").results)
+    assert b"0_2.tif" in expected["tiles.csv"]
+    survived("a file still grows", *same(run, expected, {}))
