@@ -33,8 +33,12 @@ for number in (signal.SIGINT, signal.SIGTERM):
 status = answers.readline()
 sys.exit(int(status) if status else 137)
 """
-SNAKEMAKE = ["snakemake.cli", "snakemake.api", "snakemake.workflow", "snakemake.report.html_reporter",
-             "snakemake_storage_plugin_s3", "dlir.config", "dlir.dataset_files"]  # fmt: skip
+LATER = [  # imported by Snakemake and the steps when they are needed
+    "snakemake.cli", "snakemake.api", "snakemake.workflow", "snakemake.report.html_reporter", "snakemake_storage_plugin_s3",
+    "dlir.config", "dlir.dataset_files", "requests", "smart_open", "argparse_dataclass", "platformdirs", "cyclopts._convert",
+    "pandera.backends.pandas.register", "pandera.backends.pandas.builtin_checks", "imagecodecs._shared", "imagecodecs._deflate",
+    "PIL.JpegImagePlugin",
+]  # fmt: skip
 
 
 def use(repository: Path, folder: Path) -> subprocess.Popen[bytes]:
@@ -102,8 +106,8 @@ def serve(address: str) -> None:
 
     for module in {step.module for step in steps.STEPS.values()} - {"dlir.registration.training.pretrain"}:
         importlib.import_module(module)
-    for module in SNAKEMAKE:
-        with suppress(ImportError):  # the storage is an extra
+    for module in LATER:
+        with suppress(ImportError):  # some are extras
             importlib.import_module(module)
     code = _programs(steps.PACKAGE)
     for step in steps.STEPS:

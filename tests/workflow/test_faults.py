@@ -606,7 +606,8 @@ def test_all_settings_change_and_change_back(finished: Run, undisturbed: Path, t
     content = rewritten(finished.folder / FIRST)
     finished.config = OTHERWISE
     expected = contents(finished.from_scratch(tmp_path / "scratch").results)
-    assert [name for name in before if before[name] == expected.get(name)] == []
+    equal = {name for name in before if before[name] == expected.get(name)}
+    assert equal == {"exposure.csv", "mosaic.ome.zarr/.snakemake_timestamp"}  # the overlaps are too small to tell gains
     survived("all settings and a tile change", *same(finished, expected, {}))
     (finished.folder / FIRST).write_bytes(content)
     finished.config = config
