@@ -89,9 +89,9 @@ def _fits(lesson: Lesson, tiles: pd.DataFrame, key: str) -> bool:
     """
     if not lesson.tiles or (lesson.key, lesson.dtype, lesson.planes) != (key, tiles["dtype"].iloc[0], _planes(tiles)):
         return False
-    share = lesson.there(tiles) / len(lesson.tiles)
-    if share == 1 and lesson.listed == len(tiles):
+    if lesson.tiles == tuple(tiles["sha256"]):
         return True
+    share = lesson.there(tiles) / len(lesson.tiles)
     return len(lesson.tiles) >= FEW and share * lesson.listed >= len(tiles) / 2
 
 

@@ -6,12 +6,15 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tifffile
 import yaml
+
+from support import warm
 
 FLOW = {  # the steps, and those whose output each reads
     "demo": [],
@@ -63,11 +66,17 @@ class Workflow:
             config[section] = {**config.get(section, {}), **keys}
         mine = self.folder / "mine.yaml"
         mine.write_text(yaml.safe_dump(config))
-        command = [sys.executable, "-m", "snakemake", "-s", str(self.repository / "Snakefile")]
         folder = os.path.relpath(self.folder, cwd) if cwd else str(self.folder)
         profile = str(self.repository / "workflow" / "profiles" / "local")
-        command += ["-d", folder, "--profile", profile, "--configfile", str(mine), "--cores", "2", *options]
-        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd or self.folder)
+        command = ["snakemake", "-s", str(self.repository / "Snakefile"), "-d", folder]
+        command += ["--profile", profile, "--configfile", str(mine), "--cores", "2", *options]
+        if not warm.address_of(self.repository).exists():
+            command = [sys.executable, "-m", *command]
+            return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd or self.folder)
+        with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
+            status = warm.Process(self.repository, command, cwd or self.folder, stdout, stderr).wait()
+            stdout.seek(0), stderr.seek(0)
+            return subprocess.CompletedProcess(command, status, stdout.read(), stderr.read())
 
     def finish(self, *options: str) -> str:
         """Runs snakemake, which must succeed, and returns its standard output."""

@@ -19,7 +19,8 @@ def sums_of(name):
     sums = known.sums(paths)
     if known.known != before and not workflow.dryrun:
         known.write(file)
-    ahead = [path for path, (identity, _) in known.known.items() if identity.modified > time.time_ns() + FUTURE]
+    dates = {path: os.stat(path).st_mtime_ns for path in paths if os.path.isfile(path)}
+    ahead = [path for path, date in dates.items() if date > time.time_ns() + FUTURE]
     if ahead:
         names = filenames.listed_names(ahead)
         print(f"warning: {names}: dated in the future; dlir compares what files hold, not dates", file=sys.stderr)

@@ -65,7 +65,8 @@ def replaced_at_once(path):
     """A folder as an output that its job replaces at once when it is finished.
 
     Snakemake deletes an output before its job starts, and again when the job fails. It leaves an `update` in place, but copies
-    it first; so the copying is left out, and when the job fails, the old folder stays, with a date that makes the job run again.
+    it first; so the copying is left out, and when the job fails, the folder that is there stays, the old one or the new one,
+    with an old date. The job needs another output, an ordinary one: that this is missing then makes the job run again.
     """
     from snakemake.persistence import FileBackupMixin
 
@@ -73,10 +74,11 @@ def replaced_at_once(path):
         pass
 
     def restore(self, path):
-        stamp = Path(path) / ".snakemake_timestamp"
-        if stamp.exists():
-            os.utime(stamp, (1, 1))
-        return stamp.exists()
+        if path.is_dir():
+            with suppress(OSError):
+                (path / ".snakemake_timestamp").touch()
+                os.utime(path / ".snakemake_timestamp", (1, 1))
+        return path.exists()
 
     FileBackupMixin.backup_output, FileBackupMixin.restore_output = keep, restore
     return update(directory(path))
