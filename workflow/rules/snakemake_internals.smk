@@ -70,15 +70,19 @@ def replaced_at_once(path):
     """
     from snakemake.persistence import FileBackupMixin
 
-    def keep(self, path):
-        pass
+    copy, copy_back = FileBackupMixin.backup_output, FileBackupMixin.restore_output
 
-    def restore(self, path):
-        if path.is_dir():
+    def keep(self, output):  # a workflow that uses this one as a module may have other outputs that it updates
+        return None if output.name == Path(path).name else copy(self, output)
+
+    def restore(self, output):
+        if output.name != Path(path).name:
+            return copy_back(self, output)
+        if output.is_dir():
             with suppress(OSError):
-                (path / ".snakemake_timestamp").touch()
-                os.utime(path / ".snakemake_timestamp", (1, 1))
-        return path.exists()
+                (output / ".snakemake_timestamp").touch()
+                os.utime(output / ".snakemake_timestamp", (1, 1))
+        return output.exists()
 
     FileBackupMixin.backup_output, FileBackupMixin.restore_output = keep, restore
     return update(directory(path))
