@@ -35,7 +35,7 @@ if (HERE / "dlir").is_dir():  # in a checkout, the package beside this file; els
 import dlir
 from dlir import dataset_files, steps
 from dlir.config import Settings, check_keys
-from dlir.core import hashing
+from dlir.core import hashing, sealed
 from dlir.demo.settings import DEMO_TRUTH
 from dlir.reading import contents, filenames, grid_layout
 from dlir.registration.settings import own_method_file
@@ -66,9 +66,17 @@ rule all:
         expand(
             "results/{dataset}/{result}",
             dataset=DATASETS,
-            result=["mosaic.ome.zarr", "mosaic.sha256", "report.html", "positions.csv", "provenance.json"],
+            result=[
+                "mosaic.ome.zarr",
+                "mosaic.sha256",
+                "report.html",
+                "positions.csv",
+                "TileConfiguration.registered.txt",
+                "provenance.json",
+            ],
         ),
         expand("results/{dataset}/accuracy.csv", dataset=WITH_TRUTH),
+        [path for name in DATASETS for path in [f"results/{name}/mosaic.ome.tif"] if os.path.exists(path)],
 
 
 onstart:

@@ -21,10 +21,12 @@ if not __package__:
 import cyclopts  # noqa: E402
 from cyclopts import App, CycloptsError, Parameter, Token, UnknownCommandError  # noqa: E402
 
+from dlir.core import hashing  # noqa: E402
 from dlir.steps import STEPS  # noqa: E402
 
 DEFECT = "dlir has a defect: please report it with this message"
 STOPPED = 130  # exit code of a step that a signal ended
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # by which people and machines stop a step
 PATIENCE = 5.0  # s that such a step has to remove what is half written
 NETWORK_STEPS = ("train", "register", "selfcheck", "pretrain")
 
@@ -126,14 +128,14 @@ def _end_at_a_signal() -> None:
     """Let Ctrl-C and SIGTERM end the step within seconds, whatever its threads do; further signals change nothing."""
 
     def stop(*_: object) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         timer = threading.Timer(PATIENCE, os._exit, [STOPPED])
         timer.daemon = True
         timer.start()
         raise KeyboardInterrupt
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         signal.signal(number, stop)
 
 
@@ -146,6 +148,7 @@ def main() -> None:
     common = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     common.add_argument("--log-file", type=Path)
     common.add_argument("--dataset")
+    common.add_argument("--given", nargs=2, action="append", default=[])  # files of the user, each with its SHA-256
     given, arguments = common.parse_known_args(sys.argv[1:])
     step = arguments[0] if arguments and arguments[0] in STEPS else ""
     source = " ".join(filter(None, (given.dataset, step or "dlir")))
@@ -154,7 +157,11 @@ def main() -> None:
         _set_up_messages(source, given.log_file)
         if step in NETWORK_STEPS:
             _keep_freed_memory()
+        for path, sha256 in given.given:
+            hashing.check(Path(path), sha256)
         app(arguments)
+        for path, sha256 in given.given:
+            hashing.check(Path(path), sha256)
     except KeyboardInterrupt:
         log.error("stopped; the next run begins this step again")
         logging.shutdown()

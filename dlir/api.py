@@ -204,6 +204,7 @@ def register_pairs(
     from dlir.registration.inference.register import register_pairs as registered
     from dlir.registration.model.checkpoint import choose_device
 
+    _check_known(pairs[["fixed", "moving"]].to_numpy(int).ravel(), tiles, "pairs")
     place = choose_device("cpu" if method == "phase" else device)
     found_by = _method(method, place, Path(model) if model else None)
     settings = Register.checked({"accept": accept, "method": method if isinstance(method, str) else "own:method"})
@@ -240,12 +241,19 @@ def fuse(
         ImageError: when a tile cannot be read any more, or has changed its shape.
         OutputError: when `output` exists and is no Zarr store; a store is replaced.
     """
+    _check_known(placement["tile"].to_numpy(int), tiles, "placement")
     light = _fields(tiles, illumination)
     exposure = levels(tiles, np.ones((len(tiles), int(tiles["channels"].iloc[0]))), light)
     image = plan.plan_mosaic(tiles, placement, light, exposure, Mosaic.checked(settings))
     store = Path(output).expanduser()
     mosaic.fuse(image, store, threads=threads)
     return store
+
+
+def _check_known(numbers: NDArray[np.int64], tiles: pd.DataFrame, where: str) -> None:
+    """Raises ValueError when a table names a tile that is not among these tiles."""
+    if unknown := sorted({*numbers.tolist()} - {*tiles["tile"]}):
+        raise ValueError(f"{where} names tile {unknown[0]}, which is not among the {len(tiles)} tiles: give all tiles")
 
 
 def _fields(tiles: pd.DataFrame, illumination: Fields | None) -> Fields:

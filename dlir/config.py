@@ -17,11 +17,15 @@ from dlir.registration.settings import Pairs, Register, Selfcheck, Train
 from dlir.reporting.settings import Report
 from dlir.survey.settings import LayoutCheck
 
+SHARED = ("model.pt", "model.csv", "model.key", "logs", "benchmarks")  # results of train.share, beside the datasets
+
 
 def _folder_name(name: str) -> str:
     """Returns the name of a dataset when its results can lie in a folder of that name."""
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
         raise ValueError("is no name for a folder: use letters, digits, _, - and ., and begin with a letter, a digit or _")
+    if name in SHARED:
+        raise ValueError("is what a result of all datasets together is called: choose another name")
     return name
 
 

@@ -60,6 +60,8 @@ def stitch(
         SettingsError: when a setting is unknown or has a value that it cannot have.
         StitchError: when a job failed; its message says where its log is.
     """
+    if cores is not None and cores < 1:
+        raise StitchError(f"cores is {cores}: give the number of processor cores to use")
     if "datasets" in (settings or {}):
         raise StitchError("datasets is made from the path of the images: give several datasets in a file, to snakemake")
     given = {"overlap": list(overlap) if isinstance(overlap, tuple) else overlap, "positions": positions}

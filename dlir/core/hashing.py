@@ -5,6 +5,16 @@ from io import BufferedReader
 from pathlib import Path
 
 
+class ChangedError(ValueError):
+    """A file holds something else than when the run began."""
+
+
+def check(path: Path, sha256: str) -> None:
+    """Raises ChangedError unless a file holds what has this SHA-256."""
+    if of_file(path) != sha256:
+        raise ChangedError(f"{path}: was changed since the run began: run again")
+
+
 def of_file(path: Path) -> str:
     """Returns the SHA-256 of the content of a file."""
     with path.open("rb") as file:

@@ -78,7 +78,7 @@ def fuse(
         BlockingIOError: when another process is writing the same store.
         OutputError: when `output` exists and is no Zarr store; a store is replaced.
     """
-    if output.exists() and not (output / "zarr.json").is_file():
+    if output.exists() and not any(output.rglob("zarr.json")):
         raise OutputError(f"{output}: exists and is no Zarr store, so it is not replaced: give another path, or move it away")
     with atomically(output) as partial:
         pyramid = Pyramid(partial, plan.shape, plan.dtype, plan.settings)

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dlir.core import sealed
+from dlir.core import hashing, sealed
 from dlir.core.atomic import atomically
 from dlir.core.progress import progress
 from dlir.illumination import fields, smooth
@@ -58,14 +58,17 @@ def illumination(
         output: the TIFF that is written.
         flat, dark: the user's own images (channels, y, x), which replace the estimate. With a flat-field alone, the dark-field
             is 0; with a dark-field alone, the flat-field is estimated.
-        key: a hash of the settings, the code, and the content of `flat` and `dark`: fields with another key are not kept.
+        key: a hash of the settings and the code: fields with another key, `flat` or `dark` are not kept.
         cache: the folder in which the fields are kept from run to run; None for no cache.
         again: whether they are learnt again in any case.
 
     Raises:
         ImageError: when a given image does not fit the tiles, or a tile can no longer be read.
+        ChangedError: when a given image changes meanwhile.
     """
-    table = read_table(tiles)
+    table, own = read_table(tiles), [path for path in (flat, dark) if path]
+    read = {path: hashing.of_file(path) for path in own}
+    key = hashing.of(key, *read.values())
     kept = sealed.read(cache / KEPT) if cache and not again else None
     if kept is not None and _fits(fields.lesson(io.BytesIO(kept)), table, key):
         log.info("the illumination is kept as it was learnt")
@@ -73,6 +76,8 @@ def illumination(
             partial.write_bytes(kept)
     else:
         found, sources = estimate_illumination(table, settings, flat, dark)
+        for path, sha256 in read.items():
+            hashing.check(path, sha256)
         lesson = Lesson(tuple(sources), len(table), str(table["dtype"].iloc[0]), _planes(table), key)
         fields.write(found, output, lesson)
         if cache:

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from dlir.core import hashing, sealed
 
 TILES = Path("cache", "tiles")  # in the folder of a dataset's results: what is known of the tiles
+READ = Path("cache", "read")  # there, too: the hash of what the step `tiles` read
 MOSAIC = "mosaic"  # in the cache: what is known of the files of the mosaic
 SETTLED = 2 * 10**9  # ns; a file that changed later than this before it was read may change again within one tick of its clock
 YOUNG = 60  # s; a file that changed longer ago is not watched
@@ -102,6 +103,11 @@ class Contents:
             sums = dict(zip(listed, pool.map(found, listed), strict=True))
         self.known = {path: value for path, value in self.known.items() if path in sums}
         return sums
+
+
+def of_dataset(sums: Sums, positions: Path | None) -> str:
+    """Returns the hash of what the files of a dataset hold: those of its tiles, and its table of positions."""
+    return hashing.of(*sorted(sums.items()), hashing.of_file(positions) if positions else "")
 
 
 KNOWN = Contents()  # what this process knows of the files that it reads

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dlir.core import tables
+from dlir.core import sealed, tables
 from dlir.core.affine import Array
 from dlir.core.progress import progress
 from dlir.reading import contents, filenames, found_tiles, grid_layout, image_files
@@ -57,14 +57,22 @@ class FileReport:
         return f"{height} x {width} px, {channels} channels, {depth} z planes, {times} time points, {self.dtype}"
 
 
-def tiles(output: Path, *, settings: Dataset) -> None:
+def tiles(output: Path, *, settings: Dataset, content: str = "") -> None:
     """Writes the tiles of the dataset to `output`, in reading order (tables.FILES).
+
+    Args:
+        content: the hash of what the files held when the run began. With it, that of what was read goes to the cache beside
+            `output`: where both differ, since a file changed meanwhile, the next run notices it, also when it has changed back.
 
     Raises:
         TileError: with a line for each problem with a file or a row of `positions`, up to MOST_PROBLEMS.
     """
     KNOWN.known |= Contents.read(output.parent / contents.TILES).known
-    tables.write(find_tiles(settings), tables.FILES, output)
+    table, reports = _read_tiles(settings)
+    if content:
+        read = contents.of_dataset({str(report.path): report.sha256 for report in reports}, settings.positions)
+        sealed.write(read.encode(), output.parent / contents.READ)
+    tables.write(table, tables.FILES, output)
 
 
 def find_tiles(settings: Dataset) -> pd.DataFrame:
@@ -73,6 +81,11 @@ def find_tiles(settings: Dataset) -> pd.DataFrame:
     Raises:
         TileError: as `tiles` does.
     """
+    return _read_tiles(settings)[0]
+
+
+def _read_tiles(settings: Dataset) -> tuple[pd.DataFrame, list[FileReport]]:
+    """Returns the tiles as `find_tiles` does, and what was read of each file."""
     found = found_tiles.find(settings)
     found.raise_problems()
     if found.left_out:
@@ -97,7 +110,7 @@ def find_tiles(settings: Dataset) -> pd.DataFrame:
     table = _tile_rows(found, cells, nominal, {report.path: report for report in reports}, settings).assign(**same)
     log.info("found %d tiles in %d rows and %d columns", len(table), table["row"].max() + 1, table["col"].max() + 1)
     log.info("each tile has %(channels)d channels, %(depth)d z planes and %(times)d time points", same)
-    return table
+    return table, reports
 
 
 def _header(path: Path) -> FileReport:

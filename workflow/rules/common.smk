@@ -11,8 +11,12 @@ try:
     TILES = {name: SETTINGS.demo.images if DEMO else tiles_of(dataset) for name, dataset in DATASETS.items()}
 except (ValueError, OSError) as error:
     sys.exit(f"error: {error}")
-if os.path.exists("results") and not os.path.isdir("results"):
-    sys.exit("error: results is a file, and the folder of the results has to go there: move it away")
+for folder in [
+    "results",
+    *(f"results/{name}/{part}" for name in DATASETS for part in ("", "cache", "logs", "benchmarks")),
+]:
+    if os.path.lexists(folder) and not os.path.isdir(folder):
+        sys.exit(f"error: {folder.rstrip('/')} is a file, and a folder of results has to go there: move it away")
 os.environ |= {
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.getenv('PATH')}",  # an environment of --sdm conda comes before it
     "DLIR_PROCESSES": str(SETTINGS.train.processes),  # a profile asks for as many GPUs

@@ -1,6 +1,22 @@
 # What the tiles and the finished mosaics hold, against what the last run found. No date is trusted.
 
 WORKING_DIRECTORY = Path(".snakemake", "dlir-working-directory")  # holds a random name
+RESULTS = [
+    "files.csv",
+    "survey.csv",
+    "tiles.csv",
+    "illumination.tif",
+    "pairs.csv",
+    "affines.csv",
+    "selfcheck.csv",
+    "placement.csv",
+    "stage.csv",
+    "positions.csv",
+    "exposure.csv",
+    "mosaic.sha256",
+    "report.html",
+    "provenance.json",
+]  # of a dataset, whose making Snakemake has to know; files.csv first, from which all others follow
 FUTURE = 60 * 10**9  # ns that a clock may be ahead
 
 if is_touched():
@@ -34,7 +50,7 @@ def content(wildcards):
         print(f"warning: --rerun-triggers lacks {names}: dlir does not see all that changed", file=sys.stderr)
     if DEMO or BUCKET:
         return ""
-    return hashing.of(*sorted(sums_of(wildcards.dataset).items()), content_of(DATASETS[wildcards.dataset].positions))
+    return contents.of_dataset(sums_of(wildcards.dataset), DATASETS[wildcards.dataset].positions)
 
 
 def is_damaged(name):
@@ -47,6 +63,10 @@ def is_damaged(name):
     if any(len(row) != 2 for row in rows):
         return True
     written = {path: sha256 for sha256, path in rows}
+    store = results / "mosaic.ome.zarr"
+    present = {str(path.relative_to(results)) for path in store.rglob("*") if path.is_file()}
+    if present - {"mosaic.ome.zarr/.snakemake_timestamp"} != set(written):
+        return True
     known = contents.Contents.read(results / "cache" / contents.MOSAIC)
     before = dict(known.known)
     found = known.sums(str(results / path) for path in written)
@@ -58,8 +78,19 @@ def is_damaged(name):
 def made_elsewhere(name):
     """Whether the results were last written from another working directory, whose settings Snakemake does not know here."""
     writer = Path("results", name, "cache", "working-directory")
-    here = WORKING_DIRECTORY.read_text() if WORKING_DIRECTORY.is_file() else ""
-    return writer.is_file() and writer.read_text() != here
+    here = WORKING_DIRECTORY.read_bytes() if WORKING_DIRECTORY.is_file() else b""
+    return writer.is_file() and writer.read_bytes() != here
+
+
+def is_doubtful(path):
+    """Whether nobody knows what an output was made from, or whether its date lies in the future, which hides every change."""
+    return is_unknown(path) or (os.path.exists(path) and os.stat(path).st_mtime_ns > time.time_ns() + FUTURE)
+
+
+def read_otherwise(name):
+    """Whether the tiles hold something else than the step that finds them read; it may have read while one was changed."""
+    read = sealed.read(Path("results", name) / contents.READ)
+    return read is not None and read.decode() != contents.of_dataset(sums_of(name), DATASETS[name].positions)
 
 
 def mark_as_made_here():
@@ -70,18 +101,23 @@ def mark_as_made_here():
     for name in DATASETS:
         writer = Path("results", name, "cache", "working-directory")
         writer.parent.mkdir(parents=True, exist_ok=True)
-        writer.write_text(WORKING_DIRECTORY.read_text())
+        writer.write_bytes(WORKING_DIRECTORY.read_bytes())
 
 
 def raw_tiles(wildcards):
     """The tiles as inputs of the step that finds them: those of the demo, which a rule makes, and those in a bucket."""
     name = wildcards.dataset
     run_incomplete_jobs_again()  # each step writes its results whole or not at all
-    if not BUCKET and is_main_process() and made_elsewhere(name):
-        print(
-            f"{name}: results/{name} was written from another working directory, so all is made again", file=sys.stderr
-        )
-        force(f"results/{name}/files.csv")
+    if not BUCKET and is_main_process():
+        made = [f"results/{name}/{result}" for result in RESULTS] + [DEMO_TRUTH] * DEMO
+        if made_elsewhere(name):
+            print(f"{name}: another working directory wrote results/{name}, so all is made again", file=sys.stderr)
+            doubtful = [made[0], *made[len(RESULTS) :]]
+        else:
+            doubtful = [path for path in made if is_doubtful(path)]
+            doubtful += made[:1] if not DEMO and read_otherwise(name) else []
+        for path in doubtful:
+            force(path)
     return TILES["demo"] if DEMO else fetched([name])
 
 

@@ -22,9 +22,10 @@ rule illumination:
         code=steps.code("illumination"),
         settings=SETTINGS.illumination.model_dump_json(),
         key=lit,
-        given=given_fields,
+        fields=given_fields,
+        given=lambda wildcards: given(DATASETS[wildcards.dataset].flat, DATASETS[wildcards.dataset].dark),
         cache="" if BUCKET else "--cache results/{dataset}/cache",
         again=again,
     shell:
-        "{params.dlir} illumination --tiles {input.tiles} {params.given} --output {output} --settings {params.settings:q}"
+        "{params.dlir} illumination --tiles {input.tiles} {params.fields} {params.given} --output {output} --settings {params.settings:q}"
         " --key {params.key} {params.cache} {params.again} --log-file {log} --dataset {wildcards.dataset}"

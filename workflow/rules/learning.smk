@@ -6,7 +6,7 @@ NETWORK, PINNED = SETTINGS.register_.method == "network", SETTINGS.train.model
 MODEL = [] if not NETWORK or PINNED else f"{LEARNT}/model.pt"
 if NETWORK and PINNED and not PINNED.is_file():
     sys.exit(f"error: train.model is {PINNED}, and there is no such file: correct it, or leave it null to train")
-MODEL_CONTENT = hashing.of_file(PINNED) if NETWORK and PINNED else ""
+MODEL_GIVEN = given(PINNED) if NETWORK and PINNED else ""
 GENERIC = SETTINGS.train.start == "generic" and SETTINGS.train.architecture == "correlation"
 START = [placed(PACKAGE / "registration" / "model" / "weights.pt")] if GENERIC else []
 try:
@@ -55,7 +55,7 @@ def lessons(wildcards, table):
     kept = (
         not (DEMO or is_forced("train"))
         and key.exists()
-        and key.read_text().strip() == taught("train", TRAINING, START)
+        and key.read_text(errors="replace").strip() == taught("train", TRAINING, START)
     )
     return [ancient(table) for table in tables] if kept else tables
 

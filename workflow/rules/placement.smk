@@ -24,10 +24,10 @@ rule place:
         code=steps.code("place"),
         settings=SETTINGS.place.model_dump_json(),
         overrides=given_overrides,
-        overrides_content=lambda wildcards: content_of(DATASETS[wildcards.dataset].overrides),
+        given=lambda wildcards: given(DATASETS[wildcards.dataset].overrides),
     shell:
         "{params.dlir} place --tiles {input.tiles} --survey {input.survey} --affines {input.affines} {params.overrides}"
-        " --output {output.placement} --stage {output.stage} --settings {params.settings:q}"
+        " --output {output.placement} --stage {output.stage} --settings {params.settings:q} {params.given}"
         " --log-file {log} --dataset {wildcards.dataset}"
 
 

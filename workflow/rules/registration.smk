@@ -83,10 +83,10 @@ rule register:
         code=[steps.code("register"), METHOD_CODE],
         settings=SETTINGS.register_.model_dump_json(),
         model=lambda wildcards: f"--model {model_file(wildcards)}" if NETWORK else "",
-        model_content=MODEL_CONTENT,
+        given=MODEL_GIVEN,
         cache="" if BUCKET else "--cache results/{dataset}/cache",
     shell:
-        "{params.dlir} register --tiles {input.tiles} --illumination {input.illumination} --pairs {input.pairs} {params.model}"
+        "{params.dlir} register --tiles {input.tiles} --illumination {input.illumination} --pairs {input.pairs} {params.model} {params.given}"
         " --output {output} --settings {params.settings:q} --device {resources.device} {params.cache}"
         " --log-file {log} --dataset {wildcards.dataset}"
 
@@ -117,8 +117,8 @@ rule selfcheck:
         method=SETTINGS.register_.method,
         settings=SETTINGS.selfcheck.model_dump_json(),
         model=lambda wildcards: f"--model {model_file(wildcards)}" if NETWORK else "",
-        model_content=MODEL_CONTENT,
+        given=MODEL_GIVEN,
     shell:
-        "{params.dlir} selfcheck --tiles {input.tiles} --illumination {input.illumination} --pairs {input.pairs} {params.model}"
+        "{params.dlir} selfcheck --tiles {input.tiles} --illumination {input.illumination} --pairs {input.pairs} {params.model} {params.given}"
         " --method {params.method} --output {output} --settings {params.settings:q} --device {resources.device}"
         " --log-file {log} --dataset {wildcards.dataset}"

@@ -21,9 +21,10 @@ rule accuracy:
         dlir=dlir_command,
         code=steps.code("accuracy"),
         truth=lambda wildcards: working_copy(str(DATASETS[wildcards.dataset].truth)),
-        truth_content=lambda wildcards: "" if DEMO else content_of(DATASETS[wildcards.dataset].truth),
+        given=lambda wildcards: "" if DEMO else given(DATASETS[wildcards.dataset].truth),
     shell:
         "{params.dlir} accuracy --tiles {input.tiles} --placement {input.placement} --truth {params.truth:q} --output {output}"
+        " {params.given}"
         " --log-file {log} --dataset {wildcards.dataset}"
 
 
@@ -90,11 +91,11 @@ rule provenance:
         dlir=dlir_command,
         code=[steps.code(step) for step in steps.STEPS],
         model=model_file,
-        model_content=MODEL_CONTENT,
+        given=MODEL_GIVEN,
         settings=lambda wildcards: SETTINGS.model_copy(
             update={"datasets": {name: DATASETS[name] for name in taught_by(wildcards)}}
         ).model_dump_json(by_alias=True),
     shell:
-        "{params.dlir} provenance --tiles {input.tiles} --results {input.results} {params.model}"
+        "{params.dlir} provenance --tiles {input.tiles} --results {input.results} {params.model} {params.given}"
         " --benchmarks {input.benchmarks} {input.training} --output {output} --settings {params.settings:q}"
         " --log-file {log} --dataset {wildcards.dataset}"

@@ -19,18 +19,25 @@ def extent(wildcards):
     """The tiles of a job: their number, columns, height (px), and MB each as float32; a guess before tiles.csv exists."""
     names = taught_by(wildcards)
     tables = [Path(working_copy(f"results/{name}/tiles.csv")) for name in names]
-    if not all(table.exists() for table in tables):
+    rows = [row for table in tables for row in rows_of(table)]
+    if not rows:
         paths = [path for name in names for path in TILES[name]]
         size = max((os.path.getsize(path) for path in paths[:1] if os.path.exists(path)), default=2**22)
         return SimpleNamespace(
             count=len(paths), columns=ceil(len(paths) ** 0.5), height=512, megabytes=4 * size / 2**20
         )
-    rows = [row for table in tables for row in csv.DictReader(table.read_text().splitlines())]
     height, width, channels = (max(int(row[key]) for row in rows) for key in ("height", "width", "channels"))
     columns = 1 + max(int(row["col"]) for row in rows)
     return SimpleNamespace(
         count=len(rows), columns=columns, height=height, megabytes=height * width * channels * 4 / 2**20
     )
+
+
+def rows_of(table):
+    """The rows of a tiles.csv; none where it is missing or damaged, since the step that reads it says so."""
+    rows = list(csv.DictReader(table.read_text(errors="replace").splitlines())) if table.is_file() else []
+    numbers = [row.get(key) or "" for row in rows for key in ("height", "width", "channels", "col")]
+    return rows if all(number.isdecimal() for number in numbers) else []
 
 
 def memory(base, held):

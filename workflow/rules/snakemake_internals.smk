@@ -45,6 +45,11 @@ def run_incomplete_jobs_again():
     workflow.dag_settings.force_incomplete = True
 
 
+def is_unknown(path):
+    """Whether an output is there of which Snakemake does not know in this working directory how it was made."""
+    return os.path.exists(path) and workflow.persistence.metadata(path) is None
+
+
 def is_main_process():
     """Whether this Snakemake plans the jobs; one that runs a single job of another one on a cluster does not."""
     return workflow.is_main_process
@@ -96,15 +101,17 @@ def folder_of_snakefile():
 def stop_jobs_at_a_signal():
     """Let SIGTERM and Ctrl-C end the running jobs at once; Snakemake would wait until they have finished."""
 
+    signals = signal.SIGTERM, signal.SIGINT, signal.SIGHUP
+
     def stop(*_):
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in signals:
             signal.signal(number, signal.SIG_IGN)
         for process in psutil.Process().children(recursive=True):
             with suppress(psutil.Error):
                 process.terminate()
         raise KeyboardInterrupt
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in signals:
         signal.signal(number, stop)
 
 

@@ -41,9 +41,10 @@ def given_overrides(wildcards):
     return f"--overrides {shlex.quote(working_copy(str(table)))}" if table else ""
 
 
-def content_of(path):
-    """The SHA-256 of a file of the user; empty where there is none, or where it lies in a bucket."""
-    return hashing.of_file(path) if path and not BUCKET else ""
+def given(*paths):
+    """Options that name files of the user with what they hold, so that a step stops where one was changed meanwhile."""
+    known = [] if BUCKET else [path for path in paths if path]
+    return " ".join(f"--given {shlex.quote(str(path))} {hashing.of_file(path)}" for path in known)
 
 
 def tiles_of(dataset):
