@@ -1,5 +1,6 @@
 """The command `dlir`: what it offers, what it imports, and how it says what went wrong."""
 
+import hashlib
 import inspect
 import json
 import re
@@ -169,3 +170,14 @@ def test_lists_of_files_and_unions_arrive_whole() -> None:
     _, tiles, _ = cli.app.parse_args(["tiles", "--output", "t.csv", "--settings", json.dumps(own)])
     assert tiles.arguments["settings"].overlap == (0.1, 0.2)
     assert tiles.arguments["settings"].positions == Path("p q.csv")
+
+
+def test_a_file_of_the_user_that_changed_stops_a_step(tmp_path: Path) -> None:
+    given, known = tmp_path / "overrides.csv", hashlib.sha256(b"as it was").hexdigest()
+    given.write_text("changed")
+    result = dlir("pairs", "--tiles", tmp_path / "tiles.csv", "--output", tmp_path / "pairs.csv", "--given", given, known)
+    assert result.returncode == 1
+    assert result.stderr.endswith(f"pairs: error: {given}: was changed since the run began: run again\n")
+    given.write_text("as it was")
+    result = dlir("pairs", "--tiles", tmp_path / "tiles.csv", "--output", tmp_path / "pairs.csv", "--given", given, known)
+    assert "was changed" not in result.stderr and "tiles.csv" in result.stderr

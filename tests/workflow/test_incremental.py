@@ -1,5 +1,6 @@
 """A tile more or another one in its place: only what depends on it is done again, and the result is that from scratch."""
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -15,7 +16,7 @@ from support.specimens import Specimen
 from support.workflow import Workflow, contents
 
 from dlir.config import Settings
-from dlir.core import tables
+from dlir.core import sealed, tables
 from dlir.fusion.mosaic import mosaic
 from dlir.placement.place import place
 from dlir.registration.inference.register import register
@@ -204,3 +205,39 @@ def test_the_illumination_is_kept_when_a_tile_changes(again: Workflow) -> None:
     )
     run(again, "--until", "illumination", "--forcerun", "illumination")
     assert light.read_bytes() != before
+
+
+def test_what_was_read_while_a_file_was_changed_is_read_again(again: Workflow) -> None:
+    """The step tiles read a file that changed after the run began, and that changed back after it."""
+    sealed.write(b"what it read", again.folder / "results" / "grid" / "cache" / "read")
+    assert again.planned() == steps(*TILE)
+
+
+def test_results_of_which_nobody_knows_the_making_are_made_again(again: Workflow) -> None:
+    shutil.rmtree(again.folder / ".snakemake" / "metadata")
+    planned = again.planned(mosaic={"blend": "none"})
+    assert planned == {**steps(*TILE), **planned} and planned["mosaic"] == 1
+
+
+def test_results_from_the_future_hide_no_change(again: Workflow) -> None:
+    for path in (again.folder / "results").rglob("*.csv"):
+        os.utime(path, (2e9, 2e9))
+    write_tile(again.folder, 2, 1, noise=1)
+    run(again, "--until", "tiles")
+    assert again.planned()["survey"] == 1
+
+
+@pytest.mark.parametrize("name", ["cache", "logs"])
+def test_a_file_where_a_folder_of_results_goes_is_named(again: Workflow, name: str) -> None:
+    folder = again.folder / "results" / "grid" / name
+    shutil.rmtree(folder)
+    folder.write_text("in the way")
+    result = again()
+    assert result.returncode == 1 and "Traceback" not in result.stdout + result.stderr
+    assert f"error: results/grid/{name} is a file, and a folder of results has to go there: move it away" in result.stderr
+
+
+def test_an_ome_tiff_that_was_asked_for_once_follows_the_mosaic(again: Workflow) -> None:
+    run(again, "results/grid/mosaic.ome.tif")
+    assert again.planned() == {}
+    assert again.planned(mosaic={"blend": "none"})["ome_tiff"] == 1

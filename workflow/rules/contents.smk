@@ -44,13 +44,13 @@ def sums_of(name):
 
 
 def content(wildcards):
-    """The hash of what the tiles and the table of positions of a dataset hold; empty for the demo and for those in a bucket."""
+    """The option with the hash of what tiles and table of positions hold; empty for the demo, and for those in a bucket."""
     if missing_triggers():
         names = ", ".join(missing_triggers())
         print(f"warning: --rerun-triggers lacks {names}: dlir does not see all that changed", file=sys.stderr)
     if DEMO or BUCKET:
         return ""
-    return contents.of_dataset(sums_of(wildcards.dataset), DATASETS[wildcards.dataset].positions)
+    return f"--content {contents.of_dataset(sums_of(wildcards.dataset), DATASETS[wildcards.dataset].positions)}"
 
 
 def is_damaged(name):
@@ -104,6 +104,19 @@ def mark_as_made_here():
         writer.write_bytes(WORKING_DIRECTORY.read_bytes())
 
 
+def or_stop(function):
+    """An input function whose errors stop Snakemake, which would leave out the rule where its output is there."""
+
+    def checked(wildcards):
+        try:
+            return function(wildcards)
+        except Exception as error:
+            sys.exit(f"error: results/{wildcards.dataset} cannot be compared with what they were made from: {error!r}")
+
+    return checked
+
+
+@or_stop
 def raw_tiles(wildcards):
     """The tiles as inputs of the step that finds them: those of the demo, which a rule makes, and those in a bucket."""
     name = wildcards.dataset
@@ -121,6 +134,7 @@ def raw_tiles(wildcards):
     return TILES["demo"] if DEMO else fetched([name])
 
 
+@or_stop
 def raw_of_mosaic(wildcards):
     """The tiles as inputs of the step that fuses them; that step runs again where its mosaic is damaged."""
     name = wildcards.dataset

@@ -45,7 +45,7 @@ rule tiles:
         settings=lambda wildcards: layout_of(DATASETS[wildcards.dataset]),
         content=content,
     shell:
-        "{params.dlir} tiles --output {output} --settings {params.settings:q} --content {params.content:q}"
+        "{params.dlir} tiles --output {output} --settings {params.settings:q} {params.content}"
         " --log-file {log} --dataset {wildcards.dataset}"
 
 

@@ -47,7 +47,7 @@ def run_incomplete_jobs_again():
 
 def is_unknown(path):
     """Whether an output is there of which Snakemake does not know in this working directory how it was made."""
-    return os.path.exists(path) and workflow.persistence.metadata(path) is None
+    return os.path.exists(path) and workflow.persistence.metadata(workflow.inputfile(path)) is None
 
 
 def is_main_process():
