@@ -9,7 +9,7 @@ import tifffile
 import torch
 from support.specimens import ONE_PLANE
 
-from dlir.core import progress
+from dlir.core import hashing, progress
 from dlir.illumination import fields
 from dlir.registration.pairs.windows import TilePlanes, batches, in_batches
 
@@ -27,7 +27,8 @@ def planes(tmp_path: Path) -> TilePlanes:
         tmp_path / "light.tif",
     )
     table = pd.DataFrame({"tile": [3, 9], "path": [str(tmp_path / "a.tif"), str(tmp_path / "b.tif")]})
-    table = table.assign(height=32, width=40, channels=1, **ONE_PLANE)
+    table = table.assign(height=32, width=40, channels=1, dtype="float32", **ONE_PLANE)
+    table["sha256"] = [hashing.of_file(Path(path)) for path in table["path"]]
     return TilePlanes(table, fields.read(tmp_path / "light.tif", table))
 
 
@@ -96,7 +97,7 @@ def test_blind_pixels_are_filled_and_marked(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "tile.tif", np.where(blind, 65535, 300).astype(np.uint16))
     table = pd.DataFrame(
         [{"tile": n, "path": str(tmp_path / "tile.tif"), "height": 32, "width": 40, "channels": 1, **ONE_PLANE} for n in (3, 9)]
-    )
+    ).assign(sha256=hashing.of_file(tmp_path / "tile.tif"))
     planes = TilePlanes(table, light)
     assert (planes.plane(3) == 300).all()
     (batch,) = batches(pd.DataFrame([row(0, 16, (0, 30))]), planes, 4, torch.device("cpu"))
