@@ -1,5 +1,7 @@
 """The correlation network: it registers untrained, and its answers follow the geometry of the windows."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -26,6 +28,15 @@ def generic() -> Method:
     """The network with the weights of the package."""
     method: Method = checkpoint.load(checkpoint.GENERIC, torch.device("cpu"))
     return method
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As on a CPU, where each thread registers pairs of its own."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def swapped(affine: torch.Tensor) -> torch.Tensor:
@@ -152,7 +163,7 @@ def test_blind_parts_of_the_windows_do_not_hide_a_match(generic: Method) -> None
 @pytest.mark.parametrize("blind", [False, True])
 @torch.no_grad()
 def test_an_estimate_is_the_same_to_the_last_bit_beside_other_pairs(
-    generic: CorrelationNetwork, size: tuple[int, int], blind: bool
+    generic: CorrelationNetwork, size: tuple[int, int], blind: bool, one_thread: None
 ) -> None:
     fixed, moving = (torch.cat([windows, windows.flip(0) + windows.roll(1, 0)]) for windows in crops(TRUE, *size))
     shown = (torch.ones_like(fixed), torch.ones_like(fixed)) if blind else None
