@@ -36,6 +36,8 @@ from dlir.registration.model import checkpoint
 from dlir.reporting import truth_table
 from dlir.reporting.truth_table import TruthError
 
+pytestmark = pytest.mark.slow
+
 DEFAULTS = yaml.safe_load((ROOT / "config.yaml").read_text())
 GRID = {"images": "in/grid/{row}_{col}.tif", "overlap": 0.25}
 Tree = dict[str, Any]
@@ -428,7 +430,6 @@ WHOLE_WAY = [
 ]  # fmt: skip
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("config", "files", "words"), [pytest.param(*rest, id=name) for name, *rest in WHOLE_WAY])
 def test_the_whole_way(finished: Finished, config: Tree, files: dict[str, str], words: str) -> None:
     for name, text in files.items():
@@ -441,7 +442,6 @@ def test_the_whole_way(finished: Finished, config: Tree, files: dict[str, str], 
     assert not (finished.folder / "results" / "b").exists()
 
 
-@pytest.mark.slow
 def test_a_key_that_stands_twice(finished: Finished) -> None:
     workflow = Workflow(ROOT, finished.folder, {})
     Path("twice.yaml").write_text("train: {steps: 1}\ntrain: {steps: 2}\n")

@@ -11,6 +11,8 @@ import psutil
 import pytest
 from support import ROOT
 
+pytestmark = pytest.mark.slow
+
 SNAKEFILE = """
 import json
 import os

@@ -16,6 +16,8 @@ from dlir.registration.model import checkpoint
 from dlir.registration.training import distributed, train
 from dlir.registration.training.loop import Loop
 
+pytestmark = pytest.mark.slow
+
 TOGETHER = SETTINGS.model_copy(update={"processes": 2, "steps": 5, "batch": 2})
 PATCHED = (  # makes training check often and keep its last weights
     "from dlir.registration.training import train; train.CHECK_EVERY = 2; train._clearly_better = lambda *_: True"

@@ -14,6 +14,8 @@ from dlir.registration.pairs.synthetic import Augment, TileStack, synthetic_pair
 from dlir.registration.training.pretrain import SHAPES, SPECIMENS, fingerprint, pretrain
 from dlir.registration.training.pretraining_images import SIDE, pretraining_images
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def unseen() -> TileStack:
