@@ -21,7 +21,7 @@ rule illumination:
         dlir=dlir_command,
         code=steps.code("illumination"),
         settings=SETTINGS.illumination.model_dump_json(),
-        key=lit,
+        key=taught("illumination", SETTINGS.illumination.model_dump_json()),
         fields=given_fields,
         given=lambda wildcards: given(DATASETS[wildcards.dataset].flat, DATASETS[wildcards.dataset].dark),
         cache="" if BUCKET else "--cache results/{dataset}/cache",

@@ -26,15 +26,9 @@ def model_file(wildcards):
     return shlex.quote(str(PINNED) if PINNED else MODEL.format(**wildcards))
 
 
-def taught(step, settings, files):
+def taught(step, settings, files=()):
     """A hash of what a step learns with besides the tiles: its code, its settings, and the content of `files`."""
     return hashing.of(steps.code(step), settings, *(hashing.of_file(Path(p)) for p in files if p and os.path.exists(p)))
-
-
-def lit(wildcards):
-    """The hash of what the step illumination learns with, besides the tiles."""
-    dataset = DATASETS[wildcards.dataset]
-    return taught("illumination", SETTINGS.illumination.model_dump_json(), [dataset.flat, dataset.dark])
 
 
 def taught_by(wildcards):
