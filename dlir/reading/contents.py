@@ -47,6 +47,7 @@ class Contents:
 
     def __init__(self, known: Mapping[str, tuple[Identity, str]] | None = None) -> None:
         self.known = dict(known or {})
+        self._kept = known  # what a file holds already
 
     @classmethod
     def read(cls, file: Path) -> "Contents":
@@ -55,7 +56,9 @@ class Contents:
         return cls({path: (Identity(*numbers), sha256) for path, (sha256, *numbers) in rows.items()})
 
     def write(self, file: Path) -> None:
-        """Writes what is known to a file, for later runs; does nothing where the folder cannot be written to."""
+        """Writes what is known to a file, for later runs, where anything is new and the folder can be written to."""
+        if self.known == self._kept:
+            return
         rows = {path: [sha256, *identity] for path, (identity, sha256) in sorted(self.known.items())}
         with suppress(OSError):
             sealed.write(json.dumps(rows).encode(), file)

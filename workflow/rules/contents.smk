@@ -28,12 +28,11 @@ def sums_of(name):
     """The SHA-256 of each file of the tiles of a dataset. Only files that are not known from the last run are read."""
     file, paths = Path("results", name) / contents.TILES, [str(path) for path in TILES[name]]
     known = contents.Contents.read(file)
-    before = dict(known.known)
     size = sum(os.path.getsize(path) for path in known.unknown(paths))
     if size > 2**30:
         print(f"{name}: reading {size / 2**30:.0f} GB of new or changed tiles, to know what they hold", file=sys.stderr)
     sums = known.sums(paths)
-    if known.known != before and not workflow.dryrun:
+    if not workflow.dryrun:
         known.write(file)
     dates = {path: os.stat(path).st_mtime_ns for path in paths if os.path.isfile(path)}
     ahead = [path for path, date in dates.items() if date > time.time_ns() + FUTURE]
@@ -43,35 +42,38 @@ def sums_of(name):
     return sums
 
 
+@cache
+def held_by(name):
+    """The hash of what the tiles and the table of positions of a dataset hold."""
+    return contents.of_dataset(sums_of(name), DATASETS[name].positions)
+
+
 def content(wildcards):
-    """The option with the hash of what tiles and table of positions hold; empty for the demo, and for those in a bucket."""
+    """The option with the hash of what a dataset holds; empty for the demo, and for those in a bucket."""
     if missing_triggers():
         names = ", ".join(missing_triggers())
         print(f"warning: --rerun-triggers lacks {names}: dlir does not see all that changed", file=sys.stderr)
     if DEMO or BUCKET:
         return ""
-    return f"--content {contents.of_dataset(sums_of(wildcards.dataset), DATASETS[wildcards.dataset].positions)}"
+    return f"--content {held_by(wildcards.dataset)}"
 
 
 def is_damaged(name):
     """Whether a file of the finished mosaic is missing, or holds something else than when it was written."""
     results = Path("results", name)
-    listed = results / "mosaic.sha256"
-    if not listed.is_file() or not (results / "mosaic.ome.zarr").is_dir():
+    listed, store = results / "mosaic.sha256", results / "mosaic.ome.zarr"
+    if not listed.is_file() or not store.is_dir():
         return False
     rows = [line.split("  ", 1) for line in listed.read_text(errors="replace").splitlines()]
     if any(len(row) != 2 for row in rows):
         return True
     written = {path: sha256 for sha256, path in rows}
-    store = results / "mosaic.ome.zarr"
     present = {str(path.relative_to(results)) for path in store.rglob("*") if path.is_file()}
     if present - {"mosaic.ome.zarr/.snakemake_timestamp"} != set(written):
         return True
     known = contents.Contents.read(results / "cache" / contents.MOSAIC)
-    before = dict(known.known)
     found = known.sums(str(results / path) for path in written)
-    if known.known != before:
-        known.write(results / "cache" / contents.MOSAIC)
+    known.write(results / "cache" / contents.MOSAIC)
     return list(found.values()) != list(written.values())
 
 
@@ -90,7 +92,7 @@ def is_doubtful(path):
 def read_otherwise(name):
     """Whether the tiles hold something else than the step that finds them read; it may have read while one was changed."""
     read = sealed.read(Path("results", name) / contents.READ)
-    return read is not None and read.decode() != contents.of_dataset(sums_of(name), DATASETS[name].positions)
+    return read is not None and read.decode() != held_by(name)
 
 
 def mark_as_made_here():
