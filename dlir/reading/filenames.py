@@ -27,16 +27,21 @@ STACKED = {"time": "time_names", "z": "z_names", "channel": "channel_names"}  # 
 SEPARATOR = "|"  # between the values in such a column
 PLAIN_CHANNEL, ANY_CHANNEL = "[A-Za-z0-9-]+", rf"[^/{re.escape(SEPARATOR)}]+"
 WILDCARD = re.compile(r"\{.*\}|<.*>", re.DOTALL)  # what Snakemake takes for a placeholder of its own
+IMAGE = re.compile(r"(?P<file>.*)#(?P<number>[0-9]+)", re.DOTALL)  # the path of a tile that is one of many images in a file
 MOST_NAMES = 3  # file names in a message
 Values = Mapping[str, Sequence[str]]  # the values of each placeholder in STACKED, as the names write them, in order
 
 
 class Tile(NamedTuple):
-    """The files of a tile."""
+    """The files of a tile.
+
+    A tile may be one of many images in a file. Then its path ends with # and the number of the image: scan.czi#3.
+    """
 
     path: Path  # of its one file; with placeholders where it has several files
     files: list[Path]  # in the order of time, then z, then channel
     numbers: dict[str, int]  # row and col, or index, in the name
+    camera: str = ""  # the name of its camera, where the names of the files tell it
 
 
 def as_glob(part: str) -> str:
@@ -117,6 +122,8 @@ def unusable(paths: Iterable[Path]) -> list[str]:
         shown = os.fsencode(path).decode(errors="replace")
         if WILDCARD.search(text):
             problems.append(f"{shown}: the name or its folder has brackets of the kind {{}} or <>: rename it")
+        elif IMAGE.fullmatch(text):
+            problems.append(f"{shown}: the name ends with # and a number, which means an image in a file: rename it")
         elif "\r" in text:
             problems.append(f"{text!r}: the name or its folder has a line break (\\r): rename it")
         elif shown != text:
@@ -150,8 +157,15 @@ def values_of(tile: Mapping[Any, Any]) -> dict[str, list[str]]:
     return {name: tile[key].split(SEPARATOR) for name, key in STACKED.items() if isinstance(tile[key], str) and tile[key]}
 
 
+def split_image(path: str) -> tuple[str, int]:
+    """Returns the file in the path of a tile, and the number, from 0, of its image in this file."""
+    found = IMAGE.fullmatch(path)
+    return (found["file"], int(found["number"])) if found else (path, 0)
+
+
 def files(path: str, values: Values) -> list[str]:
     """Returns the files of the tile with this path, in the order of time, then z, then channel."""
+    path, _ = split_image(path)
     varying = [name for name in STACKED if "{" + name + "}" in path and name in values]
     return [filled(path, dict(zip(varying, texts, strict=True))) for texts in product(*(values[name] for name in varying))]
 
