@@ -3,7 +3,7 @@
 This module imports nothing heavy, since the Snakefile calls it, so that a mistake is named before any job starts.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ class FoundTiles(NamedTuple):
     places: Mapping[Path, Place]  # (row, col) in the grid, or (y, x), px, by a table of positions
     problems: list[str]
     left_out: list[Path]  # files that the table of positions does not list
+    remarks: Sequence[str] = ()  # what the user should know
 
     def raise_problems(self) -> None:
         """Raises TileError with the problems, where there are any."""
@@ -47,9 +48,13 @@ def find(settings: Dataset, without: Collection[Path] = ()) -> FoundTiles:
         if not paths:
             raise TileError(f"all files of {settings.images} are still being written: run again when they are finished")
         listed, values, missing = filenames.group(paths, settings.images)
-    if settings.positions is None:
+    if settings.on_grid:
         cells, problems = grid_layout.grid(listed, settings)
-        return FoundTiles(listed, values, cells, problems + missing, [])
+        remarks = grid_layout.remarks(cells.values(), listed, settings) if cells else []
+        return FoundTiles(listed, values, cells, problems + missing, [], remarks)
+    if settings.positions is None:
+        told = {tile.path: (tile.numbers["y"], tile.numbers["x"]) for tile in listed}
+        return FoundTiles(listed, values, told, missing, [])
     places, problems = grid_layout.positions(settings.positions, listed)
     left_out = [file for tile in listed if tile.path not in places for file in tile.files]
     if left_out and places:  # without any place, the problems say why

@@ -27,9 +27,9 @@ from dlir.core.affine import Array
 from dlir.core.progress import progress
 from dlir.reading import contents, filenames, found_tiles, grid_layout, image_files
 from dlir.reading.contents import KNOWN, Contents
-from dlir.reading.filenames import SEPARATOR
 from dlir.reading.found_tiles import FoundTiles, raise_if_any
 from dlir.reading.image_files import Image
+from dlir.reading.patterns import SEPARATOR
 from dlir.reading.settings import Dataset
 from dlir.reading.tiff import Sizes
 
@@ -103,6 +103,9 @@ def _read_tiles(settings: Dataset) -> tuple[pd.DataFrame, list[FileReport]]:
         reports = [report for report in reports if report.path in kept]
     raise_if_any([*(report.problem for report in reports if report.problem), *_different_files(reports)])
     raise_if_any(_axes_in_names_and_files(reports[0], found.values))
+    for remark in found.remarks:
+        log.warning(remark)
+    _log_notes([report.path for report in reports] + found.left_out, settings)
     same = _same_columns(reports, found.values, settings)
     size = np.array([same["height"], same["width"]], float)
     cells, nominal = _told_places(found, size, settings)
@@ -191,7 +194,6 @@ def _same_columns(reports: list[FileReport], values: Mapping[str, list[str]], se
     times, depth, channels, height, width = reports[0].sizes
     lengths = [inside * max(len(values[name]), 1) for name, inside in (("time", times), ("z", depth), ("channel", channels))]
     times, depth, channels = lengths
-    _log_notes(reports[0].path, settings)
     names = values["channel"] if len(values["channel"]) == channels else _names_in_metadata(reports)
     wanted = settings.reference_channel
     z = None if settings.reference_z == "max" else settings.reference_z
@@ -222,13 +224,13 @@ def _same_columns(reports: list[FileReport], values: Mapping[str, list[str]], se
     }  # fmt: skip
 
 
-def _log_notes(path: Path, settings: Dataset) -> None:
+def _log_notes(files: list[Path], settings: Dataset) -> None:
     """Warns of what the file does not say, which is the same for all tiles, and of images that are no tiles."""
-    with image_files.opened(path) as stack:
+    with image_files.opened(files[0]) as stack:
         for note in stack.notes:
-            log.warning("%s: %s", path, note)
-    if others := grid_layout.other_images(settings):
-        what = "image in the folder, which does" if len(others) == 1 else "images in the folder, which do"
+            log.warning("%s: %s", files[0], note)
+    if others := grid_layout.other_images(settings, files):
+        what = "image beside the tiles, which does" if len(others) == 1 else "images beside the tiles, which do"
         names = filenames.listed_names([other.name for other in others])
         log.warning("left out %d other %s not match images: %s", len(others), what, names)
 
@@ -247,7 +249,7 @@ def _told_places(found: FoundTiles, size: Array, settings: Dataset) -> tuple[Arr
     """
     places: Array = np.array([found.places[tile.path] for tile in found.tiles], float)
     told = np.array([math.nan if share is None else share for share in settings.told_overlap])
-    if settings.positions is None:
+    if settings.on_grid:
         return places, places * size * (1 - told)
     distance = size * (1 - np.where(np.isfinite(told), told, USUAL_OVERLAP))
     nominal = _in_pixels(places, settings)
@@ -283,10 +285,10 @@ def _too_large_mosaic(cells: Array, nominal: Array, size: Array, settings: Datas
     times = height * width / (len(places) * float(size.prod()))
     if times <= settings.largest:
         return []
-    if settings.positions is None:
-        remedy = "if the numbers in the names are places and do not count rows and columns, give positions, a table"
+    if settings.on_grid:
+        remedy = "if the numbers in the names are places and do not count rows and columns, write {x} and {y} in images"
     else:
-        remedy = f"correct the numbers in {settings.positions}, or unit and pixel_size"
+        remedy = f"correct the numbers in {settings.positions or 'the names'}, or unit and pixel_size"
     what = f"would be {height:.0f} x {width:.0f} px, {times:.0f} times the area of all tiles together"
     return [f"the mosaic {what}: {remedy}; if the tiles do lie so far apart, raise largest, which is {settings.largest:g}"]
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from dlir.core.affine import Array
+from dlir.reading import patterns
 from dlir.reading.settings import Dataset
 from dlir.survey.scans import Scan
 
@@ -59,7 +60,7 @@ def for_steps(down: Array | None, right: Array | None, dataset: Dataset, size: A
     usual = np.eye(2)[::-1] if exchanged else np.eye(2)
     steps = np.where(known_sides[:, None], known, usual) * size
     raw = steps * np.where([[dataset.start.startswith("bottom")], [dataset.start.endswith("right")]], -1.0, 1.0)
-    if "{index}" in dataset.images:
+    if "index" in patterns.placeholders(dataset.images):
         lines = raw if dataset.order == "rows" else raw[::-1]
         length = (dataset.columns if dataset.order == "rows" else dataset.rows) or 1
         return for_scan(lines, Scan(length, dataset.snake), 0, dataset, size)
@@ -114,8 +115,9 @@ def _turns_over(way: dict[str, Any], dataset: Dataset) -> bool:
     """Whether a layout is the mirror image of one by rows from the top left, or of a table as it is."""
     chosen = {**dataset.model_dump(), **way}
     flips = [chosen["swap_yx"], chosen["flip_y"], chosen["flip_x"]]
-    if dataset.positions is None:
-        by_columns = chosen.get("exchange", False) or ("{index}" in dataset.images and chosen["order"] == "columns")
+    if dataset.on_grid:
+        numbered = "index" in patterns.placeholders(dataset.images)
+        by_columns = chosen.get("exchange", False) or (numbered and chosen["order"] == "columns")
         flips = [by_columns, chosen["start"].startswith("bottom"), chosen["start"].endswith("right")]
     return sum(map(bool, flips)) % 2 == 1
 

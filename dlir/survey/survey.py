@@ -54,7 +54,7 @@ def survey_tiles(tiles: pd.DataFrame, layout: Dataset, settings: LayoutCheck = D
     """
     if len(tiles) == 1:
         return tiles.fillna({"y": 0.0, "x": 0.0}), pd.DataFrame(columns=list(tables.SURVEY.columns))
-    places, found = (_on_grid if layout.positions is None else _on_table)(tiles, layout, settings)
+    places, found = (_on_grid if layout.on_grid else _on_table)(tiles, layout, settings)
     for row in found.to_dict("records"):
         log.info(advice.described_step(row))
     if (found["layout"] == "unclear").any():

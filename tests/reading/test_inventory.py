@@ -84,7 +84,7 @@ def test_a_position_without_a_file_is_an_error(tmp_path: Path, dataset: Make, wr
 
 def test_without_a_match_the_error_names_what_is_there(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
     words = message(tmp_path, dataset(write_tiles("a1.tif") / "b{index}.tif", columns=1))
-    assert "no tile found" in words and "the folder holds a1.tif, and {index} stands for digits: correct images" in words
+    assert "no tile found" in words and "the folder holds a1.tif, and {index} stands for numbers: correct images" in words
 
 
 def test_a_file_cut_short_is_named(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
@@ -157,7 +157,7 @@ def test_what_is_left_out_or_not_said_is_a_warning(
         run(tmp_path, dataset(folder / "t{index}.tif", columns=2))
     pages, others = [record.getMessage() for record in caplog.records]
     assert pages.startswith(f"{folder / 't1.tif'}: the file does not say what its 3 pages are")
-    assert others == "left out 2 other images in the folder, which do not match images: t 3.tif, t1.png"
+    assert others == "left out 2 other images beside the tiles, which do not match images: t 3.tif, t1.png"
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
@@ -319,10 +319,10 @@ def test_the_layout_of_phase(tmp_path: Path, dataset: Make, shared_data: Path) -
 def test_numbers_in_names_that_are_places_in_px_are_an_error(
     tmp_path: Path, dataset: Make, write_tiles: Write, overlap: object
 ) -> None:
-    folder = write_tiles(*(f"x{x:05d}_y{y:05d}.tif" for x in (0, 24, 48) for y in (0, 16, 32)))
+    folder = write_tiles(*(f"x{x:05d}_y{y:05d}.tif" for x in (0, 24, 47) for y in (0, 16, 33)))
     words = message(tmp_path, dataset(folder / "x{col}_y{row}.tif", overlap=overlap))
     assert "the mosaic would be " in words and "times the area of all tiles together" in words
-    assert "if the numbers in the names are places and do not count rows and columns, give positions, a table" in words
+    assert "if the numbers in the names are places and do not count rows and columns, write {x} and {y} in images" in words
     assert not (tmp_path / "files.csv").exists()
 
 
