@@ -79,8 +79,10 @@ def test_placeholders_that_run_together_are_found(images: str, together: str) ->
 
 @pytest.mark.parametrize("images", ["a[1]/{well}/**/t{index:3}_é*.tif", "{x}_{y}.tiff"])
 def test_the_glob_finds_all_that_matches(tmp_path: Path, images: str) -> None:
-    names = [images.replace("**/", part).replace("*", "r").replace("{well}", "A1").replace("{index:3}", "012").replace("{x}", "1.5")
-             .replace("{y}", "-2") for part in ("", "b/", "b/c/")]  # fmt: skip
+    texts = {"*": "r", "{well}": "A1", "{index:3}": "012", "{x}": "1.5", "{y}": "-2"}
+    names = [images.replace("**/", folders) for folders in ("", "b/", "b/c/")]
+    for placeholder, text in texts.items():
+        names = [name.replace(placeholder, text) for name in names]
     for name in [*names, names[0].replace(".tif", ".TIF")]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
