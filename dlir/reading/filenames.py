@@ -58,7 +58,7 @@ def group(paths: Iterable[Path], images: str) -> tuple[list[Tile], dict[str, lis
         numbers[template] = {name: patterns.number(name, text) for name, text in named.items() if name in LAYOUT}
         cameras[template] = named.get("camera", "")
     columns = list(zip(*{key for files in found.values() for key in files}, strict=True))
-    values = {name: sorted(sorted({*column} - {""}), key=_by_number) for name, column in zip(STACKED, columns, strict=True)}
+    values = {name: sorted(sorted({*column} - {""}), key=by_number) for name, column in zip(STACKED, columns, strict=True)}
     single = {name: texts[0] for name, texts in values.items() if len(texts) == 1}
     wanted = list(product(*(texts or [""] for texts in values.values())))
     problems = _written_in_two_ways(values) or _incomplete_tiles(found, wanted)
@@ -136,7 +136,7 @@ def listed_names(items: Sequence[Path] | Sequence[str]) -> str:
     return ", ".join(map(str, items[:MOST_NAMES])) + more
 
 
-def _by_number(text: str) -> list[tuple[int, str]]:
+def by_number(text: str) -> list[tuple[int, str]]:
     """Returns a key that sorts 2 before 10, and w2 before w10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", text) if part]
 

@@ -7,10 +7,12 @@ try:
     for file in config_files():
         check_keys(file)
     SETTINGS = Settings.checked(config)
-    DATASETS = SETTINGS.datasets
+    DATASETS, MEMBERS = many_datasets.expanded(SETTINGS.datasets, candidates_of)
     TILES = {name: SETTINGS.demo.images if DEMO else tiles_of(dataset) for name, dataset in DATASETS.items()}
 except (ValueError, OSError) as error:
     sys.exit(f"error: {error}")
+GROUPS = sorted({member.group for member in MEMBERS.values()})  # folders of datasets that one pattern means
+PLATES = sorted({member.group for member in MEMBERS.values() if member.well})
 for folder in [
     "results",
     *(f"results/{name}/{part}" for name in DATASETS for part in ("", "cache", "logs", "benchmarks")),
@@ -21,6 +23,17 @@ os.environ |= {
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.getenv('PATH')}",  # an environment of --sdm conda comes before it
     "DLIR_PROCESSES": str(SETTINGS.train.processes),  # a profile asks for as many GPUs
 }
+
+
+def members(group):
+    """The datasets of a group, which one pattern means."""
+    return [name for name, member in MEMBERS.items() if member.group == group]
+
+
+def wells_of(wildcards):
+    """The option that names the wells of a group, in the order of its datasets; empty where it is no plate."""
+    wells = [MEMBERS[name].well for name in members(wildcards.group)]
+    return f"--wells {' '.join(wells)}" if all(wells) else ""
 
 
 def dlir_command(wildcards, output):
