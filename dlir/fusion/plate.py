@@ -19,7 +19,7 @@ from ome_zarr_models.v05.hcs import HCS
 from dlir.core.atomic import atomically, link_or_copy
 from dlir.reading import patterns
 
-WELL = re.compile(r"([A-Za-z]{1,2})0*([0-9]+)")
+WELL, NUMBERED_WELL = re.compile(r"([A-Za-z]{1,2})0*([0-9]+)"), re.compile(r"r([0-9]+)c([0-9]+)")
 
 
 class PlateError(ValueError):
@@ -36,7 +36,7 @@ def plate(mosaics: list[Path], output: Path, *, wells: list[str]) -> None:
     Raises:
         PlateError: when two names mean one well.
     """
-    places = [_place(well) for well in wells]
+    places = [place_of(well) for well in wells]
     for at, place in enumerate(places):
         if place in places[:at]:
             raise PlateError(f"{wells[places.index(place)]} and {wells[at]} are one well, {''.join(place)}: rename one of them")
@@ -52,12 +52,14 @@ def plate(mosaics: list[Path], output: Path, *, wells: list[str]) -> None:
         HCS.from_zarr(zarr.open_group(partial, mode="r"))
 
 
-def _place(well: str) -> tuple[str, str]:
-    """Returns the names of the row and of the column of a well: B and 2 of b02."""
-    found = WELL.fullmatch(well)
-    if not found:
-        raise PlateError(f"{well} is no name of a well: give one or two letters and a number, such as B02")
-    return found[1].upper(), found[2]
+def place_of(well: str) -> tuple[str, str]:
+    """Returns the names of the row and of the column of a well: B and 2 of B02, b2 and r02c02; raises PlateError."""
+    if found := NUMBERED_WELL.fullmatch(well):
+        tens, ones = divmod(int(found[1]) - 1, 26)
+        return (chr(ord("A") + tens - 1) if tens else "") + chr(ord("A") + ones), str(int(found[2]))
+    if found := WELL.fullmatch(well):
+        return found[1].upper(), found[2]
+    raise PlateError(f"{well} is no name of a well: give one or two letters and a number, such as B02")
 
 
 def _metadata(places: Sequence[tuple[str, str]], name: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@
 | {index}, {z}, {time} | a whole number |
 | {x}, {y} | a place, a number that may be negative and have decimals |
 | {channel}, {camera}, {dataset} | letters, digits and hyphens |
-| {well} | letters and a number, such as B02 |
+| {well} | letters and a number, such as B02, or r02c01 |
 | * | any characters within one name |
 | ** | any number of folders |
 
@@ -30,7 +30,8 @@ NUMBERS, PLACES, NAMES = ("row", "col", "index", "time", "z"), ("x", "y"), ("cha
 PLACEHOLDER = re.compile(rf"(\{{(?:{'|'.join(NUMBERS)})(?::[1-9]\d?)?\}}|\{{(?:{'|'.join((*PLACES, *NAMES, 'well'))})\}}|\*+)")
 SEPARATOR = "|"  # between the values of a placeholder in a table
 PLAIN_NAME, ANY_NAME = "[A-Za-z0-9-]+", rf"[^/{re.escape(SEPARATOR)}]+"
-LETTERS, WELL, PLACE = "[A-Za-z]{1,2}", "[A-Za-z]{1,2}[0-9]{1,2}", r"[0-9]+(?:[.,][0-9]+)?"
+LETTERS, PLACE = "[A-Za-z]{1,2}", r"[0-9]+(?:[.,][0-9]+)?"
+WELL = "r[0-9]{2}c[0-9]{2}|[A-Za-z]{1,2}[0-9]{1,2}"
 SIGNED = ("row", "col", *PLACES)
 
 

@@ -17,6 +17,7 @@ from matplotlib.image import imsave
 
 from dlir.core import tables
 from dlir.core.atomic import atomically
+from dlir.fusion.plate import place_of
 from dlir.reading import patterns
 from dlir.reading.tile_reader import TileReader
 from dlir.reporting.figures import grey_limits, reference_plane, stretched
@@ -61,11 +62,11 @@ def _entry(folder: Path, beside: Path, well: str) -> Entry:
     lines = [f"{len(placed)} tiles"] + ([f"residual {residual:.2f} px"] if np.isfinite(residual) else [])
     if groups > 1:
         lines.append(f"{groups} groups")
-    letters = patterns.match(Path(well), "{row}{col}")
-    place = tuple(int(patterns.number(key, letters[key])) for key in ("row", "col")) if letters else (0, 0)
+    row, column = place_of(well) if well else ("", "0")
+    place = (int(patterns.number("row", row)), int(column)) if row else (0, 0)
     picture = _picture(folder / "mosaic.ome.zarr", tables.read(folder / "tiles.csv", tables.TILES))
     link = f"{folder.resolve().relative_to(beside.resolve()).as_posix()}/report.html"
-    return Entry(well or folder.name, link, picture, lines, groups > 1, (place[0], place[1]))
+    return Entry(well or folder.name, link, picture, lines, groups > 1, place)
 
 
 def _picture(store: Path, tiles: pd.DataFrame) -> str:

@@ -12,7 +12,7 @@ from dlir.core.affine import Array
 from dlir.reading import filenames, grid_layout, patterns
 from dlir.reading.settings import Dataset
 from dlir.survey import advice
-from dlir.survey.advice import SurveyError
+from dlir.survey.advice import Advice, SurveyError
 from dlir.survey.blocks import Block, blocks
 from dlir.survey.common_step import CommonStep, common_step
 from dlir.survey.correlation import certain_level, chance, match
@@ -41,7 +41,7 @@ class Grid(NamedTuple):
 
     directions: dict[str, Direction]
     layout: str  # as in tables.SURVEY
-    advice: str
+    advice: Advice
 
 
 def survey_grid(tiles: pd.DataFrame, dataset: Dataset) -> Grid:
@@ -64,10 +64,10 @@ def survey_grid(tiles: pd.DataFrame, dataset: Dataset) -> Grid:
         if all(seen.known for seen in found.values()):
             break
     down, right = (found[side].found if side in found and found[side].known else None for side in SIDES)
-    words = advice.for_steps(down, right, dataset, size)
-    if words:
-        return Grid({}, "other", words)
-    return Grid(found, _layout(found, verdict), "")
+    other = advice.for_steps(down, right, dataset, size)
+    if other.words:
+        return Grid({}, "other", other)
+    return Grid(found, _layout(found, verdict), Advice())
 
 
 def grid_steps(grid: Grid, tiles: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
@@ -183,5 +183,5 @@ def _row(side: str, grid: Grid, tiles: pd.DataFrame, dataset: Dataset) -> dict[s
         "side": side, "told_y": told_y, "told_x": told_x, "found_y": found_y, "found_x": found_x, "spread_y": spread_y,
         "spread_x": spread_x, "pairs": direction.pairs if direction else 0, "sure": known.sure if known else 0,
         "step_y": step_y, "step_x": step_x, "overlap": None if step is None else 1 - abs(step[axis]) / size[axis],
-        "layout": grid.layout, "advice": grid.advice,
+        "layout": grid.layout, "advice": grid.advice.words,
     }  # fmt: skip

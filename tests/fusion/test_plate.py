@@ -25,7 +25,7 @@ def mosaics(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def test_a_plate_holds_the_pixels_of_each_well(tmp_path: Path, mosaics: list[Path]) -> None:
-    plate(mosaics, tmp_path / "screen" / "plate.ome.zarr", wells=["b02", "AA11"])
+    plate(mosaics, tmp_path / "screen" / "plate.ome.zarr", wells=["r02c02", "AA11"])
     group = zarr.open_group(tmp_path / "screen" / "plate.ome.zarr", mode="r")
     found = HCS.from_zarr(group).ome_attributes.plate
     assert found.name == "screen" and found.field_count == 1
