@@ -7,9 +7,10 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from dlir.reading import filenames, grid_layout
+from dlir.reading import filenames, grid_layout, positions_table
 from dlir.reading.filenames import Tile
-from dlir.reading.grid_layout import Place, TileError
+from dlir.reading.grid_layout import TileError
+from dlir.reading.listed_places import Place, Unit
 from dlir.reading.settings import Dataset
 
 MOST_PROBLEMS = 10  # lines in an error message
@@ -20,8 +21,10 @@ class FoundTiles(NamedTuple):
 
     tiles: list[Tile]
     values: Mapping[str, list[str]]  # of the placeholders in the file names
-    places: Mapping[Path, Place]  # (row, col) in the grid, or (y, x), px, by a table of positions
+    places: Mapping[Path, Place]  # (y, x) by a table of positions, or (row, col) in the grid
+    unit: Unit  # of the places; cells: (row, col)
     problems: list[str]
+    notes: list[str]  # what was taken of the table of positions, for the log
     left_out: list[Path]  # files that the table of positions does not list
 
     def raise_problems(self) -> None:
@@ -49,14 +52,15 @@ def find(settings: Dataset, without: Collection[Path] = ()) -> FoundTiles:
         listed, values, missing = filenames.group(paths, settings.images)
     if settings.positions is None:
         cells, problems = grid_layout.grid(listed, settings)
-        return FoundTiles(listed, values, cells, problems + missing, [])
-    places, problems = grid_layout.positions(settings.positions, listed)
-    left_out = [file for tile in listed if tile.path not in places for file in tile.files]
-    if left_out and places:  # without any place, the problems say why
+        return FoundTiles(listed, values, cells, "cells", problems + missing, [], [])
+    found = positions_table.positions(settings, listed)
+    left_out = [file for tile in found.tiles if tile.path not in found.places for file in tile.files]
+    if left_out and found.places:  # without any place, the problems say why
         others = set(left_out)
         listed, values, missing = filenames.group([path for path in paths if path not in others], settings.images)
-        places, problems = grid_layout.positions(settings.positions, listed)
-    return FoundTiles(listed, values, places, problems + missing, left_out if places else [])
+        found = positions_table.positions(settings, listed)
+    problems = found.problems + missing
+    return FoundTiles(found.tiles, values, found.places, found.unit, problems, found.notes, left_out if found.places else [])
 
 
 def raise_if_any(problems: list[str]) -> None:

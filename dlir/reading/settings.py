@@ -33,7 +33,7 @@ class Layout(Section):
     order: Literal["rows", "columns"] = "rows"
     snake: bool = False
     first_index: Annotated[int, Field(ge=0, le=10**15)] | None = None  # of the first place of the grid
-    unit: Literal["px", "um"] = "px"  # of the table of positions
+    unit: Literal["px", "um"] | None = None  # of the table of positions; None: what its headers say, else px
     swap_yx: bool = False  # of the table of positions, before the flips
     flip_y: bool = False  # of the table of positions
     flip_x: bool = False
@@ -78,8 +78,6 @@ class Dataset(Layout):
             raise ValueError("images needs {row} and {col}, or {index}, in the path; or give positions, a table")
         if self.positions is None and found == {"index"} and length is None:
             raise ValueError("a path with {index} needs columns (with order: rows) or rows (with order: columns)")
-        if self.positions is not None and self.unit == "um" and self.pixel_size is None:
-            raise ValueError("unit: um needs pixel_size, the micrometres per pixel")
         if "}{" in self.images:
             raise ValueError("images has two placeholders side by side, and nothing says where the first ends: separate them")
         return self
