@@ -14,6 +14,7 @@ from typing import NamedTuple
 LARGEST = 1e12  # px, micrometres and the like: no place is further away
 SEPARATORS = ",;\t"
 MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}  # the first bytes of a file: its encoding
+WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # the first bytes of .xlsx and .ods, and of .xls
 
 
 class TextTableError(ValueError):
@@ -36,7 +37,9 @@ def lines(table: Path) -> list[str]:
     except OSError as error:
         remedy = "correct the path, or who may read the file"
         raise TextTableError(f"{table}: cannot be read ({error.strerror}): {remedy}") from None
-    encoding = next((name for mark, name in MARKS.items() if content.startswith(mark)), "utf-8")
+    if content.startswith(WORKBOOKS):
+        raise TextTableError(f"{table}: is a workbook of a spreadsheet: save the sheet as CSV UTF-8, and give that file")
+    encoding = next((name for mark, name in MARKS.items() if content.startswith(mark)), _unmarked(content))
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError:
@@ -44,6 +47,12 @@ def lines(table: Path) -> list[str]:
     if "\0" in text:
         raise TextTableError(f"{table}: is no text: give a table, which a spreadsheet saves as CSV UTF-8")
     return text.splitlines()
+
+
+def _unmarked(content: bytes) -> str:
+    """Returns the encoding of a text without a mark: in UTF-16, every second byte of plain letters is 0."""
+    halves = {"utf-16-be": content[:2000:2], "utf-16-le": content[1:2000:2]}
+    return next((name for name, half in halves.items() if half and half.count(0) > 0.7 * len(half)), "utf-8")
 
 
 def rows(table: Path, needed: Sequence[str]) -> list[Row]:

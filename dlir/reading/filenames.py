@@ -35,7 +35,7 @@ class Tile(NamedTuple):
 
     path: Path  # of its one file; with placeholders where it has several files
     files: list[Path]  # in the order of time, then z, then channel
-    numbers: dict[str, int | float]  # row and col, or index, or x and y, in the name
+    numbers: Mapping[str, int | float]  # row and col, or index, or x and y, in the name
     camera: str = ""  # the name of its camera, where the names of the files tell it
 
 

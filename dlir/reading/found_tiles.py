@@ -3,13 +3,14 @@
 This module imports nothing heavy, since the Snakefile calls it, so that a mistake is named before any job starts.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from dlir.reading import filenames, grid_layout
+from dlir.reading import filenames, grid_layout, positions_table
 from dlir.reading.filenames import Tile
-from dlir.reading.grid_layout import Place, TileError
+from dlir.reading.grid_layout import TileError
+from dlir.reading.listed_places import Place, Unit
 from dlir.reading.settings import Dataset
 
 MOST_PROBLEMS = 10  # lines in an error message
@@ -20,10 +21,11 @@ class FoundTiles(NamedTuple):
 
     tiles: list[Tile]
     values: Mapping[str, list[str]]  # of the placeholders in the file names
-    places: Mapping[Path, Place]  # (row, col) in the grid, or (y, x), px, by a table of positions
+    places: Mapping[Path, Place]  # (y, x) by a table of positions, or (row, col) in the grid
+    unit: Unit  # of the places; cells: (row, col)
     problems: list[str]
+    notes: list[str]  # what the user should know of the names, and of the table of positions
     left_out: list[Path]  # files that the table of positions does not list
-    remarks: Sequence[str] = ()  # what the user should know
 
     def raise_problems(self) -> None:
         """Raises TileError with the problems, where there are any."""
@@ -51,17 +53,18 @@ def find(settings: Dataset, without: Collection[Path] = ()) -> FoundTiles:
     if settings.on_grid:
         cells, problems = grid_layout.grid(listed, settings)
         remarks = grid_layout.remarks(cells.values(), listed, settings) if cells else []
-        return FoundTiles(listed, values, cells, problems + missing, [], remarks)
+        return FoundTiles(listed, values, cells, "cells", problems + missing, remarks, [])
     if settings.positions is None:
         told = {tile.path: (tile.numbers["y"], tile.numbers["x"]) for tile in listed}
-        return FoundTiles(listed, values, told, missing, [])
-    places, problems = grid_layout.positions(settings.positions, listed)
-    left_out = [file for tile in listed if tile.path not in places for file in tile.files]
-    if left_out and places:  # without any place, the problems say why
+        return FoundTiles(listed, values, told, settings.unit or "px", missing, [], [])
+    found = positions_table.positions(settings, listed)
+    left_out = [file for tile in found.tiles if tile.path not in found.places for file in tile.files]
+    if left_out and found.places:  # without any place, the problems say why
         others = set(left_out)
         listed, values, missing = filenames.group([path for path in paths if path not in others], settings.images)
-        places, problems = grid_layout.positions(settings.positions, listed)
-    return FoundTiles(listed, values, places, problems + missing, left_out if places else [])
+        found = positions_table.positions(settings, listed)
+    problems = found.problems + missing
+    return FoundTiles(found.tiles, values, found.places, found.unit, problems, found.notes, left_out if found.places else [])
 
 
 def raise_if_any(problems: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Finds the files of the tiles, and the nominal place of each tile from its file name or from a table of positions.
+"""Finds the files of the tiles, and the nominal place of each tile from its file name.
 
 `patterns.py` says what the pattern `images` means. Rows and columns are counted from the smallest number that is found, in the
 steps that all of them keep (0, 100, 200); a number without a file is a missing tile. `first_index` says which number comes
@@ -13,19 +13,13 @@ from collections.abc import Iterable, Sequence
 from itertools import islice, pairwise, product
 from pathlib import Path, PurePosixPath
 
-from dlir.core import text_tables
-from dlir.core.text_tables import TextTableError
 from dlir.reading import patterns
 from dlir.reading.filenames import MOST_NAMES, Tile, listed_names
-from dlir.reading.named_tiles import NamedTiles
 from dlir.reading.patterns import PLACEHOLDER, as_glob
 from dlir.reading.settings import Dataset
 
-FIJI_LINE = re.compile(r"(?P<path>[^;]+);[^;]*;\s*\(\s*(?P<x>[^,\s]+)\s*,\s*(?P<y>[^,\s]+)\s*(?:,\s*(?P<z>[^,\s]+)\s*)?\)")
 IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 LARGEST_NUMBER = 2**53  # up to which a table keeps every whole number
-Place = tuple[float, float]  # (y, x), px
-TableRows = tuple[list[tuple[int, str, Place]], list[str]]  # line, name and place of each tile; a message for each problem
 
 
 class TileError(ValueError):
@@ -148,40 +142,6 @@ def remarks(cells: Iterable[tuple[int, int]], tiles: Sequence[Tile], settings: D
     return [*counted, f"{grid}: {count} {have} no tile ({some}, counted from 0)"]
 
 
-def positions(table: Path, tiles: list[Tile]) -> tuple[dict[Path, Place], list[str]]:
-    """Returns the place of each tile that `table` lists, in its unit and along its axes, and a message for each problem.
-
-    Args:
-        table: a TileConfiguration.txt of Fiji, or a CSV file (.csv) with the columns path, y and x.
-        tiles: all tiles; the table may name a tile by any of its files, in any folder.
-
-    Raises:
-        TileError: when the table cannot be read.
-    """
-    try:
-        rows, problems = _csv_rows(table) if table.suffix.lower() == ".csv" else _fiji_rows(table)
-    except TextTableError as error:
-        raise TileError(f"positions cannot be used:\n  {error}") from None
-    named = NamedTiles([tile.path, *tile.files] for tile in tiles)
-    places: dict[Path, Place] = {}
-    names = set()
-    for line, name, place in rows:
-        found = [tiles[number].path for number in named.named(name)]
-        if not found:
-            problems.append(f"{table}, line {line}: {name} is not among the files of images: add it, or delete the line")
-        elif len(found) > 1:
-            what = f"means {listed_names(found)}: give more of the path of one"
-            problems.append(f"{table}, line {line}: {name} {what}")
-        elif name in names or places.get(found[0], place) != place:  # other files of a tile may repeat its place
-            problems.append(f"{table}, line {line}: {name} is listed twice: delete one of the lines")
-        else:
-            places[found[0]] = place
-        names.add(name)
-    if not rows and not problems:
-        problems.append(f"{table}: lists no tile: correct positions")
-    return places, problems
-
-
 def _cell(count: int, settings: Dataset) -> tuple[int, int]:
     """Returns the (row, col), counted from the start corner, of the tile that the stage took after `count` others."""
     length = settings.columns if settings.order == "rows" else settings.rows
@@ -228,45 +188,3 @@ def _nothing_found(images: str, folder: Path) -> str:
     if names and digits:
         what += f", and {' and '.join(digits)} {'stand' if len(digits) > 1 else 'stands'} for numbers"
     return f"no tile found: images is {images}, and nothing in {folder} matches; {what}: correct images"
-
-
-def _fiji_rows(table: Path) -> TableRows:
-    """Returns the rows of a table of Fiji; z, of a table with dim = 3, must be the same for all tiles."""
-    rows, problems, heights = [], [], set()
-    dim = "2"
-    for number, line in enumerate(map(str.strip, text_tables.lines(table)), 1):
-        if not line or line.startswith("#"):
-            continue
-        if told := re.fullmatch(r"dim\s*=\s*([23])", line):
-            dim = told[1]
-            continue
-        match = FIJI_LINE.fullmatch(line)
-        place = _place(match["y"], match["x"]) if match else None
-        z = text_tables.number(match["z"]) if match and match["z"] else None
-        if match and place and (z is None) == (dim == "2"):
-            rows.append((number, match["path"].strip(), place))
-            heights.add(z)
-        else:
-            form = "'name; ; (x, y)'" if dim == "2" else "'name; ; (x, y, z)'"
-            problems.append(f"{table}, line {number}: {line[:200]!r} is not of the form {form} with dim = {dim}: correct it")
-    if len(heights) > 1:
-        problems.append(f"{table}: the tiles lie at several z, and dlir stitches one plane: list the tiles of one z only")
-    return rows, problems
-
-
-def _csv_rows(table: Path) -> TableRows:
-    rows, problems = [], []
-    for line, cells in text_tables.rows(table, ["path", "y", "x"]):
-        place = _place(cells["y"], cells["x"])
-        if cells["path"] and place:
-            rows.append((line, cells["path"], place))
-        else:
-            what = "needs a path and two numbers, y and x, with a point before decimals"
-            problems.append(f"{table}, line {line}: {what}: correct it")
-    return rows, problems
-
-
-def _place(y: str, x: str) -> Place | None:
-    """Returns the place in two cells of a table; None unless both are numbers, and not absurd ones."""
-    place = text_tables.number(y), text_tables.number(x)
-    return None if place[0] is None or place[1] is None else (place[0], place[1])

@@ -88,6 +88,8 @@ def _read_tiles(settings: Dataset) -> tuple[pd.DataFrame, list[FileReport]]:
     """Returns the tiles as `find_tiles` does, and what was read of each file."""
     found = found_tiles.find(settings)
     found.raise_problems()
+    for note in found.notes:
+        log.info("%s", note)
     if found.left_out:
         names = filenames.listed_names([path.name for path in found.left_out])
         log.warning("%s does not list %d of the files, which are left out: %s", settings.positions, len(found.left_out), names)
@@ -103,8 +105,6 @@ def _read_tiles(settings: Dataset) -> tuple[pd.DataFrame, list[FileReport]]:
         reports = [report for report in reports if report.path in kept]
     raise_if_any([*(report.problem for report in reports if report.problem), *_different_files(reports)])
     raise_if_any(_axes_in_names_and_files(reports[0], found.values))
-    for remark in found.remarks:
-        log.warning(remark)
     _log_notes([report.path for report in reports] + found.left_out, settings)
     same = _same_columns(reports, found.values, settings)
     size = np.array([same["height"], same["width"]], float)
@@ -248,10 +248,10 @@ def _told_places(found: FoundTiles, size: Array, settings: Dataset) -> tuple[Arr
     """
     places: Array = np.array([found.places[tile.path] for tile in found.tiles], float)
     told = np.array([math.nan if share is None else share for share in settings.told_overlap])
-    if settings.on_grid:
+    if found.unit == "cells":
         return places, places * size * (1 - told)
     distance = size * (1 - np.where(np.isfinite(told), told, USUAL_OVERLAP))
-    nominal = _in_pixels(places, settings)
+    nominal = _in_pixels(places, found.unit, settings)
     cells: Array = np.rint((nominal - nominal.min(axis=0)) / distance)  # only shows people which tiles lie side by side
     return cells, nominal
 
@@ -292,8 +292,16 @@ def _too_large_mosaic(cells: Array, nominal: Array, size: Array, settings: Datas
     return [f"the mosaic {what}: {remedy}; if the tiles do lie so far apart, raise largest, which is {settings.largest:g}"]
 
 
-def _in_pixels(places: Array, settings: Dataset) -> Array:
-    """Returns places of a table (n, 2) in px, with y downwards and x to the right."""
+def _in_pixels(places: Array, unit: str, settings: Dataset) -> Array:
+    """Returns places of a table (n, 2) in px, with y downwards and x to the right; `unit` is that of the table, px or um.
+
+    Raises:
+        TileError: when the table is in micrometres, and the size of a pixel is not known.
+    """
     places = places[:, ::-1] if settings.swap_yx else places
     places = places * np.where([settings.flip_y, settings.flip_x], -1.0, 1.0)
-    return places / settings.pixel_size if settings.unit == "um" and settings.pixel_size else places
+    if unit == "um" and not settings.pixel_size:
+        raise grid_layout.TileError(
+            f"{settings.positions}: is in micrometres, and the size of a pixel is not known: set pixel_size"
+        )
+    return places / settings.pixel_size if unit == "um" and settings.pixel_size else places

@@ -34,7 +34,7 @@ class Layout(Section):
     order: Literal["rows", "columns"] = "rows"
     snake: bool = False
     first_index: Annotated[int, Field(ge=0, le=10**15)] | None = None  # of the first place of the grid
-    unit: Literal["px", "um"] = "px"  # of the table of positions
+    unit: Literal["px", "um"] | None = None  # of the table of positions; None: what its headers say, else px
     swap_yx: bool = False  # of the table of positions, before the flips
     flip_y: bool = False  # of the table of positions
     flip_x: bool = False
@@ -81,8 +81,6 @@ class Dataset(Layout):
             )
         if self.positions is None and found == {"index"} and length is None:
             raise ValueError("a path with {index} needs columns (with order: rows) or rows (with order: columns)")
-        if not self.on_grid and self.unit == "um" and self.pixel_size is None:
-            raise ValueError("unit: um needs pixel_size, the micrometres per pixel")
         if together := patterns.run_together(self.images):
             first = together.split("}")[0]
             remedy = f"separate them, or say how many digits the first has, as in {first}:3}}"

@@ -18,6 +18,7 @@ import pandas as pd
 
 from dlir.core import tables
 from dlir.core.affine import Array
+from dlir.reading import positions_table
 from dlir.reading.settings import Dataset
 from dlir.reading.tile_reader import read_table
 from dlir.survey import advice
@@ -54,7 +55,12 @@ def survey_tiles(tiles: pd.DataFrame, layout: Dataset, settings: LayoutCheck = D
     """
     if len(tiles) == 1:
         return tiles.fillna({"y": 0.0, "x": 0.0}), pd.DataFrame(columns=list(tables.SURVEY.columns))
-    places, found = (_on_grid if layout.on_grid else _on_table)(tiles, layout, settings)
+    unit = positions_table.unit(layout)
+    if unit == "cells":
+        by_table = {"images": layout.images.replace("{index}", "*")} if layout.positions else {}  # no scan, then
+        places, found = _on_grid(tiles, layout.model_copy(update=by_table), settings)
+    else:
+        places, found = _on_table(tiles, layout.model_copy(update={"unit": unit}), settings)
     for row in found.to_dict("records"):
         log.info(advice.described_step(row))
     if (found["layout"] == "unclear").any():

@@ -1,6 +1,5 @@
 """The pattern finds the files, and each layout gives the places of its tiles."""
 
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from dlir.reading import filenames, grid_layout
-from dlir.reading.filenames import Tile
 from dlir.reading.grid_layout import TileError
 from dlir.reading.settings import Dataset
 
@@ -251,119 +249,8 @@ def test_two_files_for_one_place_are_named(tmp_path: Path, dataset: Make, images
     assert "one place in the grid, row 0, column 0" in problems[0] and "make images match fewer files" in problems[0]
 
 
-FILES = [Path("in/a 1.tif"), Path("in/a 2.tif")]
-
-
-def single_file_tiles(*paths: Path) -> list[Tile]:
-    """Returns tiles with one file each."""
-    return [Tile(path, [path], {}) for path in paths]
-
-
-def test_positions_are_read_from_a_table_of_fiji(tmp_path: Path) -> None:
-    table = tmp_path / "TileConfiguration.txt"
-    table.write_text("# comment\ndim = 2\n\na 1.tif; ; (460.5, -3)\nC:\\old\\a 2.tif ;;( 1e2,7.25 )\n")
-    places, problems = grid_layout.positions(table, single_file_tiles(*FILES))
-    assert places == {FILES[0]: (-3.0, 460.5), FILES[1]: (7.25, 100.0)} and not problems
-
-
-def test_positions_are_read_from_a_csv_file(tmp_path: Path) -> None:
-    table = tmp_path / "stage.csv"
-    table.write_text("\ufeffpath, x, y, z\nelsewhere/a 2.tif, 5, 6, 0\na 1.tif, 1.5, -2, 0\n", encoding="utf-8")
-    places, problems = grid_layout.positions(table, single_file_tiles(*FILES))
-    assert places == {FILES[1]: (6.0, 5.0), FILES[0]: (-2.0, 1.5)} and not problems
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "words"),
-    [
-        ("p.txt", "dim = 2\na 1.tif; ; (0, 0)\nb.tif; ; (9, 0)\n", "line 3: b.tif is not among the files of images: add it"),
-        ("p.txt", "dim = 2\na 1.tif; ; (0, 0)\na 1.tif; ; (9, 0)\n", "line 3: a 1.tif is listed twice: delete one"),
-        ("p.txt", "a 1.tif; ; (0, 0)\na 2.tif (9, 0)\n", "line 2: 'a 2.tif (9, 0)' is not of the form 'name; ; (x, y)'"),
-        ("p.txt", "a 1.tif; ; (0, zero)\n", "line 1: 'a 1.tif; ; (0, zero)' is not of the form"),
-        (
-            "p.txt",
-            "dim = 3\na 1.tif; ; (0, 0)\n",
-            "line 2: 'a 1.tif; ; (0, 0)' is not of the form 'name; ; (x, y, z)' with dim = 3",
-        ),
-        ("p.txt", "dim = 2\na 1.tif; ; (0, 0, 0)\n", "line 2: 'a 1.tif; ; (0, 0, 0)' is not of the form 'name; ; (x, y)' with"),
-        ("p.txt", "dim = 4\na 1.tif; ; (0, 0)\n", "line 1: 'dim = 4' is not of the form 'name; ; (x, y)' with dim = 2"),
-        ("p.txt", "dim = 3\na 1.tif; ; (0, 0, 0)\na 2.tif; ; (0, 9, 1)\n", "lie at several z, and dlir stitches one plane"),
-        ("p.txt", "# nothing\n", "lists no tile: correct positions"),
-        ("p.csv", "path,y,x\na 1.tif,0\n", "line 2: needs a path and two numbers, y and x, with a point"),
-        ("p.csv", "path,y,x\na 1.tif,0,nan\n", "line 2: needs a path and two numbers"),
-    ],
-)
-def test_a_wrong_line_of_positions_is_named(tmp_path: Path, name: str, text: str, words: str) -> None:
-    (tmp_path / name).write_text(text)
-    _, problems = grid_layout.positions(tmp_path / name, single_file_tiles(*FILES))
-    assert len(problems) == 1 and problems[0].startswith(str(tmp_path / name)) and words in problems[0]
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("", "lacks the column path, x, y; it has no header"),
-        ("path,y\na 1.tif,0\n", "lacks the column x; it has path, y, and needs path, y, x: name them in its first line"),
-        ("filename,x,y\na 1.tif,0,0\n", "lacks the column path; it has filename, x, y, and needs path, y, x"),
-        ("path,y,x,Y\na 1.tif,0,0,0\n", "has two columns y: delete one of them"),
-        (
-            "path,y,x\na 1.tif,1,5,2,5\n",
-            "line 2: has 5 cells, and the header has 3: correct it, and write decimals with a point",
-        ),
-        (f"path,y,x\na 1.tif,0,{'0' * 200_000}\n", "line 2: cannot be read as CSV (field larger than field limit"),
-        ("path,y,x\na\0 1.tif,0,0\n", "is no text: give a table"),
-    ],
-)
-def test_a_csv_file_that_cannot_be_read_is_an_error(tmp_path: Path, text: str, words: str) -> None:
-    (tmp_path / "p.csv").write_text(text)
-    with pytest.raises(TileError, match=re.escape(words)) as caught:
-        grid_layout.positions(tmp_path / "p.csv", single_file_tiles(*FILES))
-    assert str(tmp_path / "p.csv") in str(caught.value)
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
-@pytest.mark.parametrize("separator", [",", ";", "\t"])
-@pytest.mark.parametrize("header", ["path,y,x", "Path, Y ,X", "note,X,Path,y"])
-def test_positions_may_be_saved_by_any_spreadsheet(tmp_path: Path, encoding: str, separator: str, header: str) -> None:
-    cells = {"path": "\u00e4 1.tif", "y": "-2.5", "x": "1e2", "note": "\u00b5m"}
-    row = ",".join(cells[name.strip().lower()] for name in header.split(","))
-    text = f"{header}\r\n{row}\r\n,,\r\n".replace(",", separator)
-    (tmp_path / "p.csv").write_bytes(text.encode(encoding))
-    tiles = single_file_tiles(Path("in/\u00e4 1.tif"), FILES[1])
-    assert grid_layout.positions(tmp_path / "p.csv", tiles) == ({tiles[0].path: (-2.5, 100.0)}, [])
-
-
-def test_z_of_a_table_of_fiji_is_left_out(tmp_path: Path) -> None:
-    (tmp_path / "t.txt").write_text("dim = 3\na 1.tif; ; (1, 2, 7.5)\na 2.tif; ; (3, 4, 7.5)\n")
-    assert grid_layout.positions(tmp_path / "t.txt", single_file_tiles(*FILES)) == ({FILES[0]: (2, 1), FILES[1]: (4, 3)}, [])
-
-
-def test_positions_name_one_of_two_files_with_the_same_name_by_its_path(tmp_path: Path) -> None:
-    tiles = single_file_tiles(Path("in/1/a.tif"), Path("in/2/a.tif"))
-    (tmp_path / "p.csv").write_text("path,y,x\n2/a.tif,0,5\nin/1/a.tif,0,0\n")
-    assert grid_layout.positions(tmp_path / "p.csv", tiles) == ({tiles[0].path: (0, 0), tiles[1].path: (0, 5)}, [])
-    (tmp_path / "p.csv").write_text("path,y,x\na.tif,0,0\n")
-    _, problems = grid_layout.positions(tmp_path / "p.csv", tiles)
-    assert len(problems) == 1 and "line 2: a.tif means in/1/a.tif, in/2/a.tif: give more of the path of one" in problems[0]
-
-
-def test_positions_name_a_tile_by_any_of_its_files(tmp_path: Path) -> None:
-    tiles = [Tile(Path(f"in/s{i}_{{channel}}.tif"), [Path(f"in/s{i}_{c}.tif") for c in "ab"], {}) for i in (1, 2)]
-    (tmp_path / "p.csv").write_text("path,y,x\ns1_a.tif,0,1\ns1_b.tif,0,1\ns2_{channel}.tif,4,5\n")
-    places, problems = grid_layout.positions(tmp_path / "p.csv", tiles)
-    assert places == {tiles[0].path: (0, 1), tiles[1].path: (4, 5)} and not problems
-    (tmp_path / "p.csv").write_text("path,y,x\ns1_a.tif,0,1\ns1_b.tif,0,2\n")
-    _, problems = grid_layout.positions(tmp_path / "p.csv", tiles)
-    assert len(problems) == 1 and "line 3: s1_b.tif is listed twice" in problems[0]
-
-
-def test_a_missing_table_of_positions_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(TileError, match=r"gone\.txt: cannot be read \(No such file.*: correct the path"):
-        grid_layout.positions(tmp_path / "gone.txt", single_file_tiles(*FILES))
-
-
 def test_finding_files_imports_nothing_heavy() -> None:
-    modules = "dlir.steps, dlir.config, dlir.reading.grid_layout, dlir.core.hashing"
+    modules = "dlir.steps, dlir.config, dlir.reading.grid_layout, dlir.reading.positions_table, dlir.core.hashing"
     heavy = "('torch', 'pandas', 'numpy', 'tifffile')"
     code = f"import {modules}, sys; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

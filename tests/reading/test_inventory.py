@@ -12,7 +12,7 @@ import tifffile
 
 from dlir.core import tables
 from dlir.reading.grid_layout import TileError
-from dlir.reading.inventory import tiles
+from dlir.reading.inventory import find_tiles, tiles
 from dlir.reading.settings import Dataset
 
 Make = Callable[..., Dataset]
@@ -378,3 +378,21 @@ def test_absurd_positions_are_an_error(tmp_path: Path, dataset: Make, write_tile
     (tmp_path / "p.csv").write_text(f"path,y,x\na.tif,0,0\nb.tif,-{far},{far}\n")
     settings = dataset(folder / "*.tif", positions=tmp_path / "p.csv", unit="um", pixel_size=1e-6)
     assert "correct the numbers in" in message(tmp_path, settings)
+
+
+def test_a_table_in_micrometres_needs_the_size_of_a_pixel(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
+    folder = write_tiles("a.tif", "b.tif")
+    (tmp_path / "p.csv").write_text("name,x [mm],y [mm]\na.tif,0,0\nb.tif,0.0135,0.001\n")
+    words = message(tmp_path, dataset(folder / "*.tif", positions=tmp_path / "p.csv"))
+    assert f"{tmp_path / 'p.csv'}: is in micrometres, and the size of a pixel is not known: set pixel_size" in words
+    table = run(tmp_path, dataset(folder / "*.tif", positions=tmp_path / "p.csv", pixel_size=0.5))
+    assert table[["y", "x", "col"]].to_numpy().tolist() == [[0, 0, 0], [2, 27, 1]]
+
+
+def test_a_table_of_rows_and_columns_leaves_the_overlap_open(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
+    folder = write_tiles("a.tif", "b.tif")
+    (tmp_path / "p.csv").write_text("name,row,col\na.tif,1,2\nb.tif,1,1\n")
+    table = find_tiles(dataset(folder / "*.tif", positions=tmp_path / "p.csv", overlap="auto"))
+    assert table["x"].isna().all() and table["path"].str[-5:].tolist() == ["b.tif", "a.tif"]
+    table = run(tmp_path, dataset(folder / "*.tif", positions=tmp_path / "p.csv", overlap=0.1))
+    assert table["x"].tolist() == [0, 27]

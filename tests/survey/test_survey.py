@@ -175,6 +175,22 @@ def test_the_settings_mend_a_table(tmp_path: Path) -> None:
     np.testing.assert_allclose(place.loc[(2, 3)] - place.loc[(0, 0)], [208, 300])
 
 
+def test_the_unit_and_the_cells_of_a_table_are_known(tmp_path: Path) -> None:
+    grid = cut_grid(3, 4, DOWN, RIGHT, seed=5)
+    given = table_of(tmp_path, grid, 0.5 * np.eye(2))
+    table = given["positions"]
+    table.write_text(table.read_text().replace("path,y,x", "path,y_um,x_um"))
+    _, found = surveyed(**given, pixel_size=0.5)
+    assert (found["layout"] == "fits").all()
+    with pytest.raises(SurveyError, match=r"They fit if pixel_size: 0\.50\d*: set"):
+        surveyed(**given, pixel_size=0.25)
+    table.write_text("path,row,col\n" + "\n".join(f"r{row}_c{col}.tif,{row},{col}" for row, col in grid))
+    listed, found = surveyed(**given)
+    assert (found["layout"] == "fits").all()
+    step = listed.set_index(["row", "col"])[["y", "x"]].loc[(1, 0)]
+    np.testing.assert_allclose(step, DOWN, atol=1)
+
+
 def test_a_table_of_another_pixel_size_is_scaled(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     listed, found = surveyed(**table_of(tmp_path, cut_grid(4, 4, DOWN, RIGHT, seed=6), 0.85 * np.eye(2)))
     assert listed["y"].max() == pytest.approx(312, abs=4) and listed["x"].max() == pytest.approx(300, abs=4)
