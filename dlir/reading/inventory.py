@@ -12,7 +12,7 @@ and empty where no overlap is given; then the survey finds it.
 import logging
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial, reduce
@@ -75,18 +75,21 @@ def tiles(output: Path, *, settings: Dataset, content: str = "") -> None:
     tables.write(table, tables.FILES, output)
 
 
-def find_tiles(settings: Dataset) -> pd.DataFrame:
+def find_tiles(settings: Dataset, without: Collection[Path] = ()) -> pd.DataFrame:
     """Returns the tiles of the dataset, in reading order (tables.FILES); reads each file once.
+
+    Args:
+        without: files whose tiles are left out.
 
     Raises:
         TileError: as `tiles` does.
     """
-    return _read_tiles(settings)[0]
+    return _read_tiles(settings, without)[0]
 
 
-def _read_tiles(settings: Dataset) -> tuple[pd.DataFrame, list[FileReport]]:
+def _read_tiles(settings: Dataset, without: Collection[Path] = ()) -> tuple[pd.DataFrame, list[FileReport]]:
     """Returns the tiles as `find_tiles` does, and what was read of each file."""
-    found = found_tiles.find(settings)
+    found = found_tiles.find(settings, without)
     found.raise_problems()
     for note in found.notes:
         log.info("%s", note)
@@ -100,7 +103,7 @@ def _read_tiles(settings: Dataset) -> tuple[pd.DataFrame, list[FileReport]]:
     if growing := contents.growing(str(report.path) for report in reports if not report.sha256):
         names = filenames.listed_names(sorted(growing))
         log.warning("%s: still being written, so left out now: run again when it is finished, which adds it", names)
-        found = found_tiles.find(settings, [*map(Path, growing)])
+        found = found_tiles.find(settings, [*without, *map(Path, growing)])
         kept = {file for tile in found.tiles for file in tile.files}
         reports = [report for report in reports if report.path in kept]
     raise_if_any([*(report.problem for report in reports if report.problem), *_different_files(reports)])
