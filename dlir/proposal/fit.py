@@ -1,7 +1,7 @@
 """Tries the settings of a dataset on some of its tiles, as the steps `tiles` and `survey` do, and corrects them by the pixels.
 
-Tiles of which only the numbers are known are compared in all the ways in which a stage may have scanned them. Where the pixels show
-another corner, another direction, or other axes or units of a table, the settings are changed, and tried again.
+Tiles of which only the numbers are known are compared in all the ways in which a stage may scan. Where the pixels show another
+corner, another direction, or other axes or units of a table, the settings are changed, and tried again.
 """
 
 import logging
