@@ -269,7 +269,7 @@ def _told_places(found: FoundTiles, sizes: cameras.Sizes, settings: Dataset) -> 
     told = np.array([math.nan if share is None else share for share in settings.told_overlap])
     if settings.positions is None:
         return places, places * size * (1 - told) + cameras.within_cells(sizes, places.astype(int))
-    distance = size * (1 - np.where(np.isfinite(told), told, USUAL_OVERLAP))
+    distance = np.median(sizes, axis=0) * (1 - np.where(np.isfinite(told), told, USUAL_OVERLAP))
     nominal = _in_pixels(places, settings)
     cells: Array = np.rint((nominal - nominal.min(axis=0)) / distance)  # only shows people which tiles lie side by side
     return cells, nominal
