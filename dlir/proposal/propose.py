@@ -185,8 +185,8 @@ def _questions(main: NamePattern, keys: Keys, fit: Fit) -> list[Question]:
         questions.append(Question("images", words, keys["images"]))
     if numbered(keys) and not {"rows", "columns"} & {*keys}:
         words = (
-            "How many tiles has a row of the grid? The names only number the tiles, and too few of them match to see it. Where the "
-            "numbers run down the columns, give rows, and order: columns; where every second line runs back, snake: true"
+            "How many tiles has a row of the grid? The names only number the tiles, and too few of them match to see it. Where "
+            "the numbers run down the columns, give rows, and order: columns; where every second line runs back, snake: true"
         )
         questions.append(Question("columns", words, str(_likely_columns(len(main.files)))))
     elif fit.problem:
