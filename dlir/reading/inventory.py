@@ -31,7 +31,7 @@ from dlir.reading.found_tiles import FoundTiles, raise_if_any
 from dlir.reading.patterns import SEPARATOR
 from dlir.reading.pixel_types import NO_PIXELS, GreyRange
 from dlir.reading.settings import Dataset
-from dlir.reading.tiff import Sizes
+from dlir.reading.source import Sizes
 
 log = logging.getLogger(__name__)
 THREADS = 4  # files read at the same time
