@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage, sparse
+from scipy.spatial import cKDTree
 
 from dlir.core import affine, tables
 from dlir.core.affine import Array
@@ -46,14 +47,21 @@ CACHED = 64  # tiles kept in memory
 
 
 def exposure(
-    tiles: Path, illumination: Path, pairs: Path, placement: Path, output: Path, *, settings: Exposure = Exposure()
+    tiles: Path,
+    illumination: Path,
+    placement: Path,
+    output: Path,
+    *,
+    pairs: Path | None = None,
+    settings: Exposure = Exposure(),
 ) -> None:
     """Writes the gain of each tile and the grey levels of the mosaic (tables.EXPOSURE).
 
     Every gain is 1 unless `settings.correct` is true.
 
     Args:
-        tiles, pairs, placement: the tables TILES, PAIRS and PLACEMENT.
+        tiles, placement: the tables TILES and PLACEMENT.
+        pairs: the table PAIRS; without it, all tiles that overlap where they are placed are pairs.
         illumination: the TIFF of the fields.
 
     Raises:
@@ -64,8 +72,9 @@ def exposure(
     found = np.ones((len(placed), int(listed["channels"].iloc[0])))
     light = fields.read(illumination, listed)
     if settings.correct:
-        ends = _tiles_of_pairs(tables.read(pairs, tables.PAIRS), placed)
-        ratios, deviations = _log_ratios(ends, placed, TileReader(listed), light)
+        reader = TileReader(listed)
+        ends = _tiles_of_pairs(tables.read(pairs, tables.PAIRS), placed) if pairs else _overlapping(placed, reader.size)
+        ratios, deviations = _log_ratios(ends, placed, reader, light)
         by_channel = zip(ratios.T, deviations.T, strict=True)
         found = np.stack([gains(ends, *measured, len(placed)) for measured in by_channel], axis=1)
         for channel, of_channel in enumerate(found.T):
@@ -111,6 +120,16 @@ def gains(ends: NDArray[np.int64], ratios: Array, deviations: Array, count: int)
 def _tiles_of_pairs(pairs: pd.DataFrame, placed: pd.DataFrame) -> NDArray[np.int64]:
     """Returns the rows (p, 2) of `placed` of the fixed and the moving tile of each pair."""
     return np.stack([pd.Index(placed["tile"]).get_indexer(pairs[side]) for side in ("fixed", "moving")], axis=1)
+
+
+def _overlapping(placed: pd.DataFrame, size: tuple[int, int]) -> NDArray[np.int64]:
+    """Returns the rows (p, 2) of `placed` of the tiles that may overlap; `size` (y, x), px, is that of a tile."""
+    ends = affine.apply(affine.from_table(placed), affine.corners(*size))
+    low, high = ends.min(axis=1), ends.max(axis=1)
+    near = cKDTree((low + high) / 2).query_pairs(float((high - low).max()), p=np.inf, output_type="ndarray")
+    overlap = (low[near[:, 0]] < high[near[:, 1]]) & (low[near[:, 1]] < high[near[:, 0]])
+    found = near[overlap.all(axis=1)]
+    return np.asarray(found[np.lexsort(found.T[::-1])], np.int64)
 
 
 def _log_ratios(ends: NDArray[np.int64], placed: pd.DataFrame, reader: TileReader, illumination: Fields) -> tuple[Array, Array]:

@@ -57,6 +57,7 @@ class Dataset(Layout):
     - `images`: the path of the tiles, in which `{row}` and `{col}`, or `{index}`, stand for the numbers in the file names,
       `{channel}`, `{z}` and `{time}` for what differs between the files of one tile, and `*` for any characters.
     - `positions`: a table of nominal places.
+    - `placement`: the placement.csv of another run, which these images of the same grid take over.
     - `truth`: a placement table with which the result is compared.
     - `overrides`: a table of pairs and tiles that the user corrects (`placement/overrides.py`).
     - `flat`, `dark`: the user's flat-field and dark-field, in place of those that dlir estimates from the tiles.
@@ -64,6 +65,7 @@ class Dataset(Layout):
 
     images: Pattern
     positions: File | None = None
+    placement: File | None = None
     truth: File | None = None
     overrides: File | None = None
     flat: File | None = None
@@ -74,6 +76,11 @@ class Dataset(Layout):
         """Raises ValueError when neither the file names nor a table say where the tiles lie."""
         found = {name for name in ("row", "col", "index") if "{" + name + "}" in self.images}
         length = self.columns if self.order == "rows" else self.rows
+        for name in ("positions", "overrides"):
+            if self.placement and getattr(self, name):
+                raise ValueError(f"placement says where the tiles lie, and {name} has no effect: delete one of the two")
+        if self.placement:
+            return self
         if self.positions is None and found not in ({"row", "col"}, {"index"}):
             raise ValueError("images needs {row} and {col}, or {index}, in the path; or give positions, a table")
         if self.positions is None and found == {"index"} and length is None:
@@ -81,3 +88,9 @@ class Dataset(Layout):
         if "}{" in self.images:
             raise ValueError("images has two placeholders side by side, and nothing says where the first ends: separate them")
         return self
+
+    @property
+    def tells_cells(self) -> bool:
+        """Whether the file names tell the row and the column of each tile."""
+        length = self.columns if self.order == "rows" else self.rows
+        return ("{row}" in self.images and "{col}" in self.images) or ("{index}" in self.images and length is not None)
