@@ -38,7 +38,7 @@ from dlir import dataset_files, steps
 from dlir.config import Settings, check_keys
 from dlir.core import hashing, sealed
 from dlir.demo.settings import DEMO_TRUTH
-from dlir.reading import contents, filenames, grid_layout
+from dlir.reading import contents, filenames, grid_layout, many_datasets
 from dlir.registration.settings import own_method_file
 
 
@@ -47,6 +47,13 @@ report: "workflow/report/workflow.rst"
 
 include: "workflow/rules/storage.smk"
 include: "workflow/rules/common.smk"
+
+
+wildcard_constraints:
+    dataset="|".join(map(re.escape, DATASETS)),
+    group="|".join(map(re.escape, GROUPS)) or "-",
+
+
 include: "workflow/rules/contents.smk"
 include: "workflow/rules/learning.smk"
 include: "workflow/rules/resources.smk"
@@ -77,6 +84,8 @@ rule all:
             ],
         ),
         expand("results/{dataset}/accuracy.csv", dataset=WITH_TRUTH),
+        expand("results/{group}/index.html", group=GROUPS),
+        expand("results/{group}/plate.ome.zarr", group=PLATES),
         [path for name in DATASETS for path in [f"results/{name}/mosaic.ome.tif"] if os.path.exists(path)],
 
 

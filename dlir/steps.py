@@ -39,8 +39,10 @@ STEPS = {
     "band": Step("dlir.fusion.mosaic", "Fuse one band of the mosaic, which several jobs write side by side."),
     "mosaic": Step("dlir.fusion.mosaic", "Fuse the placed tiles into one OME-Zarr image."),
     "ome_tiff": Step("dlir.fusion.ome_tiff", "Write the mosaic as an OME-TIFF, too."),
+    "plate": Step("dlir.fusion.plate", "Write the mosaics of the wells of a plate as one OME-Zarr plate."),
     "accuracy": Step("dlir.reporting.accuracy", "Compare a placement with one known to be right."),
     "report": Step("dlir.reporting.report", "Write the page with the pictures and the residuals."),
+    "index": Step("dlir.reporting.index", "Write one page for many datasets, such as the wells of a plate."),
     "provenance": Step("dlir.reporting.provenance", "Write what made the results of a dataset, and what each step took."),
     "pretrain": Step("dlir.registration.training.pretrain", "Train the generic weights that come with the package."),
 }

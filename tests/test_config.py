@@ -106,7 +106,10 @@ def test_wrong_value_is_named(config: dict[str, Any], section: str, key: str, va
         ({}, r"datasets\.mine\.images: is missing"),
         ({"images": "tiles/*.tif"}, r"datasets\.mine: images needs \{row\} and \{col\}, or \{index\}"),
         ({"images": "tiles/{index}.tif"}, r"datasets\.mine: a path with \{index\} needs columns"),
-        ({"images": "tiles/{row}_{col}{channel}.tif"}, r"datasets\.mine: images has two placeholders side by side"),
+        (
+            {"images": "tiles/{row}_{col}{channel}.tif"},
+            r"datasets\.mine: images has \{col\}\{channel\}, and nothing says where",
+        ),
         ({**MINE, "reference_z": "min"}, r"datasets\.mine\.reference_z"),
         ({**MINE, "overlap": 10}, r"datasets\.mine\.overlap: is 10: give auto, or a part of a tile between 0 and 1"),
         ({**MINE, "overlap": [0.1, 0.2, 0.3]}, r"datasets\.mine\.overlap: is \[0\.1, 0\.2, 0\.3\]"),

@@ -32,7 +32,7 @@ AFFINE = dict.fromkeys(COLUMNS, FLOAT)  # the entries of an affine; see affine.p
 # - y, x: nominal place of the centre of pixel (0, 0): where the stage puts it, or the steps that the survey found
 # - times, depth, channels: number of time points, z planes and channels of a tile, in all its files together
 # - height, width: size of a tile
-# - dtype: type of the pixels: uint8, uint16 or float32
+# - dtype: type of the pixels as they are read: uint8, uint16 or float32 (reading/pixel_types.py)
 # - time_names, z_names, channel_names: what the placeholders in path stand for, in order, separated by "|"; the names of
 #   channels may also come from the files' metadata; empty where there are none
 # - reference_channel, reference_z, reference_time: the plane that registration sees, counted from 0; no channel: the mean of

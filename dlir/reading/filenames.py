@@ -1,31 +1,26 @@
-"""Parses file names: the place of a tile in the grid, and the channel, z plane and time point of a file.
+"""Groups the files of each tile by their names: where a tile lies, and the channel, z plane and time point of each file.
 
-In the pattern `images`, `{row}`, `{col}`, `{index}`, `{z}` and `{time}` stand for a number, and that of a row or a column may
-be negative; `{channel}` stands for letters, digits and hyphens, and `*` for any characters within one name; the rest is as it
-is. A number takes all its digits, `*` as few characters as possible, and a channel what the rest of the pattern leaves. Where a
-name matches in no other way, its channel may have any characters. Files whose names differ only in `{time}`, `{z}` and
-`{channel}` are one tile. Where such a placeholder has more than one value, it stays in the path of the tile:
+`patterns.py` says what the pattern `images` means. Files whose names differ only in `{time}`, `{z}` and `{channel}` are one
+tile. Where such a placeholder has more than one value, it stays in the path of the tile:
 
     s3_{channel}_z{z}.tif, channels DAPI and GFP, z 00 and 01  ->  s3_DAPI_z00.tif, s3_GFP_z00.tif, s3_DAPI_z01.tif, ...
 
 This module imports nothing heavy, since the Snakefile needs it when it builds the graph of jobs.
 """
 
-import glob
 import os
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
 from itertools import product
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
 
-PLACEHOLDER = re.compile(r"(\{row\}|\{col\}|\{index\}|\{time\}|\{z\}|\{channel\}|\*+)")
+from dlir.reading import patterns
+from dlir.reading.patterns import SEPARATOR
+
 STACKED = {"time": "time_names", "z": "z_names", "channel": "channel_names"}  # placeholder: its column in tables.TILES
-SEPARATOR = "|"  # between the values in such a column
-PLAIN_CHANNEL, ANY_CHANNEL = "[A-Za-z0-9-]+", rf"[^/{re.escape(SEPARATOR)}]+"
+LAYOUT = ("row", "col", "index", "x", "y")  # placeholders that say where a tile lies
 WILDCARD = re.compile(r"\{.*\}|<.*>", re.DOTALL)  # what Snakemake takes for a placeholder of its own
 IMAGE = re.compile(r"(?P<file>.*)#(?P<number>[0-9]+)", re.DOTALL)  # the path of a tile that is one of many images in a file
 MOST_NAMES = 3  # file names in a message
@@ -40,49 +35,8 @@ class Tile(NamedTuple):
 
     path: Path  # of its one file; with placeholders where it has several files
     files: list[Path]  # in the order of time, then z, then channel
-    numbers: dict[str, int]  # row and col, or index, in the name
+    numbers: Mapping[str, int | float]  # row and col, or index, or x and y, in the name
     camera: str = ""  # the name of its camera, where the names of the files tell it
-
-
-def as_glob(part: str) -> str:
-    """Returns one part of the path `images` as a shell pattern; it may match more than the regular expression does."""
-    pieces = PLACEHOLDER.split(unicodedata.normalize("NFC", part))
-    literal = (re.sub(r"[^\x00-\x7f]+", "*", glob.escape(piece)) for piece in pieces)  # an accent may be a letter of its own
-    return re.sub(
-        r"\*+", "*", "".join("*" if PLACEHOLDER.fullmatch(piece) else text for piece, text in zip(pieces, literal, strict=True))
-    )
-
-
-def match(path: Path, images: str) -> re.Match[str] | None:
-    """Matches a whole path with the pattern, and has a group for each placeholder, each `*` and each text between them."""
-    text = path.as_posix()
-    return _as_regex(images, PLAIN_CHANNEL).fullmatch(text) or _as_regex(images, ANY_CHANNEL).fullmatch(text)
-
-
-def same_text(text: str) -> str:
-    """Returns a regular expression for the text: an accent may be part of its letter, or, as in macOS, follow it."""
-    forms = {text, unicodedata.normalize("NFC", text), unicodedata.normalize("NFD", text)}
-    return "|".join(map(re.escape, sorted(forms)))
-
-
-@lru_cache
-def _as_regex(images: str, channel: str) -> re.Pattern[str]:
-    known: set[str] = set()
-    parts, before = [], ""
-    for piece in PLACEHOLDER.split(PurePosixPath(images).as_posix()):
-        name = piece.strip("{}")
-        if piece.startswith("*"):
-            parts.append("([^/]*?)")  # as few characters as possible, so that a number after it keeps all its digits
-        elif not PLACEHOLDER.fullmatch(piece):
-            parts.append(f"({same_text(piece)})")
-        elif name in known:
-            parts.append(f"((?P={name}))")
-        else:
-            sign = "-?" if name in ("row", "col") and not before.startswith("*") else ""  # after any text, - is part of it
-            parts.append(f"(?P<{name}>{channel if name == 'channel' else sign + '[0-9]+'})")
-            known.add(name)
-        before = piece or before
-    return re.compile("".join(parts))
 
 
 def group(paths: Iterable[Path], images: str) -> tuple[list[Tile], dict[str, list[str]], list[str]]:
@@ -91,24 +45,25 @@ def group(paths: Iterable[Path], images: str) -> tuple[list[Tile], dict[str, lis
     Returns:
         The tiles; the values of each placeholder in STACKED; and a message for each problem, such as a missing file.
     """
-    pieces = PLACEHOLDER.split(PurePosixPath(images).as_posix())
+    names = [patterns.name_of(piece) if patterns.PLACEHOLDER.fullmatch(piece) else "" for piece in patterns.pieces_of(images)]
+    stacked = [name if name in STACKED else "" for name in names]
     found: dict[str, dict[tuple[str, ...], Path]] = defaultdict(dict)  # path with placeholders: their values: file
-    numbers: dict[str, dict[str, int]] = {}
-    for path in paths:
-        if not (matched := match(path, images)):
-            continue
-        written = zip(pieces, matched.groups(), strict=True)
-        template = "".join(piece if piece.strip("{}") in STACKED and piece != text else text for piece, text in written)
+    numbers: dict[str, dict[str, int | float]] = {}
+    cameras: dict[str, str] = {}
+    for path, matched in patterns.matches(paths, images).items():
+        written = zip(stacked, matched.groups(), strict=True)
+        template = "".join("{" + name + "}" if name else text for name, text in written)
         named = matched.groupdict()
         found[template][tuple(named.get(name, "") for name in STACKED)] = path
-        numbers[template] = {name: int(text) for name, text in named.items() if name not in STACKED}
+        numbers[template] = {name: patterns.number(name, text) for name, text in named.items() if name in LAYOUT}
+        cameras[template] = named.get("camera", "")
     columns = list(zip(*{key for files in found.values() for key in files}, strict=True))
-    values = {name: sorted(sorted({*column} - {""}), key=_by_number) for name, column in zip(STACKED, columns, strict=True)}
+    values = {name: sorted(sorted({*column} - {""}), key=by_number) for name, column in zip(STACKED, columns, strict=True)}
     single = {name: texts[0] for name, texts in values.items() if len(texts) == 1}
     wanted = list(product(*(texts or [""] for texts in values.values())))
     problems = _written_in_two_ways(values) or _incomplete_tiles(found, wanted)
     tiles = [
-        Tile(Path(filled(path, single)), [files[key] for key in wanted if key in files], numbers[path])
+        Tile(Path(filled(path, single)), [files[key] for key in wanted if key in files], numbers[path], cameras[path])
         for path, files in found.items()
     ]
     return tiles, values, problems
@@ -181,7 +136,7 @@ def listed_names(items: Sequence[Path] | Sequence[str]) -> str:
     return ", ".join(map(str, items[:MOST_NAMES])) + more
 
 
-def _by_number(text: str) -> list[tuple[int, str]]:
+def by_number(text: str) -> list[tuple[int, str]]:
     """Returns a key that sorts 2 before 10, and w2 before w10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", text) if part]
 

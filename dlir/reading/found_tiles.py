@@ -24,7 +24,7 @@ class FoundTiles(NamedTuple):
     places: Mapping[Path, Place]  # (y, x) by a table of positions, or (row, col) in the grid
     unit: Unit  # of the places; cells: (row, col)
     problems: list[str]
-    notes: list[str]  # what was taken of the table of positions, for the log
+    notes: list[str]  # what the user should know of the names, and of the table of positions
     left_out: list[Path]  # files that the table of positions does not list
 
     def raise_problems(self) -> None:
@@ -53,9 +53,13 @@ def find(settings: Dataset, without: Collection[Path] = ()) -> FoundTiles:
     if settings.placement and not settings.tells_cells:
         any_cells = {tile.path: (0.0, float(number)) for number, tile in enumerate(listed)}
         return FoundTiles(listed, values, any_cells, "cells", missing, [], [])
-    if settings.positions is None:
+    if settings.on_grid:
         cells, problems = grid_layout.grid(listed, settings)
-        return FoundTiles(listed, values, cells, "cells", problems + missing, [], [])
+        remarks = grid_layout.remarks(cells.values(), listed, settings) if cells else []
+        return FoundTiles(listed, values, cells, "cells", problems + missing, remarks, [])
+    if settings.positions is None:
+        told = {tile.path: (tile.numbers["y"], tile.numbers["x"]) for tile in listed}
+        return FoundTiles(listed, values, told, settings.unit or "px", missing, [], [])
     found = positions_table.positions(settings, listed)
     left_out = [file for tile in found.tiles if tile.path not in found.places for file in tile.files]
     if left_out and found.places:  # without any place, the problems say why

@@ -16,13 +16,13 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from dlir.reading import pixel_types
 from dlir.reading.contents import Identity
 from dlir.reading.filenames import no_file
 from dlir.reading.png_jpeg import JPEG, PNG, EncodedImage
 from dlir.reading.tiff import NoTileError, Sizes, TiffStack, silenced
 
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # first bytes: classic and big TIFF, little and big endian
-DTYPES = ("uint8", "uint16", "float32")
 MOST_PIXELS = 2**31  # in a channel of a plane; what is larger is no tile, or has a damaged header
 LONGEST_REASON = 120  # letters of the message of a codec
 Image = NDArray[np.generic]
@@ -45,7 +45,7 @@ class Source(Protocol):
 
 
 class Stack:
-    """An open TIFF, PNG or JPEG file with pixels of 8 or 16 bit, unsigned, or float32. Alpha channels are left out."""
+    """An open image file, with pixels of any type in `pixel_types.py`. Alpha channels are left out."""
 
     def __init__(self, path: Path, source: Source, identity: Identity) -> None:
         self.path, self.source, self.identity = path, source, identity
@@ -55,8 +55,8 @@ class Stack:
             raise ImageError(f"{path}: is an image of {size} without pixels: copy it again from the microscope")
         if self.sizes.height * self.sizes.width > MOST_PIXELS:
             raise ImageError(f"{path}: its header announces {size}, which is too large for a tile: export it in smaller tiles")
-        if self.dtype not in DTYPES:
-            raise ImageError(f"{path}: has {self.dtype} pixels, dlir reads {', '.join(DTYPES)}: convert the tiles")
+        if self.dtype not in pixel_types.TABLE + pixel_types.WHOLE + pixel_types.DECIMAL:
+            raise ImageError(f"{path}: has {self.dtype} pixels, which are no grey values: save them as float32")
 
     def read(self, time: int = 0, z: int = 0, channel: int | None = None) -> Image:
         """Returns the plane (channels, y, x) at a time point and a z, counted from 0; only one channel where it is given.

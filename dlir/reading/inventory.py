@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,11 @@ import pandas as pd
 from dlir.core import sealed, tables
 from dlir.core.affine import Array
 from dlir.core.progress import progress
-from dlir.reading import contents, filenames, found_tiles, grid_layout, image_files
+from dlir.reading import contents, filenames, found_tiles, grid_layout, image_files, pixel_types
 from dlir.reading.contents import KNOWN, Contents
-from dlir.reading.filenames import SEPARATOR
 from dlir.reading.found_tiles import FoundTiles, raise_if_any
-from dlir.reading.image_files import Image
+from dlir.reading.patterns import SEPARATOR
+from dlir.reading.pixel_types import NO_PIXELS, GreyRange
 from dlir.reading.settings import Dataset
 from dlir.reading.tiff import Sizes
 
@@ -37,7 +37,6 @@ log = logging.getLogger(__name__)
 THREADS = 4  # files read at the same time
 USUAL_OVERLAP = 0.1  # of a tile, by which rows and columns are counted in a table of positions
 LEAST_SIDE = 16  # px, of a tile: two overlaps of the least size that is registered
-LARGEST_VALUE = 1e15  # of a pixel: the squares of 10^8 of them still have a sum in float32
 UNKNOWN_SIZES = Sizes(0, 0, 0, 0, 0)
 
 
@@ -50,6 +49,7 @@ class FileReport:
     dtype: str = ""
     names: tuple[str, ...] = ()  # of the channels
     sha256: str = ""
+    grey: GreyRange = NO_PIXELS
     problem: str = ""
 
     def __str__(self) -> str:
@@ -105,6 +105,7 @@ def _read_tiles(settings: Dataset) -> tuple[pd.DataFrame, list[FileReport]]:
         reports = [report for report in reports if report.path in kept]
     raise_if_any([*(report.problem for report in reports if report.problem), *_different_files(reports)])
     raise_if_any(_axes_in_names_and_files(reports[0], found.values))
+    _log_notes([report.path for report in reports] + found.left_out, settings)
     same = _same_columns(reports, found.values, settings)
     size = np.array([same["height"], same["width"]], float)
     cells, nominal = _told_places(found, size, settings)
@@ -131,10 +132,11 @@ def _read(path: Path, like: FileReport) -> FileReport:
             report = FileReport(path, stack.sizes, stack.dtype, stack.names)
             if (report.sizes, report.dtype) != (like.sizes, like.dtype):
                 return report
-            problem = ""
-            for time in range(stack.sizes.times):
-                for z in range(stack.sizes.depth):
-                    problem = problem or _wrong_pixels(stack.read(time, z))
+            grey, problem = NO_PIXELS, ""
+            for time, z in np.ndindex(stack.sizes.times, stack.sizes.depth):
+                pixels = stack.read(time, z)
+                problem = problem or pixel_types.wrong(pixels)
+                grey = grey if problem else grey.joined(pixel_types.grey_range(pixels))
             sha256, identity = KNOWN.sha256(str(path))
             if identity != stack.identity:
                 raise image_files.ImageError(f"{path}: was replaced while it was read: run again")
@@ -144,18 +146,7 @@ def _read(path: Path, like: FileReport) -> FileReport:
         return FileReport(path, problem=f"{path}: cannot be read ({error.strerror}): run again")
     if problem:
         return FileReport(path, problem=f"{path}: {problem}")
-    return replace(report, sha256=sha256)
-
-
-def _wrong_pixels(pixels: Image) -> str:
-    """Returns what is wrong with the values of a plane, and the remedy; nothing where they can be used."""
-    if pixels.dtype.kind != "f":
-        return ""
-    if wrong := pixels.size - int(np.count_nonzero(np.isfinite(pixels))):
-        return f"{wrong} pixels are NaN or infinite: export it again, or set them to a number"
-    if (largest := float(max(pixels.max(), -pixels.min()))) > LARGEST_VALUE:
-        return f"its grey values reach {largest:.3g}, which is too large for sums over pixels: scale the grey values"
-    return ""
+    return replace(report, sha256=sha256, grey=grey)
 
 
 def _different_files(reports: list[FileReport]) -> list[str]:
@@ -193,7 +184,6 @@ def _same_columns(reports: list[FileReport], values: Mapping[str, list[str]], se
     times, depth, channels, height, width = reports[0].sizes
     lengths = [inside * max(len(values[name]), 1) for name, inside in (("time", times), ("z", depth), ("channel", channels))]
     times, depth, channels = lengths
-    _log_notes(reports[0].path, settings)
     names = values["channel"] if len(values["channel"]) == channels else _names_in_metadata(reports)
     wanted = settings.reference_channel
     z = None if settings.reference_z == "max" else settings.reference_z
@@ -216,7 +206,8 @@ def _same_columns(reports: list[FileReport], values: Mapping[str, list[str]], se
     if names:
         log.info("the channels are called %s", ", ".join(names))
     return {
-        "times": times, "depth": depth, "channels": channels, "height": height, "width": width, "dtype": reports[0].dtype,
+        "times": times, "depth": depth, "channels": channels, "height": height, "width": width,
+        "dtype": _type_in_tables(reports),
         "time_names": SEPARATOR.join(values["time"]), "z_names": SEPARATOR.join(values["z"]),
         "channel_names": SEPARATOR.join(names),
         "reference_channel": number, "reference_z": z, "reference_time": settings.reference_time,
@@ -224,13 +215,21 @@ def _same_columns(reports: list[FileReport], values: Mapping[str, list[str]], se
     }  # fmt: skip
 
 
-def _log_notes(path: Path, settings: Dataset) -> None:
+def _type_in_tables(reports: list[FileReport]) -> str:
+    """Returns the type that all tiles are read as, and logs it where the files have another one."""
+    grey = reduce(GreyRange.joined, (report.grey for report in reports))
+    if words := pixel_types.described(reports[0].dtype, grey):
+        log.log(logging.INFO if grey.exact else logging.WARNING, words)
+    return pixel_types.in_tables(reports[0].dtype, grey)
+
+
+def _log_notes(files: list[Path], settings: Dataset) -> None:
     """Warns of what the file does not say, which is the same for all tiles, and of images that are no tiles."""
-    with image_files.opened(path) as stack:
+    with image_files.opened(files[0]) as stack:
         for note in stack.notes:
-            log.warning("%s: %s", path, note)
-    if others := grid_layout.other_images(settings):
-        what = "image in the folder, which does" if len(others) == 1 else "images in the folder, which do"
+            log.warning("%s: %s", files[0], note)
+    if others := grid_layout.other_images(settings, files):
+        what = "image beside the tiles, which does" if len(others) == 1 else "images beside the tiles, which do"
         names = filenames.listed_names([other.name for other in others])
         log.warning("left out %d other %s not match images: %s", len(others), what, names)
 
@@ -285,10 +284,10 @@ def _too_large_mosaic(cells: Array, nominal: Array, size: Array, settings: Datas
     times = height * width / (len(places) * float(size.prod()))
     if times <= settings.largest:
         return []
-    if settings.positions is None:
-        remedy = "if the numbers in the names are places and do not count rows and columns, give positions, a table"
+    if settings.on_grid:
+        remedy = "if the numbers in the names are places and do not count rows and columns, write {x} and {y} in images"
     else:
-        remedy = f"correct the numbers in {settings.positions}, or unit and pixel_size"
+        remedy = f"correct the numbers in {settings.positions or 'the names'}, or unit and pixel_size"
     what = f"would be {height:.0f} x {width:.0f} px, {times:.0f} times the area of all tiles together"
     return [f"the mosaic {what}: {remedy}; if the tiles do lie so far apart, raise largest, which is {settings.largest:g}"]
 

@@ -64,7 +64,11 @@ def positions(settings: Dataset, tiles: list[Tile]) -> Positions:
 
 
 def unit(settings: Dataset) -> Unit:
-    """Returns the unit of the places in the table `settings.positions`, or that it lists cells of the grid."""
+    """Returns the unit of the places, or that they are cells of the grid, by the names or by the table `settings.positions`."""
+    if settings.on_grid:
+        return "cells"
+    if settings.positions is None:
+        return settings.unit or "px"
     return _listed(settings, bool).unit
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from dlir.core.settings import File, Pattern, Section, shortened
+from dlir.reading import patterns
 
 Share = float | Literal["auto"]  # a part of a tile's side; auto: dlir finds it
 
@@ -54,8 +55,8 @@ class Layout(Section):
 class Dataset(Layout):
     """The files of one dataset, with its layout.
 
-    - `images`: the path of the tiles, in which `{row}` and `{col}`, or `{index}`, stand for the numbers in the file names,
-      `{channel}`, `{z}` and `{time}` for what differs between the files of one tile, and `*` for any characters.
+    - `images`: the path of the tiles, in which `{row}` and `{col}`, or `{index}`, or `{x}` and `{y}` say where a tile lies, and
+      `{channel}`, `{z}` and `{time}` stand for what differs between the files of one tile (`patterns.py`).
     - `positions`: a table of nominal places.
     - `placement`: the placement.csv of another run, which these images of the same grid take over.
     - `truth`: a placement table with which the result is compared.
@@ -74,23 +75,38 @@ class Dataset(Layout):
     @model_validator(mode="after")
     def places_are_known(self) -> "Dataset":
         """Raises ValueError when neither the file names nor a table say where the tiles lie."""
-        found = {name for name in ("row", "col", "index") if "{" + name + "}" in self.images}
+        found = patterns.placeholders(self.images) & {"row", "col", "index", "x", "y"}
         length = self.columns if self.order == "rows" else self.rows
         for name in ("positions", "overrides"):
             if self.placement and getattr(self, name):
                 raise ValueError(f"placement says where the tiles lie, and {name} has no effect: delete one of the two")
         if self.placement:
             return self
-        if self.positions is None and found not in ({"row", "col"}, {"index"}):
-            raise ValueError("images needs {row} and {col}, or {index}, in the path; or give positions, a table")
+        if self.positions is None and found not in ({"row", "col"}, {"index"}, {"x", "y"}):
+            raise ValueError(
+                "images needs {row} and {col}, or {index}, or {x} and {y}, in the path; or give positions, a table"
+            )
         if self.positions is None and found == {"index"} and length is None:
             raise ValueError("a path with {index} needs columns (with order: rows) or rows (with order: columns)")
-        if "}{" in self.images:
-            raise ValueError("images has two placeholders side by side, and nothing says where the first ends: separate them")
+        if together := patterns.run_together(self.images):
+            first = together.split("}")[0]
+            remedy = f"separate them, or say how many digits the first has, as in {first}:3}}"
+            raise ValueError(f"images has {together}, and nothing says where the first ends: {remedy}")
         return self
 
     @property
     def tells_cells(self) -> bool:
         """Whether the file names tell the row and the column of each tile."""
+        found = patterns.placeholders(self.images)
         length = self.columns if self.order == "rows" else self.rows
-        return ("{row}" in self.images and "{col}" in self.images) or ("{index}" in self.images and length is not None)
+        return {"row", "col"} <= found or ("index" in found and length is not None)
+
+    @property
+    def on_grid(self) -> bool:
+        """Whether the tiles have rows and columns by their names; else their places are told, in `unit`."""
+        return self.positions is None and "x" not in patterns.placeholders(self.images)
+
+    @property
+    def places_in_grid(self) -> int | None:
+        """The number of places in the grid, where the settings tell it."""
+        return self.rows * self.columns if self.rows and self.columns else None

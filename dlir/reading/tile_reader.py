@@ -35,6 +35,7 @@ class TileReader:
     Attributes:
         times, depth, channels: the numbers of time points, z planes and channels of each tile.
         size: height and width, px.
+        dtype: type of the pixels, which the files may have as another one (`pixel_types.py`).
         values: the values of the placeholders in the paths.
         channel_names: the names of the channels; empty where there are none.
         channel, z, time: the reference, counted from 0; channel None is the mean of all, z None the maximum over z.
@@ -46,6 +47,7 @@ class TileReader:
         first = tiles.iloc[0].to_dict()
         self.times, self.depth, self.channels = (int(first[name]) for name in ("times", "depth", "channels"))
         self.size = int(first["height"]), int(first["width"])
+        self.dtype = np.dtype(str(first["dtype"]))
         self.values = filenames.values_of(first)
         self.channel_names = self.values.get("channel", [])
         self.channel, self.z = (None if pd.isna(first[f"reference_{name}"]) else int(first[f"reference_{name}"])
@@ -95,7 +97,7 @@ class TileReader:
             with image_files.opened(file) as stack:
                 self._check(tile, file, stack.identity)
                 for _, t, z in places:
-                    pixels = stack.read(t, z, channel)
+                    pixels = stack.read(t, z, channel).astype(self.dtype, copy=False)
                     assert pixels.shape == (channels, *self.size), "the step tiles compared the shapes of all files"
                     maximum = pixels if maximum is None else np.maximum(maximum, pixels)
         assert maximum is not None, "a tile has at least one z plane"

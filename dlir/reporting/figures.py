@@ -79,7 +79,7 @@ def overview_figure(store: Path, placed: pd.DataFrame, reader: TileReader, longe
     figure = Figure(figsize=(max(width * scale, 3.5), height * scale + BAR_HEIGHT))
     share = BAR_HEIGHT / figure.get_figheight()
     axes = figure.add_axes((0, share, 1, 1 - share))
-    axes.imshow(stretched(pixels, _grey_limits(pixels)), cmap="gray", vmin=0, vmax=1)
+    axes.imshow(stretched(pixels, grey_limits(pixels)), cmap="gray", vmin=0, vmax=1)
     axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
     axes.axis("off")
 
@@ -146,7 +146,7 @@ def worst_seam(
     figure = Figure(figsize=(9, 4.8))
     titles = ("at the places of the stage", "registered")
     for panel, pixels, title in zip(figure.subplots(1, 2), fused, titles, strict=True):
-        panel.imshow(stretched(pixels, _grey_limits(fused[1])), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        panel.imshow(stretched(pixels, grey_limits(fused[1])), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         panel.set_title(title, color=GREY, fontsize=11)
         panel.axis("off")
     figure.subplots_adjust(0, 0, 1, 0.93, 0.02)
@@ -184,7 +184,7 @@ def png(figure: Figure) -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
-def _grey_limits(pixels: Image) -> tuple[float, float]:
+def grey_limits(pixels: Image) -> tuple[float, float]:
     """The grey values (low, high) that are shown as black and white. Pixels that no tile covers do not count.
 
     Args:

@@ -7,11 +7,9 @@ pair. The page is one file that needs no network. It is made from the template `
 """
 
 import logging
-from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jinja2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -22,6 +20,7 @@ from dlir.illumination import fields
 from dlir.placement.summary import group_sentences, slip_sentences
 from dlir.reading.tile_reader import TileReader, read_table
 from dlir.reporting.figures import illumination_figure, overview_figure, png, worst_seam
+from dlir.reporting.pages import page
 from dlir.reporting.settings import Report
 
 log = logging.getLogger(__name__)
@@ -90,7 +89,7 @@ def report(
         "rejected": None if pairs is None else _pair_table(pairs[~pairs["accepted"]]),
     }
     with atomically(output) as partial:
-        partial.write_text(_template().render(content), encoding="utf-8")
+        partial.write_text(page("report.html.j2").render(content), encoding="utf-8")
     of_pairs = "" if pairs is None else f", {pairs['accepted'].sum()} of {len(pairs)} pairs accepted"
     log.info("wrote %s: %d tiles%s", output, len(placed), of_pairs)
 
@@ -109,12 +108,6 @@ def residuals(pairs: pd.DataFrame, placed: pd.DataFrame) -> NDArray[np.float64]:
     through_pair = affine.apply(fixed, affine.apply(affine.from_table(pairs), centres))
     lengths: NDArray[np.float64] = np.linalg.norm(through_pair - affine.apply(moving, centres), axis=-1)[:, 0]
     return lengths
-
-
-def _template() -> jinja2.Template:
-    """The page with places for its content; whatever is filled in is escaped."""
-    text = (resources.files("dlir.reporting") / "report.html.j2").read_text(encoding="utf-8")
-    return jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True).from_string(text)
 
 
 def _key_numbers(placed: pd.DataFrame, pairs: pd.DataFrame | None, errors: "pd.Series[float] | None") -> dict[str, str]:

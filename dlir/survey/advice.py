@@ -1,10 +1,12 @@
 """What a user has to set where the tiles do not fit together as the settings say, in the words of the settings."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dlir.core.affine import Array
+from dlir.reading import patterns
 from dlir.reading.settings import Dataset
 from dlir.survey.scans import Scan
 
@@ -25,11 +27,23 @@ KNOWN_SCALE = 0.1  # by which a scale may differ from the pixel size to be told 
 SIGNED = 0.5  # largest distance of a map, less its scale, from one that only exchanges and flips axes
 
 
+class Advice(NamedTuple):
+    """What to set where the tiles contradict the settings."""
+
+    words: str = ""  # empty where nothing is to be set
+    settings: Mapping[str, Any] = {}  # the first of the ways that the words name; `exchange`: {row} and {col} change places
+
+
 class SurveyError(ValueError):
     """The tiles do not fit together as the settings say, or the settings leave open how they do."""
 
+    def __init__(self, words: str, settings: Mapping[str, Any] | None = None) -> None:
+        """Takes the message, and the settings with which the tiles fit, where they are known."""
+        super().__init__(words)
+        self.settings = settings or {}
 
-def for_scan(steps: Array, scan: Scan, first: int, dataset: Dataset, size: Array) -> str:
+
+def for_scan(steps: Array, scan: Scan, first: int, dataset: Dataset, size: Array) -> Advice:
     """Returns the settings with which numbered tiles fit, those that differ from the stated ones; empty where none does.
 
     Args:
@@ -43,7 +57,7 @@ def for_scan(steps: Array, scan: Scan, first: int, dataset: Dataset, size: Array
     return _or_mirrored([{**_scan_settings(each, scan, size), **keys} for each in (steps, steps * MIRROR)], dataset)
 
 
-def for_steps(down: Array | None, right: Array | None, dataset: Dataset, size: Array) -> str:
+def for_steps(down: Array | None, right: Array | None, dataset: Dataset, size: Array) -> Advice:
     """Returns the settings with which tiles of a grid fit, from the steps (2,), px, from each to the one that should lie below
     it or at its right; None where a step is not known. Empty where the stated settings fit, or where no others would."""
     down, right = (np.array(each) if each is not None else np.full(2, np.nan) for each in (down, right))
@@ -51,22 +65,22 @@ def for_steps(down: Array | None, right: Array | None, dataset: Dataset, size: A
     own = np.abs(known[[0, 1], [0, 1]]) >= np.abs(known[[0, 1], [1, 0]])
     known_sides = np.isfinite(known[:, 0])
     if len(set(own[known_sides])) != 1:
-        return ""  # one step says that rows and columns are exchanged, the other says that they are not
+        return Advice()  # one step says that rows and columns are exchanged, the other says that they are not
     fits = own[known_sides].all() and (known[[0, 1], [0, 1]][known_sides] > 0).all()
     if fits:
-        return ""
+        return Advice()
     exchanged = not own[known_sides].all()
     usual = np.eye(2)[::-1] if exchanged else np.eye(2)
     steps = np.where(known_sides[:, None], known, usual) * size
     raw = steps * np.where([[dataset.start.startswith("bottom")], [dataset.start.endswith("right")]], -1.0, 1.0)
-    if "{index}" in dataset.images:
+    if "index" in patterns.placeholders(dataset.images):
         lines = raw if dataset.order == "rows" else raw[::-1]
         length = (dataset.columns if dataset.order == "rows" else dataset.rows) or 1
         return for_scan(lines, Scan(length, dataset.snake), 0, dataset, size)
     return _or_mirrored([_grid_settings(each, size) for each in (raw, raw * MIRROR)], dataset)
 
 
-def for_table(matrix: Array, dataset: Dataset) -> str:
+def for_table(matrix: Array, dataset: Dataset) -> Advice:
     """Returns the settings with which a table of positions fits, from the map (2, 2) of its steps to those of the pixels.
 
     Empty where the table needs no other axes or unit.
@@ -74,7 +88,7 @@ def for_table(matrix: Array, dataset: Dataset) -> str:
     scale = float(np.sqrt(abs(np.linalg.det(matrix))))
     signed = _signed_permutation(matrix / scale)
     if np.linalg.norm(matrix / scale - signed) > SIGNED:
-        return ""
+        return Advice()
     told = _axes_matrix(dataset.swap_yx, dataset.flip_y, dataset.flip_x)
     unit = _unit_settings(scale, dataset)
     ways = [{**_table_settings(flip @ signed @ told), **unit} for flip in (np.eye(2), np.diag(MIRROR))]
@@ -96,26 +110,29 @@ def no_overlap(axes: list[str]) -> str:
     return NO_OVERLAP.format(axes=" and ".join(axes))
 
 
-def _or_mirrored(ways: list[dict[str, Any]], dataset: Dataset) -> str:
+def _or_mirrored(ways: list[dict[str, Any]], dataset: Dataset) -> Advice:
     """The settings that differ from the stated ones; where they turn the layout over, also those with a mirror instead.
 
     Args:
         ways: settings, and those with which mirrored tiles fit.
     """
     texts = [_differing(way, dataset) for way in ways]
+    settings = {key: value for key, value in ways[0].items() if value != getattr(dataset, key, False)}
     if not texts[0] or _turns_over(ways[0], dataset) == _turns_over({}, dataset):
-        return texts[0]
+        return Advice(texts[0], settings)
     mirrored = ", ".join(filter(None, (f"mirrored: {str(not dataset.mirrored).lower()}", texts[1])))
     seen = "as it is" if dataset.mirrored else "in a mirror"
-    return f"{texts[0]}, or, if the camera sees the specimen {seen}, {mirrored} (the pixels cannot tell which)"
+    words = f"{texts[0]}, or, if the camera sees the specimen {seen}, {mirrored} (the pixels cannot tell which)"
+    return Advice(words, settings)
 
 
 def _turns_over(way: dict[str, Any], dataset: Dataset) -> bool:
     """Whether a layout is the mirror image of one by rows from the top left, or of a table as it is."""
     chosen = {**dataset.model_dump(), **way}
     flips = [chosen["swap_yx"], chosen["flip_y"], chosen["flip_x"]]
-    if dataset.positions is None:
-        by_columns = chosen.get("exchange", False) or ("{index}" in dataset.images and chosen["order"] == "columns")
+    if dataset.on_grid:
+        numbered = "index" in patterns.placeholders(dataset.images)
+        by_columns = chosen.get("exchange", False) or (numbered and chosen["order"] == "columns")
         flips = [by_columns, chosen["start"].startswith("bottom"), chosen["start"].endswith("right")]
     return sum(map(bool, flips)) % 2 == 1
 

@@ -9,10 +9,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dlir.core.affine import Array
-from dlir.reading import filenames
+from dlir.reading import filenames, grid_layout, patterns
 from dlir.reading.settings import Dataset
 from dlir.survey import advice
-from dlir.survey.advice import SurveyError
+from dlir.survey.advice import Advice, SurveyError
 from dlir.survey.blocks import Block, blocks
 from dlir.survey.common_step import CommonStep, common_step
 from dlir.survey.correlation import certain_level, chance, match
@@ -41,32 +41,33 @@ class Grid(NamedTuple):
 
     directions: dict[str, Direction]
     layout: str  # as in tables.SURVEY
-    advice: str
+    advice: Advice
 
 
 def survey_grid(tiles: pd.DataFrame, dataset: Dataset) -> Grid:
     """Returns what the pixels show of the tiles (tables.FILES) of a grid."""
     scan = _stated_scan(dataset)
     indices = _indices(tiles, dataset) if scan else None
-    numbers = indices - _first(indices, dataset) if indices is not None else None
+    step = 1 if indices is None else grid_layout.step_of(indices.tolist(), dataset.places_in_grid)
+    numbers = (indices - _first(indices, dataset)) // step if indices is not None else None
     size, found, verdict = _size(tiles), dict[str, Direction](), None
     for block in blocks(tiles, numbers, scan.length if scan else 1):
         if scan and indices is not None and numbers is not None and block.tiles[["row", "col"]].nunique().min() > 1:
-            least = int(indices.min())
-            missing = [_first(indices, dataset) - first for first in range(max(least - MOST_MISSING, 0), least + 1)]
+            firsts = range(int(indices.min()), max(int(indices.min()) - MOST_MISSING * step, 0) - 1, -step)
+            missing = [(_first(indices, dataset) - first) // step for first in firsts]
             verdict = check_scan(block.correlator, numbers[block.tiles.index.to_numpy()], scan, block.unrelated, missing)
             if verdict.layout == "other":
                 best = verdict.best
-                first = _first(indices, dataset) - best.scan.missing
+                first = _first(indices, dataset) - best.scan.missing * step
                 return Grid({}, "other", advice.for_scan(best.steps * block.factor, best.scan, first, dataset, size))
         found |= {side: seen for side, seen in _directions(block).items() if seen.known or side not in found}
         if all(seen.known for seen in found.values()):
             break
     down, right = (found[side].found if side in found and found[side].known else None for side in SIDES)
-    words = advice.for_steps(down, right, dataset, size)
-    if words:
-        return Grid({}, "other", words)
-    return Grid(found, _layout(found, verdict), "")
+    other = advice.for_steps(down, right, dataset, size)
+    if other.words:
+        return Grid({}, "other", other)
+    return Grid(found, _layout(found, verdict), Advice())
 
 
 def grid_steps(grid: Grid, tiles: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
@@ -101,14 +102,15 @@ def agree(found: Array, told: Array, overlap: float, error: Array) -> bool:
 def _stated_scan(dataset: Dataset) -> Scan | None:
     """The scan as the settings state it, where the names of the tiles have numbers."""
     length = dataset.columns if dataset.order == "rows" else dataset.rows
-    return Scan(length, dataset.snake) if "{index}" in dataset.images and length else None
+    return Scan(length, dataset.snake) if "index" in patterns.placeholders(dataset.images) and length else None
 
 
 def _indices(tiles: pd.DataFrame, dataset: Dataset) -> NDArray[np.int64]:
     """The numbers (n,) in the names of the tiles."""
     values = filenames.values_of(tiles.iloc[0].to_dict())
     first_files = [Path(filenames.files(path, values)[0]) for path in tiles["path"]]
-    return np.array([int(found["index"]) for file in first_files if (found := filenames.match(file, dataset.images))], np.int64)
+    found = patterns.matches(first_files, dataset.images)
+    return np.array([int(found[file]["index"]) for file in first_files], np.int64)
 
 
 def _first(indices: NDArray[np.int64], dataset: Dataset) -> int:
@@ -181,5 +183,5 @@ def _row(side: str, grid: Grid, tiles: pd.DataFrame, dataset: Dataset) -> dict[s
         "side": side, "told_y": told_y, "told_x": told_x, "found_y": found_y, "found_x": found_x, "spread_y": spread_y,
         "spread_x": spread_x, "pairs": direction.pairs if direction else 0, "sure": known.sure if known else 0,
         "step_y": step_y, "step_x": step_x, "overlap": None if step is None else 1 - abs(step[axis]) / size[axis],
-        "layout": grid.layout, "advice": grid.advice,
+        "layout": grid.layout, "advice": grid.advice.words,
     }  # fmt: skip

@@ -29,6 +29,8 @@ CONTRADICTED = 1.5  # weight of matches, from which on they contradict the state
 MANY_CONTRADICTED = 2.5  # from which on the layout is in doubt, even if no other scan explains the tiles
 FEW = 0.04  # of the weight of all matches: so many may be contradicted by chance
 BETTER = 1.5  # by how much more weight another scan explains, at least
+LEAST_FOUND = 2.0  # weight of matches that a scan must explain which nothing else speaks for
+MOST_BELOW = 24  # pairs across the lines that are matched for each scan of which nothing is stated
 CLEARLY_BETTER = 1.0  # than the scan that explains the next most
 
 
@@ -87,6 +89,41 @@ def check_scan(
     every = [_explained(scan, numbers, found, correlator) for scan in _scans(numbers, stated, {0, *missing})]
     every.sort(key=lambda each: each.bad - each.good + 0.1 * each.silent + 0.5 * _changes(each.scan, stated))
     return _verdict(every, stated, len(numbers), correlator.size)
+
+
+def find_scan(
+    correlator: Correlator, numbers: NDArray[np.int64], unrelated: list[Scores], missing: Iterable[int]
+) -> Explained | None:
+    """Returns the scan that explains numbered tiles of which nothing is stated; None where several do, or none.
+
+    Args:
+        numbers, unrelated, missing: as in `check_scan`.
+    """
+    firsts = sorted({0, *missing})
+    lengths = range(2, len(numbers))
+    scans = [Scan(length, snake, first) for length in lengths for snake in (False, True) for first in firsts if first < length]
+    index = {int(number): k for k, number in enumerate(numbers)}
+    pairs = {_ordered(k, index[number + 1]) for number, k in index.items() if number + 1 in index}
+    for scan in scans:
+        where = {(int(cell[0]), int(cell[1])): k for k, cell in enumerate(scan.cells(numbers))}
+        below = sorted(_ordered(k, where[y + 1, x]) for (y, x), k in where.items() if (y + 1, x) in where)
+        chosen = np.linspace(0, len(below) - 1, min(len(below), MOST_BELOW)).round().astype(int)
+        pairs |= {below[k] for k in chosen}
+    found = dict(zip(sorted(pairs), matches(correlator, sorted(pairs), unrelated), strict=True))
+    every = [_explained(scan, numbers, found, correlator) for scan in scans]
+    able = [each for each in every if _sound(each.steps, correlator.size)]
+    able = [each for each in able if len(numbers) + each.scan.missing > 1.5 * each.scan.length]
+    able.sort(key=lambda each: 0.1 * each.silent - each.worth + _oddness(each.scan, len(numbers)))
+    if not able or able[0].good < LEAST_FOUND or able[0].bad > 0.25 * able[0].good:
+        return None
+    best = able[0]
+    rivals = [each for each in able[1:] if each.scan[:2] != best.scan[:2]]
+    return best if not rivals or best.worth - rivals[0].worth >= CLEARLY_BETTER else None
+
+
+def _oddness(scan: Scan, count: int) -> float:
+    """How much more weight a scan of so many tiles has to explain: it lacks first tiles, or its last line is not finished."""
+    return 0.5 * bool(scan.missing) + 0.3 * ((count + scan.missing) % scan.length > 0)
 
 
 def _stated_pairs(numbers: NDArray[np.int64], stated: Scan) -> list[Pair]:

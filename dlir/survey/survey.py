@@ -22,7 +22,7 @@ from dlir.reading import positions_table
 from dlir.reading.settings import Dataset
 from dlir.reading.tile_reader import read_table
 from dlir.survey import advice
-from dlir.survey.advice import SurveyError
+from dlir.survey.advice import Advice, SurveyError
 from dlir.survey.grid import SIDES, grid_steps, survey_grid
 from dlir.survey.settings import LayoutCheck
 from dlir.survey.table_map import survey_table
@@ -55,7 +55,7 @@ def survey_tiles(tiles: pd.DataFrame, layout: Dataset, settings: LayoutCheck = D
     """
     if len(tiles) == 1:
         return tiles.fillna({"y": 0.0, "x": 0.0}), pd.DataFrame(columns=list(tables.SURVEY.columns))
-    unit = "cells" if layout.positions is None else positions_table.unit(layout)
+    unit = positions_table.unit(layout)
     if unit == "cells":
         by_table = {"images": layout.images.replace("{index}", "*")} if layout.positions else {}  # no scan, then
         places, found = _on_grid(tiles, layout.model_copy(update=by_table), settings)
@@ -81,14 +81,14 @@ def _on_grid(tiles: pd.DataFrame, layout: Dataset, settings: LayoutCheck) -> tup
 
 def _on_table(tiles: pd.DataFrame, layout: Dataset, settings: LayoutCheck) -> tuple[Array, pd.DataFrame]:
     """The nominal places (n, 2), px, of the tiles of a table of positions, and what was found."""
-    matrix, found = survey_table(tiles, layout)
-    _contradict(next(iter(found["advice"]), ""), settings)
+    matrix, found, other = survey_table(tiles, layout)
+    _contradict(other, settings)
     return tiles[["y", "x"]].to_numpy() @ matrix.T, found
 
 
-def _contradict(words: str, settings: LayoutCheck) -> None:
-    """Stops, or warns, where other settings (`words`) fit the tiles."""
-    if words and settings.check == "stop":
-        raise SurveyError(advice.CONTRADICTED.format(words) + advice.GO_ON)
-    if words:
-        log.warning(advice.CONTRADICTED.format(words))
+def _contradict(other: Advice, settings: LayoutCheck) -> None:
+    """Stops, or warns, where other settings fit the tiles."""
+    if other.words and settings.check == "stop":
+        raise SurveyError(advice.CONTRADICTED.format(other.words) + advice.GO_ON, other.settings)
+    if other.words:
+        log.warning(advice.CONTRADICTED.format(other.words))

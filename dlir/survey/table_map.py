@@ -17,6 +17,7 @@ from dlir.core import tables
 from dlir.core.affine import Array
 from dlir.reading.settings import Dataset
 from dlir.survey import advice
+from dlir.survey.advice import Advice
 from dlir.survey.blocks import Block, blocks
 from dlir.survey.correlation import matches
 from dlir.survey.grid import SIDES, agree, standard_error
@@ -50,20 +51,20 @@ class TableMap(NamedTuple):
         return self.explained >= max(self.as_told + MORE, EXPLAINED_SHARE * self.certain)
 
 
-def survey_table(tiles: pd.DataFrame, dataset: Dataset) -> tuple[Array, pd.DataFrame]:
-    """Returns the map (2, 2) to apply to the places of the tiles (tables.FILES), and what was found (tables.SURVEY).
+def survey_table(tiles: pd.DataFrame, dataset: Dataset) -> tuple[Array, pd.DataFrame, Advice]:
+    """Returns the map (2, 2) for the places of the tiles (tables.FILES), what was found (tables.SURVEY), and what to set.
 
-    The map is the identity where the table fits, where it does not and `advice` says why, and where nothing is known.
+    The map is the identity where the table fits, where it does not and the advice says why, and where nothing is known.
     """
     found = next((found for block in blocks(tiles) if (found := _fit(block)) is not None), None)
     told = _told_steps(tiles)
-    words = advice.for_table(found.matrix, dataset) if found and found.contradicts else ""
+    other = advice.for_table(found.matrix, dataset) if found and found.contradicts else Advice()
     size: Array = tiles[["height", "width"]].iloc[0].to_numpy(float)
     matrix: Array = np.eye(2)
-    if found and not words and not _keeps(found, told, size):
+    if found and not other.words and not _keeps(found, told, size):
         matrix = found.matrix.round(MAP_DIGITS)
         log.warning(advice.described_map(matrix))
-    layout = "unknown" if not found else "other" if words else "unclear" if _unclear(found) else "fits"
+    layout = "unknown" if not found else "other" if other.words else "unclear" if _unclear(found) else "fits"
     rows = []
     for side, step in told.items():
         axis, (step_y, step_x) = SIDES.index(side), matrix @ step
@@ -74,8 +75,8 @@ def survey_table(tiles: pd.DataFrame, dataset: Dataset) -> tuple[Array, pd.DataF
         share = 1 - abs((step_y, step_x)[axis]) / size[axis]
         counts = {"pairs": found.pairs if found else 0, "sure": found.certain if found else 0}
         rows.append({"side": side, "told_y": step[0], "told_x": step[1], **seen, **counts, "step_y": step_y, "step_x": step_x,
-                     "overlap": share, "layout": layout, "advice": words})  # fmt: skip
-    return matrix, pd.DataFrame(rows, columns=list(tables.SURVEY.columns))
+                     "overlap": share, "layout": layout, "advice": other.words})  # fmt: skip
+    return matrix, pd.DataFrame(rows, columns=list(tables.SURVEY.columns)), other
 
 
 def _keeps(found: TableMap, told: dict[str, Array], size: Array) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dlir.reading import filenames
+from dlir.reading import filenames, patterns
 
 
 def group(images: str, *names: str) -> tuple[dict[str, list[str]], dict[str, list[str]], list[str]]:
@@ -61,8 +61,8 @@ def test_a_channel_may_have_any_characters_where_nothing_else_matches(channel: s
 
 
 def test_a_channel_lies_within_one_name_and_has_no_separator() -> None:
-    assert not filenames.match(Path("a/b/1.tif"), "{channel}/{index}.tif")
-    assert not filenames.match(Path("a|b/1.tif"), "{channel}/{index}.tif")
+    assert not patterns.match(Path("a/b/1.tif"), "{channel}/{index}.tif")
+    assert not patterns.match(Path("a|b/1.tif"), "{channel}/{index}.tif")
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_minus_belongs_to_a_number_where_nothing_else_takes_it(images: str, na
 
 
 def test_an_index_is_not_negative() -> None:
-    assert not filenames.match(Path("t-1.tif"), "t{index}.tif")
+    assert not patterns.match(Path("t-1.tif"), "t{index}.tif")
 
 
 @pytest.mark.parametrize(("images", "name"), [("é/ü{index}.tif", "e\u0301/u\u0308{}.tif"), ("e\u0301{index}.tif", "é{}.tif")])
@@ -100,7 +100,7 @@ def test_a_placeholder_with_one_value_is_replaced_in_the_path() -> None:
 
 def test_a_placeholder_that_occurs_twice_has_the_same_value() -> None:
     images = "{channel}/s{index}_{channel}.tif"
-    assert filenames.match(Path("GFP/s1_GFP.tif"), images) and not filenames.match(Path("GFP/s1_DAPI.tif"), images)
+    assert patterns.match(Path("GFP/s1_GFP.tif"), images) and not patterns.match(Path("GFP/s1_DAPI.tif"), images)
     tiles, *_ = group("{channel}/s{index}_{channel}.tif", "DAPI/s1_DAPI.tif", "GFP/s1_GFP.tif")
     assert tiles == {"{channel}/s1_{channel}.tif": ["DAPI/s1_DAPI.tif", "GFP/s1_GFP.tif"]}
 

@@ -131,19 +131,61 @@ def test_without_a_match_the_error_names_what_is_there(tmp_path: Path, dataset: 
     assert words.startswith("no tile found") and str(tmp_path / "in" / "tile_{index}.tif") in words
     assert f"nothing in {tmp_path / 'in'} matches" in words
     assert "tile_0.png, tile_1.png, tile_2.png and 2 more" in words
-    assert words.endswith("and {index} stands for digits: correct images")
+    assert words.endswith("and {index} stands for numbers: correct images")
 
 
-def test_letters_in_the_place_of_numbers_are_an_error(tmp_path: Path, dataset: Make) -> None:
-    touch(tmp_path, "A_1.tif", "B_1.tif", ".hidden")
-    with pytest.raises(TileError, match=r"holds A_1\.tif, B_1\.tif, and \{row\} and \{col\} stand for digits: correct images"):
+def test_words_in_the_place_of_numbers_are_an_error(tmp_path: Path, dataset: Make) -> None:
+    touch(tmp_path, "top_1.tif", "low_1.tif", ".hidden")
+    words = r"holds low_1\.tif, top_1\.tif, and \{row\} and \{col\} stand for numbers: correct images"
+    with pytest.raises(TileError, match=words):
         grid_layout.find(dataset(tmp_path / "{row}_{col}.tif"))
 
 
 def test_other_images_beside_the_tiles_are_listed(tmp_path: Path, dataset: Make) -> None:
     touch(tmp_path, "in/t1.tif", "in/t2.tif", "in/t 3.TIF", "in/t-4.jpeg", "in/notes.txt", "in/.t5.tif", "else/x.tif")
-    others = grid_layout.other_images(dataset(tmp_path / "in" / "t{index}.tif", columns=2))
+    settings = dataset(tmp_path / "in" / "t{index}.tif", columns=2)
+    others = grid_layout.other_images(settings, grid_layout.find(settings))
     assert [path.name for path in others] == ["t 3.TIF", "t-4.jpeg"]
+
+
+def test_images_in_other_folders_that_nearly_match_are_listed(tmp_path: Path, dataset: Make) -> None:
+    touch(tmp_path, "w1/t1.tif", "w1/t2.tif", "w2b/t1.tif", "x/t1.tif")
+    settings = dataset(tmp_path / "w{row}" / "t{col}.tif")
+    others = grid_layout.other_images(settings, grid_layout.find(settings))
+    assert [str(path.relative_to(tmp_path)) for path in others] == ["w2b/t1.tif"]
+
+
+@pytest.mark.parametrize(
+    ("names", "settings", "cells", "remarks"),
+    [
+        (["0_0", "0_100", "200_0", "400_100"], {}, [(0, 0), (0, 1), (1, 0), (2, 1)],
+         ["{row} counts in steps of 200", "{col} counts in steps of 100"]),
+        (["1_1", "3_1"], {}, [(0, 0), (2, 0)], []),
+        (["1_1", "3_1", "5_1"], {}, [(0, 0), (1, 0), (2, 0)], ["{row} counts in steps of 2"]),
+        (["1_1", "3_1", "5_1"], {"rows": 5}, [(0, 0), (2, 0), (4, 0)], []),
+        (["A_01", "B_02", "AA_02"], {}, [(0, 0), (1, 1), (26, 1)], []),
+        (["-1_-1", "0_0"], {}, [(0, 0), (1, 1)], []),
+    ],
+)  # fmt: skip
+def test_rows_and_columns_may_be_letters_and_count_in_steps(
+    names: list[str], settings: dict[str, object], cells: list[tuple[int, int]], remarks: list[str], dataset: Make
+) -> None:
+    layout = dataset(Path("{row}_{col}.tif"), **settings)
+    tiles, _, problems = filenames.group([Path(f"{name}.tif") for name in names], layout.images)
+    places, more = grid_layout.grid(tiles, layout)
+    assert list(places.values()) == cells and not problems + more
+    said = grid_layout.remarks(places.values(), tiles, layout)
+    assert [line for line in said if "steps" in line] == remarks
+
+
+def test_places_without_a_tile_are_counted_and_named(dataset: Make) -> None:
+    layout = dataset(Path("t{index}.tif"), rows=3, columns=4, snake=True, first_index=0)
+    tiles, *_ = filenames.group([Path(f"t{index}.tif") for index in range(1, 12) if index != 5], layout.images)
+    places, _ = grid_layout.grid(tiles, layout)
+    (said,) = grid_layout.remarks(places.values(), tiles, layout)
+    assert said == (
+        "10 tiles in 3 rows and 4 columns: 2 places of the grid have no tile (row 0 column 0, row 1 column 2, counted from 0)"
+    )
 
 
 def test_accents_of_files_and_folders_match_in_both_ways_of_writing_them(tmp_path: Path, dataset: Make) -> None:

@@ -12,7 +12,7 @@ import tifffile
 
 from dlir.core import tables
 from dlir.reading.grid_layout import TileError
-from dlir.reading.inventory import _wrong_pixels, find_tiles, tiles
+from dlir.reading.inventory import find_tiles, tiles
 from dlir.reading.settings import Dataset
 
 Make = Callable[..., Dataset]
@@ -84,7 +84,7 @@ def test_a_position_without_a_file_is_an_error(tmp_path: Path, dataset: Make, wr
 
 def test_without_a_match_the_error_names_what_is_there(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
     words = message(tmp_path, dataset(write_tiles("a1.tif") / "b{index}.tif", columns=1))
-    assert "no tile found" in words and "the folder holds a1.tif, and {index} stands for digits: correct images" in words
+    assert "no tile found" in words and "the folder holds a1.tif, and {index} stands for numbers: correct images" in words
 
 
 def test_a_file_cut_short_is_named(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
@@ -123,20 +123,56 @@ def test_pixels_that_are_nan_or_infinite_are_an_error(tmp_path: Path, dataset: M
     assert f"{folder / 't2.tif'}: 2 pixels are NaN or infinite: export it again" in words
 
 
+def write_values(folder: Path, dtype: str, *values: float) -> None:
+    """Writes a tile for each value, with that value in one of its pixels and 7 in the others."""
+    for index, value in enumerate(values):
+        pixels = np.full((20, 30), 7, np.float64 if dtype.startswith("float") else np.int64).astype(dtype)
+        pixels[3, 4] = value
+        tifffile.imwrite(folder / f"t{index}.tif", pixels)
+
+
 @pytest.mark.parametrize(
-    ("value", "words"),
+    ("dtype", "values", "read_as", "words"),
     [
-        (np.nan, "2 pixels are NaN or infinite: export it again"),
-        (-np.inf, "2 pixels are NaN or infinite: export it again"),
-        (-2e38, "its grey values reach 2e+38, which is too large for sums over pixels: scale the grey values"),
-        (1e14, ""),
+        (
+            "int16",
+            (0, 300),
+            "uint16",
+            "tiles are int16 with grey values from 0 to 300: read as uint16, which loses nothing",
+        ),
+        ("int16", (9, -3), "float32", "int16 with grey values from -3 to 9: read as float32, which loses nothing"),
+        ("uint32", (65535, 8), "uint16", "from 7 to 65535: read as uint16"),
+        ("uint32", (65536, 8), "float32", "from 7 to 65536: read as float32"),
+        ("int32", (2**24, -(2**24)), "float32", "from -16777216 to 16777216: read as float32, which loses nothing"),
+        ("float64", (0.5, 8), "float32", "float64 with grey values from 0.5 to 8: read as float32, which loses nothing"),
+        ("float64", (0.1, 8), "float32", "read as float32, so grey values are rounded to 7 digits"),
+        ("bool", (0, 1), "uint8", "the tiles are bool of 0 and 1: read as uint8, which loses nothing"),
+        ("uint16", (0, 300), "uint16", ""),
     ],
 )
-def test_values_that_cannot_be_summed_are_wrong(value: float, words: str) -> None:
-    pixels = np.ones((1, 20, 30), np.float32)
-    pixels[0, 3, 4:6] = value
-    assert _wrong_pixels(pixels).startswith(words) and bool(_wrong_pixels(pixels)) == bool(words)
-    assert not _wrong_pixels(np.full((1, 20, 30), 65535, np.uint16))
+def test_one_type_that_loses_nothing_is_chosen_for_all_tiles(
+    tmp_path: Path,
+    dataset: Make,
+    caplog: pytest.LogCaptureFixture,
+    dtype: str,
+    values: tuple[float, ...],
+    read_as: str,
+    words: str,
+) -> None:
+    write_values(tmp_path, dtype, *values)
+    with caplog.at_level(logging.INFO):
+        table = run(tmp_path, dataset(tmp_path / "t{index}.tif", columns=2))
+    assert table["dtype"].tolist() == [read_as, read_as]
+    lines = [record for record in caplog.records if "read as" in record.getMessage()]
+    assert [words in record.getMessage() for record in lines] == [True] * bool(words)
+    assert all((record.levelno == logging.WARNING) == ("rounded" in words) for record in lines)
+
+
+def test_whole_numbers_that_no_type_holds_are_an_error(tmp_path: Path, dataset: Make) -> None:
+    write_values(tmp_path, "uint32", 7, 2**24 + 1)
+    words = message(tmp_path, dataset(tmp_path / "t{index}.tif", columns=2))
+    assert f"{tmp_path / 't1.tif'}: its grey values reach 16777217, and whole numbers are kept exactly up to 16777216" in words
+    assert "scale the grey values, or save them with 16 bits" in words and "t0.tif" not in words
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 128), (256, 4), (300, 15)])
@@ -157,7 +193,7 @@ def test_what_is_left_out_or_not_said_is_a_warning(
         run(tmp_path, dataset(folder / "t{index}.tif", columns=2))
     pages, others = [record.getMessage() for record in caplog.records]
     assert pages.startswith(f"{folder / 't1.tif'}: the file does not say what its 3 pages are")
-    assert others == "left out 2 other images in the folder, which do not match images: t 3.tif, t1.png"
+    assert others == "left out 2 other images beside the tiles, which do not match images: t 3.tif, t1.png"
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
@@ -319,10 +355,10 @@ def test_the_layout_of_phase(tmp_path: Path, dataset: Make, shared_data: Path) -
 def test_numbers_in_names_that_are_places_in_px_are_an_error(
     tmp_path: Path, dataset: Make, write_tiles: Write, overlap: object
 ) -> None:
-    folder = write_tiles(*(f"x{x:05d}_y{y:05d}.tif" for x in (0, 24, 48) for y in (0, 16, 32)))
+    folder = write_tiles(*(f"x{x:05d}_y{y:05d}.tif" for x in (0, 24, 47) for y in (0, 16, 33)))
     words = message(tmp_path, dataset(folder / "x{col}_y{row}.tif", overlap=overlap))
     assert "the mosaic would be " in words and "times the area of all tiles together" in words
-    assert "if the numbers in the names are places and do not count rows and columns, give positions, a table" in words
+    assert "if the numbers in the names are places and do not count rows and columns, write {x} and {y} in images" in words
     assert not (tmp_path / "files.csv").exists()
 
 

@@ -216,3 +216,16 @@ def test_a_file_that_changes_while_it_is_read_is_an_error(tmp_path: Path) -> Non
     with pytest.raises(image_files.ImageError, match=r"t1\.tif: changed while it was read"), image_files.opened(path) as stack:
         stack.read()
         path.write_bytes(path.read_bytes() + b"more")
+
+
+@pytest.mark.parametrize("low", [0, -1000])
+@pytest.mark.parametrize("dtype", ["int16", "int32", "float64"])
+def test_pixels_of_another_type_have_the_values_of_the_file(tmp_path: Path, dataset: Make, dtype: str, low: int) -> None:
+    data = (np.arange(2 * 24 * 32).reshape(2, 24, 32) + low).astype(dtype)
+    for index, plane in enumerate(data):
+        tifffile.imwrite(tmp_path / f"t{index}.tif", plane)
+    found = listed(tmp_path, dataset(tmp_path / "t{index}.tif", columns=2))
+    for path, plane in zip(found["path"], data, strict=True):
+        pixels = TileReader(found).reference(path)
+        assert pixels.dtype.name == found["dtype"][0] == ("uint16" if dtype.startswith("int") and low == 0 else "float32")
+        np.testing.assert_array_equal(pixels, plane[None])

@@ -15,6 +15,8 @@ import pandas as pd
 import pytest
 import tifffile
 import yaml
+import zarr
+from ome_zarr_models.v05.hcs import HCS
 from support.workflow import FLOW, GRID, PHASE, SMALL, TWO, Workflow, contents, jobs_from, write_tiles
 
 pytestmark = pytest.mark.slow
@@ -303,3 +305,22 @@ def test_a_damaged_tile_stops_the_first_step(repository: Path, tmp_path: Path) -
     assert "tiles: error: the tiles cannot be used:\n  in/grid/1_1.tif: is damaged" in printed
     assert "Traceback" not in printed
     assert sorted(path.name for path in tmp_path.glob("results/grid/*")) == ["cache", "logs"]
+
+
+def test_a_pattern_with_wells_makes_a_dataset_of_each_and_a_plate(repository: Path, tmp_path: Path) -> None:
+    write_tiles(tmp_path)
+    for well in ("A01", "B02"):
+        shutil.copytree(tmp_path / "in" / "grid", tmp_path / "in" / well)
+    settings = {"datasets": {"screen": {"images": "in/{well}/{row}_{col}.tif", "overlap": 0.25}}, **PHASE}
+    run = Workflow(repository, tmp_path, settings)
+    run.finish()
+    results = tmp_path / "results" / "screen"
+    assert {path.name for path in results.iterdir()} == {"A01", "B02", "index.html", "plate.ome.zarr", "logs", "benchmarks"}
+    one, other = (contents(results / well) for well in ("A01", "B02"))
+    assert one["mosaic.sha256"] == other["mosaic.sha256"]
+    found = HCS.from_zarr(zarr.open_group(results / "plate.ome.zarr", mode="r"))
+    assert [well.path for well in found.ome_attributes.plate.wells] == ["A/1", "B/2"]
+    assert run.planned() == {}
+    (tmp_path / "in" / "A01" / "0_0.tif").write_bytes((tmp_path / "in" / "A01" / "0_1.tif").read_bytes())
+    planned = run.planned()
+    assert planned["tiles"] == planned["mosaic"] == planned["plate"] == planned["index"] == 1

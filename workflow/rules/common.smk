@@ -7,12 +7,14 @@ try:
     for file in config_files():
         check_keys(file)
     SETTINGS = Settings.checked(config)
-    DATASETS = SETTINGS.datasets
+    DATASETS, MEMBERS = many_datasets.expanded(SETTINGS.datasets, candidates_of)
     ADOPTED = [name for name, dataset in DATASETS.items() if dataset.placement]  # the placement of another run
     REGISTERED = [name for name in DATASETS if name not in ADOPTED]
     TILES = {name: SETTINGS.demo.images if DEMO else tiles_of(dataset) for name, dataset in DATASETS.items()}
 except (ValueError, OSError) as error:
     sys.exit(f"error: {error}")
+GROUPS = sorted({member.group for member in MEMBERS.values()})  # folders of datasets that one pattern means
+PLATES = sorted({member.group for member in MEMBERS.values() if member.well})
 for folder in [
     "results",
     *(f"results/{name}/{part}" for name in DATASETS for part in ("", "cache", "logs", "benchmarks")),
@@ -33,6 +35,17 @@ def only(names):
 def of_registration(wildcards, *files):
     """Results of registration as inputs; none for a dataset with the placement of another run."""
     return [] if wildcards.dataset in ADOPTED else [f"results/{wildcards.dataset}/{file}" for file in files]
+
+
+def members(group):
+    """The datasets of a group, which one pattern means."""
+    return [name for name, member in MEMBERS.items() if member.group == group]
+
+
+def wells_of(wildcards):
+    """The option that names the wells of a group, in the order of its datasets; empty where it is no plate."""
+    wells = [MEMBERS[name].well for name in members(wildcards.group)]
+    return f"--wells {' '.join(wells)}" if all(wells) else ""
 
 
 def dlir_command(wildcards, output):

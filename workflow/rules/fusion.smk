@@ -96,6 +96,29 @@ rule mosaic:
         " --threads {threads} {params.cache} --log-file {log} --dataset {wildcards.dataset}"
 
 
+rule plate:
+    input:
+        sums=lambda wildcards: [f"results/{name}/mosaic.sha256" for name in members(wildcards.group)],
+        mosaics=lambda wildcards: [f"results/{name}/mosaic.ome.zarr" for name in members(wildcards.group)],
+    output:
+        directory("results/{group}/plate.ome.zarr"),
+    log:
+        "results/{group}/logs/plate.log",
+    benchmark:
+        "results/{group}/benchmarks/plate.tsv"
+    conda:
+        "../../envs/dlir.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    params:
+        dlir=dlir_command,
+        code=steps.code("plate"),
+        wells=wells_of,
+    shell:
+        "{params.dlir} plate --mosaics {input.mosaics:q} --output {output} {params.wells} --log-file {log} --dataset {wildcards.group}"
+
+
 rule ome_tiff:  # only where it is asked for: snakemake --cores N results/NAME/mosaic.ome.tif
     input:
         mosaic="results/{dataset}/mosaic.ome.zarr",

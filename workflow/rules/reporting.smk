@@ -69,6 +69,32 @@ rule report:
         " --log-file {log} --dataset {wildcards.dataset}"
 
 
+rule index:
+    input:
+        [
+            lambda wildcards, result=result: [f"results/{name}/{result}" for name in members(wildcards.group)]
+            for result in ["report.html", "placement.csv", "tiles.csv", "mosaic.ome.zarr"]
+        ],
+    output:
+        report("results/{group}/index.html", caption="../report/report.rst", category="{group}"),
+    log:
+        "results/{group}/logs/index.log",
+    benchmark:
+        "results/{group}/benchmarks/index.tsv"
+    conda:
+        "../../envs/dlir.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        dlir=dlir_command,
+        code=steps.code("index"),
+        results=lambda wildcards: [working_copy(f"results/{name}") for name in members(wildcards.group)],
+        wells=wells_of,
+    shell:
+        "{params.dlir} index --results {params.results:q} --output {output} {params.wells} --log-file {log} --dataset {wildcards.group}"
+
+
 rule provenance:
     input:
         tiles="results/{dataset}/tiles.csv",

@@ -50,7 +50,7 @@ def given(*paths):
 
 def made_placement(dataset):
     """The placement that a dataset takes over, where a dataset of this run makes it; None where it is there already."""
-    own = {os.path.abspath(f"results/{name}/placement.csv") for name in SETTINGS.datasets}
+    own = {os.path.abspath(f"results/{name}/placement.csv") for name in DATASETS}
     return dataset.placement if dataset.placement and os.path.abspath(dataset.placement) in own else None
 
 
@@ -73,16 +73,22 @@ def given_placement(wildcards):
     return "" if made_before(wildcards) else given(*placed_before(wildcards))
 
 
+def candidates_of(dataset):
+    """The files that a dataset may mean by its pattern."""
+    if not BUCKET:
+        return grid_layout.candidates(dataset)
+    folder = "".join(f"{part}/" for part in grid_layout.folder(dataset).parts)
+    try:
+        return [Path(key) for key in keys_in_storage(folder)]
+    except Exception as error:  # boto3 raises many classes without a common base
+        sys.exit(f"error: {BUCKET} cannot be listed ({error}): look at the prefix, the endpoint and the keys")
+
+
 def tiles_of(dataset):
     """The files of the tiles of a dataset; raises ValueError where the user's tables or the names of the files are wrong."""
     if not BUCKET:
         return dataset_files.tile_files(dataset, [made_placement(dataset)])
-    folder = "".join(f"{part}/" for part in grid_layout.folder(dataset).parts)
-    try:
-        keys = keys_in_storage(folder)
-    except Exception as error:  # boto3 raises many classes without a common base
-        sys.exit(f"error: {BUCKET} cannot be listed ({error}): look at the prefix, the endpoint and the keys")
-    paths = grid_layout.meant(map(Path, keys), dataset)
+    paths = grid_layout.meant(candidates_of(dataset), dataset)
     if not paths:
         raise grid_layout.TileError(
             f"no tile found: images is {dataset.images}, and nothing in {BUCKET} matches: correct images"
