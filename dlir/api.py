@@ -24,7 +24,7 @@ integers. An affine takes a pixel of a tile to the mosaic, or of the moving tile
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,6 +38,7 @@ from dlir.core.affine import Array
 from dlir.demo.make import demo
 from dlir.demo.settings import DEMO_IMAGES, Demo
 from dlir.fusion import mosaic, plan
+from dlir.fusion.exposure import tile_gains
 from dlir.fusion.levels import levels
 from dlir.fusion.settings import Mosaic
 from dlir.illumination import estimate, fields
@@ -49,7 +50,7 @@ from dlir.placement.settings import Place
 from dlir.reading.inventory import find_tiles
 from dlir.reading.settings import Dataset, Share
 from dlir.reading.tile_reader import TileReader
-from dlir.registration.pairs.neighbours import LEAST_SEARCH, neighbours, with_windows
+from dlir.registration.pairs.neighbours import LEAST_SEARCH, neighbours, overlaps, with_windows
 from dlir.registration.settings import Pairs, Register
 from dlir.run_workflow import snakefile, stitch
 from dlir.survey.settings import LayoutCheck
@@ -128,13 +129,15 @@ def find_pairs(tiles: pd.DataFrame, search: float = 0.5, min_overlap: int = 8) -
     return neighbours(tiles, Pairs.checked({"search": search, "min_overlap": min_overlap}))
 
 
-def estimate_illumination(tiles: pd.DataFrame, correct: bool = True) -> Fields:
-    """The flat-field and the dark-field, each (channels, y, x), that the tiles share; the identity with fewer than 4 tiles.
+def estimate_illumination(tiles: pd.DataFrame, correct: bool = True) -> list[Fields]:
+    """For each camera, by its number, the flat-field and the dark-field (channels, y, x) that its tiles share.
+
+    With fewer than 4 tiles they are the identity.
 
     Args:
         correct: False gives the identity, for tiles that were corrected before.
     """
-    return estimate.estimate_illumination(tiles, Illumination.checked({"correct": correct}))[0]
+    return estimate.estimate_illumination(tiles, Illumination.checked({"correct": correct}))
 
 
 def register_pair(
@@ -154,14 +157,14 @@ def register_pair(
     [3.0, 160.0]
 
     Args:
-        fixed, moving: (y, x) images of one size, grey values of any type, corrected for the illumination.
+        fixed, moving: (y, x) images, grey values of any type, corrected for the illumination.
         nominal: where the stage says that pixel (0, 0) of the moving tile lies in the fixed tile, (y, x) px. The tiles may be
             neighbours along x or along y.
         search: how far, px, the true place may lie from the nominal one on either axis; half of the overlap by default.
         method: network, phase, package.module:function, or a function (`estimate.Method`).
 
     Raises:
-        ValueError: when the tiles differ in size, or overlap by less than 8 px at the nominal place.
+        ValueError: when the tiles overlap by less than 8 px at the nominal place.
     """
     import torch
 
@@ -172,23 +175,24 @@ def register_pair(
     from dlir.registration.pairs.windows import TilePlanes, in_batches
 
     images = [np.asarray(image, np.float32) for image in (fixed, moving)]
-    shape = images[0].shape
-    if len(shape) != 2 or images[1].shape != shape:
-        raise ValueError(f"fixed is {shape} and moving {images[1].shape}: give two images (y, x) of one size")
-    common = np.array(shape) - np.abs(nominal)
+    if any(image.ndim != 2 for image in images):
+        raise ValueError(f"fixed is {images[0].shape} and moving {images[1].shape}: give two images (y, x)")
+    sizes = [np.array(image.shape) for image in images]
+    common = overlaps(np.array(nominal, float), *sizes)
     if common.min() < LEAST_SEARCH:
         raise ValueError(f"the images overlap by {common.min():.0f} px at {nominal}: correct nominal, the overlap needs 8 px")
-    across = int(np.argmin(common / shape))
+    across = int(np.argmin(common / np.minimum(*sizes)))
     swapped = nominal[across] < 0  # the windows take the tile above, or at the left, as the fixed one
     images, offset = (images[::-1], [-n for n in nominal]) if swapped else (images, list(nominal))
     reach = max(LEAST_SEARCH, round(common[across] / 2)) if search is None else search
     row = {"pair": 0, "fixed": 0, "moving": 1, "side": ("down", "right")[across],
            "nominal_y": offset[0], "nominal_x": offset[1], "search": reach}  # fmt: skip
-    rows = with_windows(pd.DataFrame([row]), np.array(shape))
+    table = _arrays_as_tiles(images)
+    rows = with_windows(pd.DataFrame([row]), table)
     device, planes, found_by = torch.device("cpu"), TilePlanes.of_arrays(images), _method(method, torch.device("cpu"))
     found = in_batches(rows, "the pair", planes, device, partial(estimate_batch, method=found_by, linear=math.inf))
     if isinstance(found_by, CorrelationNetwork):
-        found, table = found.assign(accepted=True), _arrays_as_tiles(shape)
+        found = found.assign(accepted=True)
         start = affine.from_table(found)
         refine_overlaps(found, start, table, cache=EstimateCache(None, table), linear=0.01, planes=planes, device=device)
     pair = found.iloc[0]
@@ -202,7 +206,7 @@ def register_pair(
 def register_pairs(
     tiles: pd.DataFrame,
     pairs: pd.DataFrame,
-    illumination: Fields | None = None,
+    illumination: Sequence[Fields] | None = None,
     method: "str | Callable[..., Any]" = "network",
     accept: float = 0.5,
     model: str | Path | None = None,
@@ -242,7 +246,7 @@ def fuse(
     tiles: pd.DataFrame,
     placement: pd.DataFrame,
     output: str | Path,
-    illumination: Fields | None = None,
+    illumination: Sequence[Fields] | None = None,
     threads: int = 1,
     **settings: Any,
 ) -> Path:
@@ -260,7 +264,8 @@ def fuse(
     """
     _check_known(placement["tile"].to_numpy(int), tiles, "placement")
     light = _fields(tiles, illumination)
-    exposure = levels(tiles, np.ones((len(tiles), int(tiles["channels"].iloc[0]))), light)
+    ordered = tiles.set_index("tile").loc[placement["tile"]].reset_index()
+    exposure = levels(ordered, tile_gains(tiles, placement, None, light, correct=False), light)
     image = plan.plan_mosaic(tiles, placement, light, exposure, Mosaic.checked(settings))
     store = Path(output).expanduser()
     mosaic.fuse(image, store, threads=threads)
@@ -273,9 +278,8 @@ def _check_known(numbers: NDArray[np.int64], tiles: pd.DataFrame, where: str) ->
         raise ValueError(f"{where} names tile {unknown[0]}, which is not among the {len(tiles)} tiles: give all tiles")
 
 
-def _fields(tiles: pd.DataFrame, illumination: Fields | None) -> Fields:
-    first = tiles.iloc[0]
-    return illumination or fields.identity((int(first["channels"]), int(first["height"]), int(first["width"])))
+def _fields(tiles: pd.DataFrame, illumination: Sequence[Fields] | None) -> Sequence[Fields]:
+    return fields.without_light(tiles) if illumination is None else illumination
 
 
 def _method(method: "str | Callable[..., Any]", device: Any, model: Path | None = None) -> Any:
@@ -287,8 +291,8 @@ def _method(method: "str | Callable[..., Any]", device: Any, model: Path | None 
     return load_method(method, model or GENERIC, device)
 
 
-def _arrays_as_tiles(shape: tuple[int, ...]) -> pd.DataFrame:
-    """The columns of tables.TILES that the fine registration needs, for two arrays."""
-    plain: dict[str, Any] = {"times": 1, "depth": 1, "channels": 1, "height": shape[0], "width": shape[1]}
-    sources: NDArray[Any] = np.array(["fixed", "moving"])
-    return pd.DataFrame({"tile": [0, 1], **plain, "reference_time": 0, "sha256": sources})
+def _arrays_as_tiles(images: Sequence[NDArray[np.float32]]) -> pd.DataFrame:
+    """The columns of tables.TILES that the fine registration needs, for two arrays (y, x)."""
+    plain: dict[str, Any] = {"camera": 0, "times": 1, "depth": 1, "channels": 1, "reference_time": 0}
+    sizes = {"height": [len(image) for image in images], "width": [image.shape[1] for image in images]}
+    return pd.DataFrame({"tile": [0, 1], **sizes, **plain, "sha256": ["fixed", "moving"]})

@@ -53,7 +53,7 @@ def test_a_pair_of_arrays_is_registered_on_each_side(nominal: tuple[float, float
 
 @pytest.mark.parametrize(
     ("shapes", "nominal", "message"),
-    [(((64, 64), (64, 60)), (0, 40), "one size"), (((64, 64), (64, 64)), (0, 60), "overlap by 4 px")],
+    [(((64, 64), (64, 64, 3)), (0, 40), "two images"), (((64, 64), (64, 64)), (0, 60), "overlap by 4 px")],
 )
 def test_arrays_that_cannot_be_registered_are_refused(
     shapes: tuple[tuple[int, int], ...], nominal: tuple[float, float], message: str

@@ -56,10 +56,16 @@ def apply(affine: Array, points: ArrayLike) -> Array:
     return np.asarray(points, float) @ affine[..., :2].swapaxes(-1, -2) + affine[..., None, :, 2]
 
 
-def corners(height: float, width: float) -> Array:
-    """Returns the centres (4, 2) of the corner pixels of an image: top left, top right, bottom left, bottom right."""
-    bottom, right = height - 1, width - 1
-    return np.array([[0, 0], [0, right], [bottom, 0], [bottom, right]], float)
+def corners(height: ArrayLike, width: ArrayLike) -> Array:
+    """Returns the centres (..., 4, 2) of the corner pixels of images: top left, top right, bottom left, bottom right.
+
+    Args:
+        height, width: (...) px, of one image or of several.
+    """
+    bottom, right = np.broadcast_arrays(np.asarray(height, float) - 1, np.asarray(width, float) - 1)
+    zero = np.zeros_like(bottom)
+    ends = [[zero, zero], [zero, right], [bottom, zero], [bottom, right]]
+    return np.stack([np.stack(point, -1) for point in ends], -2)
 
 
 def offsets(affines: Array, at: Array) -> Array:

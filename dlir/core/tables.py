@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from pandera.errors import SchemaErrors
 from pandera.pandas import Check, Column, DataFrameSchema
 
@@ -30,8 +30,9 @@ AFFINE = dict.fromkeys(COLUMNS, FLOAT)  # the entries of an affine; see affine.p
 #   path as placeholders (filenames.py)
 # - row, col: place in the grid, from 0
 # - y, x: nominal place of the centre of pixel (0, 0): where the stage puts it, or the steps that the survey found
+# - camera: number of the camera, from 0, which has the most tiles. Tiles of one camera have one size, and share their light
+# - height, width: size of the tile
 # - times, depth, channels: number of time points, z planes and channels of a tile, in all its files together
-# - height, width: size of a tile
 # - dtype: type of the pixels as they are read: uint8, uint16 or float32 (reading/pixel_types.py)
 # - time_names, z_names, channel_names: what the placeholders in path stand for, in order, separated by "|"; the names of
 #   channels may also come from the files' metadata; empty where there are none
@@ -41,10 +42,10 @@ AFFINE = dict.fromkeys(COLUMNS, FLOAT)  # the entries of an affine; see affine.p
 # - mirrored: whether the tiles are mirrored left to right when they are read
 # - sha256: SHA-256 of the file; of those of its files where it has several, or is mirrored (reading/contents.py)
 _TILES = {
-    "tile": INT, "path": TEXT, "row": INT, "col": INT, "y": FLOAT, "x": FLOAT, "times": INT, "depth": INT,
-    "channels": INT, "height": INT, "width": INT, "dtype": TEXT, "time_names": OPTIONAL_TEXT, "z_names": OPTIONAL_TEXT,
-    "channel_names": OPTIONAL_TEXT, "reference_channel": OPTIONAL_INT, "reference_z": OPTIONAL_INT, "reference_time": INT,
-    "mirrored": BOOL, "pixel_size": OPTIONAL_FLOAT, "sha256": TEXT,
+    "tile": INT, "path": TEXT, "row": INT, "col": INT, "y": FLOAT, "x": FLOAT, "camera": INT, "height": INT,
+    "width": INT, "times": INT, "depth": INT, "channels": INT, "dtype": TEXT, "time_names": OPTIONAL_TEXT,
+    "z_names": OPTIONAL_TEXT, "channel_names": OPTIONAL_TEXT, "reference_channel": OPTIONAL_INT, "reference_z": OPTIONAL_INT,
+    "reference_time": INT, "mirrored": BOOL, "pixel_size": OPTIONAL_FLOAT, "sha256": TEXT,
 }  # fmt: skip
 TILES = DataFrameSchema(_TILES, unique=["path"], strict=True, coerce=True)
 
@@ -233,6 +234,29 @@ def write(table: pd.DataFrame, schema: DataFrameSchema, path: Path) -> None:
     checked = check(table, schema, path)
     with atomically(path) as partial:
         checked[list(schema.columns)].to_csv(partial, index=False)
+
+
+def sizes(tiles: pd.DataFrame, numbers: ArrayLike | None = None) -> NDArray[np.int64]:
+    """Returns the height and width (n, 2), px, of tiles (TILES): of all, or of those with these numbers (n,)."""
+    chosen = tiles if numbers is None else tiles.set_index("tile").loc[np.asarray(numbers, int)]
+    return chosen[["height", "width"]].to_numpy(np.int64)
+
+
+def usual_size(tiles: pd.DataFrame) -> NDArray[np.int64]:
+    """Returns the height and width (2,), px, of most tiles (TILES), as `most_frequent` does."""
+    return most_frequent(sizes(tiles))
+
+
+def most_frequent(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Returns the one of the sizes (n, 2) that most tiles have; where several are as frequent, the largest of them."""
+    found, counts = np.unique(sizes, axis=0, return_counts=True)
+    return np.asarray(found[np.lexsort((found.prod(axis=1), counts))[-1]])
+
+
+def of_usual_size(tiles: pd.DataFrame) -> pd.DataFrame:
+    """Returns the tiles (TILES) that have the usual size."""
+    usual: pd.DataFrame = tiles[(sizes(tiles) == usual_size(tiles)).all(axis=1)]
+    return usual
 
 
 def shift_covariance(affines: pd.DataFrame) -> NDArray[np.float64]:

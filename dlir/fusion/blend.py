@@ -24,7 +24,7 @@ from scipy import ndimage
 from dlir.core import affine
 from dlir.core.affine import Array
 from dlir.illumination.blind import enclosed
-from dlir.illumination.fields import Fields, correct
+from dlir.illumination.fields import Fields, Light, correct
 from dlir.reading.image_files import Image, ImageError, Plane
 from dlir.reading.tile_reader import REMEDY
 
@@ -56,14 +56,15 @@ class PlacedTiles(NamedTuple):
     """The n tiles of one plane of a mosaic with their places, and how they are fused."""
 
     paths: Sequence[str]
+    cameras: Sequence[int]  # numbers of the cameras of the tiles
     affines: Array  # (n, 2, 3), from px of a tile to px of the mosaic
     gains: Array  # (n, channels), relative brightness of each tile, by which it is divided
     pedestal: Array  # (channels,), grey values that are added then
-    illumination: Fields
+    light: Light  # of each camera
     read: Callable[[str], Image]  # returns the tile (channels, y, x) at a path; raises ImageError
     interpolation: Order
     blend: Blend
-    weight: Plane | None  # `camera_weight`
+    weights: Sequence[Plane | None]  # `camera_weight` of each camera
 
     def fuse(self, region: Region) -> tuple[Plane, NDArray[np.bool_]]:
         """Fuses a region of the mosaic.
@@ -75,13 +76,12 @@ class PlacedTiles(NamedTuple):
             ImageError: when a tile cannot be read, or its shape has changed.
         """
         views = self._views(region)
-        shape = self.illumination.flat.shape
         weights = [self._weight(view) for view in views]
         total = np.zeros((region.height, region.width), np.float32)
         combine = np.maximum if self.blend in ("none", "max") else np.add
         for view, weight in zip(views, weights, strict=True):
             combine(part := total[view.part.slices], weight, out=part)
-        values = np.full((shape[0], *total.shape), -np.inf if self.blend == "max" else 0, np.float32)
+        values = np.full((len(self.pedestal), *total.shape), -np.inf if self.blend == "max" else 0, np.float32)
         for view, weight in zip(views, weights, strict=True):
             pixels, part = self._resampled(view), values[:, *view.part.slices]
             if self.blend == "max":
@@ -98,7 +98,7 @@ class PlacedTiles(NamedTuple):
 
     def _views(self, region: Region) -> "list[_View]":
         """Returns the tiles that touch a region, in the order of the table."""
-        height, width = self.illumination.flat.shape[1:]
+        height, width = np.array([illumination.size for illumination in self.light])[np.asarray(self.cameras, int)].T
         border = affine.corners(height + 2 * EDGE, width + 2 * EDGE) - EDGE
         ends = affine.apply(self.affines, border) - (region.y, region.x)
         low = np.maximum(np.ceil(ends.min(axis=1)), 0).astype(int)
@@ -110,20 +110,25 @@ class PlacedTiles(NamedTuple):
             views.append(_View(tile, part, affine.compose(affine.invert(self.affines[tile]), to_mosaic)))
         return views
 
+    def _illumination(self, tile: int) -> Fields:
+        """Returns the fields of the camera of a tile."""
+        return self.light[self.cameras[tile]]
+
     def _weight(self, view: "_View") -> Plane:
         """Returns the weight (y, x) of a tile in its part of a region."""
-        weight = _weight(view.to_tile, view.part, self.illumination.flat.shape[1:], self.blend)
-        if self.weight is None:
+        weight = _weight(view.to_tile, view.part, self._illumination(view.tile).size, self.blend)
+        of_camera = self.weights[self.cameras[view.tile]]
+        if of_camera is None:
             return weight
         by_order = {
-            order: resample(self.weight[None], view.to_tile, view.part.height, view.part.width, order)[0] for order in ORDERS
+            order: resample(of_camera[None], view.to_tile, view.part.height, view.part.width, order)[0] for order in ORDERS
         }
         return np.asarray(np.where((weight > 0) & (by_order[0] > 0), np.maximum(by_order[1], GAP_WEIGHT), 0), np.float32)
 
     def _resampled(self, view: "_View") -> Plane:
         """Returns the tile (channels, y, x) in its part of a region, corrected for illumination and gain."""
-        path, expected, to_tile = self.paths[view.tile], self.illumination.flat.shape, view.to_tile
-        pixels = self.read(path)
+        path, illumination, to_tile = self.paths[view.tile], self._illumination(view.tile), view.to_tile
+        pixels, expected = self.read(path), illumination.flat.shape
         if pixels.shape != expected:
             raise ImageError(f"{path}: has the shape {pixels.shape}, not {expected} as before: {REMEDY}")
         translated, whole = (to_tile[:, :2] == np.eye(2)).all(), not (to_tile[:, 2] % 1).any()
@@ -134,7 +139,7 @@ class PlacedTiles(NamedTuple):
         high = np.clip(np.ceil(ends.max(axis=0)).astype(int) + margin + 1, low + 1, size)
         rows, columns = (slice(*ends) for ends in zip(low, high, strict=True))
         to_crop = affine.compose(affine.translation(-low), to_tile)
-        crop = correct(pixels[:, rows, columns], self.illumination.part(rows, columns))
+        crop = correct(pixels[:, rows, columns], illumination.part(rows, columns))
         resampled = resample(crop, to_crop, view.part.height, view.part.width, self.interpolation)
         gains = self.gains[view.tile]
         if (gains != 1).any():
@@ -153,7 +158,7 @@ class _View(NamedTuple):
 
 
 def camera_weight(illumination: Fields, blend: Blend) -> Plane | None:
-    """Returns the weight (y, x) of each pixel of a tile, 0 where it is blind; None where no pixel is blind."""
+    """Returns the weight (y, x) of each pixel of a tile of a camera, 0 where it is blind; None where no pixel is blind."""
     if not illumination.blind.any():
         return None
     blind = illumination.blind | illumination.dim

@@ -10,6 +10,10 @@ so that dark blocks count little. The gains follow by least squares,
     sum over pairs of ((log g_m - log g_f - log r) / deviation)^2 + sum over tiles of (log g / PRIOR)^2,
 
 in which pairs that contradict the others count less (Cauchy's weights). The gains of each channel have the mean 1.
+
+Where the tiles come from several cameras whose flat-fields are known, each of mean 1, nothing says yet how bright one camera is
+against the other. So all tiles of a camera have a gain in common, found in the same way from the overlaps of tiles of two
+cameras, also where the exposure of single tiles is not corrected.
 """
 
 import logging
@@ -30,7 +34,7 @@ from dlir.fusion.levels import levels
 from dlir.fusion.settings import Exposure
 from dlir.illumination import fields
 from dlir.illumination.blind import filled
-from dlir.illumination.fields import Fields
+from dlir.illumination.fields import Light
 from dlir.reading import image_files
 from dlir.reading.tile_reader import TileReader, read_table
 
@@ -57,7 +61,7 @@ def exposure(
 ) -> None:
     """Writes the gain of each tile and the grey levels of the mosaic (tables.EXPOSURE).
 
-    Every gain is 1 unless `settings.correct` is true.
+    Unless `settings.correct` is true, the tiles of a camera have one gain, which is 1 where there is one camera.
 
     Args:
         tiles, placement: the tables TILES and PLACEMENT.
@@ -69,25 +73,45 @@ def exposure(
         ImageError: when a tile cannot be read.
     """
     listed, placed = read_table(tiles), tables.read(placement, tables.PLACEMENT)
-    found = np.ones((len(placed), int(listed["channels"].iloc[0])))
     light = fields.read(illumination, listed)
-    if settings.correct:
-        reader = TileReader(listed)
-        ends = _tiles_of_pairs(tables.read(pairs, tables.PAIRS), placed) if pairs else _overlapping(placed, reader.size)
-        ratios, deviations = _log_ratios(ends, placed, reader, light)
-        by_channel = zip(ratios.T, deviations.T, strict=True)
-        found = np.stack([gains(ends, *measured, len(placed)) for measured in by_channel], axis=1)
-        for channel, of_channel in enumerate(found.T):
-            known = np.isfinite(ratios[:, channel]).sum()
-            log.info("channel %d: gains from %.3f to %.3f, estimated from %d of %d pairs",
-                     channel, of_channel.min(), of_channel.max(), known, len(ends))  # fmt: skip
-    else:
-        log.info("the brightness of the tiles is not changed: exposure.correct is false")
+    listed_pairs = tables.read(pairs, tables.PAIRS) if pairs else None
+    found = tile_gains(listed, placed, listed_pairs, light, correct=settings.correct)
     table = levels(listed.set_index("tile").loc[placed["tile"]].reset_index(), found, light, pedestal=settings.pedestal)
     for channel, (scale, kept, clipped) in enumerate(zip(*_of_channels(table), strict=True)):
         log.info("channel %d: the mosaic is scaled by %.3f and keeps a pedestal of %.0f grey values; %d pixels are clipped",
                  channel, scale, kept, clipped)  # fmt: skip
     tables.write(table, tables.EXPOSURE, output)
+
+
+def tile_gains(listed: pd.DataFrame, placed: pd.DataFrame, pairs: pd.DataFrame | None, light: Light, *, correct: bool) -> Array:
+    """Returns the gains (n, channels) of placed tiles.
+
+    Args:
+        listed, placed, pairs: the tables TILES, PLACEMENT and PAIRS; without pairs, all tiles that overlap as placed are pairs.
+        light: the fields of each camera.
+        correct: whether each tile has a gain of its own; else all tiles of a camera have one gain.
+
+    Raises:
+        ImageError: when a tile cannot be read.
+    """
+    camera = listed.set_index("tile").loc[placed["tile"], "camera"].to_numpy(int)
+    lit = any(illumination.dark.any() or (illumination.flat != 1).any() for illumination in light)
+    if not correct and not (lit and len(light) > 1):
+        log.info("the brightness of the tiles is not changed: exposure.correct is false")
+        return np.ones((len(placed), int(listed["channels"].iloc[0])))
+    sizes = tables.sizes(listed.set_index("tile").loc[placed["tile"]])
+    ends = _overlapping(placed, sizes) if pairs is None else _tiles_of_pairs(pairs, placed)
+    unit = np.arange(len(placed)) if correct else camera  # a unit has one gain
+    ends = ends[unit[ends[:, 0]] != unit[ends[:, 1]]]
+    ratios, deviations = _log_ratios(ends, placed, camera, TileReader(listed), light)
+    by_channel = zip(ratios.T, deviations.T, strict=True)
+    found = np.stack([gains(unit[ends], *measured, int(unit.max()) + 1)[unit] for measured in by_channel], axis=1)
+    found = found if correct else found / found.mean(axis=0)
+    for channel, of_channel in enumerate(found.T):
+        known = np.isfinite(ratios[:, channel]).sum()
+        log.info("channel %d: gains from %.3f to %.3f, estimated from %d of %d pairs",
+                 channel, of_channel.min(), of_channel.max(), known, len(ends))  # fmt: skip
+    return found
 
 
 def _of_channels(table: pd.DataFrame) -> tuple["pd.Series[float]", "pd.Series[float]", "pd.Series[int]"]:
@@ -122,9 +146,9 @@ def _tiles_of_pairs(pairs: pd.DataFrame, placed: pd.DataFrame) -> NDArray[np.int
     return np.stack([pd.Index(placed["tile"]).get_indexer(pairs[side]) for side in ("fixed", "moving")], axis=1)
 
 
-def _overlapping(placed: pd.DataFrame, size: tuple[int, int]) -> NDArray[np.int64]:
-    """Returns the rows (p, 2) of `placed` of the tiles that may overlap; `size` (y, x), px, is that of a tile."""
-    ends = affine.apply(affine.from_table(placed), affine.corners(*size))
+def _overlapping(placed: pd.DataFrame, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Returns the rows (p, 2) of `placed` of the tiles that may overlap; `sizes` (n, 2), px, are theirs."""
+    ends = affine.apply(affine.from_table(placed), np.stack([affine.corners(*size) for size in sizes]))
     low, high = ends.min(axis=1), ends.max(axis=1)
     near = cKDTree((low + high) / 2).query_pairs(float((high - low).max()), p=np.inf, output_type="ndarray")
     overlap = (low[near[:, 0]] < high[near[:, 1]]) & (low[near[:, 1]] < high[near[:, 0]])
@@ -132,38 +156,48 @@ def _overlapping(placed: pd.DataFrame, size: tuple[int, int]) -> NDArray[np.int6
     return np.asarray(found[np.lexsort(found.T[::-1])], np.int64)
 
 
-def _log_ratios(ends: NDArray[np.int64], placed: pd.DataFrame, reader: TileReader, illumination: Fields) -> tuple[Array, Array]:
-    """Returns log r and its standard deviation (p, channels); nan where the overlap has too few bright blocks."""
+def _log_ratios(
+    ends: NDArray[np.int64], placed: pd.DataFrame, camera: NDArray[np.int64], reader: TileReader, light: Light
+) -> tuple[Array, Array]:
+    """Returns log r and its standard deviation (p, channels); nan where the overlap has too few bright blocks.
+
+    Args:
+        camera: (n,) number of the camera of each tile in `placed`.
+    """
+    affines, paths = affine.from_table(placed), list(placed["path"])
 
     @lru_cache(maxsize=CACHED)
-    def smoothed_tile(path: str) -> image_files.Plane:
-        pixels = fields.correct(filled(reader.sample(path), illumination.blind), illumination)
+    def smoothed_tile(tile: int) -> image_files.Plane:
+        illumination = light[camera[tile]]
+        pixels = fields.correct(filled(reader.sample(paths[tile]), illumination.blind), illumination)
         return np.asarray(ndimage.uniform_filter(pixels, (0, BLOCK, BLOCK), mode="nearest"))
 
-    shape = illumination.flat.shape
-    found = np.full((2, len(ends), shape[0]), np.nan)
-    affines, paths = affine.from_table(placed), list(placed["path"])
+    found = np.full((2, len(ends), reader.channels), np.nan)
     for row, (fixed, moving) in enumerate(progress(ends.tolist(), "measuring the brightness of overlaps")):
-        points = _common_blocks(affines[fixed], affines[moving], shape[1:])
+        sizes = light[camera[fixed]].size, light[camera[moving]].size
+        points = _common_blocks(affines[fixed], affines[moving], *sizes)
         if len(points[0]) < FEWEST_BLOCKS:
             continue
-        both_tiles = zip(smoothed_tile(paths[fixed]), smoothed_tile(paths[moving]), strict=True)
+        both_tiles = zip(smoothed_tile(fixed), smoothed_tile(moving), strict=True)
         for channel, planes in enumerate(both_tiles):
             first, second = (ndimage.map_coordinates(plane, at.T, order=1) for plane, at in zip(planes, points, strict=True))
             found[:, row, channel] = _log_ratio(first, second)
     return found[0], found[1]
 
 
-def _common_blocks(fixed: Array, moving: Array, shape: tuple[int, ...]) -> tuple[Array, Array]:
-    """Returns the centres (b, 2) of the blocks that lie inside two tiles of this shape, px of the fixed and of the moving tile.
+def _common_blocks(
+    fixed: Array, moving: Array, fixed_size: tuple[int, int], moving_size: tuple[int, int]
+) -> tuple[Array, Array]:
+    """Returns the centres (b, 2) of the blocks that lie inside two tiles, px of the fixed and of the moving tile.
 
     Args:
         fixed, moving: (2, 3), the affines from px of either tile to px of the mosaic.
+        fixed_size, moving_size: (y, x) px, of both tiles.
     """
-    rows, columns = (np.arange(BLOCK // 2, length - BLOCK // 2, BLOCK) for length in shape)
+    rows, columns = (np.arange(BLOCK // 2, length - BLOCK // 2, BLOCK) for length in fixed_size)
     in_fixed = np.stack(np.meshgrid(rows, columns, indexing="ij"), -1).reshape(-1, 2).astype(float)
     in_moving = affine.apply(affine.compose(affine.invert(moving), fixed), in_fixed)
-    inside = ((in_moving >= BLOCK // 2) & (in_moving <= np.array(shape) - 1 - BLOCK // 2)).all(1)
+    inside = ((in_moving >= BLOCK // 2) & (in_moving <= np.array(moving_size) - 1 - BLOCK // 2)).all(1)
     return in_fixed[inside], in_moving[inside]
 
 

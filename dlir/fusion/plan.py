@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from dlir.core import affine, tables
 from dlir.core.affine import Array
@@ -15,7 +16,7 @@ from dlir.fusion.pyramid import Block, Pyramid, to_dtype
 from dlir.fusion.settings import Mosaic
 from dlir.illumination import fields
 from dlir.illumination.blind import filled
-from dlir.illumination.fields import Fields
+from dlir.illumination.fields import Light
 from dlir.reading.image_files import Image
 from dlir.reading.tile_reader import TileReader, read_table
 
@@ -29,10 +30,11 @@ class MosaicPlan(NamedTuple):
     reader: TileReader
     paths: list[str]  # of the tiles, as `reader` takes them
     contents: list[str]  # SHA-256 of each tile
+    cameras: list[int]  # number of the camera of each tile
     affines: Array  # (n, 2, 3), from px of a tile to px of the mosaic
     gains: Array  # (n, channels), relative brightness of each tile, by which it is divided
     pedestal: Array  # (channels,), grey values that are added then
-    illumination: Fields
+    light: Light  # the fields of each camera
     shape: tuple[int, int, int, int, int]  # t, c, z, y, x
     dtype: str  # of the tiles and of the mosaic
     pixel_size: float  # micrometres, NaN where unknown
@@ -57,15 +59,18 @@ class MosaicPlan(NamedTuple):
 
     def _placed_tiles(self, time: int, z: int) -> PlacedTiles:
         """Returns the tiles at one time point and z."""
-        cached = max(1, CACHE // (self.illumination.flat.size * np.dtype(self.dtype).itemsize))
+        largest = max(illumination.flat.size for illumination in self.light)
+        cached = max(1, CACHE // (largest * np.dtype(self.dtype).itemsize))
+        camera_of = dict(zip(self.paths, self.cameras, strict=True))
 
         @lru_cache(cached)
         def read(path: str) -> Image:
-            return filled(self.reader.read(path, time, z), self.illumination.blind)
+            return filled(self.reader.read(path, time, z), self.light[camera_of[path]].blind)
 
-        weight = camera_weight(self.illumination, self.settings.blend)
+        weights = [camera_weight(illumination, self.settings.blend) for illumination in self.light]
         settings = self.settings.interpolation, self.settings.blend
-        return PlacedTiles(self.paths, self.affines, self.gains, self.pedestal, self.illumination, read, *settings, weight)
+        placed = self.paths, self.cameras, self.affines, self.gains, self.pedestal
+        return PlacedTiles(*placed, self.light, read, *settings, weights)
 
     def _pixels(self, pyramid: Pyramid, placed_tiles: PlacedTiles, block: Block) -> Image:
         """Returns the fused pixels (channels, y, x) of a block of level 0."""
@@ -74,29 +79,30 @@ class MosaicPlan(NamedTuple):
 
 
 def plan_mosaic(
-    tiles: pd.DataFrame, placement: pd.DataFrame, illumination: Fields, exposure: pd.DataFrame, settings: Mosaic = Mosaic()
+    tiles: pd.DataFrame, placement: pd.DataFrame, light: Light, exposure: pd.DataFrame, settings: Mosaic = Mosaic()
 ) -> MosaicPlan:
     """Returns the plan of a mosaic.
 
     Args:
         tiles: the tiles and their files (tables.TILES).
         placement: the affine of each tile (tables.PLACEMENT). The mosaic starts at (0, 0) and reaches to the last pixel.
-        illumination: the fields that each tile is corrected with.
+        light: the fields of each camera, that its tiles are corrected with.
         exposure: the gain of each tile and channel, and the grey levels (tables.EXPOSURE).
     """
     reader, affines, first = TileReader(tiles), affine.from_table(placement), tiles.to_dict("records")[0]
     times, channels, depth, dtype = reader.times, reader.channels, reader.depth, str(first["dtype"])
-    height, width = _mosaic_size(affines, *reader.size)
+    height, width = _mosaic_size(affines, tables.sizes(tiles, placement["tile"]))
     log.info("mosaic of %d tiles: %d x %d px, %d channels of %s, %d z planes, %d time points",
              len(placement), height, width, channels, dtype, depth, times)  # fmt: skip
     return MosaicPlan(
         reader=reader,
         paths=list(placement["path"]),
         contents=list(tiles.set_index("path").loc[placement["path"], "sha256"]),
+        cameras=tiles.set_index("path").loc[placement["path"], "camera"].tolist(),
         affines=affines,
         gains=tables.gains(exposure, placement["tile"]),
         pedestal=tables.pedestals(exposure),
-        illumination=illumination,
+        light=light,
         shape=(times, channels, depth, height, width),
         dtype=dtype,
         pixel_size=float(first["pixel_size"]),
@@ -115,12 +121,12 @@ def read_plan(tiles: Path, illumination: Path, exposure: Path, placement: Path, 
     return plan_mosaic(table, placed, fields.read(illumination, table), gains, settings)
 
 
-def _mosaic_size(affines: Array, height: int, width: int) -> tuple[int, int]:
+def _mosaic_size(affines: Array, sizes: NDArray[np.int64]) -> tuple[int, int]:
     """Returns the size (y, x), px, of the smallest array from (0, 0) on in which the corner pixels of all tiles lie.
 
     Args:
-        height, width: px, the size of a tile.
+        sizes: (n, 2) px, of the tiles.
     """
-    largest = affine.apply(affines, affine.corners(height, width)).max((0, 1))
+    largest = affine.apply(affines, affine.corners(*sizes.T)).max((0, 1))
     rows, columns = np.ceil(largest - 1e-6).astype(int) + 1
     return int(rows), int(columns)

@@ -30,7 +30,8 @@ from dlir.reading.contents import Sums
 log = logging.getLogger(__name__)
 TABLE = "shards"  # in the cache
 SAME_GAIN = 1e-3  # relative difference of two gains that a tolerance allows; half the smallest deviation of a pair
-ShardInputs = dict[str, list[list[Any]]]  # for each shard "y/x" of level 0, each tile that touches it: SHA-256, affine, gains
+# For each shard "y/x" of level 0, each tile that touches it: SHA-256 and camera, affine, gains
+ShardInputs = dict[str, list[list[Any]]]
 
 
 def reuse_shards(
@@ -92,7 +93,7 @@ class _Comparison:
 
     def __init__(self, plan: MosaicPlan, pyramid: Pyramid, last: Path, last_run: dict[str, Any]) -> None:
         self.pyramid, self.last, self.last_run, self.tolerance = pyramid, last, last_run, plan.settings.tolerance
-        self.corners = affine.corners(*plan.illumination.flat.shape[1:])
+        self.corners = affine.corners(*np.max([illumination.size for illumination in plan.light], axis=0))
         self.files: defaultdict[Block, list[str]] = defaultdict(list)
         for name in last_run["files"]:
             level, *parts = name.split("/")
@@ -143,7 +144,8 @@ def _name(block: Block) -> str:
 
 def _shard_inputs(plan: MosaicPlan, pyramid: Pyramid, leaves: list[Block]) -> ShardInputs:
     """Returns the inputs of the shards `leaves` of level 0."""
-    corners = affine.apply(plan.affines, affine.corners(*plan.illumination.flat.shape[1:]))
+    sizes = np.array([plan.light[camera].size for camera in plan.cameras])
+    corners = affine.apply(plan.affines, affine.corners(*sizes.T))
     first, last = corners.min(axis=1) - 1, corners.max(axis=1) + 1  # px: a tile reaches half a pixel beyond its corner pixels
     inputs = {}
     for leaf in leaves:
@@ -151,7 +153,7 @@ def _shard_inputs(plan: MosaicPlan, pyramid: Pyramid, leaves: list[Block]) -> Sh
         start, end = (region.y, region.x), (region.y + region.height, region.x + region.width)
         touching = ((first < end) & (last > start)).all(axis=1)
         rows = zip(plan.affines[touching].reshape(-1, 6).tolist(), plan.gains[touching].tolist(), strict=True)
-        contents = [plan.contents[tile] for tile in np.flatnonzero(touching)]
+        contents = [f"{plan.contents[tile]} {plan.cameras[tile]}" for tile in np.flatnonzero(touching)]
         inputs[_name(leaf)] = [[content, *row] for content, row in zip(contents, rows, strict=True)]
     return inputs
 
@@ -159,8 +161,9 @@ def _shard_inputs(plan: MosaicPlan, pyramid: Pyramid, leaves: list[Block]) -> Sh
 def _common_inputs(plan: MosaicPlan) -> str:
     """Returns the hash of what all shards depend on: the code, the settings, the kind of the tiles, and the illumination."""
     settings, reader = plan.settings.model_dump_json(exclude={"bands", "tolerance"}), plan.reader
-    tiles = (*plan.pedestal.tolist(), reader.times, reader.depth, reader.channels, reader.size, reader.values, plan.dtype)
-    return hashing.of(steps.code("mosaic"), settings, *tiles, *(hashing.of(field.tobytes()) for field in plan.illumination))
+    tiles = (*plan.pedestal.tolist(), reader.times, reader.depth, reader.channels, reader.values, plan.dtype)
+    light = [(field.shape, hashing.of(field.tobytes())) for illumination in plan.light for field in illumination]
+    return hashing.of(steps.code("mosaic"), settings, *tiles, *light)
 
 
 def _read_last_run(table: Path, common_inputs: str) -> dict[str, Any] | None:

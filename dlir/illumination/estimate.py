@@ -1,6 +1,6 @@
-"""The step `illumination`: estimates the flat-field, the dark-field and the blind pixels of the camera from the tiles.
+"""The step `illumination`: estimates the flat-field, the dark-field and the blind pixels of each camera from its tiles.
 
-The user's own flat-field and dark-field replace the estimates.
+The user's own flat-field and dark-field replace the estimates of the cameras whose tiles have their size.
 
 Shading, dust and fringes stay at the same pixels in every tile. In a nearly empty overlap, registration would match these
 instead of the specimen, at a wrong place. So tiles are corrected pixel by pixel before registration. `smooth.py` finds the
@@ -18,7 +18,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dlir.core import hashing, sealed
-from dlir.core.atomic import atomically
 from dlir.core.progress import progress
 from dlir.illumination import fields, smooth
 from dlir.illumination.blind import Blind, Mask, filled, find_blind
@@ -70,24 +69,41 @@ def illumination(
     read = {path: hashing.of_file(path) for path in own}
     key = hashing.of(key, *read.values())
     kept = sealed.read(cache / KEPT) if cache and not again else None
-    if kept is not None and _fits(fields.lesson(io.BytesIO(kept)), table, key):
-        log.info("the illumination is kept as it was learnt")
-        with atomically(output) as partial:
-            partial.write_bytes(kept)
-    else:
-        found, sources = estimate_illumination(table, settings, flat, dark)
-        for path, sha256 in read.items():
-            hashing.check(path, sha256)
-        lesson = Lesson(tuple(sources), len(table), str(table["dtype"].iloc[0]), _planes(table), key)
-        fields.write(found, output, lesson)
-        if cache:
-            sealed.write(output.read_bytes(), cache / KEPT)
-    for sentence in fields.lesson(output).described(table):
-        log.info(sentence)
+    before = [] if kept is None else list(zip(fields.read_all(io.BytesIO(kept)), fields.lessons(io.BytesIO(kept)), strict=True))
+    light, lessons = [], []
+    for of_camera in by_camera(table):
+        found = next((each for each in before if _fits(each[1], of_camera, key)), None)
+        if found:
+            log.info("the illumination is kept as it was learnt%s", named(of_camera, table))
+        else:
+            estimated, sources = _estimate_camera(of_camera, table, settings, flat, dark)
+            dtype = str(table["dtype"].iloc[0])
+            found = estimated, Lesson(tuple(sources), len(of_camera), dtype, _planes(of_camera), key)
+        light.append(found[0])
+        lessons.append(found[1])
+    for path, sha256 in read.items():
+        hashing.check(path, sha256)
+    fields.write(light, output, lessons)
+    if cache:
+        sealed.write(output.read_bytes(), cache / KEPT)
+    for lesson, of_camera in zip(lessons, by_camera(table), strict=True):
+        for sentence in lesson.described(of_camera):
+            log.info("%s%s", sentence, named(of_camera, table))
+
+
+def by_camera(tiles: pd.DataFrame) -> list[pd.DataFrame]:
+    """Returns the tiles (tables.TILES) of each camera that has any."""
+    return [of_camera for _, of_camera in tiles.groupby("camera")]
+
+
+def named(of_camera: pd.DataFrame, tiles: pd.DataFrame) -> str:
+    """Returns the number and the size of a camera for a message, from its tiles; nothing where all tiles have one camera."""
+    camera, height, width = of_camera[["camera", "height", "width"]].iloc[0]
+    return f" (camera {camera}, {height} x {width} px)" if len(set(tiles["camera"])) > 1 else ""
 
 
 def _fits(lesson: Lesson, tiles: pd.DataFrame, key: str) -> bool:
-    """Returns whether fields that were learnt once are kept for these tiles (tables.TILES).
+    """Returns whether fields that were learnt once are kept for these tiles (tables.TILES) of a camera.
 
     They are where nothing changed, or where they were learnt from FEW tiles or more of the same kind, and at least half of the
     present tiles were there then. The part of the tiles that were looked at which are still there stands for that of all.
@@ -102,23 +118,37 @@ def _fits(lesson: Lesson, tiles: pd.DataFrame, key: str) -> bool:
 
 def _planes(tiles: pd.DataFrame) -> str:
     """Returns which planes of the tiles the illumination is learnt from, and their size."""
-    return str(tiles.iloc[0].loc["times":"width"].to_json()) + str(tiles.iloc[0].loc["reference_z":"reference_time"].to_json())
+    kind = ["times", "depth", "channels", "height", "width"], ["reference_z", "reference_time"]
+    return "".join(str(tiles.iloc[0][columns].to_json()) for columns in kind)
 
 
-def estimate_illumination(
-    tiles: pd.DataFrame, settings: Illumination = Illumination(), flat: Path | None = None, dark: Path | None = None
-) -> tuple[Fields, list[str]]:
-    """Returns the fields of the camera of these tiles (tables.TILES), and the SHA-256 of each tile that they come from.
+def estimate_illumination(tiles: pd.DataFrame, settings: Illumination = Illumination()) -> list[Fields]:
+    """Returns the fields of each camera of these tiles (tables.TILES). A camera without a tile leaves its tiles unchanged.
 
-    The arguments and the errors are those of `illumination`.
+    Raises:
+        ImageError: when a tile can no longer be read.
     """
-    first = tiles.iloc[0]
-    shape = (int(first["channels"]), int(first["height"]), int(first["width"]))
-    own_flat, own_dark = (None if path is None else _read_own(path, shape, first) for path in (flat, dark))
+    light = fields.without_light(tiles)
+    for of_camera in by_camera(tiles):
+        light[int(of_camera["camera"].iloc[0])], _ = _estimate_camera(of_camera, tiles, settings, None, None)
+    return light
+
+
+def _estimate_camera(
+    of_camera: pd.DataFrame, tiles: pd.DataFrame, settings: Illumination, flat: Path | None, dark: Path | None
+) -> tuple[Fields, list[str]]:
+    """Returns the fields of a camera, and the SHA-256 of each of its tiles that they come from.
+
+    Args:
+        of_camera: its tiles (tables.TILES).
+        tiles: those of all cameras.
+    """
+    shape = fields.shapes(tiles)[int(of_camera["camera"].iloc[0])]
+    own_flat, own_dark = (None if path is None else _read_own(path, of_camera, tiles) for path in (flat, dark))
     if not settings.correct:
         log.info("the illumination is not corrected: illumination.correct is false")
         return fields.identity(shape), []
-    sample, reader = tiles[:: -(-len(tiles) // MOST_TILES)], TileReader(tiles)
+    sample, reader = of_camera[:: -(-len(of_camera) // MOST_TILES)], TileReader(of_camera)
     stack = np.stack([reader.sample(path) for path in progress(list(sample["path"]), "reading tiles")])
     if own_dark is not None and (stack.max(axis=0) <= own_dark).all(axis=(1, 2)).any():
         raise image_files.ImageError(f"{dark}: is as bright as the brightest tile or brighter: give an image without any light")
@@ -131,13 +161,15 @@ def estimate_illumination(
             )
         found = found._replace(flat=np.maximum(own_flat, 1e-6) / own_flat.mean((1, 2), keepdims=True))
         found = found if own_dark is None else found._replace(dark=own_dark)
-    elif len(tiles) < FEWEST_TILES:
-        log.info("the flat-field is not estimated: there are fewer than %d tiles", FEWEST_TILES)
+    elif len(of_camera) < FEWEST_TILES:
+        level = logging.INFO if len(of_camera) == len(tiles) else logging.WARNING
+        what = f"there are fewer than {FEWEST_TILES} tiles{named(of_camera, tiles)}"
+        log.log(level, "the flat-field is not estimated: %s", what)
         found = found if own_dark is None else found._replace(dark=own_dark)
     else:
         found = estimate_fields(stack, own_dark, seen)
-    for sentence in fields.described(found):
-        log.info(sentence)
+    for sentence in fields.described([found]):
+        log.info("%s%s", sentence, named(of_camera, tiles))
     return found, list(sample["sha256"])
 
 
@@ -158,19 +190,27 @@ def estimate_fields(tiles: NDArray[Any], dark: image_files.Plane | None = None, 
     return Fields(flats, darks, seen.blind, seen.dim)
 
 
-def _read_own(path: Path, shape: tuple[int, ...], tile: "pd.Series[Any]") -> image_files.Plane:
-    """Reads the user's own flat-field or dark-field, mirrored as the tiles are, and checks its shape (channels, y, x).
+def _read_own(path: Path, of_camera: pd.DataFrame, tiles: pd.DataFrame) -> image_files.Plane | None:
+    """Reads the user's own flat-field or dark-field, mirrored as the tiles are; None where it is that of another camera.
 
     Args:
-        tile: a row of tables.TILES.
+        of_camera: the tiles (tables.TILES) of the camera.
+        tiles: those of all cameras.
+
+    Raises:
+        ImageError: when its shape (channels, y, x) is that of no camera, or it has pixels that are no numbers.
     """
-    pixels = image_files.read(path).astype(np.float32)
-    if pixels.shape != shape:
-        what = f"has the shape {pixels.shape}, but {tile['path']} has {shape} (channels, y, x)"
+    pixels, shapes = image_files.read(path).astype(np.float32), fields.shapes(tiles)
+    if pixels.shape not in shapes:
+        tile, shape = of_camera["path"].iloc[0], shapes[int(of_camera["camera"].iloc[0])]
+        what = f"has the shape {pixels.shape}, but {tile} has {shape} (channels, y, x)"
         raise image_files.ImageError(f"{path}: {what}: give an image of the same camera")
     if not np.isfinite(pixels).all():
         raise image_files.ImageError(f"{path}: has pixels that are not finite numbers: repair the image")
-    return pixels[..., ::-1] if tile["mirrored"] else pixels
+    if pixels.shape != shapes[int(of_camera["camera"].iloc[0])]:
+        log.warning("%s: has another size than the tiles%s, and is not used for them", path, named(of_camera, tiles))
+        return None
+    return pixels[..., ::-1] if tiles["mirrored"].iloc[0] else pixels
 
 
 def _estimate_channel(

@@ -4,9 +4,10 @@
 
 The flat-field `flat` is the relative brightness of each pixel: shading, dust and fringes. Its mean is 1 in each channel, so the
 correction keeps the overall level of the grey values. The dark-field `dark` is the grey value of each pixel without light.
-Blind pixels show no image (`blind.py`). One TIFF file holds all three.
+Blind pixels show no image (`blind.py`). One TIFF file holds all three, with a series for each camera of a dataset.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 import tifffile
 
+from dlir.core import tables
 from dlir.core.atomic import atomically
 from dlir.illumination.blind import Mask
 from dlir.reading.image_files import Image, Plane
@@ -51,6 +53,11 @@ class Fields(NamedTuple):
     blind: Mask  # (y, x), whether the pixel shows no image
     dim: Mask  # (y, x), whether it lies at the border of those and shows the image in little light
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """The height and the width of the tiles of the camera, px."""
+        return self.blind.shape[0], self.blind.shape[1]
+
     def of(self, channels: slice) -> "Fields":
         """Returns the fields of some of the channels."""
         return Fields(self.flat[channels], self.dark[channels], self.blind, self.dim)
@@ -62,7 +69,7 @@ class Fields(NamedTuple):
         )
 
 
-UNKNOWN = Lesson()
+Light = Sequence[Fields]  # of each camera, in the order of their numbers
 
 
 def identity(shape: tuple[int, ...]) -> Fields:
@@ -70,45 +77,68 @@ def identity(shape: tuple[int, ...]) -> Fields:
     return Fields(np.ones(shape, np.float32), np.zeros(shape, np.float32), np.zeros(shape[1:], bool), np.zeros(shape[1:], bool))
 
 
-def read(path: Path, tiles: pd.DataFrame) -> Fields:
+def without_light(tiles: pd.DataFrame) -> list[Fields]:
+    """Returns the fields of each camera that leave these tiles (tables.TILES) unchanged."""
+    return [identity(shape) for shape in shapes(tiles)]
+
+
+def shapes(tiles: pd.DataFrame) -> list[tuple[int, int, int]]:
+    """Returns the shape (channels, y, x) of the tiles of each camera, up to the last that these tiles (tables.TILES) name.
+
+    A camera without a tile has that of the first tile.
+    """
+    channels, every = int(tiles["channels"].iloc[0]), dict(zip(tiles["camera"], tables.sizes(tiles).tolist(), strict=True))
+    first = tables.sizes(tiles)[0].tolist()
+    return [(channels, *every.get(camera, first)) for camera in range(int(tiles["camera"].max()) + 1)]
+
+
+def read(path: Path, tiles: pd.DataFrame) -> list[Fields]:
     """Reads the fields that `write` wrote, to correct these tiles (tables.TILES).
 
     Raises:
         IlluminationError: when the tiles have another shape or type of pixels than those that the fields were estimated from.
     """
-    flat, dark, shown = tifffile.imread(path)
-    dtype = lesson(path).dtype
-    illumination, first = Fields(flat, dark, shown[0] == 0, (shown[0] > 0) & (shown[0] < 1)), tiles.iloc[0]
-    shape = tuple(int(first[name]) for name in ("channels", "height", "width"))
-    if illumination.flat.shape != shape or dtype not in ("", first["dtype"]):
+    dtype, light = lessons(path)[0].dtype, read_all(path)
+    of_tiles, of_file = shapes(tiles), [illumination.flat.shape for illumination in light]
+    if of_tiles != of_file or dtype not in ("", tiles["dtype"].iloc[0]):
+        learnt, now = (", ".join(map(str, each)) for each in (of_file, of_tiles))
         raise IlluminationError(
-            f"{path}: was learnt from tiles of the shape {illumination.flat.shape} (channels, y, x), {dtype}, and the tiles "
-            f"are {shape}, {first['dtype']}: learn it again with snakemake --forcerun illumination"
+            f"{path}: was learnt from tiles of the shape {learnt} (channels, y, x), {dtype}, and the tiles "
+            f"are {now}, {tiles['dtype'].iloc[0]}: learn it again with snakemake --forcerun illumination"
         )
-    return illumination
+    return light
 
 
-def write(illumination: Fields, path: Path, learnt_from: Lesson = UNKNOWN) -> None:
-    """Writes the fields as a TIFF (3, channels, y, x), float32: the flat-field, the dark-field, and how pixels show the image.
+def read_all(file: Path | BinaryIO) -> list[Fields]:
+    """Returns the fields of each camera in a file of `write`."""
+    with tifffile.TiffFile(file) as opened:
+        stored = [series.asarray() for series in opened.series]
+    return [Fields(flat, dark, shown[0] == 0, (shown[0] > 0) & (shown[0] < 1)) for flat, dark, shown in stored]
 
-    That is 0 where they are blind, 0.5 where they are dim, and 1 elsewhere.
+
+def write(light: Light, path: Path, learnt_from: Sequence[Lesson] = ()) -> None:
+    """Writes the fields as a TIFF with a series (3, channels, y, x), float32, for each camera.
+
+    They are the flat-field, the dark-field, and how pixels show the image: 0 where they are blind, 0.5 where they are dim, and
+    1 elsewhere.
 
     Args:
-        learnt_from: what the fields were learnt from; `lesson` reads it back.
+        learnt_from: what the fields of each camera were learnt from; `lessons` reads it back.
     """
-    metadata = {"axes": "QCYX", "learnt_from": learnt_from._asdict()}
-    with atomically(path) as partial:
-        shown = np.where(illumination.blind, 0, np.where(illumination.dim, 0.5, 1))
-        planes = np.stack(np.broadcast_arrays(illumination.flat, illumination.dark, shown)).astype(np.float32)
-        tifffile.imwrite(partial, planes, photometric="minisblack", compression="zlib", metadata=metadata)
+    with atomically(path) as partial, tifffile.TiffWriter(partial) as file:
+        for illumination, lesson in zip(light, learnt_from or [Lesson()] * len(light), strict=True):
+            metadata = {"axes": "QCYX", "learnt_from": lesson._asdict()}
+            shown = np.where(illumination.blind, 0, np.where(illumination.dim, 0.5, 1))
+            planes = np.stack(np.broadcast_arrays(illumination.flat, illumination.dark, shown)).astype(np.float32)
+            file.write(planes, photometric="minisblack", compression="zlib", metadata=metadata)
 
 
-def lesson(file: Path | BinaryIO) -> Lesson:
-    """Returns what the fields in a file of `write` were learnt from."""
+def lessons(file: Path | BinaryIO) -> list[Lesson]:
+    """Returns what the fields of each camera in a file of `write` were learnt from."""
     with tifffile.TiffFile(file) as opened:
         metadata = opened.shaped_metadata
-    found = metadata[0]["learnt_from"] if metadata else {}
-    return Lesson(**{**found, "tiles": tuple(found.get("tiles", ()))})
+    found = [each["learnt_from"] for each in metadata or ()]
+    return [Lesson(**{**each, "tiles": tuple(each.get("tiles", ()))}) for each in found] or [Lesson()]
 
 
 def correct(pixels: Image, illumination: Fields) -> Plane:
@@ -121,7 +151,15 @@ def correct(pixels: Image, illumination: Fields) -> Plane:
     return corrected
 
 
-def described(illumination: Fields) -> list[str]:
+def described(light: Light) -> list[str]:
+    """Returns what `_described` says of each camera, which is named where there are several."""
+    if len(light) == 1:
+        return _described(light[0])
+    names = [f"camera {camera}, {{}} x {{}} px".format(*each.flat.shape[1:]) for camera, each in enumerate(light)]
+    return [f"{name}, {sentence}" for name, each in zip(names, light, strict=True) for sentence in _described(each)]
+
+
+def _described(illumination: Fields) -> list[str]:
     """Returns a sentence for each channel: how far flat and dark depart from an even illumination; and one on blind pixels."""
     sentences = []
     for channel, (flat, dark) in enumerate(zip(illumination.flat, illumination.dark, strict=True)):

@@ -64,11 +64,16 @@ class Measurements(NamedTuple):
         return self._replace(linear=linear, linear_covariance=covariance)
 
 
+def nominal_middles(tiles: pd.DataFrame, usual_size: NDArray[np.int64]) -> Array:
+    """Returns where the stage puts the middles of the tiles (n, 2), px, less the middle of a tile of the usual size (2,)."""
+    return np.asarray(tiles[["y", "x"]].to_numpy(float) + (tables.sizes(tiles) - usual_size) / 2)
+
+
 def measurements(tiles: pd.DataFrame, pairs: pd.DataFrame) -> Measurements:
     """Returns what pairs (tables.AFFINES) measure of the tiles (tables.TILES)."""
     index = pd.Index(tiles["tile"])
     i, j = (np.asarray(index.get_indexer(pairs[end]), np.int64) for end in ("fixed", "moving"))
-    middle = (tiles[["height", "width"]].iloc[0].to_numpy(float) - 1) / 2
+    middle = (tables.sizes(tiles) - 1) / 2
     in_moving, affines = pairs[["centre_y", "centre_x"]].to_numpy(), affine.from_table(pairs)
     in_fixed = affine.apply(affines, in_moving[:, None])[:, 0]
     confidence = pairs["confidence"].clip(lower=LEAST_CONFIDENCE).to_numpy()
@@ -83,8 +88,8 @@ def measurements(tiles: pd.DataFrame, pairs: pd.DataFrame) -> Measurements:
     return Measurements(
         i,
         j,
-        in_fixed - middle,
-        in_moving - middle,
+        in_fixed - middle[i],
+        in_moving - middle[j],
         covariance / confidence[:, None, None],
         linear,
         linear_covariance / confidence[:, None, None],

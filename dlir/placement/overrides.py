@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dlir.core import affine
+from dlir.core import affine, tables
 from dlir.core.tables import BOW, LINEAR_COVARIANCE
 from dlir.placement import overrides_table
+from dlir.placement.measurements import nominal_middles
 from dlir.placement.overrides_table import Correction, OverridesError
 from dlir.placement.stage_model import Stage
 from dlir.reading import filenames
@@ -34,7 +35,8 @@ class Overrides(NamedTuple):
         kept = [tuple(sorted(key)) not in keys for key in pairs[["fixed", "moving"]].to_numpy(int).tolist()]
         given = rows[rows["y"].notna()]
         offset = given[["y", "x"]].to_numpy(float)
-        size = self.tiles[["height", "width"]].iloc[0].to_numpy(float)
+        fixed, moving = (tables.sizes(self.tiles, given[end]) for end in ("fixed", "moving"))
+        middle = (np.maximum(-offset, 0) + np.minimum(moving - 1, fixed - 1 - offset)) / 2  # of the overlap, in the moving tile
         zero = dict.fromkeys(("cov_yx", "score_before", "score_after", *LINEAR_COVARIANCE), 0.0)
         zero |= dict.fromkeys(BOW, np.nan)
         exact = dict.fromkeys((f"cov_{e}_{e}" for e in ("yy", "yx", "xy", "xx")), 1e-12)
@@ -43,7 +45,7 @@ class Overrides(NamedTuple):
                 "pair": -1, "fixed": given["fixed"].astype(int), "moving": given["moving"].astype(int),
                 "side": np.where(np.abs(offset[:, 0]) > np.abs(offset[:, 1]), "down", "right"),
                 **affine.to_columns(affine.translation(offset)),
-                "centre_y": (size[0] - 1 - offset[:, 0]) / 2, "centre_x": (size[1] - 1 - offset[:, 1]) / 2,
+                "centre_y": middle[:, 0], "centre_x": middle[:, 1],
                 "var_y": DEVIATION**2, "var_x": DEVIATION**2, **zero, **exact,
                 "confidence": 1.0, "accepted": True, "overruled": False, "reason": "", "method": "user",
             },
@@ -56,7 +58,8 @@ class Overrides(NamedTuple):
         rows = self.rows[self.rows["fixed"].isna()]
         given = self._index(rows["moving"])
         nominal = stage.nominal.copy()
-        nominal[given] = rows[["y", "x"]].to_numpy(float)
+        placed = self.tiles.iloc[given].assign(y=rows["y"].to_numpy(float), x=rows["x"].to_numpy(float))
+        nominal[given] = nominal_middles(placed, tables.usual_size(self.tiles))
         certain = np.zeros(len(nominal), bool)
         certain[given] = True
         return stage.with_nominal(nominal, certain)
@@ -89,7 +92,7 @@ def read_overrides(path: Path, tiles: pd.DataFrame) -> Overrides:
 
 def _check_reach(path: Path, given: list[Correction], tiles: pd.DataFrame) -> None:
     """Raises OverridesError where a tile would lie further outside the mosaic than that is long: it would never be finished."""
-    nominal, size = tiles[["y", "x"]].to_numpy(float), tiles[["height", "width"]].iloc[0].to_numpy(float)
+    nominal, size = tiles[["y", "x"]].to_numpy(float), tables.usual_size(tiles)
     low, high = nominal.min(axis=0), nominal.max(axis=0)
     reach = np.maximum(high - low, LEAST_REACH * size)
     for row in given:

@@ -86,15 +86,16 @@ def _placement_table(
     tiles: pd.DataFrame, pairs: pd.DataFrame, measured: Measurements, solution: Solution, user: Overrides | None
 ) -> pd.DataFrame:
     """Returns the rows of tables.PLACEMENT."""
-    middle = (tiles[["height", "width"]].to_numpy(float) - 1) / 2
-    affines = affine.moving(middle, solution.places, affine.linear(solution.linear))
+    size, usual = tables.sizes(tiles), tables.of_usual_size(tiles)
+    to_first_pixel = (tables.usual_size(tiles) - size) / 2  # places are those of the tiles' middles
+    affines = affine.moving((size - 1) / 2, solution.places + to_first_pixel, affine.linear(solution.linear))
     affines[:, :, 2] -= affines[:, :, 2].min(axis=0)
     square = (solution.residual**2).sum(axis=1)
     ends = pd.DataFrame({"tile": np.concatenate([measured.i, measured.j]), "square": np.tile(square, 2)})
     by_tile = ends.groupby("tile")["square"].agg(["size", "mean"]).reindex(range(len(tiles)))
     count = by_tile["size"].fillna(0).astype(int).to_numpy()
     placed_by = np.where(count > 0, "pairs", "stage")
-    wrong = stretch(pairs, tiles[["height", "width"]].iloc[0].to_numpy(float))
+    wrong = stretch(pairs[pairs[["fixed", "moving"]].isin(usual["tile"].tolist()).all(axis=1)], tables.sizes(usual)[0])
     stretched = (solution.places - solution.places.mean(axis=0)) @ wrong.T
     if wrong.any():
         log.warning(

@@ -40,12 +40,13 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.special import chdtri
 
+from dlir.core import tables
 from dlir.core.affine import BASIS, Array
 from dlir.core.robust import INLIER, geman_mcclure
 from dlir.core.tile_graph import factorised, groups, numbered_by_size
 from dlir.placement.deviation import deviation_by_groups, offset_variance, place_deviation
 from dlir.placement.loops import WRONG_AREA, loops_of_four, probability_by_loops, student_density
-from dlir.placement.measurements import Measurements
+from dlir.placement.measurements import Measurements, nominal_middles
 from dlir.placement.settings import Camera
 from dlir.placement.slips import find_slips
 from dlir.placement.stage_model import DEFAULT_ERROR, LEAST_DEVIATION, Stage, fit_stage
@@ -64,7 +65,7 @@ LEAST_REDUNDANCY = 0.5  # the share of spare measurements is never taken to be s
 class Solution(NamedTuple):
     """Where the tiles lie."""
 
-    places: Array  # (tiles, 2) t, px: where pixel (0, 0) of the tile would lie if it were not turned about its centre
+    places: Array  # (tiles, 2) t, px: of the tiles' middles, less the middle of a tile of the usual size
     linear: Array  # (tiles, 4) e, along BASIS
     deviation: Array  # (tiles,) px, standard deviation of the places, both axes together
     residual: Array  # (pairs, 2) px, of the offsets
@@ -87,7 +88,8 @@ def initial_stage(tiles: pd.DataFrame, pairs: Measurements, camera: Camera | Non
         turn = np.radians(camera.rotation)
         known_map = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) / camera.scale
     exact = pairs.subset(pairs.more_exact_than(DEFAULT_ERROR))
-    return fit_stage(exact.i, exact.j, exact.offset, tiles[["y", "x"]].to_numpy(), parity, known_map)
+    nominal = nominal_middles(tiles, tables.usual_size(tiles))
+    return fit_stage(exact.i, exact.j, exact.offset, nominal, parity, known_map)
 
 
 def solve(

@@ -2,11 +2,11 @@
 
 Every pixel is read once, so that a damaged file is an error here and not after an hour of work. The hash of each file is
 kept, so that every later step notices when a file is replaced or written to. All tiles must have the same channels, z planes
-and time points, in one file or in several. The told place of a tile of the grid is, in px,
+and time points, in one file or in several; sizes may differ (`cameras.py`). The told place of a tile of the grid is, in px,
 
     y = row * height * (1 - overlap_y)        x = col * width * (1 - overlap_x)
 
-and empty where no overlap is given; then the survey finds it.
+with the size of most tiles, and empty where no overlap is given; then the survey finds it.
 """
 
 import logging
@@ -25,7 +25,7 @@ import pandas as pd
 from dlir.core import sealed, tables
 from dlir.core.affine import Array
 from dlir.core.progress import progress
-from dlir.reading import contents, filenames, found_tiles, grid_layout, image_files, pixel_types
+from dlir.reading import cameras, contents, filenames, found_tiles, grid_layout, image_files, pixel_types
 from dlir.reading.contents import KNOWN, Contents
 from dlir.reading.found_tiles import FoundTiles, raise_if_any
 from dlir.reading.patterns import SEPARATOR
@@ -36,7 +36,6 @@ from dlir.reading.tiff import Sizes
 log = logging.getLogger(__name__)
 THREADS = 4  # files read at the same time
 USUAL_OVERLAP = 0.1  # of a tile, by which rows and columns are counted in a table of positions
-LEAST_SIDE = 16  # px, of a tile: two overlaps of the least size that is registered
 UNKNOWN_SIZES = Sizes(0, 0, 0, 0, 0)
 
 
@@ -51,6 +50,12 @@ class FileReport:
     sha256: str = ""
     grey: GreyRange = NO_PIXELS
     problem: str = ""
+
+    @property
+    def kind(self) -> tuple[int, int, int, str]:
+        """What must be the same in all files: time points, z planes, channels and the type of the pixels."""
+        times, depth, channels, *_ = self.sizes
+        return times, depth, channels, self.dtype
 
     def __str__(self) -> str:
         times, depth, channels, height, width = self.sizes
@@ -107,10 +112,11 @@ def _read_tiles(settings: Dataset) -> tuple[pd.DataFrame, list[FileReport]]:
     raise_if_any(_axes_in_names_and_files(reports[0], found.values))
     _log_notes([report.path for report in reports] + found.left_out, settings)
     same = _same_columns(reports, found.values, settings)
-    size = np.array([same["height"], same["width"]], float)
-    cells, nominal = _told_places(found, size, settings)
-    raise_if_any(_too_large_mosaic(cells, nominal, size, settings))
-    table = _tile_rows(found, cells, nominal, {report.path: report for report in reports}, settings).assign(**same)
+    by_file = {report.path: report for report in reports}
+    sizes = _sizes(found, by_file, settings)
+    cells, nominal = _told_places(found, sizes, settings)
+    raise_if_any(_too_large_mosaic(cells, nominal, sizes, settings))
+    table = _tile_rows(found, cells, nominal, sizes, by_file, settings).assign(**same)
     log.info("found %d tiles in %d rows and %d columns", len(table), table["row"].max() + 1, table["col"].max() + 1)
     log.info("each tile has %(channels)d channels, %(depth)d z planes and %(times)d time points", same)
     return table, reports
@@ -130,7 +136,7 @@ def _read(path: Path, like: FileReport) -> FileReport:
     try:
         with image_files.opened(path) as stack:
             report = FileReport(path, stack.sizes, stack.dtype, stack.names)
-            if (report.sizes, report.dtype) != (like.sizes, like.dtype):
+            if report.kind != like.kind:
                 return report
             grey, problem = NO_PIXELS, ""
             for time, z in np.ndindex(stack.sizes.times, stack.sizes.depth):
@@ -150,18 +156,34 @@ def _read(path: Path, like: FileReport) -> FileReport:
 
 
 def _different_files(reports: list[FileReport]) -> list[str]:
-    """Returns a message for each file whose sizes or pixel type differ from those of most files."""
+    """Returns a message for each file whose planes or pixel type differ from those of most files."""
     readable = [report for report in reports if not report.problem]
     if not readable:
         return []
-    (usual, _), *others = Counter((report.sizes, report.dtype) for report in readable).most_common()
-    example = next(report for report in readable if (report.sizes, report.dtype) == usual)
+    (usual, _), *others = Counter(report.kind for report in readable).most_common()
+    example = next(report for report in readable if report.kind == usual)
     remedy = "remove it from the dataset, or make it a dataset of its own"
     return [
         f"{report.path}: is {report}, but {example.path} and most tiles are {example}: {remedy}"
         for report in readable
-        if others and (report.sizes, report.dtype) != usual
+        if others and report.kind != usual
     ]
+
+
+def _sizes(found: FoundTiles, reports: Mapping[Path, FileReport], settings: Dataset) -> cameras.Sizes:
+    """Returns the height and width of each tile (n, 2), px.
+
+    Raises:
+        TileError: when a tile has a size that it cannot have, or that no tile is likely to have (`cameras.py`).
+    """
+    sizes, problems = cameras.tile_sizes(found.tiles, {path: report.sizes[-2:] for path, report in reports.items()})
+    raise_if_any(problems)
+    if not settings.any_size:
+        cells = None if settings.positions else np.array([found.places[tile.path] for tile in found.tiles], int)
+        raise_if_any(cameras.strangers([tile.path for tile in found.tiles], sizes, cells))
+    if words := cameras.described(sizes):
+        log.info(words)
+    return sizes
 
 
 def _axes_in_names_and_files(report: FileReport, values: Mapping[str, list[str]]) -> list[str]:
@@ -181,7 +203,7 @@ def _same_columns(reports: list[FileReport], values: Mapping[str, list[str]], se
     Raises:
         TileError: when the dataset has no such reference as the settings name.
     """
-    times, depth, channels, height, width = reports[0].sizes
+    times, depth, channels, *_ = reports[0].sizes
     lengths = [inside * max(len(values[name]), 1) for name, inside in (("time", times), ("z", depth), ("channel", channels))]
     times, depth, channels = lengths
     names = values["channel"] if len(values["channel"]) == channels else _names_in_metadata(reports)
@@ -190,9 +212,6 @@ def _same_columns(reports: list[FileReport], values: Mapping[str, list[str]], se
     number = names.index(str(wanted)) if str(wanted) in names else wanted
     called = f", called {', '.join(names)}" if names else ""
     problems = []
-    if min(height, width) < LEAST_SIDE:
-        what = f"the tiles are {height} x {width} px, and each side needs {LEAST_SIDE} px at least"
-        problems.append(f"{reports[0].path}: {what}: export larger tiles")
     if isinstance(number, str) or (number is not None and number >= channels):
         problems.append(
             f"reference_channel is {wanted}, and there are {channels} channels{called}: give a name, or a number from 0"
@@ -206,8 +225,7 @@ def _same_columns(reports: list[FileReport], values: Mapping[str, list[str]], se
     if names:
         log.info("the channels are called %s", ", ".join(names))
     return {
-        "times": times, "depth": depth, "channels": channels, "height": height, "width": width,
-        "dtype": _type_in_tables(reports),
+        "times": times, "depth": depth, "channels": channels, "dtype": _type_in_tables(reports),
         "time_names": SEPARATOR.join(values["time"]), "z_names": SEPARATOR.join(values["z"]),
         "channel_names": SEPARATOR.join(names),
         "reference_channel": number, "reference_z": z, "reference_time": settings.reference_time,
@@ -240,24 +258,30 @@ def _names_in_metadata(reports: list[FileReport]) -> list[str]:
     return [name.replace(SEPARATOR, "/") for name in reports[0].names] if len(names) == 1 else []
 
 
-def _told_places(found: FoundTiles, size: Array, settings: Dataset) -> tuple[Array, Array]:
+def _told_places(found: FoundTiles, sizes: cameras.Sizes, settings: Dataset) -> tuple[Array, Array]:
     """Returns the row and column of each tile (n, 2), and its place (n, 2), px, NaN along an axis without an overlap.
 
     Args:
-        size: of a tile (y, x), px.
+        sizes: (n, 2) px, of the tiles.
     """
+    size = tables.most_frequent(sizes)
     places: Array = np.array([found.places[tile.path] for tile in found.tiles], float)
     told = np.array([math.nan if share is None else share for share in settings.told_overlap])
     if found.unit == "cells":
-        return places, places * size * (1 - told)
-    distance = size * (1 - np.where(np.isfinite(told), told, USUAL_OVERLAP))
+        return places, places * size * (1 - told) + cameras.within_cells(sizes, places.astype(int))
+    distance = np.median(sizes, axis=0) * (1 - np.where(np.isfinite(told), told, USUAL_OVERLAP))
     nominal = _in_pixels(places, found.unit, settings)
     cells: Array = np.rint((nominal - nominal.min(axis=0)) / distance)  # only shows people which tiles lie side by side
     return cells, nominal
 
 
 def _tile_rows(
-    found: FoundTiles, cells: Array, nominal: Array, reports: Mapping[Path, FileReport], settings: Dataset
+    found: FoundTiles,
+    cells: Array,
+    nominal: Array,
+    sizes: cameras.Sizes,
+    reports: Mapping[Path, FileReport],
+    settings: Dataset,
 ) -> pd.DataFrame:
     """Returns the columns of tables.TILES that differ from tile to tile."""
     table = pd.DataFrame(
@@ -267,6 +291,9 @@ def _tile_rows(
             "col": cells[:, 1].astype(int),
             "y": nominal[:, 0],
             "x": nominal[:, 1],
+            "camera": cameras.camera_numbers([tile.camera for tile in found.tiles], sizes),
+            "height": sizes[:, 0],
+            "width": sizes[:, 1],
             "pixel_size": settings.pixel_size or math.nan,
             "sha256": [
                 contents.of_tile([reports[file].sha256 for file in tile.files], settings.mirrored) for tile in found.tiles
@@ -277,11 +304,11 @@ def _tile_rows(
     return table
 
 
-def _too_large_mosaic(cells: Array, nominal: Array, size: Array, settings: Dataset) -> list[str]:
+def _too_large_mosaic(cells: Array, nominal: Array, sizes: cameras.Sizes, settings: Dataset) -> list[str]:
     """Returns a message where the mosaic of tiles at these places would be larger than `settings.largest`."""
-    places = np.where(np.isfinite(nominal), nominal, cells * size)
-    height, width = (np.ptp(places, axis=0) + size).tolist()
-    times = height * width / (len(places) * float(size.prod()))
+    places = np.where(np.isfinite(nominal), nominal, cells * sizes.max(axis=0))
+    height, width = ((places + sizes).max(axis=0) - places.min(axis=0)).tolist()
+    times = height * width / float(sizes.prod(axis=1).sum())
     if times <= settings.largest:
         return []
     if settings.on_grid:

@@ -40,6 +40,7 @@ class Layout(Section):
     flip_x: bool = False
     mirrored: bool = False  # the camera sees the specimen in a mirror
     pixel_size: Annotated[float, Field(ge=1e-6, le=1e4)] | None = None
+    any_size: bool = False  # takes a tile whose size is far from that of the others, which may be a thumbnail
     largest: Annotated[float, Field(ge=1, le=1e9)] = 100.0  # mosaic, times the area of all tiles
     reference_channel: Annotated[int, Field(ge=0, le=10_000)] | str | None = None
     reference_z: Annotated[int, Field(ge=0, le=1_000_000)] | Literal["max"] = "max"

@@ -34,7 +34,7 @@ class TileReader:
 
     Attributes:
         times, depth, channels: the numbers of time points, z planes and channels of each tile.
-        size: height and width, px.
+        sizes: height and width of each tile by its path, px.
         dtype: type of the pixels, which the files may have as another one (`pixel_types.py`).
         values: the values of the placeholders in the paths.
         channel_names: the names of the channels; empty where there are none.
@@ -46,7 +46,8 @@ class TileReader:
     def __init__(self, tiles: pd.DataFrame) -> None:
         first = tiles.iloc[0].to_dict()
         self.times, self.depth, self.channels = (int(first[name]) for name in ("times", "depth", "channels"))
-        self.size = int(first["height"]), int(first["width"])
+        sizes = (tuple(size) for size in tables.sizes(tiles).tolist())
+        self.sizes: dict[str, tuple[int, int]] = dict(zip(tiles["path"], sizes, strict=True))
         self.dtype = np.dtype(str(first["dtype"]))
         self.values = filenames.values_of(first)
         self.channel_names = self.values.get("channel", [])
@@ -98,7 +99,7 @@ class TileReader:
                 self._check(tile, file, stack.identity)
                 for _, t, z in places:
                     pixels = stack.read(t, z, channel).astype(self.dtype, copy=False)
-                    assert pixels.shape == (channels, *self.size), "the step tiles compared the shapes of all files"
+                    assert pixels.shape == (channels, *self.sizes[tile]), "the step tiles compared the shapes of all files"
                     maximum = pixels if maximum is None else np.maximum(maximum, pixels)
         assert maximum is not None, "a tile has at least one z plane"
         return np.ascontiguousarray(maximum[..., ::-1]) if self.mirrored else maximum

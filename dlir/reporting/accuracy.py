@@ -35,7 +35,7 @@ def accuracy(tiles: Path, placement: Path, truth: Path, output: Path) -> None:
     listed, placed = tables.read(tiles, tables.TILES), tables.read(placement, tables.PLACEMENT)
     paths = [filenames.paths_of(tile) for tile in listed.set_index("tile").loc[placed["tile"]].to_dict("records")]
     true = np.reshape(truth_table.read(truth, paths), (-1, 2, 3))
-    corners = affine.corners(listed["height"].iloc[0], listed["width"].iloc[0])
+    corners = affine.corners(*tables.sizes(listed, placed["tile"]).T)
     errors = corner_errors(affine.from_table(placed), true, corners)
     stage = listed.set_index("tile").loc[placed["tile"], ["y", "x"]].to_numpy()
     log.info("error of the stage: %s", summary(corner_errors(affine.translation(stage), true, corners)))
@@ -47,7 +47,7 @@ def corner_errors(placed: Array, true: Array, corners: Array) -> Array:
     """The error (n,), px, of the affines `placed` (n, 2, 3) against `true` (n, 2, 3), without one affine of the whole mosaic.
 
     Args:
-        corners: (4, 2), the centres of a tile's corner pixels (`affine.corners`).
+        corners: (n, 4, 2), the centres of the tiles' corner pixels (`affine.corners`), or (4, 2) where these are the same.
     """
     found, expected = affine.apply(placed, corners), affine.apply(true, corners)
     whole = _common_affine(found.reshape(-1, 2), expected.reshape(-1, 2))

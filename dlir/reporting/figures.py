@@ -16,7 +16,7 @@ from matplotlib.patheffects import withStroke
 from dlir.core import affine, tables
 from dlir.fusion.blend import PlacedTiles, Region, camera_weight
 from dlir.illumination.blind import filled
-from dlir.illumination.fields import Fields
+from dlir.illumination.fields import Fields, Light
 from dlir.reading import image_files
 from dlir.reading.image_files import Image, Plane
 from dlir.reading.tile_reader import TileReader
@@ -71,7 +71,8 @@ def overview_figure(store: Path, placed: pd.DataFrame, reader: TileReader, longe
     index = next((i for i, level in enumerate(levels) if max(level.shape[-2:]) <= longest), len(levels) - 1)
     pixels = reference_plane(levels[index], "".join(axis["name"] for axis in described["axes"]), reader)
     factor = 2**index
-    outlines = affine.apply(affine.from_table(placed), affine.corners(*reader.size)[[0, 1, 3, 2]])
+    sizes = np.array([reader.sizes[path] for path in placed["path"]])
+    outlines = affine.apply(affine.from_table(placed), affine.corners(*sizes.T)[:, [0, 1, 3, 2]])
     outlines = (outlines - (factor - 1) / 2) / factor
 
     height, width = pixels.shape[1:]
@@ -89,7 +90,7 @@ def overview_figure(store: Path, placed: pd.DataFrame, reader: TileReader, longe
     lines.set_array(np.ma.masked_invalid(residual))
     lines.set_clim(0, max(np.nanmax(residual, initial=0), LEAST_RESIDUAL_RANGE))
     axes.add_collection(lines)
-    size = min(reader.size) / factor * scale * 72 * NUMBER_SIZE  # points, 72 to an inch
+    size = np.median(sizes.min(axis=1)) / factor * scale * 72 * NUMBER_SIZE  # points, 72 to an inch
     for outline, tile in zip(outlines, placed["tile"], strict=True):
         if size >= LEAST_NUMBER:
             y, x = outline.mean(0)
@@ -101,7 +102,7 @@ def overview_figure(store: Path, placed: pd.DataFrame, reader: TileReader, longe
 
 
 def worst_seam(
-    listed: pd.DataFrame, placed: pd.DataFrame, accepted: pd.DataFrame, illumination: Fields, exposure: pd.DataFrame
+    listed: pd.DataFrame, placed: pd.DataFrame, accepted: pd.DataFrame, light: Light, exposure: pd.DataFrame
 ) -> Seam | None:
     """The pair that the stage placed worst, of the quarter of the accepted pairs with the smallest variance.
 
@@ -128,21 +129,23 @@ def worst_seam(
     rows = placed.set_index("tile").loc[[pair["fixed"], pair["moving"]]]
     fixed, moving = affine.from_table(rows)
     before, after = affine.translation(nominal[worst]), affine.compose(affine.invert(fixed), moving)
-    side = min(SEAM_SIDE, *illumination.flat.shape[1:])
+    side = min(SEAM_SIDE, int(tables.sizes(listed, rows.index).min()))
+    cameras = listed.set_index("tile")["camera"].loc[rows.index].tolist()
     gains = tables.gains(exposure, rows.index.to_series())
     top, left = np.rint(affine.apply(after, centres[worst][None])[0] - side / 2).astype(int)
     region = Region(int(top), int(left), side, side)
     reader, fused = TileReader(listed), []
-    weight = camera_weight(illumination, "linear")
-    pedestal = tables.pedestals(exposure)
+    weights, pedestal = [camera_weight(illumination, "linear") for illumination in light], tables.pedestals(exposure)
+    blind = dict(zip(rows["path"], (light[camera].blind for camera in cameras), strict=True))
 
     def read(path: str) -> Image:
-        return filled(reader.reference(path), illumination.blind)
+        return filled(reader.reference(path), blind[path])
 
     for to_fixed in (before, after):
         affines = np.stack([affine.translation([0, 0]), to_fixed])
-        channels = gains[:, reader.chosen], pedestal[reader.chosen], illumination.of(reader.chosen)
-        fused.append(PlacedTiles(list(rows["path"]), affines, *channels, read, 1, "linear", weight).fuse(region)[0])
+        channels = gains[:, reader.chosen], pedestal[reader.chosen], [illumination.of(reader.chosen) for illumination in light]
+        placed_tiles = PlacedTiles(list(rows["path"]), cameras, affines, *channels, read, 1, "linear", weights)
+        fused.append(placed_tiles.fuse(region)[0])
     figure = Figure(figsize=(9, 4.8))
     titles = ("at the places of the stage", "registered")
     for panel, pixels, title in zip(figure.subplots(1, 2), fused, titles, strict=True):

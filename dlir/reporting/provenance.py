@@ -64,7 +64,7 @@ def _grey_levels(exposure: Path) -> list[dict[str, float]]:
 def _learnt_from(path: Path) -> list[str]:
     """The SHA-256 of the tiles from which illumination (.tif) or a network (.pt) was learnt."""
     if path.suffix == ".tif":
-        return list(fields.lesson(path).tiles)
+        return [tile for lesson in fields.lessons(path) for tile in lesson.tiles]
     from dlir.registration.model import checkpoint  # imports torch, which is slow; runs without a network do not need it
 
     return list(checkpoint.settings_of(path).get("tiles", []))

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from dlir.core import affine, tables
 from dlir.core.atomic import atomically
 from dlir.illumination import fields
+from dlir.illumination.fields import Lesson
 from dlir.placement.summary import group_sentences, slip_sentences
 from dlir.reading.tile_reader import TileReader, read_table
 from dlir.reporting.figures import illumination_figure, overview_figure, png, worst_seam
@@ -67,7 +68,7 @@ def report(
         ImageError: when a tile at the seam that is shown can no longer be read.
     """
     listed, placed = read_table(tiles), tables.read(placement, tables.PLACEMENT)
-    flat_dark, gains, reader = fields.read(illumination, listed), tables.read(exposure, tables.EXPOSURE), TileReader(listed)
+    light, gains, reader = fields.read(illumination, listed), tables.read(exposure, tables.EXPOSURE), TileReader(listed)
     errors = None if accuracy is None else tables.read(accuracy, tables.ACCURACY)["error"]
     pairs = _pairs(affines, placed) if affines else None
     accepted = None if pairs is None else pairs[pairs["accepted"]]
@@ -77,11 +78,11 @@ def report(
         "affines": affines.name if affines else "",
         "numbers": _key_numbers(placed, pairs, errors),
         "overview": png(overview_figure(mosaic, placed, reader, settings.overview)),
-        "seam": None if accepted is None else worst_seam(listed, placed, accepted[~accepted["overruled"]], flat_dark, gains),
+        "seam": None if accepted is None else worst_seam(listed, placed, accepted[~accepted["overruled"]], light, gains),
         "groups": group_sentences(placed),
         "stage": _stage_lines(tables.read(stage, tables.STAGE).iloc[0]) + slip_sentences(placed) if stage else [],
-        "illumination": fields.described(flat_dark) + fields.lesson(illumination).described(listed),
-        "fields": png(illumination_figure(flat_dark)),
+        "illumination": fields.described(light) + _lesson_lines(fields.lessons(illumination), listed),
+        "fields": [png(illumination_figure(of_camera)) for of_camera in light],
         "levels": _level_lines(gains),
         "exposure": _exposure_lines(gains),
         "selfcheck": _selfcheck_table(tables.read(selfcheck, tables.SELFCHECK)) if selfcheck else None,
@@ -167,6 +168,16 @@ def _stage_lines(found: "pd.Series[Any]") -> list[str]:
             place = f"{offset.iloc[0]:+.2f} px along y and {offset.iloc[1]:+.2f} px along x"
             lines.append(f"Backlash: every second {line} is displaced by {place}.")
     return lines
+
+
+def _lesson_lines(lessons: list[Lesson], listed: pd.DataFrame) -> list[str]:
+    """What the illumination of each camera was learnt from; the tiles (tables.TILES) are those of all cameras."""
+    several = len(lessons) > 1
+    return [
+        f"camera {camera}: {sentence}" if several else sentence
+        for camera, lesson in enumerate(lessons)
+        for sentence in lesson.described(listed[listed["camera"] == camera])
+    ]
 
 
 def _selfcheck_table(found: pd.DataFrame) -> Table:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from dlir.core.affine import Array
-from dlir.survey.thumbnails import Images
+from dlir.survey.thumbnails import Thumbnails
 
 RIDGE = 0.02  # of the overlap: it keeps z small where both tiles are quiet
 HIDDEN = 0.12  # of a tile: shifts below it on both axes show the fixed pattern of the camera, or the same tile twice
@@ -30,6 +30,7 @@ APART = 5.0  # px: a second peak lies at least so far from the first
 ALIKE = 0.6  # of the height of the highest peak: a second certain peak that high makes the match ambiguous
 LEAST_SCALE = 0.15  # of Gumbel's law
 CACHED_TILES = 256
+CACHED_SIZES = 32  # pairs of sizes
 
 Scores = NDArray[np.float32]  # (p, q) z for all shifts, with negative shifts at the end, as the FFT has them
 Mask = NDArray[np.bool_]  # (p, q)
@@ -43,23 +44,47 @@ class Match(NamedTuple):
     weight: float  # 0 where it could be chance, or where another match is as good; 1 where it is certain
 
 
-class Correlator:
-    """The scores of pairs of whitened thumbnails (n, y, x)."""
+class Overlap(NamedTuple):
+    """How much two thumbnails share at all shifts."""
 
-    def __init__(self, stack: Images) -> None:
-        self.stack = stack
-        self.size: NDArray[np.int64] = np.array(stack.shape[1:])
+    area: NDArray[np.float32]  # (p, q) px
+    valid: Mask  # where that is enough to compare them
+
+
+class Correlator:
+    """The scores of pairs of whitened thumbnails.
+
+    Attributes:
+        size: (2,) px, of the largest thumbnail.
+        valid: the shifts at which two such thumbnails share enough.
+    """
+
+    def __init__(self, thumbnails: Thumbnails) -> None:
+        self.stack, self.sizes = thumbnails.images, [(int(y), int(x)) for y, x in thumbnails.sizes]
+        self.size: NDArray[np.int64] = np.array(self.stack.shape[1:])
         self.shape: list[int] = [fft.next_fast_len(2 * int(side) - 1, real=True) for side in self.size]
-        distance_y, distance_x = (np.minimum(np.arange(side), side - np.arange(side)) for side in self.shape)
-        common_y, common_x = (self.size[0] - distance_y)[:, None], (self.size[1] - distance_x)[None]
-        self.overlap = (common_y.clip(min=0) * common_x.clip(min=0)).astype(np.float32)  # px
-        far = (distance_y > HIDDEN * self.size[0])[:, None] | (distance_x > HIDDEN * self.size[1])[None]
-        wide = (common_y >= LEAST_WIDTH) & (common_x >= LEAST_WIDTH)
-        self.valid: Mask = far & wide & (self.overlap >= LEAST_AREA * self.size.prod())
+        self.overlap = lru_cache(maxsize=CACHED_SIZES)(self._overlap)
+        largest = (int(self.size[0]), int(self.size[1]))
+        self.valid: Mask = self.overlap(largest, largest).valid
         self.spectra = lru_cache(maxsize=2 * CACHED_TILES)(self._spectra)
 
+    def _overlap(self, first: tuple[int, int], second: tuple[int, int]) -> Overlap:
+        """How much thumbnails of these sizes (y, x), px, share at all shifts of the second against the first."""
+        shift_y, shift_x = (np.where(at > side // 2, at - side, at) for side in self.shape for at in [np.arange(side)])
+        common_y, common_x = (
+            np.minimum(one, shift + other) - np.maximum(shift, 0)
+            for shift, one, other in zip((shift_y, shift_x), first, second, strict=True)
+        )
+        area = (common_y.clip(min=0)[:, None] * common_x.clip(min=0)[None]).astype(np.float32)
+        far = (np.abs(shift_y) > HIDDEN * self.size[0])[:, None] | (np.abs(shift_x) > HIDDEN * self.size[1])[None]
+        wide = (common_y >= LEAST_WIDTH)[:, None] & (common_x >= LEAST_WIDTH)[None]
+        return Overlap(area, far & wide & (area >= LEAST_AREA * min(np.prod(first), np.prod(second))))
+
     def _spectra(self, tile: int, mirrored: bool) -> NDArray[np.complex64]:
-        image = self.stack[tile][:, ::-1] if mirrored else self.stack[tile]
+        image = self.stack[tile]
+        if mirrored:
+            width = self.sizes[tile][1]
+            image = np.concatenate([image[:, :width][:, ::-1], image[:, width:]], axis=1)
         return np.asarray(fft.rfft2(np.stack([image, image**2]), self.shape))
 
     def scores(self, i: int, j: int, mirrored: bool = False) -> Scores:
@@ -70,8 +95,9 @@ class Correlator:
         """
         product = self.spectra(i, False) * self.spectra(j, mirrored).conj()
         total, square = fft.irfft2(product, self.shape)
-        score = total / np.sqrt(square.clip(min=0) + RIDGE * self.overlap + 1)
-        return np.where(self.valid, score, np.float32(0))
+        overlap = self.overlap(self.sizes[i], self.sizes[j])
+        score = total / np.sqrt(square.clip(min=0) + RIDGE * overlap.area + 1)
+        return np.where(overlap.valid, score, np.float32(0))
 
     def shift_at(self, scores: Scores, flat_index: int) -> Array:
         """Returns the shift (2,), px, at an index of the scores, made flat."""

@@ -38,7 +38,7 @@ def correction(plane: Callable[[int], Plane], pairs: list[tuple[int, int]], shif
 def _difference(fixed: Plane, moving: Plane, shift: Array) -> Array:
     """How far (2,), px, the best shift of two tiles lies from `shift` (2,)."""
     start = np.rint(shift).astype(int)
-    common = np.array(fixed.shape) - np.abs(start)
+    common = np.minimum(fixed.shape, start + moving.shape) - start.clip(min=0)
     if common.min() < LEAST_SIDE:
         return np.full(2, np.inf)
     strips = [

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dlir.core import tables
 from dlir.core.affine import Array
 from dlir.reading import filenames, grid_layout, patterns
 from dlir.reading.settings import Dataset
@@ -119,28 +120,40 @@ def _first(indices: NDArray[np.int64], dataset: Dataset) -> int:
 
 
 def _size(tiles: pd.DataFrame) -> Array:
-    return tiles[["height", "width"]].iloc[0].to_numpy(float)
+    return tables.usual_size(tiles).astype(float)
 
 
 def _directions(block: Block) -> dict[str, Direction]:
-    """What the pixels of a block show of both directions, or of the one in which it has neighbours."""
-    correlator, found = block.correlator, {}
+    """What the pixels of a block show of both directions, or of the one in which it has neighbours.
+
+    Pairs of tiles of one camera show the step best; others do where these show none.
+    """
+    correlator, found, several = block.correlator, dict[str, Direction](), len(set(block.tiles["camera"])) > 1
     by_chance = chance([correlator.peak(each)[0] for each in block.unrelated])
+    within = block.within_cells
     for axis, side in enumerate(SIDES):
-        pairs = block.neighbours(axis)
-        if pairs:
-            scores = [correlator.scores(i, j) for i, j in pairs]
-            matched = [match(correlator, each, by_chance, certain_level(len(pairs))) for each in scores]
-            step = common_step(correlator, scores, block.unrelated, matched)
-            found[side] = _in_pixels(step, block, pairs)
+        for one_camera in (True, False) if several else (True,):
+            pairs = block.neighbours(axis, one_camera)
+            if pairs and (one_camera or side not in found or not found[side].known):
+                # as if all tiles began where their cells do
+                moves = np.array([np.rint((within[j] - within[i]) / block.factor) for i, j in pairs]).astype(int)
+                scores = [np.roll(correlator.scores(i, j), -move, (0, 1)) for (i, j), move in zip(pairs, moves, strict=True)]
+                matched = [match(correlator, each, by_chance, certain_level(len(pairs))) for each in scores]
+                step = common_step(correlator, scores, block.unrelated, matched)
+                found[side] = _in_pixels(step, block, pairs, moves)
     return found
 
 
-def _in_pixels(step: CommonStep, block: Block, pairs: list[tuple[int, int]]) -> Direction:
-    """The step at full resolution."""
+def _in_pixels(step: CommonStep, block: Block, pairs: list[tuple[int, int]], moves: NDArray[np.int64]) -> Direction:
+    """The step at full resolution.
+
+    Args:
+        moves: (n, 2) px of thumbnails, by which the scores of the pairs were moved.
+    """
     shift, sure = step.shift * block.factor, np.flatnonzero(step.sure)
     if step.known and len(sure):
-        shift = shift + correction(block.plane, [pairs[k] for k in sure], step.shifts[sure] * block.factor, block.factor)
+        shifts = (step.shifts[sure] + moves[sure]) * block.factor
+        shift = shift + correction(block.plane, [pairs[k] for k in sure], shifts, block.factor)
     return Direction(step.known, shift, step.spread * block.factor, len(pairs), len(sure))
 
 

@@ -19,6 +19,7 @@ import pandas as pd
 from dlir.core import tables
 from dlir.core.affine import Array
 from dlir.reading import positions_table
+from dlir.reading.cameras import within_cells
 from dlir.reading.settings import Dataset
 from dlir.reading.tile_reader import read_table
 from dlir.survey import advice
@@ -73,7 +74,7 @@ def _on_grid(tiles: pd.DataFrame, layout: Dataset, settings: LayoutCheck) -> tup
     grid = survey_grid(tiles, layout)
     _contradict(grid.advice, settings)
     found, cells = grid_steps(grid, tiles, layout), tiles[["row", "col"]].to_numpy(float)
-    places = np.zeros((len(tiles), 2))
+    places = within_cells(tables.sizes(tiles), tiles[["row", "col"]].to_numpy())
     for side, *step in found[["side", "step_y", "step_x"]].to_numpy():
         places += cells[:, [SIDES.index(side)]] * np.array(step, float)
     return places, found

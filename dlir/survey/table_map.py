@@ -59,7 +59,7 @@ def survey_table(tiles: pd.DataFrame, dataset: Dataset) -> tuple[Array, pd.DataF
     found = next((found for block in blocks(tiles) if (found := _fit(block)) is not None), None)
     told = _told_steps(tiles)
     other = advice.for_table(found.matrix, dataset) if found and found.contradicts else Advice()
-    size: Array = tiles[["height", "width"]].iloc[0].to_numpy(float)
+    size: Array = np.median(tables.sizes(tiles), axis=0)
     matrix: Array = np.eye(2)
     if found and not other.words and not _keeps(found, told, size):
         matrix = found.matrix.round(MAP_DIGITS)

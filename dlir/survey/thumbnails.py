@@ -9,7 +9,12 @@ all tiles,
 
 so that all frequencies count alike. In a specimen with a period the frequencies of the period have nearly all the power; after
 whitening, what breaks the period decides.
+
+Light and dirt are those of each camera. Thumbnails of tiles that are smaller than others are padded with zeros.
 """
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +33,14 @@ MOST_TILES = 64  # that the median is taken of
 LEAST_LIGHT = 0.05  # of the mean light, which is never taken to be less
 
 
-def factor(size: tuple[int, int]) -> int:
+class Thumbnails(NamedTuple):
+    """Whitened thumbnails of n tiles."""
+
+    images: Images  # padded with zeros at the ends of both axes
+    sizes: NDArray[np.int64]  # (n, 2) px, without what is padded
+
+
+def factor(size: Sequence[int]) -> int:
     """Returns by how much the sides of tiles of this size (y, x), px, are divided to give thumbnails."""
     return max(1, max(size) // SIDE)
 
@@ -40,8 +52,29 @@ def shrunk(image: NDArray[np.generic], by: int) -> Images:
     return np.asarray(blocks.mean(axis=(1, 3), dtype=np.float32))
 
 
-def whitened(stack: Images) -> Images:
-    """Returns the thumbnails (n, y, x) without light and dirt, of even local energy and an even spectrum."""
+def whitened(thumbnails: Sequence[NDArray[np.float32]], cameras: Sequence[int]) -> Thumbnails:
+    """Returns thumbnails (y, x) without light and dirt, of even local energy and an even spectrum.
+
+    Args:
+        cameras: the number of the camera of each thumbnail; those of one camera have one size.
+    """
+    sizes = np.array([thumbnail.shape for thumbnail in thumbnails], np.int64)
+    bands = np.zeros((len(thumbnails), *sizes.max(axis=0)), np.float32)
+    for camera in np.unique(cameras):
+        chosen = np.flatnonzero(np.asarray(cameras) == camera).tolist()
+        height, width = sizes[chosen[0]]
+        if height and width:
+            bands[chosen, :height, :width] = _band(np.stack([thumbnails[k] for k in chosen]))
+    spectrum = fft.rfft2(bands)
+    power = (np.abs(spectrum) ** 2).mean(axis=0)
+    even = fft.irfft2(spectrum / np.sqrt(power + WHITENING * power.mean() + 1e-20), bands.shape[1:])
+    for image, (height, width) in zip(even, sizes, strict=True):
+        image[height:], image[:, width:] = 0, 0
+    return Thumbnails(np.asarray((even / (even.std() + 1e-20)).clip(-LARGEST, LARGEST), np.float32), sizes)
+
+
+def _band(stack: Images) -> Images:
+    """Returns the thumbnails (n, y, x) of a camera without light and dirt, and of even local energy."""
     floor = min(float(np.percentile(stack[:, ::4, ::4], 0.5)), float(stack.mean(axis=0).min()))
     above = np.asarray(stack, np.float32) - np.float32(floor)
     if len(stack) >= FEWEST_TILES:
@@ -51,7 +84,4 @@ def whitened(stack: Images) -> Images:
     band = ndimage.gaussian_filter(above, fine) - ndimage.gaussian_filter(above, coarse)
     quiet = QUIET * float(np.median(np.abs(band[:, ::2, ::2])))
     band /= np.sqrt(ndimage.gaussian_filter(band**2, energy) + quiet**2 + 1e-20)
-    spectrum = fft.rfft2(band.clip(-LARGEST, LARGEST))
-    power = (np.abs(spectrum) ** 2).mean(axis=0)
-    even = fft.irfft2(spectrum / np.sqrt(power + WHITENING * power.mean() + 1e-20), band.shape[1:])
-    return np.asarray((even / (even.std() + 1e-20)).clip(-LARGEST, LARGEST), np.float32)
+    return np.asarray(band.clip(-LARGEST, LARGEST))

@@ -34,7 +34,7 @@ def run(grid: Grid, tmp_path: Path) -> Callable[..., np.ndarray]:
         placed = listed[["tile", "path"]].assign(**affine.to_columns(places), pairs=2, residual=0.1, deviation=0.1)
         placed = placed.assign(group=0, slip_y=0.0, slip_x=0.0, loop=np.nan, placed_by="pairs")
         tables.write(placed, tables.PLACEMENT, tmp_path / "placement.csv")
-        fields.write(fields.identity((2, *grid.size)), tmp_path / "illumination.tif")
+        fields.write([fields.identity((2, *grid.size))], tmp_path / "illumination.tif")
         files = [tmp_path / name for name in ("tiles.csv", "illumination.tif")]
         out = tmp_path / "exposure.csv"
         exposure(

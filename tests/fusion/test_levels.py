@@ -27,15 +27,15 @@ def found(folder: Path, tiles: list[np.ndarray], light: Fields, **options: bool)
     """The scale, the pedestal and the clipped pixels of each of the tiles."""
     MosaicInputs(folder, tiles, affine.translation([[0.0, 80.0 * n] for n in range(len(tiles))]))
     listed = tables.read(folder / "tiles.csv", tables.TILES)
-    table = levels(listed, np.ones((len(tiles), 1)), light, **options)
+    table = levels(listed, np.ones((len(tiles), 1)), [light], **options)
     return table["scale"].iloc[0], table["pedestal"].iloc[0], table["clipped"].tolist()
 
 
 def fused(folder: Path, tiles: list[np.ndarray], light: Fields, **options: bool) -> np.ndarray:
     inputs = MosaicInputs(folder, tiles, affine.translation([[0.0, 0.0]] * len(tiles)))
-    fields.write(light, folder / "illumination.tif")
+    fields.write([light], folder / "illumination.tif")
     listed = tables.read(folder / "tiles.csv", tables.TILES)
-    tables.write(levels(listed, np.ones((len(tiles), 1)), light, **options), tables.EXPOSURE, folder / "exposure.csv")
+    tables.write(levels(listed, np.ones((len(tiles), 1)), [light], **options), tables.EXPOSURE, folder / "exposure.csv")
     return inputs.run()["0"][...]
 
 

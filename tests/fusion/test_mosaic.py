@@ -60,7 +60,16 @@ def test_turned_tiles_are_turned_back(tmp_path: Path) -> None:
     affines = np.concatenate([np.array(linear), places[..., 2:]], -1)
     inputs = MosaicInputs(tmp_path, [cut_tile(a) for a in affines], affines)
     placed = PlacedTiles(
-        inputs.paths, affines, np.ones((4, 1)), np.zeros(1), fields.identity((1, SIDE, SIDE)), read, 1, "linear", None
+        inputs.paths,
+        [0] * 4,
+        affines,
+        np.ones((4, 1)),
+        np.zeros(1),
+        [fields.identity((1, SIDE, SIDE))],
+        read,
+        1,
+        "linear",
+        [None],
     )
     fused, covered = placed.fuse(Region(0, 0, 190, 190))
     inside = (slice(20, 175), slice(20, 175))
@@ -110,7 +119,8 @@ def test_tiles_are_corrected_for_dark_field_and_gains(tmp_path: Path) -> None:
     tiles = [(cut_tile(a) * g + 50).astype(np.float32) for a, g in zip(affines, gains[..., 0], strict=True)]
     inputs = MosaicInputs(tmp_path, tiles, affines)
     fields.write(
-        fields.identity((1, SIDE, SIDE))._replace(dark=np.full((1, SIDE, SIDE), 50, np.float32)), tmp_path / "illumination.tif"
+        [fields.identity((1, SIDE, SIDE))._replace(dark=np.full((1, SIDE, SIDE), 50, np.float32))],
+        tmp_path / "illumination.tif",
     )
     inputs.expose(gains)
     fused = inputs.run()["0"][...]
@@ -121,7 +131,8 @@ def test_pixels_below_the_dark_field_are_clipped_after_the_tiles_are_fused(tmp_p
     tiles = [np.full((1, SIDE, SIDE), value, np.uint16) for value in (90, 130)]
     inputs = MosaicInputs(tmp_path, tiles, affine.translation([[0.0, 0.0], [0.0, 0.0]]))
     fields.write(
-        fields.identity((1, SIDE, SIDE))._replace(dark=np.full((1, SIDE, SIDE), 100, np.float32)), tmp_path / "illumination.tif"
+        [fields.identity((1, SIDE, SIDE))._replace(dark=np.full((1, SIDE, SIDE), 100, np.float32))],
+        tmp_path / "illumination.tif",
     )
     assert (inputs.run()["0"][...] == 10).all()  # the mean of -10 and 30
 
@@ -145,7 +156,7 @@ def test_blind_pixels_are_not_shown(tmp_path: Path, blend: str, fraction: float)
     for tile in tiles:
         tile[:, blind] = 60000
     inputs = MosaicInputs(tmp_path, tiles, affines)
-    fields.write(fields.identity((1, SIDE, SIDE))._replace(blind=blind), tmp_path / "illumination.tif")
+    fields.write([fields.identity((1, SIDE, SIDE))._replace(blind=blind)], tmp_path / "illumination.tif")
     fused = inputs.run(blend=blend)["0"][...]
     assert (fused[:2] == 0).all() and (fused[:, :2] == 0).all() and (fused[:9, :4] == 0).all()
     shown = fused[4:-4, 16:-4], truth(fused.shape)[4:-4, 16:-4]
@@ -159,7 +170,7 @@ def test_a_dead_row_is_covered_by_the_other_tile_or_filled_from_both_sides(tmp_p
     for tile in tiles:
         tile[:, blind] = 0
     inputs = MosaicInputs(tmp_path, tiles, affines)
-    fields.write(fields.identity((1, SIDE, SIDE))._replace(blind=blind), tmp_path / "illumination.tif")
+    fields.write([fields.identity((1, SIDE, SIDE))._replace(blind=blind)], tmp_path / "illumination.tif")
     error = np.abs(inputs.run()["0"][...] - truth((80 + SIDE, SIDE)))
     assert error[84].max() < 3  # row 4 of the second tile lies in row 84 of the first, which shows it
     assert error[50].max() < 40 and error[130].max() < 40  # the step from one row to the next is up to 31 grey values
@@ -293,7 +304,7 @@ def test_every_channel_z_and_time_is_fused_at_the_same_places(tmp_path: Path) ->
     others |= dict.fromkeys(("group", "slip_y", "slip_x"), 0)
     placed = listed[["tile", "path"]].assign(**affine.to_columns(affines), **others)
     tables.write(placed, tables.PLACEMENT, tmp_path / "placement.csv")
-    fields.write(fields.identity((2, SIDE, SIDE)), tmp_path / "illumination.tif")
+    fields.write([fields.identity((2, SIDE, SIDE))], tmp_path / "illumination.tif")
     tile, channel = np.indices((4, 2)).reshape(2, -1)
     tables.write(
         pd.DataFrame({"tile": tile, "channel": channel, "gain": 1.0, "scale": 1.0, "pedestal": 0.0, "clipped": 0}),
@@ -328,7 +339,7 @@ def test_a_part_of_the_mosaic_is_as_in_the_whole(tmp_path: Path, order: Literal[
     tiles = [np.random.default_rng(i).uniform(0, 1000, (1, SIDE, SIDE)).astype(np.float32) for i in range(4)]
     paths = MosaicInputs(tmp_path, tiles, affines).paths
     placed = PlacedTiles(
-        paths, affines, np.ones((4, 1)), np.zeros(1), fields.identity((1, SIDE, SIDE)), read, order, "linear", None
+        paths, [0] * 4, affines, np.ones((4, 1)), np.zeros(1), [fields.identity((1, SIDE, SIDE))], read, order, "linear", [None]
     )
     whole, _ = placed.fuse(Region(0, 0, 170, 170))
     part, _ = placed.fuse(Region(37, 41, 64, 64))

@@ -157,9 +157,9 @@ def write_tiles(folder: Path, tiles: np.ndarray) -> Path:
 def test_without_correction_or_with_too_few_tiles_the_fields_change_nothing(tmp_path: Path, correct: bool, count: int) -> None:
     table = write_tiles(tmp_path, as_tiles(tissue(count) * flat_field(dust=0)))
     illumination(table, tmp_path / "illumination.tif", settings=Illumination(correct=correct))
-    found = fields.read(tmp_path / "illumination.tif", tables.read(table, tables.TILES))
+    (found,) = fields.read(tmp_path / "illumination.tif", tables.read(table, tables.TILES))
     assert (found.flat == 1).all() and not found.dark.any()
-    assert list(fields.lesson(tmp_path / "illumination.tif").tiles) == (
+    assert list(fields.lessons(tmp_path / "illumination.tif")[0].tiles) == (
         list(tables.read(table, tables.TILES)["sha256"]) if correct else []
     )
 
@@ -171,7 +171,7 @@ def test_given_images_replace_the_estimate(tmp_path: Path) -> None:
         tifffile.imwrite(tmp_path / f"{name}.tif", pixels.astype(np.float32))
     own = {"flat": tmp_path / "flat.tif", "dark": tmp_path / "dark.tif"}
     illumination(table, tmp_path / "illumination.tif", settings=Illumination(correct=True), **own)
-    found = fields.read(tmp_path / "illumination.tif", tables.read(table, tables.TILES))
+    (found,) = fields.read(tmp_path / "illumination.tif", tables.read(table, tables.TILES))
     assert found.flat[0] == pytest.approx(flat / flat.mean(), abs=1e-5)
     assert (found.dark == 90).all()
 
@@ -182,10 +182,10 @@ def test_a_given_dark_field_is_subtracted_before_the_flat_field_is_estimated(tmp
     empty = 1 + 0.02 * np.random.default_rng(1).standard_normal((12, SIZE, SIZE))
     table = write_tiles(tmp_path, as_tiles(empty * flat) + np.uint16(500))
     illumination(table, tmp_path / "illumination.tif", settings=Illumination(correct=True), dark=tmp_path / "dark.tif")
-    found = fields.read(tmp_path / "illumination.tif", tables.read(table, tables.TILES))
+    (found,) = fields.read(tmp_path / "illumination.tif", tables.read(table, tables.TILES))
     assert error(found.flat[0], flat) < 0.005
     assert (found.dark == 500).all()
-    assert list(fields.lesson(tmp_path / "illumination.tif").tiles) == list(tables.read(table, tables.TILES)["sha256"])
+    assert list(fields.lessons(tmp_path / "illumination.tif")[0].tiles) == list(tables.read(table, tables.TILES)["sha256"])
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def learnt(tmp_path: Path, tiles: np.ndarray, key: str = "key", again: bool = Fa
     table = write_tiles(tmp_path, tiles)
     tables.write(tables.read(table, tables.TILES).assign(**columns), tables.TILES, table)
     illumination(table, tmp_path / "out.tif", key=key, cache=tmp_path / "cache", again=again)
-    return (tmp_path / "out.tif").read_bytes(), len(fields.lesson(tmp_path / "out.tif").tiles)
+    return (tmp_path / "out.tif").read_bytes(), len(fields.lessons(tmp_path / "out.tif")[0].tiles)
 
 
 def test_what_was_learnt_is_kept_while_half_of_the_tiles_are_those(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from dlir.illumination import fields
 
 def tiles_of(*shape: int) -> pd.DataFrame:
     """The table of one tile of this shape (channels, y, x), with the columns that `fields.read` needs."""
-    return pd.DataFrame([shape], columns=["channels", "height", "width"]).assign(dtype="uint8")
+    return pd.DataFrame([shape], columns=["channels", "height", "width"]).assign(dtype="uint8", camera=0)
 
 
 @pytest.mark.parametrize("shape", [(1, 20, 30), (3, 20, 30), (1, 1, 30)])
@@ -21,9 +21,9 @@ def test_written_fields_are_read_back(tmp_path: Path, shape: tuple[int, ...]) ->
     written = fields.Fields(
         rng.random(shape, np.float32), rng.random(shape, np.float32), blind, ~blind & (rng.random(shape[1:]) < 0.1)
     )
-    fields.write(written, tmp_path / "illumination.tif", fields.Lesson(("a5", "0c"), 2, "uint8", "", "key"))
-    assert fields.lesson(tmp_path / "illumination.tif") == fields.Lesson(("a5", "0c"), 2, "uint8", "", "key")
-    found = fields.read(tmp_path / "illumination.tif", tiles_of(*shape))
+    fields.write([written], tmp_path / "illumination.tif", [fields.Lesson(("a5", "0c"), 2, "uint8", "", "key")])
+    assert fields.lessons(tmp_path / "illumination.tif") == [fields.Lesson(("a5", "0c"), 2, "uint8", "", "key")]
+    (found,) = fields.read(tmp_path / "illumination.tif", tiles_of(*shape))
     assert all(np.array_equal(one, other) for one, other in zip(found, written, strict=True))
 
 
@@ -31,7 +31,7 @@ def test_written_fields_are_read_back(tmp_path: Path, shape: tuple[int, ...]) ->
     ("shape", "dtype"), [((1, 20, 31), "uint8"), ((1, 21, 30), "uint8"), ((3, 20, 30), "uint8"), ((1, 20, 30), "uint16")]
 )
 def test_fields_from_other_tiles_are_refused_with_the_remedy(tmp_path: Path, shape: tuple[int, ...], dtype: str) -> None:
-    fields.write(fields.identity((1, 20, 30)), tmp_path / "illumination.tif", fields.Lesson(dtype=dtype))
+    fields.write([fields.identity((1, 20, 30))], tmp_path / "illumination.tif", [fields.Lesson(dtype=dtype)])
     with pytest.raises(fields.IlluminationError, match=r"illumination\.tif: .*\(1, 20, 30\).*--forcerun illumination"):
         fields.read(tmp_path / "illumination.tif", tiles_of(*shape))
 
@@ -48,14 +48,14 @@ def test_the_identity_changes_nothing() -> None:
     pixels = np.arange(24, dtype=np.uint16).reshape(2, 3, 4)
     nothing = fields.identity(pixels.shape)
     assert np.array_equal(fields.correct(pixels, nothing), pixels)
-    assert "no dark-field is taken" in fields.described(nothing)[1] and len(fields.described(nothing)) == 2
+    assert "no dark-field is taken" in fields.described([nothing])[1] and len(fields.described([nothing])) == 2
 
 
 def test_the_description_gives_depth_and_range() -> None:
     flat = np.ones((1, 2, 2), np.float32)
     flat[0, 0] = [0.9, 1.1]
     blind = np.array([[True, False], [False, False]])
-    shading, pixels = fields.described(fields.Fields(flat, np.full_like(flat, 500), blind, ~blind))
+    shading, pixels = fields.described([fields.Fields(flat, np.full_like(flat, 500), blind, ~blind)])
     assert shading.startswith("channel 0: the flat-field varies by 7.1% (root mean square), from 0.90 to 1.10; ")
     assert shading.endswith("the dark-field is 500 to 500 grey values")
     assert pixels.startswith("1 of 4 pixels of the camera show no image")

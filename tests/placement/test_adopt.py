@@ -61,7 +61,7 @@ def adopted(folder: Path, settings: Dataset) -> tuple[pd.DataFrame, pd.DataFrame
 def fused(folder: Path) -> np.ndarray:
     """Runs the steps after `adopt` as for labels, and returns the mosaic."""
     listed = tables.read(folder / "tiles.csv", tables.TILES)
-    fields.write(fields.identity((1, SIDE, SIDE)), folder / "light.tif")
+    fields.write(fields.without_light(listed), folder / "light.tif")
     files = [folder / name for name in ("tiles.csv", "light.tif", "exposure.csv", "placement.csv")]
     exposure(files[0], files[1], files[3], files[2], settings=Exposure())
     options = Mosaic(interpolation=0, blend="none", chunk=32, shard=64)

@@ -95,7 +95,7 @@ def test_a_file_cut_short_is_named(tmp_path: Path, dataset: Make, write_tiles: W
     assert words.endswith("copy it again from the microscope") and "t1.tif" not in words
 
 
-@pytest.mark.parametrize(("shape", "dtype"), [((20, 31), "uint16"), ((20, 30), "uint8"), ((20, 30, 3), "uint16")])
+@pytest.mark.parametrize(("shape", "dtype"), [((20, 30), "uint8"), ((20, 30, 3), "uint16")])
 def test_a_tile_that_differs_from_the_others_is_named(
     tmp_path: Path, dataset: Make, write_tiles: Write, shape: tuple[int, ...], dtype: str
 ) -> None:
@@ -180,7 +180,7 @@ def test_tiles_that_are_too_small_are_an_error(
     tmp_path: Path, dataset: Make, write_tiles: Write, shape: tuple[int, int]
 ) -> None:
     words = message(tmp_path, dataset(write_tiles("t1.tif", "t2.tif", shape=shape) / "t{index}.tif", columns=2))
-    assert f"the tiles are {shape[0]} x {shape[1]} px, and each side needs 16 px at least: export larger tiles" in words
+    assert f"t1.tif: is {shape[0]} x {shape[1]} px, and each side needs 16 px at least: export larger tiles" in words
 
 
 def test_what_is_left_out_or_not_said_is_a_warning(

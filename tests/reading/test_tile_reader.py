@@ -74,7 +74,8 @@ def table(tmp_path: Path, dataset: Make) -> Callable[..., pd.DataFrame]:
 def test_each_plane_is_the_one_that_was_written(table: Callable[..., pd.DataFrame], in_names: tuple[str, ...]) -> None:
     found = table(*in_names)
     reader = TileReader(found)
-    assert (reader.times, reader.depth, reader.channels, reader.size) == (TIMES, DEPTH, CHANNELS, SIZE)
+    assert (reader.times, reader.depth, reader.channels) == (TIMES, DEPTH, CHANNELS)
+    assert set(reader.sizes.values()) == {SIZE}
     assert reader.channel_names == (NAMED["channel"] if "channel" in in_names else [])
     for tile, path in enumerate(found["path"], 1):
         for time, z in np.ndindex(TIMES, DEPTH):
@@ -100,7 +101,9 @@ def test_the_reference_is_the_plane_of_the_settings(
     expected: Callable[..., Any],
 ) -> None:
     found = table(*in_names, **reference)
-    fields.write(fields.Fields(FLAT, np.zeros_like(FLAT), *np.zeros((2, *FLAT.shape[1:]), bool)), tmp_path / "illumination.tif")
+    fields.write(
+        [fields.Fields(FLAT, np.zeros_like(FLAT), *np.zeros((2, *FLAT.shape[1:]), bool))], tmp_path / "illumination.tif"
+    )
     plane = TilePlanes(found, fields.read(tmp_path / "illumination.tif", found)).plane(1)
     assert plane.dtype == np.float32 and plane.shape == SIZE
     np.testing.assert_allclose(plane, expected(pixels(2).astype(float)), rtol=1e-6)

@@ -26,7 +26,7 @@ BENCHMARK = "s\th:m:s\tmax_rss\tcpu_time\n"
 def test_provenance_names_versions_settings_hashes_and_cost(grid: Grid, tmp_path: Path) -> None:
     model, flat = tmp_path / "model.pt", tmp_path / "illumination.tif"
     checkpoint.save(checkpoint.ARCHITECTURES["dlir"](), {"tiles": ["a5", "0c"]}, model)
-    fields.write(fields.identity((1, 8, 8)), flat, fields.Lesson(("0c",)))
+    fields.write([fields.identity((1, 8, 8))], flat, [fields.Lesson(("0c",))])
     levels = pd.DataFrame({"tile": [0, 1], "channel": 0, "gain": 1.0, "scale": 0.9, "pedestal": 500.0, "clipped": [2, 1]})
     tables.write(levels, tables.EXPOSURE, tmp_path / "exposure.csv")
     (tmp_path / "register.tsv").write_text(BENCHMARK + "12.5\t0:00:12\t480.25\t20.1\n")

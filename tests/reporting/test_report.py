@@ -49,7 +49,7 @@ class Run:
         for path, (y, x) in zip(paths, places.astype(int), strict=True):
             tile = source[:, y : y + SIDE, x : x + SIDE].astype(np.uint16)
             tifffile.imwrite(path, tile, photometric="minisblack", metadata={"axes": "CYX"})
-        fields.write(fields.identity((channels, SIDE, SIDE)), folder / "light.tif")
+        fields.write([fields.identity((channels, SIDE, SIDE))], folder / "light.tif")
         tile, channel = np.indices((len(places), channels)).reshape(2, -1)
         self.exposed = pd.DataFrame(
             {"tile": tile, "channel": channel, "gain": 1.0, "scale": 1.0, "pedestal": 0.0, "clipped": 0}
@@ -243,7 +243,7 @@ def test_page_shows_dark_field_and_gains_where_there_are_any(tmp_path: Path) -> 
     plain = run.page()
     assert "no dark-field is taken" in plain and "The brightness of the tiles was not changed." in plain
     found = fields.identity((1, SIDE, SIDE))
-    fields.write(found._replace(dark=found.dark + np.linspace(90, 120, SIDE, dtype=np.float32)), tmp_path / "light.tif")
+    fields.write([found._replace(dark=found.dark + np.linspace(90, 120, SIDE, dtype=np.float32))], tmp_path / "light.tif")
     tables.write(run.exposed.assign(gain=[0.875, 1.125]), tables.EXPOSURE, tmp_path / "exposure.csv")
     page = run.page()
     assert "the dark-field is 90 to 120 grey values" in page

@@ -70,5 +70,5 @@ def make_grid(folder: Path, rows: int, cols: int, noise: float, blank: tuple[int
                        "pixel_size": None, "sha256": hashing.of_file(folder / f"{tile}.tif"), **ONE_PLANE})  # fmt: skip
     tables.write(pd.DataFrame(listed), tables.TILES, folder / "tiles.csv")
     pairs(folder / "tiles.csv", folder / "pairs.csv", settings=Pairs(search=0.5, min_overlap=8))
-    fields.write(fields.identity((1, side, side)), folder / "illumination.tif")
+    fields.write([fields.identity((1, side, side))], folder / "illumination.tif")
     return Grid(folder / "tiles.csv", folder / "illumination.tif", folder / "pairs.csv", np.array(truth), (side, side), blank)

@@ -48,7 +48,7 @@ class MosaicInputs:
             tifffile.imwrite(path, tile, photometric="minisblack", metadata={"axes": "CYX"})
         flat = np.ones(tiles[0].shape, np.float32) if flat is None else flat
         fields.write(
-            fields.Fields(flat, np.zeros_like(flat), *np.zeros((2, *flat.shape[1:]), bool)), folder / "illumination.tif"
+            [fields.Fields(flat, np.zeros_like(flat), *np.zeros((2, *flat.shape[1:]), bool))], folder / "illumination.tif"
         )
         self.expose(np.ones((len(tiles), channels)))
         same = {"tile": range(len(tiles)), "path": self.paths}

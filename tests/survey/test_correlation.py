@@ -32,7 +32,7 @@ def test_a_block_mean_leaves_out_what_fills_no_block() -> None:
 
 def matched(tiles: np.ndarray, pairs: list[tuple[int, int]], mirrored: list[tuple[int, int]] = UNRELATED) -> list[Match]:
     """The matches of pairs of tiles, against those of other pairs whose second tile is mirrored."""
-    correlator = Correlator(whitened(tiles))
+    correlator = Correlator(whitened(list(tiles), [0] * len(tiles)))
     return matches(correlator, pairs, [correlator.scores(i, j, mirrored=True) for i, j in mirrored])
 
 

@@ -48,8 +48,8 @@ def selfcheck(
 ) -> None:
     """Measures registration on synthetic pairs and writes the errors for each side (tables.SELFCHECK) to `output`.
 
-    The windows are made on the CPU, so they are the same on every device. Without a model the network is left out. Without
-    pairs, or where no window fits into a tile, the table is empty.
+    The windows are cut from tiles of the usual size. They are made on the CPU, so they are the same on every device. Without a
+    model the network is left out. Without pairs, or where no window fits into a tile, the table is empty.
 
     Args:
         tiles, illumination, pairs: files of earlier steps: tiles.csv, illumination.tif and pairs.csv.
@@ -66,11 +66,12 @@ def selfcheck(
     if model or method not in ("network", "phase"):
         methods = {method: load_method(method, model, chosen_device), **methods}
     tile_table, pair_table = read_table(tiles), tables.read(pairs, tables.PAIRS)
-    size = (int(tile_table["height"].iloc[0]), int(tile_table["width"].iloc[0]))
+    usual = tables.of_usual_size(tile_table)
+    size = tables.sizes(usual)[0].tolist()
     shapes = {side: shape for side, group in pair_table.groupby("side") if (shape := overlap_shape(group, size))}
     found = []
     if shapes:
-        sample = np.random.default_rng(settings.seed).permutation(tile_table["tile"].to_numpy())[:MOST_TILES]
+        sample = np.random.default_rng(settings.seed).permutation(usual["tile"].to_numpy())[:MOST_TILES]
         planes = TilePlanes(tile_table, fields.read(illumination, tile_table))
         source = stack_tiles([planes.plane(int(tile)) for tile in sample], torch.device("cpu"))
         generator = torch.Generator().manual_seed(settings.seed)

@@ -72,8 +72,8 @@ def what_breaks(planes: TilePlanes, tile: int, window: tuple[int, ...], vector: 
     broken, periodic = (image[inner] for image in without_period(part, vector))
     both = high_pass(torch.from_numpy(np.stack([part[inner], periodic])[:, None]), float(np.linalg.norm(vector)))
     broken = broken - ndimage.gaussian_filter(broken, BACKGROUND, mode="nearest", truncate=3.0)
-    if planes.shown is not None:
-        broken = broken * planes.shown[y : y + height, x : x + width]
+    if (shown := planes.shown(tile)) is not None:
+        broken = broken * shown[y : y + height, x : x + width]
     return Broken(broken, float((both[0] * both[1]).mean()), float(periodic.var()))
 
 

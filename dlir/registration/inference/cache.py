@@ -42,7 +42,8 @@ class EstimateCache:
             tiles: the tiles of the dataset (tables.TILES).
             inputs: everything else that all estimates follow from, such as hashes of files.
         """
-        self.file, self.content = file, tiles.set_index("tile")["sha256"]
+        self.file = file
+        self.content = (tiles["sha256"] + " " + tiles["camera"].astype(str)).set_axis(tiles["tile"])
         planes = tiles.iloc[0].loc["times":"reference_time"]  # which planes of the tiles are read
         self.inputs = hashing.of(steps.code_of(*ESTIMATES), planes.to_json(), *inputs)
         self.columns, self.estimates = _read(file) if file else ([], {})

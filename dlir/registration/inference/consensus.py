@@ -38,7 +38,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dlir.core import affine
+from dlir.core import affine, tables
 from dlir.core.affine import Array
 from dlir.core.tables import BOW
 from dlir.placement.measurements import measurements
@@ -54,7 +54,7 @@ from dlir.registration.confidence.calibration import (
     with_verdict,
 )
 from dlir.registration.inference.ties import Ties, with_ties
-from dlir.registration.pairs.neighbours import LEAST_SEARCH, with_windows
+from dlir.registration.pairs.neighbours import LEAST_SEARCH, overlaps, with_windows
 from dlir.registration.pairs.unrelated import unrelated_pairs
 from dlir.registration.settings import Register
 
@@ -211,14 +211,13 @@ def _with_verdict(
 
 def _with_wider_windows(pairs: pd.DataFrame, found: pd.DataFrame, tiles: pd.DataFrame) -> pd.DataFrame | None:
     """Returns the pairs with windows that search twice as far; None where the pairs that are found do not need them."""
-    size = tiles[["height", "width"]].iloc[0].to_numpy(int)
     certain = found[_evidence(found)]
-    if certain.empty or pairs["search"].max() > WIDEST_SEARCH * size.min():
+    if certain.empty or pairs["search"].max() > WIDEST_SEARCH * tables.usual_size(tiles).min():
         return None
     fraction = np.abs(_offset_error(certain, pairs)).max(axis=1) / pairs.loc[certain.index, "search"].to_numpy()
     if np.quantile(fraction, 0.9) < FULL_SEARCH:
         return None
-    return with_windows(pairs.assign(search=2 * pairs["search"]), size)
+    return with_windows(pairs.assign(search=2 * pairs["search"]), tiles)
 
 
 def _evidence(found: pd.DataFrame) -> NDArray[np.bool_]:
@@ -259,9 +258,8 @@ def _confirm(
     known = np.isfinite(offset).all(axis=1)
     if not known.any():
         return found
-    size = tiles[["height", "width"]].iloc[0].to_numpy(int)
     y, x = offset[known].round().T
-    windows = with_windows(pairs[known].assign(nominal_y=y, nominal_x=x, search=np.ceil(search)), size)
+    windows = with_windows(pairs[known].assign(nominal_y=y, nominal_x=x, search=np.ceil(search)), tiles)
     better = _with_verdict(register(windows, what="pairs far from their nominal offset"), settings)
     better = better[better["accepted"] & (better["confidence"] >= RIGHT)]
     log.info("confirmed %d of %d pairs that seem to lie far from their nominal offset", len(better), known.sum())
@@ -287,16 +285,15 @@ def _register_again(
     is small. Otherwise the stage alone predicts it: the search then covers the error of the stage, and the pair needs a
     confidence of RIGHT, since without it the stage would place the tiles well enough.
     """
-    size = tiles[["height", "width"]].iloc[0].to_numpy(int)
     tried: set[int] = set()
     for _ in range(LOOKS):
         # where one pair alone says that the stage slipped, the pair is looked for where the stage says, too
         predicted = _predict(found, tiles, slip_by_one_pair=False)
-        again = _disagree(found, predicted, size) & ~found["pair"].isin(tried).to_numpy()
+        again = _disagree(found, predicted, tiles) & ~found["pair"].isin(tried).to_numpy()
         if not again.any():
             break
         tried |= set(found.loc[again, "pair"])
-        windows = _windows_at(predicted, pairs, size, again)
+        windows = _windows_at(predicted, pairs, tiles, again)
         deviation = np.where(predicted.joined, DISAGREEMENT, max(predicted.stage_deviation, LEAST_STAGE_ERROR))[again]
         exact = np.where(predicted.joined, DISAGREEMENT, math.inf)[again]  # the stage has been asked before
         better = _with_verdict(register(windows, what="doubtful pairs", deviation=exact), settings, deviation)
@@ -309,22 +306,23 @@ def _register_again(
     return found
 
 
-def _disagree(found: pd.DataFrame, predicted: Prediction, size: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _disagree(found: pd.DataFrame, predicted: Prediction, tiles: pd.DataFrame) -> NDArray[np.bool_]:
     """Which pairs (n,) were rejected or lie away from where other pairs predict them, and should overlap by the prediction."""
     distance = np.linalg.norm(_offset(found) - predicted.offset, axis=1)
-    overlapping = (size - np.abs(predicted.offset) >= LEAST_SEARCH).all(axis=1)
+    overlap = overlaps(predicted.offset, *(tables.sizes(tiles, found[end]) for end in ("fixed", "moving")))
+    overlapping = (overlap >= LEAST_SEARCH).all(axis=1)
     rejected = ~found["accepted"].to_numpy(bool) & (predicted.joined | (found["reason"] != AMBIGUOUS).to_numpy())
     away = found["accepted"].to_numpy(bool) & (distance > DISAGREEMENT)
     return np.asarray(overlapping & (rejected | away))
 
 
-def _windows_at(predicted: Prediction, pairs: pd.DataFrame, size: NDArray[np.int64], chosen: NDArray[np.bool_]) -> pd.DataFrame:
+def _windows_at(predicted: Prediction, pairs: pd.DataFrame, tiles: pd.DataFrame, chosen: NDArray[np.bool_]) -> pd.DataFrame:
     """Returns the chosen pairs with windows around their predicted offsets, and with how far to search around these."""
     farthest = max(STAGE_REACH * predicted.stage_deviation, LEAST_SEARCH)
     search = np.where(predicted.joined, LEAST_SEARCH, np.clip(pairs["search"], LEAST_SEARCH, farthest))
     # whole px, so that the estimate cache recognises a pair whose prediction has hardly moved
     y, x = predicted.offset.round().T
-    return with_windows(pairs.assign(nominal_y=y, nominal_x=x, search=np.ceil(search))[chosen], size)
+    return with_windows(pairs.assign(nominal_y=y, nominal_x=x, search=np.ceil(search))[chosen], tiles)
 
 
 def _matches_nearly_as_well(better: pd.DataFrame, found: pd.DataFrame) -> NDArray[np.bool_]:
@@ -387,7 +385,9 @@ def _predict(found: pd.DataFrame, tiles: pd.DataFrame, slip_by_one_pair: bool = 
     every, solution = measurements(tiles, found), _place(found, tiles, slip_by_one_pair)
     linear = affine.linear(solution.linear[every.j] - solution.linear[every.i])
     centre = found[["centre_y", "centre_x"]].to_numpy()
-    affines = affine.moving(centre, every.offset + residuals(every, solution.places, solution.linear), linear)
+    middle = (tables.sizes(tiles) - 1) / 2
+    offset = every.offset + residuals(every, solution.places, solution.linear) + (middle[every.i] - middle[every.j])
+    affines = affine.moving(centre, offset, linear)
     joined = np.asarray(solution.group[every.i] == solution.group[every.j])
     return Prediction(affines, affine.offsets(affines, centre), joined, np.sqrt(2) * float(solution.stage.error.max()))
 

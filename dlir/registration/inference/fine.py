@@ -94,7 +94,7 @@ def refine_overlaps(
     contradicts = pairs.index[~_near(own - offset, pairs)]
     again = partial(
         _refined,
-        size=tiles[["height", "width"]].iloc[0].to_numpy(int),
+        tiles=tiles,
         cache=cache,
         linear=linear,
         planes=planes,
@@ -116,7 +116,7 @@ def _refined(
     offset: Array,
     linear_part: Array,
     *,
-    size: NDArray[np.int64],
+    tiles: pd.DataFrame,
     cache: EstimateCache,
     linear: float,
     planes: TilePlanes,
@@ -127,13 +127,13 @@ def _refined(
     Args:
         offset: (n, 2) px, of the moving tile from the fixed one, at which the pairs start.
         linear_part: (n, 2, 2) of the affines at which they start.
-        size: (2,) px, of a tile.
+        tiles: tables.TILES.
     """
     centre = pairs[["centre_y", "centre_x"]].to_numpy()
     start = affine.moving(
         centre, (offset / START_STEP).round() * START_STEP, (linear_part / LINEAR_START_STEP).round() * LINEAR_START_STEP
     )
-    windows = _overlap_windows(pairs, start, offset, size)
+    windows = _overlap_windows(pairs, start, offset, tiles)
     if windows.empty:
         return pairs[:0]
     estimate = partial(in_batches, planes=planes, device=device, work=partial(_refine_batch, linear=linear))
@@ -153,7 +153,7 @@ def _near(apart: Array, pairs: pd.DataFrame) -> NDArray[np.bool_]:
     return np.asarray(np.einsum("na,nab,nb->n", apart, np.linalg.inv(allowed), apart) < INLIER**2)
 
 
-def _overlap_windows(pairs: pd.DataFrame, start: Array, offset: Array, size: NDArray[np.int64]) -> pd.DataFrame:
+def _overlap_windows(pairs: pd.DataFrame, start: Array, offset: Array, tiles: pd.DataFrame) -> pd.DataFrame:
     """Returns the pairs with windows that hold exactly their overlap (tables.PAIRS), and the affines to start from.
 
     Pairs whose overlap is too narrow are left out.
@@ -161,11 +161,11 @@ def _overlap_windows(pairs: pd.DataFrame, start: Array, offset: Array, size: NDA
     Args:
         start: affines (n, 2, 3), a moving px to a fixed px.
         offset: (n, 2) px, of the moving tile from the fixed one, which decides the overlap.
-        size: (2,) px, of a tile.
+        tiles: tables.TILES.
     """
     nominal_y, nominal_x = offset.round().T
     rows = pairs[IDENTITY].assign(**affine.to_columns(start), nominal_y=nominal_y, nominal_x=nominal_x, search=0.0)
-    windows = with_overlaps(rows, size)
+    windows = with_overlaps(rows, tiles)
     sides = windows[["height", "width"]].to_numpy()
     windows[["height", "width"]] = sides - sides % np.where(sides > sides.min(axis=1, keepdims=True), MULTIPLE, 1)
     return windows[(windows[["height", "width"]] >= LEAST_SIDE).all(axis=1)]

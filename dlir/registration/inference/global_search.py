@@ -18,10 +18,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
+from dlir.core import tables
 from dlir.core.affine import Array
 from dlir.registration.pairs.windows import TilePlanes
 from dlir.survey.correlation import APART, Correlator, Mask, chance, matches
-from dlir.survey.thumbnails import COARSE_SIGMA, Images, factor, shrunk, whitened
+from dlir.survey.thumbnails import COARSE_SIGMA, Images, Thumbnails, factor, shrunk, whitened
 
 MOST_PAIRS = 48  # that are looked at; the tiles with the most content come first
 ENOUGH_TILES = 32  # thumbnails show light and spectrum well enough; so many are taken where there are as many tiles
@@ -40,22 +41,24 @@ def global_search(pairs: pd.DataFrame, planes: TilePlanes, tiles: pd.DataFrame) 
         planes: gives the pixels of the tiles.
         tiles: all tiles (tables.TILES).
     """
-    size = tiles[["height", "width"]].iloc[0]
-    by = factor((int(size["height"]), int(size["width"])))
-    numbers = _chosen_tiles(pairs, tiles)
-    thumbnails = np.stack([shrunk(planes.plane(int(tile)), by) for tile in numbers])
+    size, numbers = tables.usual_size(tiles), _chosen_tiles(pairs, tiles)
+    by = factor(size.tolist())
+    chosen = tiles.set_index("tile").loc[numbers]
+    shown = [shrunk(planes.plane(int(tile)), by) for tile in numbers]
     found = np.full((len(pairs), 2), np.nan)
-    if _repeats(thumbnails):
+    usual = (chosen[["height", "width"]].to_numpy() == size).all(axis=1)
+    if usual.any() and _repeats(np.stack([image for image, of_size in zip(shown, usual, strict=True) if of_size])):
         return found, float(by)
-    stack = whitened(thumbnails)
-    power = (stack**2).mean(axis=(1, 2))
+    thumbnails = whitened(shown, chosen["camera"].tolist())
+    padded = thumbnails.images[0].size / thumbnails.sizes.prod(axis=1).clip(min=1)
+    power = (thumbnails.images**2).mean(axis=(1, 2)) * padded
     ends = np.stack([np.searchsorted(numbers, pairs[end]) for end in ("fixed", "moving")], axis=1)
     content = power[ends].min(axis=1)
     looked = np.argsort(-content, kind="stable")[:MOST_PAIRS]
     looked = np.sort(looked[content[looked] >= LEAST_CONTENT * power.mean()])
     if len(looked):
         nominal = pairs[["nominal_y", "nominal_x"]].to_numpy(float)[looked] / by
-        found[looked] = by * _matches(stack, ends[looked], nominal, pairs["side"].to_numpy()[looked], power)
+        found[looked] = by * _matches(thumbnails, ends[looked], nominal, pairs["side"].to_numpy()[looked], power)
     return found, float(by)
 
 
@@ -77,17 +80,17 @@ def _repeats(thumbnails: Images) -> bool:
     return bool(correlation[far].max() > REPEATING * correlation[0, 0])
 
 
-def _matches(stack: Images, ends: NDArray[np.int64], nominal: Array, side: NDArray[np.object_], power: Array) -> Array:
+def _matches(thumbnails: Thumbnails, ends: NDArray[np.int64], nominal: Array, side: NDArray[np.object_], power: Array) -> Array:
     """The shifts (n, 2), px of thumbnails, at which pairs match, NaN where that is not certain.
 
     Args:
-        stack: whitened thumbnails (tiles, y, x).
+        thumbnails: of the tiles.
         ends: (n, 2) indices of the two thumbnails of each pair.
         nominal: (n, 2) px of thumbnails, nominal offsets.
         side: (n,) of the pairs.
         power: (tiles,) mean squares of the thumbnails.
     """
-    correlator = Correlator(stack)
+    correlator = Correlator(thumbnails)
     fullest = np.argsort(-power, kind="stable")[:UNRELATED].tolist()
     steps = range(1, 1 + -(-UNRELATED // len(fullest)))
     mirrored = [(i, fullest[(at + step) % len(fullest)]) for step in steps for at, i in enumerate(fullest)][:UNRELATED]

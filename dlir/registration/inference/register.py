@@ -13,7 +13,7 @@ import torch
 
 from dlir.core import hashing, tables
 from dlir.illumination import fields
-from dlir.illumination.fields import Fields
+from dlir.illumination.fields import Light
 from dlir.reading.tile_reader import read_table
 from dlir.registration.inference.cache import EstimateCache
 from dlir.registration.inference.consensus import consensus
@@ -80,7 +80,7 @@ def register(
 def register_pairs(
     tiles: pd.DataFrame,
     pairs: pd.DataFrame,
-    illumination: Fields,
+    light: Light,
     method: Method,
     settings: Register = Register(),
     *,
@@ -92,7 +92,7 @@ def register_pairs(
 
     Args:
         tiles, pairs: tables.TILES and tables.PAIRS.
-        illumination: the flat-field and the dark-field of the tiles.
+        light: the flat-field and the dark-field of each camera.
         method: registers the windows of pairs. With the network, the fine registration follows.
         device: where the method runs.
         coarse, fine: caches of the estimates of the method and of the fine registration; without them all pairs are registered.
@@ -100,7 +100,7 @@ def register_pairs(
     if pairs.empty:
         log.warning("there is no pair to register")
         return tables.check(pd.DataFrame(columns=list(tables.AFFINES.columns)), tables.AFFINES, Path("affines.csv"))
-    planes = TilePlanes(tiles, illumination)
+    planes = TilePlanes(tiles, light)
     coarse, fine = coarse or EstimateCache(None, tiles), fine or EstimateCache(None, tiles)
 
     def estimate(pairs: pd.DataFrame, what: str, linear: float) -> pd.DataFrame:
@@ -110,7 +110,7 @@ def register_pairs(
     refine = None
     if isinstance(method, CorrelationNetwork):  # the affines of other methods are too inexact to start the fine registration
         refine = partial(refine_overlaps, cache=fine, planes=planes, device=device)
-    lattice = lattice_of(pairs, planes)
+    lattice = lattice_of(pairs, planes, tiles)
     ties = None if lattice is None else Ties(lattice, planes)
     if refine and ties:
         refine = partial(ties.refine, refine=refine)

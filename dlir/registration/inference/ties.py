@@ -59,9 +59,15 @@ class Look(NamedTuple):
     offset: Array  # (n, 2) px, of the moving tile from the fixed one, where it decides
 
 
-def lattice_of(pairs: pd.DataFrame, planes: TilePlanes) -> Array | None:
-    """Returns the vectors (1 or 2, 2), px (y, x), after which the specimen repeats itself; None where it does not."""
-    tiles = np.unique(pairs[["fixed", "moving"]])
+def lattice_of(pairs: pd.DataFrame, planes: TilePlanes, listed: pd.DataFrame) -> Array | None:
+    """Returns the vectors (1 or 2, 2), px (y, x), after which the specimen repeats itself; None where it does not.
+
+    Args:
+        listed: all tiles (tables.TILES); those of the usual size are looked at.
+    """
+    tiles = np.intersect1d(pairs[["fixed", "moving"]], tables.of_usual_size(listed)["tile"])
+    if not len(tiles):
+        return None
     tiles = tiles[np.unique(np.linspace(0, len(tiles) - 1, SAMPLE).round().astype(int))]
     middles = [_middle(planes.plane(int(tile))) for tile in tiles]
     windows = torch.from_numpy(np.stack([(middle - middle.mean()) / (middle.std() + 1e-6) for middle in middles])[:, None])

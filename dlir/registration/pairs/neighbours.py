@@ -1,7 +1,8 @@
 """The step `pairs`: finds neighbouring tiles, and the windows in which they overlap.
 
 Two tiles can be registered when, at their nominal places, they share a strip that is at least `min_overlap` px wide and half as
-long as the tile, or a corner both of whose sides are at least LEAST_CORNER of the tile's.
+long as the tile, or a corner both of whose sides are at least LEAST_CORNER of the tile's. Of two tiles of unequal size, the
+shorter side counts.
 
 Where tiles overlap much, some of these pairs say what others say more exactly: tile i lies to tile j as tile k between them
 does to both. So a pair is left out where a third tile overlaps both of its tiles by far more than these overlap each other (a
@@ -63,39 +64,50 @@ def pairs(tiles: Path, output: Path, *, settings: Pairs = Pairs()) -> None:
 
 def neighbours(tiles: pd.DataFrame, settings: Pairs) -> pd.DataFrame:
     """Returns the pairs (tables.PAIRS) of the tiles (tables.TILES), sorted by the fixed tile."""
-    places, numbers = tiles[["y", "x"]].to_numpy(), tiles["tile"].to_numpy()
-    size = tiles[["height", "width"]].iloc[0].to_numpy(int)
-    near = cKDTree(places).query_pairs(float(np.hypot(*size)), output_type="ndarray")
-    rows = [row for i, j in np.sort(near, axis=1) if (row := _pair(places, i, j, size, settings)) is not None]
+    places, sizes, numbers = tiles[["y", "x"]].to_numpy(), tables.sizes(tiles), tiles["tile"].to_numpy()
+    near = cKDTree(places).query_pairs(float(np.hypot(*sizes.max(axis=0))), output_type="ndarray")
+    rows = [row for i, j in np.sort(near, axis=1) if (row := _pair(places, sizes, i, j, settings)) is not None]
     found = pd.DataFrame(rows, columns=["fixed", "moving", "side", "nominal_y", "nominal_x", "overlap"])
-    found = found[_needed(found, size)].reset_index(drop=True)
+    found["fixed"], found["moving"] = numbers[found["fixed"].to_numpy(int)], numbers[found["moving"].to_numpy(int)]
+    found = found[_needed(found, tiles)].reset_index(drop=True)
     search = found.groupby("side")["overlap"].transform("median") * settings.search
     search = search.round().clip(lower=LEAST_SEARCH)  # whole px, so that one more tile hardly ever changes it
-    table = with_windows(found.assign(search=search), size)
+    table = with_windows(found.assign(search=search), tiles)
     table = table.sort_values(["fixed", "moving"], ignore_index=True)
-    table["fixed"], table["moving"] = numbers[table["fixed"].to_numpy(int)], numbers[table["moving"].to_numpy(int)]
     return table.drop(columns="overlap").assign(pair=np.arange(len(table)))
 
 
-def _pair(places: np.ndarray, i: int, j: int, size: np.ndarray, settings: Pairs) -> tuple[object, ...] | None:
+def overlaps(offset: np.ndarray, fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
+    """Returns by how much (..., 2), px, two tiles overlap along y and x; negative where they do not.
+
+    Args:
+        offset: (..., 2) px, of the moving tile from the fixed one.
+        fixed, moving: (..., 2) px, their sizes.
+    """
+    return np.asarray(np.minimum(fixed, offset + moving) - np.maximum(offset, 0))
+
+
+def _pair(places: np.ndarray, sizes: np.ndarray, i: int, j: int, settings: Pairs) -> tuple[object, ...] | None:
     """The pair of the tiles i and j: fixed, moving, side, nominal offset (y, x), and width of the overlap, px.
 
     None when they are not neighbours. The fixed tile is the left or the upper one.
     """
-    offset = places[j] - places[i]
-    overlap = size - np.abs(offset)
+    offset, size = places[j] - places[i], np.minimum(sizes[i], sizes[j])
+    overlap = overlaps(offset, sizes[i], sizes[j])
     across = int(np.argmin(overlap / size))
     strip = overlap[across] >= settings.min_overlap and overlap[1 - across] >= LEAST_STRIP * size[1 - across]
     if not strip and (overlap < np.maximum(settings.min_overlap, LEAST_CORNER * size)).any():
         return None
-    if offset[across] < 0:
+    if (offset + (sizes[j] - sizes[i]) / 2)[across] < 0:
         i, j, offset = j, i, -offset
     return i, j, ("down", "right")[across], *offset, overlap[across]
 
 
-def _needed(found: pd.DataFrame, size: np.ndarray) -> NDArray[np.bool_]:
+def _needed(found: pd.DataFrame, tiles: pd.DataFrame) -> NDArray[np.bool_]:
     """Which pairs (n,) no third tile replaces; `found` has the columns fixed, moving, nominal_y and nominal_x."""
-    share = (1 - np.abs(found[["nominal_y", "nominal_x"]].to_numpy(float)) / size).prod(axis=1)
+    fixed, moving = (tables.sizes(tiles, found[end]) for end in ("fixed", "moving"))
+    overlap = overlaps(found[["nominal_y", "nominal_x"]].to_numpy(float), fixed, moving)
+    share = (overlap / np.minimum(fixed, moving)).prod(axis=1)
     strength = share / (1 - share).clip(min=LEAST_GAP)
     partners: dict[int, dict[int, float]] = {}
     for i, j, strong in zip(found["fixed"], found["moving"], strength, strict=True):
@@ -110,48 +122,59 @@ def _needed(found: pd.DataFrame, size: np.ndarray) -> NDArray[np.bool_]:
     return np.asarray(np.array(ways) < STRONGER * strength)
 
 
-def with_windows(rows: pd.DataFrame, size: np.ndarray) -> pd.DataFrame:
+def with_windows(rows: pd.DataFrame, tiles: pd.DataFrame) -> pd.DataFrame:
     """Returns the rows with windows that contain the overlap as long as the true offset is within `search` of the nominal one.
 
     Args:
-        rows: with the columns side, nominal_y, nominal_x and search, px.
-        size: of a tile (y, x), px.
+        rows: with the columns fixed, moving, side, nominal_y, nominal_x and search, px.
+        tiles: tables.TILES.
 
     Returns:
         the rows with the columns WINDOW, px. Along a strip, which is much longer than the search, the windows do not reach
         beyond the nominal overlap.
     """
-    given = zip(rows["side"], rows["nominal_y"], rows["nominal_x"], rows["search"], strict=True)
-    windows = [_windows(side, (y, x), size, search) for side, y, x, search in given]
+    ends = (tables.sizes(tiles, rows[end]).tolist() for end in ("fixed", "moving"))
+    given = zip(rows["side"], rows["nominal_y"], rows["nominal_x"], rows["search"], *ends, strict=True)
+    windows = [_windows(side, (y, x), search, fixed, moving) for side, y, x, search, fixed, moving in given]
     return rows.assign(**dict(zip(WINDOW, np.array(windows, int).reshape(-1, len(WINDOW)).T, strict=True)))
 
 
-def with_overlaps(rows: pd.DataFrame, size: np.ndarray) -> pd.DataFrame:
+def with_overlaps(rows: pd.DataFrame, tiles: pd.DataFrame) -> pd.DataFrame:
     """Returns the rows with windows that are exactly the overlap of both tiles at the nominal offset, rounded towards zero.
 
     Args:
-        rows: with the columns nominal_y and nominal_x, px.
-        size: of a tile (y, x), px.
+        rows: with the columns fixed, moving, nominal_y and nominal_x, px.
+        tiles: tables.TILES.
 
     Returns:
         the rows with the columns WINDOW, px.
     """
     offset = rows[["nominal_y", "nominal_x"]].to_numpy(int)
-    common = size - np.abs(offset)
+    common = overlaps(offset, *(tables.sizes(tiles, rows[end]) for end in ("fixed", "moving")))
     windows = np.concatenate([offset.clip(min=0), (-offset).clip(min=0), common], axis=1)
     return rows.assign(**dict(zip(WINDOW, windows.T, strict=True)))
 
 
-def _windows(side: str, nominal: tuple[float, float], size: np.ndarray, search: float) -> tuple[int, ...]:
-    """The first pixels of the windows in both tiles (fixed y, x, moving y, x), and their common height and width, px."""
-    strip, wanted = size - np.abs(np.rint(nominal)), size - np.abs(nominal) + search
-    extent, fixed, moving = [0, 0], [0, 0], [0, 0]
+def _windows(
+    side: str, nominal: tuple[float, float], search: float, fixed: tuple[int, int], moving: tuple[int, int]
+) -> tuple[int, ...]:
+    """The first pixels of the windows in both tiles (fixed y, x, moving y, x), and their common height and width, px.
+
+    Args:
+        fixed, moving: px, the sizes of both tiles.
+    """
+    extent, starts = [0, 0], [[0, 0], [0, 0]]
+    strip, wanted = (overlaps(np.array(offset), np.array(fixed), np.array(moving)) for offset in (np.rint(nominal), nominal))
     for axis in (0, 1):
-        if axis == ("down", "right").index(side) or strip[axis] < LEAST_STRIP * size[axis]:
-            extent[axis] = int(min(np.ceil(wanted[axis] / MULTIPLE) * MULTIPLE, size[axis] // MULTIPLE * MULTIPLE))
-            # the overlap lies at the end of one tile and at the start of the other
-            (fixed if nominal[axis] >= 0 else moving)[axis] = int(size[axis]) - extent[axis]
+        offset, ends = round(nominal[axis]), (fixed[axis], moving[axis])
+        if axis == ("down", "right").index(side) or strip[axis] < LEAST_STRIP * min(ends):
+            needed = np.ceil((wanted[axis] + search) / MULTIPLE) * MULTIPLE
+            extent[axis] = int(min(needed, min(ends) // MULTIPLE * MULTIPLE))
+            first, second = (0, 1) if nominal[axis] >= 0 else (1, 0)
+            # the overlap lies at the end of one tile and at the start of the other; or all of the other lies within the first
+            inside = ends[second] + abs(nominal[axis]) < ends[first]
+            starts[first][axis] = min(abs(offset), ends[first] - extent[axis]) if inside else ends[first] - extent[axis]
         else:
             extent[axis] = int(strip[axis]) // MULTIPLE * MULTIPLE
-            fixed[axis], moving[axis] = max(round(nominal[axis]), 0), max(-round(nominal[axis]), 0)
-    return *fixed, *moving, *extent
+            starts[0][axis], starts[1][axis] = max(offset, 0), max(-offset, 0)
+    return *starts[0], *starts[1], *extent

@@ -8,6 +8,7 @@ over the brightness. Gain, offset, shading and additional noise differ between t
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -41,9 +42,7 @@ class Shape(NamedTuple):
     centre: tuple[float, float]  # px, the expected shift (y, x)
 
 
-def overlap_shape(
-    rows: pd.DataFrame, tile: tuple[int, int], longest: float = math.inf, widest: float = math.inf
-) -> Shape | None:
+def overlap_shape(rows: pd.DataFrame, tile: Sequence[int], longest: float = math.inf, widest: float = math.inf) -> Shape | None:
     """Returns the geometry of synthetic pairs that resemble the windows of real pairs.
 
     They are as large as those windows, or as large as the tile and the limits allow; windows with the long side along y are

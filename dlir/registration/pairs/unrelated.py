@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dlir.core import hashing
+from dlir.core import hashing, tables
 from dlir.core.affine import Array
 
 COUNT = 40  # pairs, of both sides together: enough for a threshold, and fewer than most datasets have pairs
@@ -35,12 +35,22 @@ def unrelated_pairs(pairs: pd.DataFrame, tiles: pd.DataFrame, seed: int) -> pd.D
         following = order[np.searchsorted(real[order], lot) % len(group)]
         drawn.append(group.iloc[following].assign(fixed=fixed, moving=moving, lot=lot))
     table = pd.concat(drawn, ignore_index=True)
+    table = table[_inside(table, tiles)].reset_index(drop=True)
     place = tiles.set_index("tile")[["y", "x"]]
     between = place.loc[table["moving"]].to_numpy() - place.loc[table["fixed"]].to_numpy()
     between += table[["moving_y", "moving_x"]].to_numpy() - table[["fixed_y", "fixed_x"]].to_numpy()
     apart = (np.abs(between) - table[["search"]].to_numpy() > table[["height", "width"]].to_numpy()).any(axis=1)
     chosen: pd.DataFrame = table[apart].sort_values("lot", kind="stable")
     return chosen.groupby("side").head(COUNT // len(drawn)).drop(columns="lot").reset_index(drop=True)
+
+
+def _inside(table: pd.DataFrame, tiles: pd.DataFrame) -> NDArray[np.bool_]:
+    """Whether the windows of pairs (n,) lie inside of their tiles: those that they were made for may be larger."""
+    inside = np.ones(len(table), bool)
+    for end in ("fixed", "moving"):
+        last = table[[f"{end}_y", f"{end}_x"]].to_numpy() + table[["height", "width"]].to_numpy()
+        inside &= (last <= tables.sizes(tiles, table[end])).all(axis=1)
+    return inside
 
 
 def _lot(name: str) -> float:

@@ -23,7 +23,7 @@ from dlir.core.progress import progress
 from dlir.core.tables import LINEAR_COVARIANCE
 from dlir.illumination import fields
 from dlir.illumination.blind import filled
-from dlir.illumination.fields import Fields
+from dlir.illumination.fields import Light
 from dlir.reading import image_files
 from dlir.reading.tile_reader import TileReader
 from dlir.registration.model.checkpoint import full_precision
@@ -52,38 +52,46 @@ class TilePlanes:
     """The plane of each tile that is registered: the reference of the tile, (y, x) float32, corrected for the illumination.
 
     Blind and dim pixels are filled, so that they do not match each other.
-
-    Attributes:
-        shown: (y, x) float32, 1 where a pixel is farther than BLIND_MARGIN from these, else 0; None where none is blind.
     """
 
-    shown: image_files.Plane | None = None
-
-    def __init__(self, tiles: pd.DataFrame, illumination: Fields) -> None:
+    def __init__(self, tiles: pd.DataFrame, light: Light) -> None:
         """Prepares to read tiles (tables.TILES)."""
         self.paths = dict(zip(tiles["tile"], tiles["path"], strict=True))
+        self.cameras = dict(zip(tiles["tile"], tiles["camera"], strict=True))
         self.reader = TileReader(tiles)
-        self.illumination = illumination.of(self.reader.chosen)
-        self.left_out = illumination.blind | illumination.dim
-        if self.left_out.any():
-            self.shown = (~ndimage.binary_dilation(self.left_out, iterations=BLIND_MARGIN)).astype(np.float32)
+        self.light = [illumination.of(self.reader.chosen) for illumination in light]
+        self.left_out = [illumination.blind | illumination.dim for illumination in light]
+        self.masks = [_away_from(left_out) for left_out in self.left_out] if any(map(np.any, self.left_out)) else None
         self.plane = lru_cache(maxsize=CACHED_TILES)(self._plane)
 
     @classmethod
     def of_arrays(cls, images: Sequence[image_files.Plane]) -> Self:
         """Takes images (y, x) in memory, already corrected, as the tiles 0, 1, ..."""
         planes = cls.__new__(cls)
+        planes.masks = None
         planes.plane = lru_cache(maxsize=None)(images.__getitem__)
         return planes
 
+    def shown(self, tile: int) -> image_files.Plane | None:
+        """Returns 1 where a pixel (y, x) of a tile is farther than BLIND_MARGIN from blind and dim ones, else 0.
+
+        None where no camera has such pixels.
+        """
+        return None if self.masks is None else self.masks[self.cameras[tile]]
+
     def _plane(self, tile: int) -> image_files.Plane:
-        pixels = filled(self.reader.reference(self.paths[tile]), self.left_out)
-        return np.asarray(fields.correct(pixels, self.illumination).mean(axis=0))
+        camera = self.cameras[tile]
+        pixels = filled(self.reader.reference(self.paths[tile]), self.left_out[camera])
+        return np.asarray(fields.correct(pixels, self.light[camera]).mean(axis=0))
 
     def window(self, tile: int, y: int, x: int, height: int, width: int) -> image_files.Plane:
         """Returns a part of a tile with mean zero and standard deviation one; y and x are its first pixel."""
         part = self.plane(tile)[y : y + height, x : x + width]
         return np.asarray((part - part.mean()) / (part.std() + 1e-6))
+
+
+def _away_from(left_out: NDArray[np.bool_]) -> image_files.Plane:
+    return (~ndimage.binary_dilation(left_out, iterations=BLIND_MARGIN)).astype(np.float32)
 
 
 def expected_shift(rows: pd.DataFrame) -> NDArray[np.float64]:
@@ -196,13 +204,13 @@ def _batch(rows: pd.DataFrame, planes: TilePlanes, device: torch.device) -> Wind
     fixed = _stack(planes, rows[["fixed", "fixed_y", "fixed_x", "height", "width"]], device)
     moving = _stack(planes, rows[["moving", "moving_y", "moving_x", "height", "width"]], device)
     centre_y, centre_x, reach = (float(rows[name].iloc[0]) for name in ("centre_y", "centre_x", "reach"))
-    if planes.shown is None:
+    if planes.masks is None:
         return WindowBatch(rows, fixed, moving, reach, (centre_y, centre_x))
     shown = []
     for end in ("fixed", "moving"):
-        places = rows[[f"{end}_y", f"{end}_x", "height", "width"]].to_numpy(int).tolist()
-        parts = np.stack([planes.shown[y : y + height, x : x + width] for y, x, height, width in places])
-        shown.append(torch.from_numpy(parts[:, None]).to(device))
+        places = rows[[end, f"{end}_y", f"{end}_x", "height", "width"]].to_numpy(int).tolist()
+        parts = [planes.masks[planes.cameras[tile]][y : y + height, x : x + width] for tile, y, x, height, width in places]
+        shown.append(torch.from_numpy(np.stack(parts)[:, None]).to(device))
     return WindowBatch(rows, fixed, moving, reach, (centre_y, centre_x), (shown[0], shown[1]))
 
 

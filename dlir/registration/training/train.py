@@ -131,7 +131,7 @@ def _training_data(
     """
     table, rows = read_table(tiles), tables.read(pairs, tables.PAIRS)
     planes = TilePlanes(table, fields.read(illumination, table))
-    chosen = np.random.default_rng(settings.seed).permutation(table["tile"].to_numpy())[:MOST]
+    chosen = np.random.default_rng(settings.seed).permutation(tables.of_usual_size(table)["tile"].to_numpy())[:MOST]
     images = [planes.plane(int(tile)) for tile in chosen]
     count = max(1, round(HELD_OUT * len(images)))
     learn, held_out = (stack_tiles(part, device) for part in (images[count:] or images, images[:count]))

@@ -62,7 +62,7 @@ def to_register(graph: Graph, search: float) -> pd.DataFrame:
     nominal = stage.loc[graph.pairs["moving"]].to_numpy() - stage.loc[graph.pairs["fixed"]].to_numpy()
     rows = graph.pairs[["pair", "fixed", "moving", "side"]]
     rows = rows.assign(nominal_y=nominal[:, 0], nominal_x=nominal[:, 1], search=search)
-    return with_windows(rows, graph.tiles[["height", "width"]].iloc[0].to_numpy(int))
+    return with_windows(rows, graph.tiles)
 
 
 def errors(found: pd.DataFrame, graph: Graph) -> np.ndarray:

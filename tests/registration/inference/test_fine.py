@@ -90,7 +90,7 @@ def test_a_frame_does_not_shift_the_pairs(tmp_path: Path, width: int) -> None:
         pixels[blind] = 0
         tifffile.imwrite(path, pixels)
     record(grid.tiles)
-    fields.write(fields.identity((1, *grid.size))._replace(blind=blind), grid.illumination)
+    fields.write([fields.identity((1, *grid.size))._replace(blind=blind)], grid.illumination)
     assert grid.errors(refined(grid, true_pairs(grid, 0.4))).max() < 0.1
 
 

@@ -20,7 +20,7 @@ class Slipped:
         rng, cells = np.random.default_rng(3), np.array(list(np.ndindex(3, 4)))
         self.places = 80 + STEP * cells + rng.integers(-2, 3, cells.shape) + np.where(cells[:, :1] > 0, [shift], 0)
         self.tiles = pd.DataFrame({"tile": range(12), "row": cells[:, 0], "col": cells[:, 1], "y": STEP * cells[:, 0],
-                                   "x": STEP * cells[:, 1], "height": SIDE, "width": SIDE})  # fmt: skip
+                                   "x": STEP * cells[:, 1], "camera": 0, "height": SIDE, "width": SIDE})  # fmt: skip
         clean = [image[y : y + SIDE, x : x + SIDE] * (tile not in blank) for tile, (y, x) in enumerate(self.places)]
         self.images = [(tile + noise * rng.standard_normal(tile.shape)).astype(np.float32) for tile in clean]
         self.pairs = neighbours(self.tiles, Pairs())

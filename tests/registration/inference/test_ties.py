@@ -122,14 +122,14 @@ def test_a_grating_shows_nothing_along_its_lines_also_after_the_fine_registratio
 
 def test_a_specimen_without_a_period_is_not_looked_at() -> None:
     grid = make_grid(vectors("squares", 20.0), 2.0, missing=0.9)
-    assert lattice_of(grid.pairs, grid.planes) is None
+    assert lattice_of(grid.pairs, grid.planes, grid.tiles) is None
 
 
 @pytest.mark.parametrize(("period", "stage", "known"), [(20.0, 2.0, True), (10.0, 8.0, False)])
 def test_the_network_never_places_all_pairs_one_period_off(period: float, stage: float, known: bool) -> None:
     """Squares with a period within the searched distance; the stage errs by less than half of it, or by more."""
     grid, device = make_grid(vectors("squares", period, 0.2), stage), torch.device("cpu")
-    lattice, method = lattice_of(grid.pairs, grid.planes), load_method("network", GENERIC, device)
+    lattice, method = lattice_of(grid.pairs, grid.planes, grid.tiles), load_method("network", GENERIC, device)
     assert lattice is not None
 
     def estimate(pairs: pd.DataFrame, what: str, linear: float) -> pd.DataFrame:

@@ -109,7 +109,8 @@ def test_a_further_tile_changes_only_pairs_near_it() -> None:
 @pytest.mark.parametrize("offset", [(3, 120), (-5, 100), (97, -11), (0, 131), (60, 0)])
 def test_overlap_windows_show_the_same_in_both_tiles(offset: tuple[int, int]) -> None:
     size = np.array([128, 160])
-    pair = with_overlaps(pd.DataFrame([offset], columns=["nominal_y", "nominal_x"]), size).iloc[0]
+    tiles = pd.DataFrame({"tile": [0, 1], "height": 128, "width": 160})
+    pair = with_overlaps(pd.DataFrame([(0, 1, *offset)], columns=["fixed", "moving", "nominal_y", "nominal_x"]), tiles).iloc[0]
     fixed, moving, extent = (pair[list(names)].to_numpy() for names in (WINDOW[:2], WINDOW[2:4], WINDOW[4:]))
     assert (fixed - moving == offset).all()
     for start in (fixed, moving):
@@ -125,3 +126,32 @@ def test_the_order_of_the_tiles_does_not_change_a_pair() -> None:
 
 def test_one_tile_has_no_pair() -> None:
     assert neighbours(grid(1, 1, (100, 130)), SETTINGS).empty
+
+
+@pytest.mark.parametrize("other", [(128, 64), (60, 160), (90, 100), (160, 200)])
+@pytest.mark.parametrize("nominal", [(0, 100), (5, -60), (70, 4), (-60, 0), (10, 40)])
+def test_windows_of_unequal_tiles_lie_in_both_and_hold_the_overlap(other: tuple[int, int], nominal: tuple[int, int]) -> None:
+    sizes = np.array([(128, 160), other])
+    tiles = pd.DataFrame(
+        {"tile": [0, 1], "height": sizes[:, 0], "width": sizes[:, 1], "y": [0, nominal[0]], "x": [0, nominal[1]]}
+    )
+    pairs = neighbours(tiles.astype({"y": float, "x": float}), SETTINGS)
+    overlap = np.minimum(sizes[0], np.add(nominal, sizes[1])) - np.maximum(nominal, 0)
+    if (overlap < 8).any():
+        assert pairs.empty
+        return
+    pair = pairs.iloc[0]
+    ends = [(sizes[pair[end]], pair[[f"{end}_y", f"{end}_x"]].to_numpy(int)) for end in ("fixed", "moving")]
+    extent = pair[["height", "width"]].to_numpy(int)
+    assert all((start >= 0).all() and (start + extent <= size).all() for size, start in ends)
+    across = int(pair["side"] == "right")
+    first = np.array(nominal if pair["moving"] else np.negative(nominal))
+    common = np.array([np.maximum(first, 0), np.minimum(ends[0][0], first + ends[1][0])])  # in the fixed tile
+    assert (extent > 0.5 * overlap - 8).all() and extent[across] >= min(overlap[across], ends[0][0][across]) - 8
+    assert ends[0][1][across] <= common[0][across] + 8 and (ends[0][1] + extent)[across] >= common[1][across] - 8
+
+
+def test_a_narrow_column_at_the_edge_is_joined_to_the_tiles_beside_and_below() -> None:
+    tiles = grid(3, 3, (100, 130)).assign(width=[160, 160, 40] * 3)
+    found = {tuple(pair) for pair in neighbours(tiles, SETTINGS)[["fixed", "moving"]].to_numpy().tolist()}
+    assert {(1, 2), (4, 5), (2, 5), (5, 8)} <= found

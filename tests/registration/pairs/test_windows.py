@@ -23,7 +23,7 @@ def planes(tmp_path: Path) -> TilePlanes:
     for name, tile in (("a", 100 + x), ("b", 100 + y)):
         tifffile.imwrite(tmp_path / f"{name}.tif", (tile * FLAT[0] + 7).astype(np.float32))
     fields.write(
-        fields.Fields(FLAT.astype(np.float32), np.full_like(FLAT, 7, np.float32), *np.zeros((2, *FLAT.shape[1:]), bool)),
+        [fields.Fields(FLAT.astype(np.float32), np.full_like(FLAT, 7, np.float32), *np.zeros((2, *FLAT.shape[1:]), bool))],
         tmp_path / "light.tif",
     )
     table = pd.DataFrame({"tile": [3, 9], "path": [str(tmp_path / "a.tif"), str(tmp_path / "b.tif")]})
@@ -98,7 +98,7 @@ def test_blind_pixels_are_filled_and_marked(tmp_path: Path) -> None:
     table = pd.DataFrame(
         [{"tile": n, "path": str(tmp_path / "tile.tif"), "height": 32, "width": 40, "channels": 1, **ONE_PLANE} for n in (3, 9)]
     ).assign(sha256=hashing.of_file(tmp_path / "tile.tif"))
-    planes = TilePlanes(table, light)
+    planes = TilePlanes(table, [light])
     assert (planes.plane(3) == 300).all()
     (batch,) = batches(pd.DataFrame([row(0, 16, (0, 30))]), planes, 4, torch.device("cpu"))
     assert batch.shown is not None
