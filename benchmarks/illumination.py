@@ -232,7 +232,7 @@ def run(tiles: Tiles, true: Array, cols: int, step: float, *, place: bool, corre
         others: dict[str, Any] = {"pairs": 1, "residual": 0.0, "deviation": 0.0, "loop": np.nan, "placed_by": "pairs"}
         others |= affine.to_columns(affine.translation(true)) | dict.fromkeys(("group", "slip_y", "slip_x"), 0)
         tables.write(table[["tile", "path"]].assign(**others), tables.PLACEMENT, at_truth)
-        exposure(listed, illumination, near, at_truth, output, settings=Exposure(correct=equal))
+        exposure(listed, illumination, at_truth, output, pairs=near, settings=Exposure(correct=equal))
         placed = tables.read(placement if place else at_truth, tables.PLACEMENT)
         return Found(fields.read(illumination, table), placed, tables.read(output, tables.EXPOSURE))
 

@@ -44,6 +44,7 @@ from dlir.fusion.settings import Mosaic
 from dlir.illumination import estimate, fields
 from dlir.illumination.fields import Fields
 from dlir.illumination.settings import Illumination
+from dlir.placement import adopt
 from dlir.placement.place import place_tiles
 from dlir.placement.settings import Place
 from dlir.reading.inventory import find_tiles
@@ -56,8 +57,8 @@ from dlir.survey.settings import LayoutCheck
 from dlir.survey.survey import survey_tiles
 
 __all__ = [
-    "Fields", "RegisteredPair", "TileReader", "estimate_illumination", "find_pairs", "fuse", "make_demo", "place",
-    "read_tiles", "register_pair", "register_pairs", "snakefile", "stitch",
+    "Fields", "RegisteredPair", "TileReader", "adopt_placement", "estimate_illumination", "find_pairs", "fuse", "make_demo",
+    "place", "read_tiles", "register_pair", "register_pairs", "snakefile", "stitch",
 ]  # fmt: skip
 
 
@@ -100,6 +101,22 @@ def read_tiles(images: str, overlap: Share | tuple[Share, Share] = "auto", check
     """
     dataset = Dataset.checked({"images": images, "overlap": overlap, **layout})
     return survey_tiles(find_tiles(dataset), dataset, LayoutCheck.checked({"check": check}))[0]
+
+
+def adopt_placement(images: str, placement: str | Path, **layout: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The tables of the tiles (tables.TILES) and of their placement (tables.PLACEMENT), which is taken over from another run.
+
+    Args:
+        images: the path of other images of the same grid, with placeholders as in `read_tiles`.
+        placement: the placement.csv of that run.
+        layout: other keys of a dataset as in config.yaml; needed where rows and columns have to match, and not the names.
+
+    Raises:
+        TileError: with a line for each file that cannot be used, and what to do.
+        PlacementError: when the table does not tell the place of each tile.
+    """
+    dataset = Dataset.checked({"images": images, "placement": str(placement), **layout})
+    return adopt.adopt_placement(find_tiles(dataset), Path(placement), cells_known=dataset.tells_cells)
 
 
 def find_pairs(tiles: pd.DataFrame, search: float = 0.5, min_overlap: int = 8) -> pd.DataFrame:
@@ -248,8 +265,7 @@ def fuse(
     _check_known(placement["tile"].to_numpy(int), tiles, "placement")
     light = _fields(tiles, illumination)
     ordered = tiles.set_index("tile").loc[placement["tile"]].reset_index()
-    pairs = find_pairs(ordered.assign(y=placement["y0"].to_numpy(), x=placement["x0"].to_numpy()))
-    exposure = levels(ordered, tile_gains(tiles, placement, pairs, light, correct=False), light)
+    exposure = levels(ordered, tile_gains(tiles, placement, None, light, correct=False), light)
     image = plan.plan_mosaic(tiles, placement, light, exposure, Mosaic.checked(settings))
     store = Path(output).expanduser()
     mosaic.fuse(image, store, threads=threads)

@@ -61,6 +61,14 @@ class Settings(Section):
             raise ValueError("datasets: each dataset is a name with keys below it, at least images")
         return {**data, "datasets": {name: {**layout, **own} for name, own in datasets.items()}}
 
+    @model_validator(mode="after")
+    def placements_are_of_others(self) -> "Settings":
+        """Raises ValueError when a dataset is to take over its own placement."""
+        for name, dataset in self.datasets.items():
+            if dataset.placement == Path("results", name, "placement.csv"):
+                raise ValueError(f"datasets.{name}.placement: is the placement of this very dataset: give that of another one")
+        return self
+
 
 def check_keys(file: Path) -> None:
     """Raises SettingsError when a key stands twice in a section of a YAML file: YAML would take the last in silence."""

@@ -3,9 +3,10 @@
 This module imports nothing heavy, since the Snakefile calls it.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 
-from dlir.placement import overrides_table
+from dlir.placement import overrides_table, placement_table
 from dlir.reading import found_tiles
 from dlir.reading.settings import Dataset
 from dlir.reporting import truth_table
@@ -15,12 +16,15 @@ class DatasetError(ValueError):
     """A file that the settings of a dataset name is missing."""
 
 
-def tile_files(dataset: Dataset) -> list[Path]:
+def tile_files(dataset: Dataset, made: Collection[Path] = ()) -> list[Path]:
     """Returns the files of the tiles of a dataset.
+
+    Args:
+        made: placements that the same run makes, and which cannot be read yet.
 
     Raises:
         TileError: when there are none, or when their names or the table of positions are wrong.
-        OverridesError, TruthError, TextTableError: when such a table has a mistake.
+        OverridesError, PlacementError, TruthError, TextTableError: when such a table has a mistake.
         DatasetError: when there is no flat-field or dark-field where the settings say.
     """
     found = found_tiles.find(dataset)
@@ -28,6 +32,9 @@ def tile_files(dataset: Dataset) -> list[Path]:
     tiles = [[tile.path, *tile.files] for tile in found.tiles]
     if dataset.overrides:
         overrides_table.read(dataset.overrides, tiles)
+    if dataset.placement and dataset.placement not in made:
+        cells = [(int(row), int(col)) for row, col in (found.places[tile.path] for tile in found.tiles)]
+        placement_table.read(dataset.placement, tiles, cells if dataset.tells_cells else None)
     if dataset.truth:
         truth_table.read(dataset.truth, tiles)
     for key, field in {"flat": dataset.flat, "dark": dataset.dark}.items():

@@ -25,6 +25,7 @@ STEPS = {
     "demo": Step("dlir.demo.make", "Make the demo dataset: tiles cut from a real image, and where they lie."),
     "tiles": Step("dlir.reading.inventory", "Find the tiles of a dataset, check them, and write their nominal places."),
     "survey": Step("dlir.survey.survey", "Check the layout against the tiles, and find the steps from tile to tile."),
+    "adopt": Step("dlir.placement.adopt", "Take the placement of another run for other images of the same grid."),
     "illumination": Step("dlir.illumination.estimate", "Estimate the flat-field and the dark-field of the camera."),
     "pairs": Step("dlir.registration.pairs.neighbours", "List the neighbours and the windows in which they overlap."),
     "train": Step("dlir.registration.training.train", "Train the registration network on the tiles themselves."),

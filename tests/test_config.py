@@ -197,3 +197,17 @@ def test_a_key_that_stands_twice_is_an_error(tmp_path: Path, text: str, line: in
 def test_keys_that_stand_once_are_right(tmp_path: Path, text: str) -> None:
     (tmp_path / "mine.yaml").write_text(text)
     check_keys(tmp_path / "mine.yaml")
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"positions": "p.csv"}, "placement says where the tiles lie, and positions has no effect: delete one of the two"),
+        ({"overrides": "p.csv"}, "placement says where the tiles lie, and overrides has no effect"),
+        ({"placement": "results/a/placement.csv"}, "datasets.a.placement: is the placement of this very dataset"),
+    ],
+)
+def test_a_placement_of_another_run_excludes_one_of_its_own(keys: dict[str, str], words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        Settings.checked({"datasets": {"a": {"images": "*.tif", "placement": "x.csv", **keys}}})
+    assert Settings.checked({"datasets": {"a": {"images": "*.tif", "placement": "x.csv"}}})

@@ -117,16 +117,17 @@ AFFINES = DataFrameSchema(
 # - pairs: number of accepted pairs of the tile
 # - residual: root mean square of how far those pairs lie from the placement; empty without pairs
 # - deviation: standard deviation of the place against the mean of all tiles, both axes together; it counts that pairs may be
-#   wrong, and that the stage alone says where one group lies to another
+#   wrong, and that the stage alone says where one group lies to another; empty where nobody told it
 # - group: number of the group: the tiles that accepted pairs join which are not overruled. 0 is the largest; a tile without
 #   such pairs is a group of its own
 # - slip_y, slip_x: from where the stage says to where this part of the grid lies, where the pairs show that the stage slipped
 #   by far more than it errs; 0 in the largest part
 # - loop: closing error of the four pairs around the 2 x 2 tiles of which this is the top left one; empty where not all four
 #   are accepted
-# - placed_by: pairs; stage, where the tile has no accepted pair; user, where OVERRIDES places the tile
+# - placed_by: pairs; stage, where the tile has no accepted pair; user, where OVERRIDES places the tile; placement, where
+#   it lies as in another run, whose columns from pairs to loop are repeated here
 PLACEMENT = DataFrameSchema(
-    {"tile": INT, "path": TEXT, **AFFINE, "pairs": INT, "residual": OPTIONAL_FLOAT, "deviation": FLOAT,
+    {"tile": INT, "path": TEXT, **AFFINE, "pairs": INT, "residual": OPTIONAL_FLOAT, "deviation": OPTIONAL_FLOAT,
      "group": INT, "slip_y": FLOAT, "slip_x": FLOAT, "loop": OPTIONAL_FLOAT, "placed_by": TEXT},
     unique=["path"], strict=True, coerce=True,
 )  # fmt: skip

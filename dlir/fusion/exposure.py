@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage, sparse
+from scipy.spatial import cKDTree
 
 from dlir.core import affine, tables
 from dlir.core.affine import Array
@@ -50,14 +51,21 @@ CACHED = 64  # tiles kept in memory
 
 
 def exposure(
-    tiles: Path, illumination: Path, pairs: Path, placement: Path, output: Path, *, settings: Exposure = Exposure()
+    tiles: Path,
+    illumination: Path,
+    placement: Path,
+    output: Path,
+    *,
+    pairs: Path | None = None,
+    settings: Exposure = Exposure(),
 ) -> None:
     """Writes the gain of each tile and the grey levels of the mosaic (tables.EXPOSURE).
 
     Unless `settings.correct` is true, the tiles of a camera have one gain, which is 1 where there is one camera.
 
     Args:
-        tiles, pairs, placement: the tables TILES, PAIRS and PLACEMENT.
+        tiles, placement: the tables TILES and PLACEMENT.
+        pairs: the table PAIRS; without it, all tiles that overlap where they are placed are pairs.
         illumination: the TIFF of the fields.
 
     Raises:
@@ -66,7 +74,8 @@ def exposure(
     """
     listed, placed = read_table(tiles), tables.read(placement, tables.PLACEMENT)
     light = fields.read(illumination, listed)
-    found = tile_gains(listed, placed, tables.read(pairs, tables.PAIRS), light, correct=settings.correct)
+    listed_pairs = tables.read(pairs, tables.PAIRS) if pairs else None
+    found = tile_gains(listed, placed, listed_pairs, light, correct=settings.correct)
     table = levels(listed.set_index("tile").loc[placed["tile"]].reset_index(), found, light, pedestal=settings.pedestal)
     for channel, (scale, kept, clipped) in enumerate(zip(*_of_channels(table), strict=True)):
         log.info("channel %d: the mosaic is scaled by %.3f and keeps a pedestal of %.0f grey values; %d pixels are clipped",
@@ -74,11 +83,11 @@ def exposure(
     tables.write(table, tables.EXPOSURE, output)
 
 
-def tile_gains(listed: pd.DataFrame, placed: pd.DataFrame, pairs: pd.DataFrame, light: Light, *, correct: bool) -> Array:
+def tile_gains(listed: pd.DataFrame, placed: pd.DataFrame, pairs: pd.DataFrame | None, light: Light, *, correct: bool) -> Array:
     """Returns the gains (n, channels) of placed tiles.
 
     Args:
-        listed, placed, pairs: the tables TILES, PLACEMENT and PAIRS.
+        listed, placed, pairs: the tables TILES, PLACEMENT and PAIRS; without pairs, all tiles that overlap as placed are pairs.
         light: the fields of each camera.
         correct: whether each tile has a gain of its own; else all tiles of a camera have one gain.
 
@@ -90,7 +99,9 @@ def tile_gains(listed: pd.DataFrame, placed: pd.DataFrame, pairs: pd.DataFrame, 
     if not correct and not (lit and len(light) > 1):
         log.info("the brightness of the tiles is not changed: exposure.correct is false")
         return np.ones((len(placed), int(listed["channels"].iloc[0])))
-    ends, unit = _tiles_of_pairs(pairs, placed), np.arange(len(placed)) if correct else camera  # a unit has one gain
+    sizes = tables.sizes(listed.set_index("tile").loc[placed["tile"]])
+    ends = _overlapping(placed, sizes) if pairs is None else _tiles_of_pairs(pairs, placed)
+    unit = np.arange(len(placed)) if correct else camera  # a unit has one gain
     ends = ends[unit[ends[:, 0]] != unit[ends[:, 1]]]
     ratios, deviations = _log_ratios(ends, placed, camera, TileReader(listed), light)
     by_channel = zip(ratios.T, deviations.T, strict=True)
@@ -133,6 +144,16 @@ def gains(ends: NDArray[np.int64], ratios: Array, deviations: Array, count: int)
 def _tiles_of_pairs(pairs: pd.DataFrame, placed: pd.DataFrame) -> NDArray[np.int64]:
     """Returns the rows (p, 2) of `placed` of the fixed and the moving tile of each pair."""
     return np.stack([pd.Index(placed["tile"]).get_indexer(pairs[side]) for side in ("fixed", "moving")], axis=1)
+
+
+def _overlapping(placed: pd.DataFrame, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Returns the rows (p, 2) of `placed` of the tiles that may overlap; `sizes` (n, 2), px, are theirs."""
+    ends = affine.apply(affine.from_table(placed), np.stack([affine.corners(*size) for size in sizes]))
+    low, high = ends.min(axis=1), ends.max(axis=1)
+    near = cKDTree((low + high) / 2).query_pairs(float((high - low).max()), p=np.inf, output_type="ndarray")
+    overlap = (low[near[:, 0]] < high[near[:, 1]]) & (low[near[:, 1]] < high[near[:, 0]])
+    found = near[overlap.all(axis=1)]
+    return np.asarray(found[np.lexsort(found.T[::-1])], np.int64)
 
 
 def _log_ratios(

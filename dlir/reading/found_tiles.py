@@ -50,6 +50,9 @@ def find(settings: Dataset, without: Collection[Path] = ()) -> FoundTiles:
         if not paths:
             raise TileError(f"all files of {settings.images} are still being written: run again when they are finished")
         listed, values, missing = filenames.group(paths, settings.images)
+    if settings.placement and not settings.tells_cells:
+        any_cells = {tile.path: (0.0, float(number)) for number, tile in enumerate(listed)}
+        return FoundTiles(listed, values, any_cells, "cells", missing, [], [])
     if settings.on_grid:
         cells, problems = grid_layout.grid(listed, settings)
         remarks = grid_layout.remarks(cells.values(), listed, settings) if cells else []

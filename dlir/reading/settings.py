@@ -59,6 +59,7 @@ class Dataset(Layout):
     - `images`: the path of the tiles, in which `{row}` and `{col}`, or `{index}`, or `{x}` and `{y}` say where a tile lies, and
       `{channel}`, `{z}` and `{time}` stand for what differs between the files of one tile (`patterns.py`).
     - `positions`: a table of nominal places.
+    - `placement`: the placement.csv of another run, which these images of the same grid take over.
     - `truth`: a placement table with which the result is compared.
     - `overrides`: a table of pairs and tiles that the user corrects (`placement/overrides.py`).
     - `flat`, `dark`: the user's flat-field and dark-field, in place of those that dlir estimates from the tiles.
@@ -66,6 +67,7 @@ class Dataset(Layout):
 
     images: Pattern
     positions: File | None = None
+    placement: File | None = None
     truth: File | None = None
     overrides: File | None = None
     flat: File | None = None
@@ -76,6 +78,11 @@ class Dataset(Layout):
         """Raises ValueError when neither the file names nor a table say where the tiles lie."""
         found = patterns.placeholders(self.images) & {"row", "col", "index", "x", "y"}
         length = self.columns if self.order == "rows" else self.rows
+        for name in ("positions", "overrides"):
+            if self.placement and getattr(self, name):
+                raise ValueError(f"placement says where the tiles lie, and {name} has no effect: delete one of the two")
+        if self.placement:
+            return self
         if self.positions is None and found not in ({"row", "col"}, {"index"}, {"x", "y"}):
             raise ValueError(
                 "images needs {row} and {col}, or {index}, or {x} and {y}, in the path; or give positions, a table"
@@ -87,6 +94,13 @@ class Dataset(Layout):
             remedy = f"separate them, or say how many digits the first has, as in {first}:3}}"
             raise ValueError(f"images has {together}, and nothing says where the first ends: {remedy}")
         return self
+
+    @property
+    def tells_cells(self) -> bool:
+        """Whether the file names tell the row and the column of each tile."""
+        found = patterns.placeholders(self.images)
+        length = self.columns if self.order == "rows" else self.rows
+        return {"row", "col"} <= found or ("index" in found and length is not None)
 
     @property
     def on_grid(self) -> bool:

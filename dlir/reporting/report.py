@@ -45,51 +45,60 @@ class Table(NamedTuple):
 def report(
     tiles: Path,
     illumination: Path,
-    affines: Path,
     placement: Path,
-    stage: Path,
     exposure: Path,
     mosaic: Path,
-    selfcheck: Path,
     output: Path,
     *,
+    affines: Path | None = None,
+    stage: Path | None = None,
+    selfcheck: Path | None = None,
+    adopted: str = "",
     settings: Report = Report(),
     accuracy: Path | None = None,
 ) -> None:
     """Write the page `output`. Its title is the name of the folder that it lies in.
 
     Args:
+        affines, stage, selfcheck: the tables AFFINES, STAGE and SELFCHECK; None where nothing was registered.
+        adopted: the placement of another run that was taken over then.
         accuracy: the error of each tile (tables.ACCURACY), where a truth is known.
 
     Raises:
         ImageError: when a tile at the seam that is shown can no longer be read.
     """
     listed, placed = read_table(tiles), tables.read(placement, tables.PLACEMENT)
-    pairs = tables.read(affines, tables.AFFINES)
-    pairs["residual"] = residuals(pairs, placed)
-    pairs = pairs.sort_values("residual", ascending=False)
-    accepted, rejected = pairs[pairs["accepted"]], pairs[~pairs["accepted"]]
     light, gains, reader = fields.read(illumination, listed), tables.read(exposure, tables.EXPOSURE), TileReader(listed)
     errors = None if accuracy is None else tables.read(accuracy, tables.ACCURACY)["error"]
+    pairs = _pairs(affines, placed) if affines else None
+    accepted = None if pairs is None else pairs[pairs["accepted"]]
     content = {
         "dataset": output.absolute().parent.name,
-        "affines": affines.name,
+        "adopted": adopted,
+        "affines": affines.name if affines else "",
         "numbers": _key_numbers(placed, pairs, errors),
         "overview": png(overview_figure(mosaic, placed, reader, settings.overview)),
-        "seam": worst_seam(listed, placed, accepted[~accepted["overruled"]], light, gains),
+        "seam": None if accepted is None else worst_seam(listed, placed, accepted[~accepted["overruled"]], light, gains),
         "groups": group_sentences(placed),
-        "stage": _stage_lines(tables.read(stage, tables.STAGE).iloc[0]) + slip_sentences(placed),
+        "stage": _stage_lines(tables.read(stage, tables.STAGE).iloc[0]) + slip_sentences(placed) if stage else [],
         "illumination": fields.described(light) + _lesson_lines(fields.lessons(illumination), listed),
         "fields": [png(illumination_figure(of_camera)) for of_camera in light],
         "levels": _level_lines(gains),
         "exposure": _exposure_lines(gains),
-        "selfcheck": _selfcheck_table(tables.read(selfcheck, tables.SELFCHECK)),
-        "accepted": _pair_table(accepted),
-        "rejected": _pair_table(rejected),
+        "selfcheck": _selfcheck_table(tables.read(selfcheck, tables.SELFCHECK)) if selfcheck else None,
+        "accepted": None if accepted is None else _pair_table(accepted),
+        "rejected": None if pairs is None else _pair_table(pairs[~pairs["accepted"]]),
     }
     with atomically(output) as partial:
         partial.write_text(page("report.html.j2").render(content), encoding="utf-8")
-    log.info("wrote %s: %d tiles, %d of %d pairs accepted", output, len(placed), len(accepted), len(pairs))
+    of_pairs = "" if pairs is None else f", {pairs['accepted'].sum()} of {len(pairs)} pairs accepted"
+    log.info("wrote %s: %d tiles%s", output, len(placed), of_pairs)
+
+
+def _pairs(affines: Path, placed: pd.DataFrame) -> pd.DataFrame:
+    """The pairs (tables.AFFINES) with their residuals, the largest first."""
+    pairs = tables.read(affines, tables.AFFINES)
+    return pairs.assign(residual=residuals(pairs, placed)).sort_values("residual", ascending=False)
 
 
 def residuals(pairs: pd.DataFrame, placed: pd.DataFrame) -> NDArray[np.float64]:
@@ -102,19 +111,20 @@ def residuals(pairs: pd.DataFrame, placed: pd.DataFrame) -> NDArray[np.float64]:
     return lengths
 
 
-def _key_numbers(placed: pd.DataFrame, pairs: pd.DataFrame, errors: "pd.Series[float] | None") -> dict[str, str]:
-    """The numbers at the top of the page, by what they are."""
-    numbers = {
-        "tiles": str(len(placed)),
-        "of them placed by the stage alone": str((placed["pairs"] == 0).sum()),
-        "groups of tiles that accepted pairs join; single tiles": _groups(placed["group"]),
-        "pairs of neighbours": str(len(pairs)),
-        "of them accepted": str(pairs["accepted"].sum()),
-        "accepted pairs that the placement overrules": str(pairs["overruled"].sum()),
-        "residual of the accepted pairs: median · 95 % · largest, px": _quantiles(pairs.loc[pairs["accepted"], "residual"]),
-        "deviation of the place of a tile: median · 95 % · largest, px": _quantiles(placed["deviation"]),
-        "closing error of loops of 2 x 2 tiles: median · 95 % · largest, px": _quantiles(placed["loop"].dropna()),
-    }
+def _key_numbers(placed: pd.DataFrame, pairs: pd.DataFrame | None, errors: "pd.Series[float] | None") -> dict[str, str]:
+    """The numbers at the top of the page, by what they are; `pairs` is None where nothing was registered."""
+    numbers = {"tiles": str(len(placed))}
+    if pairs is not None:
+        numbers |= {
+            "of them placed by the stage alone": str((placed["pairs"] == 0).sum()),
+            "groups of tiles that accepted pairs join; single tiles": _groups(placed["group"]),
+            "pairs of neighbours": str(len(pairs)),
+            "of them accepted": str(pairs["accepted"].sum()),
+            "accepted pairs that the placement overrules": str(pairs["overruled"].sum()),
+            "residual of the accepted pairs: median · 95 % · largest, px": _quantiles(pairs.loc[pairs["accepted"], "residual"]),
+        }
+    numbers["deviation of the place of a tile: median · 95 % · largest, px"] = _quantiles(placed["deviation"].dropna())
+    numbers["closing error of loops of 2 x 2 tiles: median · 95 % · largest, px"] = _quantiles(placed["loop"].dropna())
     if errors is not None:
         numbers["error against the truth: median · 95 % · largest, px"] = _quantiles(errors)
     return numbers

@@ -21,7 +21,7 @@ GAINS = np.random.default_rng(8).uniform(0.8, 1.2, (9, 2))
 def run(grid: Grid, tmp_path: Path) -> Callable[..., np.ndarray]:
     """Applies GAINS to the tiles of the grid, places them up to `off` px wrong, and returns the gains (9, 2)."""
 
-    def expose(off: float = 0.0, correct: bool = True, black: int | None = None) -> np.ndarray:
+    def expose(off: float = 0.0, correct: bool = True, black: int | None = None, with_pairs: bool = True) -> np.ndarray:
         listed = tables.read(grid.tiles, tables.TILES)
         for row, path in enumerate(listed["path"]):
             exposed = GAINS[row][:, None, None] * tifffile.imread(path) * (row != black)
@@ -37,7 +37,13 @@ def run(grid: Grid, tmp_path: Path) -> Callable[..., np.ndarray]:
         fields.write([fields.identity((2, *grid.size))], tmp_path / "illumination.tif")
         files = [tmp_path / name for name in ("tiles.csv", "illumination.tif")]
         out = tmp_path / "exposure.csv"
-        exposure(*files, grid.pairs, tmp_path / "placement.csv", out, settings=Exposure(correct=correct))
+        exposure(
+            *files,
+            tmp_path / "placement.csv",
+            out,
+            pairs=grid.pairs if with_pairs else None,
+            settings=Exposure(correct=correct),
+        )
         return tables.gains(tables.read(out, tables.EXPOSURE), listed["tile"])
 
     return expose
@@ -46,6 +52,10 @@ def run(grid: Grid, tmp_path: Path) -> Callable[..., np.ndarray]:
 @pytest.mark.parametrize(("off", "bound"), [(0.0, 0.003), (0.5, 0.01)])
 def test_gains_are_estimated_from_the_overlaps(run: Callable[..., np.ndarray], off: float, bound: float) -> None:
     assert run(off) == pytest.approx(GAINS / GAINS.mean(0), abs=bound)
+
+
+def test_without_pairs_the_tiles_that_overlap_are_compared(run: Callable[..., np.ndarray]) -> None:
+    assert run(with_pairs=False) == pytest.approx(GAINS / GAINS.mean(0), abs=0.003)
 
 
 def test_a_black_tile_does_not_disturb_the_others(run: Callable[..., np.ndarray]) -> None:

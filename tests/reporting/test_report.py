@@ -91,12 +91,15 @@ class Run:
         accepted = table["pair"] < len(ends) - 1
         return table.assign(accepted=accepted, overruled=table["pair"] == 0, reason=np.where(accepted, None, "score <too low>"))
 
-    def page(self, accuracy: Path | None = None) -> str:
-        names = ["tiles.csv", "light.tif", "affines.csv", "placement.csv", "stage.csv", "exposure.csv", "mosaic.ome.zarr"]
-        inputs = [self.folder / name for name in (*names, "selfcheck.csv")]
+    def page(self, accuracy: Path | None = None, adopted: str = "") -> str:
+        names = ["tiles.csv", "light.tif", "placement.csv", "exposure.csv", "mosaic.ome.zarr"]
+        inputs = [self.folder / name for name in names]
         options = Mosaic(interpolation=1, blend="linear", bands=1, chunk=64, shard=256)
-        mosaic(inputs[0], inputs[1], inputs[5], inputs[3], inputs[6], settings=options)
-        report(*inputs, self.folder / "report.html", settings=Report(overview=400), accuracy=accuracy)
+        mosaic(inputs[0], inputs[1], inputs[3], inputs[2], inputs[4], settings=options)
+        of_pairs = {} if adopted else {name: self.folder / f"{name}.csv" for name in ("affines", "stage", "selfcheck")}
+        report(
+            *inputs, self.folder / "report.html", **of_pairs, adopted=adopted, settings=Report(overview=400), accuracy=accuracy
+        )
         return (self.folder / "report.html").read_text()
 
 
@@ -247,3 +250,12 @@ def test_page_shows_dark_field_and_gains_where_there_are_any(tmp_path: Path) -> 
     assert "channel 0: 0.875 (tile 0) to 1.125 (tile 1)" in page
     before, after = (pictures(text, tmp_path)["Illumination"] for text in (plain, page))
     assert after.shape[0] > 1.8 * before.shape[0]  # the dark-field lies below the flat-field
+
+
+def test_the_page_says_where_an_adopted_placement_comes_from(tmp_path: Path) -> None:
+    page = Run(tmp_path, 2, 2).page(adopted="results/dapi/placement.csv")
+    assert "The placement was taken from results/dapi/placement.csv, and nothing was registered here." in page
+    headings = re.findall(r"<h2>(.*)</h2>", page)
+    assert headings == ["Mosaic", "Illumination", "Exposure"]
+    assert set(pictures(page, tmp_path)) == {"Mosaic", "Illumination"}
+    assert "pairs of neighbours" not in page and "deviation of the place of a tile" in page

@@ -8,6 +8,8 @@ try:
         check_keys(file)
     SETTINGS = Settings.checked(config)
     DATASETS, MEMBERS = many_datasets.expanded(SETTINGS.datasets, candidates_of)
+    ADOPTED = [name for name, dataset in DATASETS.items() if dataset.placement]  # the placement of another run
+    REGISTERED = [name for name in DATASETS if name not in ADOPTED]
     TILES = {name: SETTINGS.demo.images if DEMO else tiles_of(dataset) for name, dataset in DATASETS.items()}
 except (ValueError, OSError) as error:
     sys.exit(f"error: {error}")
@@ -23,6 +25,16 @@ os.environ |= {
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.getenv('PATH')}",  # an environment of --sdm conda comes before it
     "DLIR_PROCESSES": str(SETTINGS.train.processes),  # a profile asks for as many GPUs
 }
+
+
+def only(names):
+    """A pattern for the wildcard of a rule that runs for these datasets alone."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+def of_registration(wildcards, *files):
+    """Results of registration as inputs; none for a dataset with the placement of another run."""
+    return [] if wildcards.dataset in ADOPTED else [f"results/{wildcards.dataset}/{file}" for file in files]
 
 
 def members(group):

@@ -8,7 +8,7 @@ rule exposure:
         raw=lambda wildcards: fetched([wildcards.dataset]),
         tiles="results/{dataset}/tiles.csv",
         illumination="results/{dataset}/illumination.tif",
-        pairs="results/{dataset}/pairs.csv",
+        pairs=lambda wildcards: of_registration(wildcards, "pairs.csv"),
         placement="results/{dataset}/placement.csv",
     output:
         "results/{dataset}/exposure.csv",
@@ -25,8 +25,9 @@ rule exposure:
         dlir=dlir_command,
         code=steps.code("exposure"),
         settings=SETTINGS.exposure.model_dump_json(),
+        pairs=lambda wildcards, input: f"--pairs {input.pairs}" if input.pairs else "",
     shell:
-        "{params.dlir} exposure --tiles {input.tiles} --illumination {input.illumination} --pairs {input.pairs}"
+        "{params.dlir} exposure --tiles {input.tiles} --illumination {input.illumination} {params.pairs}"
         " --placement {input.placement} --output {output} --settings {params.settings:q}"
         " --log-file {log} --dataset {wildcards.dataset}"
 

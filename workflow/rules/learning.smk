@@ -32,8 +32,9 @@ def taught(step, settings, files=()):
 
 
 def taught_by(wildcards):
-    """The names of the datasets that a model is trained on."""
-    return list(DATASETS) if SETTINGS.train.share else [wildcards.dataset]
+    """The names of the datasets that a model is trained on; for one that needs no model, its own."""
+    alone = not SETTINGS.train.share or wildcards.get("dataset") in ADOPTED
+    return [wildcards.dataset] if alone else REGISTERED
 
 
 def lessons(wildcards, table):

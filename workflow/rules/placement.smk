@@ -1,4 +1,32 @@
-# affines.csv -> placement.csv -> positions.csv, TileConfiguration.registered.txt.
+# affines.csv, or the placement of another run -> placement.csv -> positions.csv, TileConfiguration.registered.txt.
+
+
+rule adopt:
+    input:
+        files="results/{dataset}/files.csv",
+        placed=made_before,
+    output:
+        tiles="results/{dataset}/tiles.csv",
+        placement="results/{dataset}/placement.csv",
+    log:
+        "results/{dataset}/logs/adopt.log",
+    benchmark:
+        "results/{dataset}/benchmarks/adopt.tsv"
+    wildcard_constraints:
+        dataset=only(ADOPTED),
+    conda:
+        "../../envs/dlir.yaml"
+    resources:
+        mem_mb=memory(1000, lambda tiles: 0),
+        runtime=minutes(10, 0),
+    params:
+        dlir=dlir_command,
+        code=steps.code("adopt"),
+        layout=lambda wildcards: layout_of(DATASETS[wildcards.dataset]),
+        given=given_placement,
+    shell:
+        "{params.dlir} adopt --files {input.files} --output {output.tiles} --placement {output.placement}"
+        " --layout {params.layout:q} {params.given} --log-file {log} --dataset {wildcards.dataset}"
 
 
 rule place:
@@ -14,6 +42,8 @@ rule place:
         "results/{dataset}/logs/place.log",
     benchmark:
         "results/{dataset}/benchmarks/place.tsv"
+    wildcard_constraints:
+        dataset=only(REGISTERED),
     conda:
         "../../envs/dlir.yaml"
     resources:

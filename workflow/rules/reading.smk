@@ -60,6 +60,8 @@ rule survey:
         "results/{dataset}/logs/survey.log",
     benchmark:
         "results/{dataset}/benchmarks/survey.tsv"
+    wildcard_constraints:
+        dataset=only(REGISTERED),
     conda:
         "../../envs/dlir.yaml"
     resources:

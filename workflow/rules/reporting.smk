@@ -1,6 +1,13 @@
 # accuracy.csv, where the truth is known; report.html; what made the results: provenance.json.
 
 
+def registration_options(wildcards, input):
+    """The options of the report on how the tiles were registered, or from where their placement was taken."""
+    if wildcards.dataset in ADOPTED:
+        return f"--adopted {shlex.quote(str(DATASETS[wildcards.dataset].placement))}"
+    return " ".join(f"--{Path(path).stem} {path}" for path in input.registration)
+
+
 rule accuracy:
     input:
         tiles="results/{dataset}/tiles.csv",
@@ -33,13 +40,11 @@ rule report:
         raw=lambda wildcards: fetched([wildcards.dataset]),
         tiles="results/{dataset}/tiles.csv",
         illumination="results/{dataset}/illumination.tif",
-        affines="results/{dataset}/affines.csv",
+        registration=lambda wildcards: of_registration(wildcards, "affines.csv", "stage.csv", "selfcheck.csv"),
         placement="results/{dataset}/placement.csv",
-        stage="results/{dataset}/stage.csv",
         exposure="results/{dataset}/exposure.csv",
         mosaic="results/{dataset}/mosaic.ome.zarr",
         sums="results/{dataset}/mosaic.sha256",
-        selfcheck="results/{dataset}/selfcheck.csv",
         accuracy=lambda wildcards: "results/{dataset}/accuracy.csv" if DATASETS[wildcards.dataset].truth else [],
     output:
         report("results/{dataset}/report.html", caption="../report/report.rst", category="{dataset}"),
@@ -56,11 +61,11 @@ rule report:
         dlir=dlir_command,
         code=steps.code("report"),
         settings=SETTINGS.report.model_dump_json(),
+        registration=registration_options,
         accuracy=lambda wildcards, input: f"--accuracy {input.accuracy}" if input.accuracy else "",
     shell:
-        "{params.dlir} report --tiles {input.tiles} --illumination {input.illumination} --affines {input.affines}"
-        " --placement {input.placement} --stage {input.stage} --exposure {input.exposure} --mosaic {input.mosaic}"
-        " --selfcheck {input.selfcheck} {params.accuracy} --output {output} --settings {params.settings:q}"
+        "{params.dlir} report --tiles {input.tiles} --illumination {input.illumination} {params.registration}"
+        " --placement {input.placement} --exposure {input.exposure} --mosaic {input.mosaic} {params.accuracy} --output {output} --settings {params.settings:q}"
         " --log-file {log} --dataset {wildcards.dataset}"
 
 
@@ -93,15 +98,18 @@ rule index:
 rule provenance:
     input:
         tiles="results/{dataset}/tiles.csv",
-        results=[
-            f"results/{{dataset}}/{name}"
-            for name in ["illumination.tif", "pairs.csv", "affines.csv", "placement.csv", "exposure.csv"]
-        ],
-        model=MODEL,
+        light="results/{dataset}/illumination.tif",
+        registration=lambda wildcards: of_registration(wildcards, "pairs.csv", "affines.csv"),
+        placed=["results/{dataset}/placement.csv", "results/{dataset}/exposure.csv"],
+        model=lambda wildcards: [] if wildcards.dataset in ADOPTED else expand(MODEL, dataset=wildcards.dataset),
         benchmarks=lambda wildcards: [
             f"results/{wildcards.dataset}/benchmarks/{step}.tsv" for step in measured(wildcards)
         ],
-        training=f"{LEARNT}/benchmarks/train.tsv" if MODEL and not PINNED else [],
+        training=lambda wildcards: (
+            []
+            if PINNED or not MODEL or wildcards.dataset in ADOPTED
+            else expand(f"{LEARNT}/benchmarks/train.tsv", dataset=wildcards.dataset)
+        ),
     output:
         "results/{dataset}/provenance.json",
     log:
@@ -116,12 +124,12 @@ rule provenance:
     params:
         dlir=dlir_command,
         code=[steps.code(step) for step in steps.STEPS],
-        model=model_file,
+        model=lambda wildcards: "" if wildcards.dataset in ADOPTED else model_file(wildcards),
         given=MODEL_GIVEN,
         settings=lambda wildcards: SETTINGS.model_copy(
             update={"datasets": {name: DATASETS[name] for name in taught_by(wildcards)}}
         ).model_dump_json(by_alias=True),
     shell:
-        "{params.dlir} provenance --tiles {input.tiles} --results {input.results} {params.model} {params.given}"
+        "{params.dlir} provenance --tiles {input.tiles} --results {input.light} {input.registration} {input.placed} {params.model} {params.given}"
         " --benchmarks {input.benchmarks} {input.training} --output {output} --settings {params.settings:q}"
         " --log-file {log} --dataset {wildcards.dataset}"

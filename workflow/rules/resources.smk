@@ -8,11 +8,13 @@ MEASURED = [
     "register",
     "selfcheck",
     "place",
+    "adopt",
     "export",
     "exposure",
     "mosaic",
     "report",
 ]
+REGISTRATION = ["survey", "pairs", "register", "selfcheck", "place"]  # the steps that `adopt` replaces
 
 
 def extent(wildcards):
@@ -62,4 +64,6 @@ def minutes(base, each):
 
 def measured(wildcards):
     """The steps that run once for each dataset; Snakemake measures their time and memory."""
-    return ["demo"] * DEMO + MEASURED + ["accuracy"] * bool(DATASETS[wildcards.dataset].truth)
+    others = REGISTRATION if wildcards.dataset in ADOPTED else ["adopt"]
+    steps_run = [step for step in MEASURED if step not in others]
+    return ["demo"] * DEMO + steps_run + ["accuracy"] * bool(DATASETS[wildcards.dataset].truth)

@@ -8,7 +8,8 @@ if BUCKET and storage_provider() != "s3":
 def with_working_copies(dataset):
     """The dataset with the paths at which a job finds its files."""
     table = Path(working_copy(dataset.positions)) if dataset.positions else None
-    return dataset.model_copy(update={"images": working_copy(dataset.images), "positions": table})
+    placed = Path(working_copy(dataset.placement)) if dataset.placement else None
+    return dataset.model_copy(update={"images": working_copy(dataset.images), "positions": table, "placement": placed})
 
 
 def layout_of(dataset):
@@ -47,6 +48,31 @@ def given(*paths):
     return " ".join(f"--given {shlex.quote(str(path))} {hashing.of_file(path)}" for path in known)
 
 
+def made_placement(dataset):
+    """The placement that a dataset takes over, where a dataset of this run makes it; None where it is there already."""
+    own = {os.path.abspath(f"results/{name}/placement.csv") for name in DATASETS}
+    return dataset.placement if dataset.placement and os.path.abspath(dataset.placement) in own else None
+
+
+def placed_before(wildcards):
+    """The files of another run from which a dataset takes its placement: the table, and the tiles.csv beside it."""
+    placement = DATASETS[wildcards.dataset].placement
+    beside = placement.parent / "tiles.csv"
+    return [placement, beside] if made_placement(DATASETS[wildcards.dataset]) or beside.is_file() else [placement]
+
+
+def made_before(wildcards):
+    """Those of them that are inputs of a rule, since this run makes them, or since they lie in a bucket."""
+    if made_placement(DATASETS[wildcards.dataset]):
+        return [os.path.relpath(path) for path in placed_before(wildcards)]
+    return in_bucket(DATASETS[wildcards.dataset].placement)
+
+
+def given_placement(wildcards):
+    """The options that name them with what they hold, where they are no inputs."""
+    return "" if made_before(wildcards) else given(*placed_before(wildcards))
+
+
 def candidates_of(dataset):
     """The files that a dataset may mean by its pattern."""
     if not BUCKET:
@@ -61,7 +87,7 @@ def candidates_of(dataset):
 def tiles_of(dataset):
     """The files of the tiles of a dataset; raises ValueError where the user's tables or the names of the files are wrong."""
     if not BUCKET:
-        return dataset_files.tile_files(dataset)
+        return dataset_files.tile_files(dataset, [made_placement(dataset)])
     paths = grid_layout.meant(candidates_of(dataset), dataset)
     if not paths:
         raise grid_layout.TileError(
