@@ -14,6 +14,7 @@ All is tried on up to 100 tiles. What stays open is a question.
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,8 +64,11 @@ class Placed(NamedTuple):
     tiles: int  # whose places it tells
 
 
-def propose(folder: Path) -> Proposal:
+def propose(folder: Path, answers: Mapping[str, Any] = MappingProxyType({})) -> Proposal:
     """Returns the settings for a folder of tiles.
+
+    Args:
+        answers: keys of the dataset that the user has told.
 
     Raises:
         ProposalError: when the folder holds no tiles of one mosaic.
@@ -78,6 +82,7 @@ def propose(folder: Path) -> Proposal:
     found = name_patterns([path.relative_to(folder).as_posix() for path in contents.images])
     main = found[0]
     ways, refused = _ways(folder, main, contents.tables)
+    ways = [way._replace(keys={**way.keys, **answers}) for way in ways]
     if not ways:
         raise ProposalError(_no_grid(folder, found, refused))
     chosen, fit, tried = _best(ways)
@@ -86,7 +91,7 @@ def propose(folder: Path) -> Proposal:
     left_out += [
         f"{way.why}: not used, since {chosen.why} tells more" for way in ways if way not in tried and way is not chosen
     ]
-    return _proposal(folder, main, chosen, fit, left_out)
+    return _proposal(folder, main._replace(others=() if "images" in answers else main.others), chosen, fit, left_out)
 
 
 def _ways(folder: Path, main: NamePattern, tables: Sequence[Path]) -> tuple[list[Placed], dict[Path, str]]:

@@ -8,6 +8,7 @@ import yaml
 
 from dlir.proposal.propose import Proposal
 
+MOST_LEFT_OUT = 50  # files that are named
 WIDTH = 120  # characters of a comment
 ANSWERED_BY = "write the answer in place of the example, and take away the # before it"
 
@@ -40,9 +41,6 @@ def settings_text(proposal: Proposal, file: str) -> str:
         more = len(proposal.left_out) - MOST_LEFT_OUT
         lines += [f"#   ... and {more} more"] if more > 0 else []
     return "\n".join(lines) + "\n"
-
-
-MOST_LEFT_OUT = 50  # lines
 
 
 def _scalar(value: Any) -> str:
