@@ -17,7 +17,7 @@ from dlir.reading.named_tiles import NamedTiles
 from dlir.reading.settings import Dataset
 
 FIJI_LINE = re.compile(r"(?P<path>[^;]+);[^;]*;\s*\(\s*(?P<x>[^,\s]+)\s*,\s*(?P<y>[^,\s]+)\s*(?:,\s*(?P<z>[^,\s]+)\s*)?\)")
-IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
+IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".j2k", ".gif", ".bmp", ".webp")
 LARGEST_NUMBER = 2**53  # up to which a table keeps every whole number
 Place = tuple[float, float]  # (y, x), px
 TableRows = tuple[list[tuple[int, str, Place]], list[str]]  # line, name and place of each tile; a message for each problem
