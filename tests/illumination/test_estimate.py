@@ -306,7 +306,7 @@ def test_a_new_camera_leaves_the_light_of_the_others_as_it_was(tmp_path: Path, c
 
 
 def test_a_given_flat_field_is_used_for_tiles_of_its_size(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    table, _, flat = two_sizes(tmp_path)
+    table, *_ = two_sizes(tmp_path)
     given = np.linspace(1, 3, 96 * SIZE).reshape(SIZE, 96).astype(np.float32)
     tifffile.imwrite(tmp_path / "flat.tif", given)
     illumination(table, tmp_path / "out.tif", flat=tmp_path / "flat.tif")
