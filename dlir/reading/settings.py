@@ -44,7 +44,7 @@ class Layout(Section):
     largest: Annotated[float, Field(ge=1, le=1e9)] = 100.0  # mosaic, times the area of all tiles
     reference_channel: Annotated[int, Field(ge=0, le=10_000)] | str | None = None
     reference_z: Annotated[int, Field(ge=0, le=1_000_000)] | Literal["max"] = "max"
-    reference_time: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    reference_time: Annotated[int, Field(ge=0, le=1_000_000)] | Literal["each"] = 0  # each: every time point by itself
 
     @property
     def told_overlap(self) -> tuple[float | None, float | None]:
