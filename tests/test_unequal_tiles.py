@@ -37,7 +37,7 @@ def brightness(made: Made, placement: Array, store: Path) -> list[Array]:
 
 
 def test_a_grid_whose_last_row_and_column_are_cropped_is_placed_exactly(tmp_path: Path) -> None:
-    made = make(tmp_path, CELLS, np.where(CELLS == CELLS.max(axis=0), 96, SIDE))
+    made = make(tmp_path, CELLS, np.where(CELLS.max(axis=0) == CELLS, 96, SIDE))
     tiles = made.tiles("r{row}_c{col}.tif")
     affines, placement = placed(tiles)
     assert affines["accepted"].all() and made.errors(placement).max() < NEAR

@@ -25,12 +25,14 @@ from dlir.core.affine import Array
 from dlir.core.atomic import link_or_copy
 from dlir.fusion.plan import MosaicPlan
 from dlir.fusion.pyramid import Block, Pyramid, block_region
+from dlir.illumination.fields import Fields
 from dlir.reading.contents import Sums
 
 log = logging.getLogger(__name__)
 TABLE = "shards"  # in the cache
+DIGITS = 16  # of the hash of the fields of a camera, which stands beside each tile
 SAME_GAIN = 1e-3  # relative difference of two gains that a tolerance allows; half the smallest deviation of a pair
-# For each shard "y/x" of level 0, each tile that touches it: SHA-256 and camera, affine, gains
+# For each shard "y/x" of level 0, each tile that touches it: SHA-256 of the tile and of its camera's light, affine, gains
 ShardInputs = dict[str, list[list[Any]]]
 
 
@@ -147,23 +149,29 @@ def _shard_inputs(plan: MosaicPlan, pyramid: Pyramid, leaves: list[Block]) -> Sh
     sizes = np.array([plan.light[camera].size for camera in plan.cameras])
     corners = affine.apply(plan.affines, affine.corners(*sizes.T))
     first, last = corners.min(axis=1) - 1, corners.max(axis=1) + 1  # px: a tile reaches half a pixel beyond its corner pixels
-    inputs = {}
+    inputs, light = {}, [_digest(illumination) for illumination in plan.light]
     for leaf in leaves:
         region = pyramid.region(leaf)
         start, end = (region.y, region.x), (region.y + region.height, region.x + region.width)
         touching = ((first < end) & (last > start)).all(axis=1)
         rows = zip(plan.affines[touching].reshape(-1, 6).tolist(), plan.gains[touching].tolist(), strict=True)
-        contents = [f"{plan.contents[tile]} {plan.cameras[tile]} {plan.times[tile]}" for tile in np.flatnonzero(touching)]
+        contents = [
+            f"{plan.contents[tile]} {light[plan.cameras[tile]]} {plan.times[tile]}" for tile in np.flatnonzero(touching)
+        ]
         inputs[_name(leaf)] = [[content, *row] for content, row in zip(contents, rows, strict=True)]
     return inputs
 
 
+def _digest(illumination: Fields) -> str:
+    """Returns a hash of the fields of a camera."""
+    return hashing.of(*(f"{field.shape} {hashing.of(field.tobytes())}" for field in illumination))[:DIGITS]
+
+
 def _common_inputs(plan: MosaicPlan) -> str:
-    """Returns the hash of what all shards depend on: the code, the settings, the kind of the tiles, and the illumination."""
+    """Returns the hash of what all shards depend on: the code, the settings, and the kind of the tiles."""
     settings, reader = plan.settings.model_dump_json(exclude={"bands", "tolerance"}), plan.reader
     tiles = (*plan.pedestal.tolist(), reader.times, reader.depth, reader.channels, reader.values, plan.dtype)
-    light = [(field.shape, hashing.of(field.tobytes())) for illumination in plan.light for field in illumination]
-    return hashing.of(steps.code("mosaic"), settings, *tiles, *light)
+    return hashing.of(steps.code("mosaic"), settings, *tiles)
 
 
 def _read_last_run(table: Path, common_inputs: str) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ import pytest
 import tifffile
 import zarr
 from ome_zarr_models import v05
+from scipy import ndimage
 from support.mosaics import SIDE, MosaicInputs, cut_tile, grid, specimen
 
 from dlir.core import affine, tables
@@ -344,3 +345,20 @@ def test_a_part_of_the_mosaic_is_as_in_the_whole(tmp_path: Path, order: Literal[
     whole, _ = placed.fuse(Region(0, 0, 170, 170))
     part, _ = placed.fuse(Region(37, 41, 64, 64))
     assert np.abs(part - whole[:, 37:101, 41:105]).max() < 2e-3
+
+
+@pytest.mark.parametrize("blend", ["linear", "average", "max", "none"])
+@pytest.mark.parametrize("fraction", [0.0, 0.9])
+def test_tiles_of_unequal_size_show_the_specimen_and_reach_to_the_border(tmp_path: Path, blend: str, fraction: float) -> None:
+    affines, rng = grid(fraction), np.random.default_rng(3)
+    sizes = rng.integers(90, 120, (12, 2)).tolist()
+    tiles = [cut_tile(matrix, *size) for matrix, size in zip(affines, sizes, strict=True)]
+    fused = MosaicInputs(tmp_path, tiles, affines).run(blend=blend, threads=2)["0"][...]
+    ends = np.ceil(affines[:, :, 2] + np.array(sizes) - 1 - 1e-6).max(axis=0) + 1
+    assert fused.shape == tuple(ends.astype(int))
+    covered = np.zeros(fused.shape, bool)
+    for (y, x), (height, width) in zip(affines[:, :, 2], sizes, strict=True):
+        covered[int(np.ceil(y)) : int(y) + height, int(np.ceil(x)) : int(x) + width] = True  # not half a px beyond
+    error = np.abs(fused - truth(fused.shape))[covered]
+    assert error.max() < (0.01 if fraction == 0 else 15) and np.quantile(error, 0.98) < 1  # a tile reaches half a px beyond
+    assert (fused[~ndimage.binary_dilation(covered, iterations=2)] == 0).all()

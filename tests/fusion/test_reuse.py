@@ -191,3 +191,13 @@ def test_a_mosaic_that_grows_elsewhere_ends_as_from_scratch(fused: Runs) -> None
     affines = np.concatenate([AFFINES, corner[None]])
     assert 0 < fused(noisy(affines), affines) < ALL_SHARDS / 2
     assert fused.equals_scratch()
+
+
+def test_only_what_a_tile_of_another_size_touches_is_fused_again(runs: Runs) -> None:
+    tiles = noisy(AFFINES)
+    tiles[0] = tiles[0][:, :90]
+    assert runs(tiles, AFFINES) == ALL_SHARDS
+    assert runs(tiles, AFFINES) == 0
+    tiles[0] = tiles[0][:, :, :90]
+    assert 0 < runs(tiles, AFFINES) < ALL_SHARDS
+    assert runs.equals_scratch()

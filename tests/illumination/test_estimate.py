@@ -268,3 +268,51 @@ def test_a_dark_field_brighter_than_the_tiles_is_refused(tmp_path: Path) -> None
     table = write_tiles(tmp_path, as_tiles(tissue(4)))
     with pytest.raises(image_files.ImageError, match=r"dark\.tif: is as bright as the brightest tile"):
         illumination(table, tmp_path / "illumination.tif", dark=tmp_path / "dark.tif")
+
+
+def two_sizes(folder: Path, few: int = 2) -> tuple[Path, np.ndarray, np.ndarray]:
+    """Tiles of two cameras, and `few` tiles of a third one, whose sizes and lights differ."""
+    flats = flat_field(dust=0), flat_field(dust=0)[::-1, :96]
+    tiles = [*as_tiles(tissue(16) * flats[0]), *as_tiles(tissue(16, seed=1)[..., :96] * flats[1])]
+    tiles += [*as_tiles(tissue(few, seed=2)[:, :70])]
+    table = write_tiles(folder, tiles)
+    camera = [0] * 16 + [1] * 16 + [2] * few
+    sizes = {"height": [len(tile[0]) for tile in tiles], "width": [tile.shape[-1] for tile in tiles]}
+    tables.write(tables.read(table, tables.TILES).assign(camera=camera, **sizes), tables.TILES, table)
+    return table, flats[0], flats[1] / flats[1].mean()
+
+
+def test_each_camera_has_its_own_light(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    table, *flats = two_sizes(tmp_path)
+    illumination(table, tmp_path / "out.tif", key="key", cache=tmp_path / "cache")
+    found = fields.read(tmp_path / "out.tif", tables.read(table, tables.TILES))
+    assert all(error(each.flat[0], flat) < 0.02 for each, flat in zip(found, flats, strict=False))
+    assert (found[2].flat == 1).all() and "fewer than 4 tiles (camera 2, 70 x 128 px)" in caplog.text
+    assert [len(lesson.tiles) for lesson in fields.lessons(tmp_path / "out.tif")] == [16, 16, 2]
+    before = (tmp_path / "out.tif").read_bytes()
+    illumination(table, tmp_path / "out.tif", key="key", cache=tmp_path / "cache")
+    assert (tmp_path / "out.tif").read_bytes() == before
+
+
+def test_a_new_camera_leaves_the_light_of_the_others_as_it_was(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    table, *_ = two_sizes(tmp_path)
+    illumination(table, tmp_path / "out.tif", key="key", cache=tmp_path / "cache")
+    before = fields.read_all(tmp_path / "out.tif")
+    caplog.set_level("INFO")
+    illumination(two_sizes(tmp_path, few=5)[0], tmp_path / "out.tif", key="key", cache=tmp_path / "cache")
+    after = fields.read_all(tmp_path / "out.tif")
+    assert caplog.text.count("kept as it was learnt (camera") == 2
+    assert all((one.flat == other.flat).all() for one, other in zip(before[:2], after[:2], strict=True))
+
+
+def test_a_given_flat_field_is_used_for_tiles_of_its_size(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    table, *_ = two_sizes(tmp_path)
+    given = np.linspace(1, 3, 96 * SIZE).reshape(SIZE, 96).astype(np.float32)
+    tifffile.imwrite(tmp_path / "flat.tif", given)
+    illumination(table, tmp_path / "out.tif", flat=tmp_path / "flat.tif")
+    found = fields.read_all(tmp_path / "out.tif")
+    assert found[1].flat[0] == pytest.approx(given / given.mean(), abs=1e-5) and found[0].flat.std() > 0.05
+    assert "flat.tif: has another size than the tiles (camera 0, 128 x 128 px), and is not used for them" in caplog.text
+    tifffile.imwrite(tmp_path / "flat.tif", given[:50])
+    with pytest.raises(image_files.ImageError, match=r"flat\.tif: has the shape \(1, 50, 96\)"):
+        illumination(table, tmp_path / "out.tif", flat=tmp_path / "flat.tif")

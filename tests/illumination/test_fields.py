@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 
 from dlir.illumination import fields
 
@@ -25,6 +26,25 @@ def test_written_fields_are_read_back(tmp_path: Path, shape: tuple[int, ...]) ->
     assert fields.lessons(tmp_path / "illumination.tif") == [fields.Lesson(("a5", "0c"), 2, "uint8", "", "key")]
     (found,) = fields.read(tmp_path / "illumination.tif", tiles_of(*shape))
     assert all(np.array_equal(one, other) for one, other in zip(found, written, strict=True))
+
+
+def test_several_cameras_have_a_series_each_and_one_has_the_layout_of_a_plain_tiff(tmp_path: Path) -> None:
+    shapes = [(2, 20, 30), (2, 12, 30), (2, 20, 30)]
+    light = [fields.identity(shape)._replace(flat=np.full(shape, k + 1, np.float32)) for k, shape in enumerate(shapes)]
+    lessons = [fields.Lesson((f"a{k}",), k, "uint8") for k in range(3)]
+    fields.write(light, tmp_path / "several.tif", lessons)
+    tiles = pd.concat([tiles_of(*shape).assign(camera=k) for k, shape in enumerate(shapes)])
+    found = fields.read(tmp_path / "several.tif", tiles)
+    assert [each.flat.max() for each in found] == [1, 2, 3] and [each.size for each in found] == [(20, 30), (12, 30), (20, 30)]
+    assert fields.lessons(tmp_path / "several.tif") == lessons
+    with pytest.raises(fields.IlluminationError, match=r"several\.tif: was learnt from .*\(2, 12, 30\)"):
+        fields.read(tmp_path / "several.tif", tiles[:1])
+    assert [line.split(",")[0] for line in fields.described(light)[::2]] == [f"camera {k}" for k in range(3)]
+    fields.write(light[:1], tmp_path / "one.tif", lessons[:1])
+    metadata = {"axes": "QCYX", "learnt_from": lessons[0]._asdict()}
+    planes = np.stack([light[0].flat, light[0].dark, np.ones(shapes[0], np.float32)])
+    tifffile.imwrite(tmp_path / "plain.tif", planes, photometric="minisblack", compression="zlib", metadata=metadata)
+    assert (tmp_path / "one.tif").read_bytes() == (tmp_path / "plain.tif").read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from support.pair_graphs import make_graph
+from support.pair_graphs import cropped, make_graph
 from support.placements import place_graph
 
 from dlir.core import affine, tables
@@ -92,3 +92,21 @@ def test_turn_and_skew_count_what_the_survey_took_in(tmp_path: Path) -> None:
     assert abs(found["rotation"]) == pytest.approx(12.5, abs=0.2)  # that of the middle of both axes
     assert found["skew"] == pytest.approx(5.0, abs=found["skew_interval"] + 0.1)
     assert np.isnan(found["scale"]) and np.isnan(found["scale_interval"])
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_tiles_that_lack_a_part_lie_where_the_whole_ones_do(tmp_path: Path, given: bool) -> None:
+    whole, crops = make_graph(4, 4, stage_error=3.0), np.zeros((16, 2))
+    crops[[3, 5, 6]], crops[12:, 0] = (40.0, 10.0), 70.0
+    rows = ["fixed,moving,y,x", "5.tif,6.tif,{:.1f},{:.1f}", ",12.tif,{:.1f},{:.1f}"]
+    placed = []
+    for name, graph, cut in (("whole", whole, crops * 0), ("cropped", cropped(whole, crops), crops)):
+        (tmp_path / name).mkdir()
+        places = [np.array([2.0, 198.0]) + cut[6] - cut[5], np.array([604.0, -3.0]) + cut[12]]
+        text = [rows[0], *(row.format(*place) for row, place in zip(rows[1:], places, strict=True))]
+        (tmp_path / name / "overrides.csv").write_text("\n".join(text))
+        table = place_graph(graph, tmp_path / name, tmp_path / name / "overrides.csv" if given else None)
+        first = affine.apply(affine.from_table(table), -cut[:, None])[:, 0]  # of the whole tile
+        placed.append((first - first[0], table))
+    np.testing.assert_allclose(placed[1][0], placed[0][0], atol=1e-6)
+    np.testing.assert_allclose(placed[1][1]["deviation"], placed[0][1]["deviation"], rtol=1e-6)

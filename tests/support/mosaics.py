@@ -12,6 +12,7 @@ from dlir.core import affine, hashing, tables
 from dlir.fusion.mosaic import band, mosaic
 from dlir.fusion.settings import Mosaic
 from dlir.illumination import fields
+from dlir.reading.cameras import camera_numbers
 from support.specimens import ONE_PLANE
 
 SIDE = 96  # px of a tile
@@ -42,19 +43,18 @@ class MosaicInputs:
 
     def __init__(self, folder: Path, tiles: list, affines: np.ndarray, flat=None, pixel_size: float = np.nan) -> None:
         self.folder = folder
-        channels, height, width = tiles[0].shape
+        channels, sizes = len(tiles[0]), np.array([tile.shape[1:] for tile in tiles])
         self.paths = [str(folder / f"tile{i}.tif") for i in range(len(tiles))]
         for path, tile in zip(self.paths, tiles, strict=True):
             tifffile.imwrite(path, tile, photometric="minisblack", metadata={"axes": "CYX"})
-        flat = np.ones(tiles[0].shape, np.float32) if flat is None else flat
-        fields.write(
-            [fields.Fields(flat, np.zeros_like(flat), *np.zeros((2, *flat.shape[1:]), bool))], folder / "illumination.tif"
-        )
+        cameras = camera_numbers([""] * len(tiles), sizes)
+        light = [fields.identity((channels, *sizes[cameras.index(camera)])) for camera in range(max(cameras) + 1)]
+        fields.write(light if flat is None else [light[0]._replace(flat=flat)], folder / "illumination.tif")
         self.expose(np.ones((len(tiles), channels)))
         same = {"tile": range(len(tiles)), "path": self.paths}
         content = [hashing.of_file(Path(path)) for path in self.paths]
         table = pd.DataFrame({**same, "y": affines[:, 0, 2], "x": affines[:, 1, 2], "sha256": content, **ONE_PLANE})
-        table = table.assign(row=0, col=table["tile"], height=height, width=width, channels=channels)
+        table = table.assign(row=0, col=table["tile"], height=sizes[:, 0], width=sizes[:, 1], channels=channels, camera=cameras)
         table = table.assign(dtype=str(tiles[0].dtype), pixel_size=pixel_size)
         tables.write(table, tables.TILES, folder / "tiles.csv")
         placed = pd.DataFrame({**same, **affine.to_columns(affines), "pairs": 1, "residual": 0.1, "deviation": 0.1,

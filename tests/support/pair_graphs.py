@@ -27,6 +27,19 @@ class Graph(NamedTuple):
         return np.asarray(np.linalg.norm(offset - np.median(offset, axis=0), axis=1))
 
 
+def cropped(graph: Graph, crops: np.ndarray) -> Graph:
+    """Returns the same graph of tiles that lack `crops` (n, 2) px at their tops and left sides."""
+    of = dict(zip(graph.tiles["tile"], crops, strict=True))
+    fixed, moving = (np.array([of[tile] for tile in graph.pairs[end]]) for end in ("fixed", "moving"))
+    found = affine.compose(affine.from_table(graph.pairs), affine.translation(moving))
+    found = affine.compose(affine.translation(-fixed), found)
+    tiles = graph.tiles.assign(y=graph.tiles["y"] + crops[:, 0], x=graph.tiles["x"] + crops[:, 1])
+    tiles = tiles.assign(height=SIDE - crops[:, 0].astype(int), width=SIDE - crops[:, 1].astype(int))
+    centre = graph.pairs[["centre_y", "centre_x"]].to_numpy() - moving
+    pairs = graph.pairs.assign(**affine.to_columns(found), centre_y=centre[:, 0], centre_x=centre[:, 1])
+    return Graph(tiles, pairs, affine.compose(graph.truth, affine.translation(crops)))
+
+
 def make_graph(rows: int, cols: int, *, noise: float = 0.1, stage_error: float = 4.0, turn: float = 0.0, scale: float = 1.0,
                backlash: float = 0.0, linear: tuple[float, ...] = (0, 0, 0, 0), seed: int = 0) -> Graph:  # fmt: skip
     """Makes a grid of tiles and the pairs between neighbours.

@@ -43,6 +43,19 @@ def test_matches_lie_where_the_second_tile_lies_in_the_first() -> None:
         np.testing.assert_allclose(match.shift, true, atol=0.3)
 
 
+def test_tiles_of_unequal_size_and_light_match_where_they_overlap() -> None:
+    sizes = [(SIZE, SIZE), (SIZE, 70), (60, SIZE), (SIZE, SIZE), (50, 64), (SIZE, SIZE)]
+    tiles = [tile[:height, :width] for tile, (height, width) in zip(cut(specimen(1), PLACES), sizes, strict=True)]
+    tiles[1], tiles[2] = 500 + 20 * tiles[1], 7 + 0.1 * tiles[2]
+    thumbnails = whitened(tiles, [0, 1, 2, 0, 3, 0])
+    assert all((image[height:] == 0).all() for image, (height, _) in zip(thumbnails.images, sizes, strict=True))
+    correlator = Correlator(thumbnails)
+    found = matches(correlator, [(0, 1), (2, 0)], [correlator.scores(i, j, mirrored=True) for i, j in UNRELATED])
+    assert all(match.weight > 0 for match in found)
+    for match, true in zip(found, ((5, 80), (-84, 0)), strict=True):
+        np.testing.assert_allclose(match.shift, true, atol=0.5)
+
+
 def test_tiles_that_show_nothing_but_noise_do_not_match() -> None:
     noise = np.random.default_rng(2).normal(size=(30, SIZE, SIZE)).astype(np.float32)
     pairs = [(i, i + 1) for i in range(29)]
