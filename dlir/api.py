@@ -33,7 +33,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from dlir.core import affine, tables
+from dlir.core import affine, tables, time_points
 from dlir.core.affine import Array
 from dlir.demo.make import demo
 from dlir.demo.settings import DEMO_IMAGES, Demo
@@ -45,7 +45,7 @@ from dlir.illumination import estimate, fields
 from dlir.illumination.fields import Fields
 from dlir.illumination.settings import Illumination
 from dlir.placement import adopt
-from dlir.placement.place import place_tiles
+from dlir.placement.place import place_times
 from dlir.placement.settings import Place
 from dlir.reading.inventory import find_tiles
 from dlir.reading.settings import Dataset, Share
@@ -229,7 +229,10 @@ def register_pairs(
     place = choose_device("cpu" if method == "phase" else device)
     found_by = _method(method, place, Path(model) if model else None)
     settings = Register.checked({"accept": accept, "method": method if isinstance(method, str) else "own:method"})
-    return registered(tiles, pairs, _fields(tiles, illumination), found_by, settings, device=place)
+    light = _fields(tiles, illumination)
+    by_time = time_points.references(tiles)
+    found = {time: registered(at, pairs, light, found_by, settings, device=place) for time, at in by_time.items()}
+    return time_points.joined(found)
 
 
 def place(tiles: pd.DataFrame, affines: pd.DataFrame, **settings: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -239,7 +242,7 @@ def place(tiles: pd.DataFrame, affines: pd.DataFrame, **settings: Any) -> tuple[
         affines: as `register_pairs` gives them; only accepted pairs count.
         settings: those of section `place` of config.yaml, such as model="translation".
     """
-    return place_tiles(tiles, affines, Place.checked(settings))
+    return place_times(tiles, affines, Place.checked(settings))
 
 
 def fuse(
@@ -264,8 +267,9 @@ def fuse(
     """
     _check_known(placement["tile"].to_numpy(int), tiles, "placement")
     light = _fields(tiles, illumination)
-    ordered = tiles.set_index("tile").loc[placement["tile"]].reset_index()
-    exposure = levels(ordered, tile_gains(tiles, placement, None, light, correct=False), light)
+    placed = time_points.at(placement, TileReader(tiles).time)
+    ordered = tiles.set_index("tile").loc[placed["tile"]].reset_index()
+    exposure = levels(ordered, tile_gains(tiles, placed, None, light, correct=False), light)
     image = plan.plan_mosaic(tiles, placement, light, exposure, Mosaic.checked(settings))
     store = Path(output).expanduser()
     mosaic.fuse(image, store, threads=threads)

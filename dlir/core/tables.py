@@ -22,6 +22,7 @@ OPTIONAL_FLOAT = Column("float64", nullable=True)
 TEXT = Column("str")
 OPTIONAL_TEXT = Column("str", nullable=True)
 BOOL = Column("bool")
+TIME = Column("int64", required=False)  # only where each time point is registered and placed by itself (time_points.py)
 AFFINE = dict.fromkeys(COLUMNS, FLOAT)  # the entries of an affine; see affine.py
 
 # One row for each tile, in reading order; the columns from times to pixel_size are the same in all rows.
@@ -37,7 +38,7 @@ AFFINE = dict.fromkeys(COLUMNS, FLOAT)  # the entries of an affine; see affine.p
 # - time_names, z_names, channel_names: what the placeholders in path stand for, in order, separated by "|"; the names of
 #   channels may also come from the files' metadata; empty where there are none
 # - reference_channel, reference_z, reference_time: the plane that registration sees, counted from 0; no channel: the mean of
-#   all channels; no z: the maximum over z
+#   all channels; no z: the maximum over z; no time: each time point is registered and placed by itself
 # - pages: what the pages of the files are by the settings: z, channel or time; empty where the files say so, or have one page
 # - pixel_size: micrometres; empty where it is unknown
 # - mirrored: whether the tiles are mirrored left to right when they are read
@@ -47,7 +48,7 @@ _TILES = {
     "tile": INT, "path": TEXT, "row": INT, "col": INT, "y": FLOAT, "x": FLOAT, "camera": INT, "height": INT,
     "width": INT, "times": INT, "depth": INT, "channels": INT, "dtype": TEXT, "time_names": OPTIONAL_TEXT,
     "z_names": OPTIONAL_TEXT, "channel_names": OPTIONAL_TEXT, "reference_channel": OPTIONAL_INT, "reference_z": OPTIONAL_INT,
-    "reference_time": INT, "pages": OPTIONAL_TEXT, "mirrored": BOOL, "pixel_size": OPTIONAL_FLOAT, "sha256": TEXT,
+    "reference_time": OPTIONAL_INT, "pages": OPTIONAL_TEXT, "mirrored": BOOL, "pixel_size": OPTIONAL_FLOAT, "sha256": TEXT,
 }  # fmt: skip
 TILES = DataFrameSchema(_TILES, unique=["path"], strict=True, coerce=True)
 
@@ -102,6 +103,7 @@ PAIRS = DataFrameSchema(
 # - overruled: whether the pair was accepted, and hardly counts in the placement, since other pairs or the stage contradict it
 # - reason: why the pair was rejected, overruled, or accepted although faint or doubtful; empty for all others
 # - method: what found the affine: network, phase, the user's own function, or user for an offset in OVERRIDES
+# - time: the time point at which it was registered; there is no such column where one time point stands for all
 LINEAR = ("yy", "yx", "xy", "xx")  # the entries of the linear part
 LINEAR_COVARIANCE = [f"cov_{first}_{second}" for first in LINEAR for second in LINEAR]
 BOW = ("bow_y", "bow_x")
@@ -109,7 +111,7 @@ AFFINES = DataFrameSchema(
     {"pair": INT, "fixed": INT, "moving": INT, "side": TEXT, **AFFINE, "centre_y": FLOAT, "centre_x": FLOAT,
      "var_y": FLOAT, "cov_yx": FLOAT, "var_x": FLOAT, **dict.fromkeys(LINEAR_COVARIANCE, FLOAT),
      **dict.fromkeys(BOW, OPTIONAL_FLOAT), "score_before": FLOAT, "score_after": FLOAT,
-     "confidence": FLOAT, "accepted": BOOL, "overruled": BOOL, "reason": OPTIONAL_TEXT, "method": TEXT},
+     "confidence": FLOAT, "accepted": BOOL, "overruled": BOOL, "reason": OPTIONAL_TEXT, "method": TEXT, "time": TIME},
     strict=True, coerce=True,
 )  # fmt: skip
 
@@ -128,13 +130,16 @@ AFFINES = DataFrameSchema(
 #   are accepted
 # - placed_by: pairs; stage, where the tile has no accepted pair; user, where OVERRIDES places the tile; placement, where
 #   it lies as in another run, whose columns from pairs to loop are repeated here
+# - time: the time point at which it lies there; there is no such column where one placement holds for all
 PLACEMENT = DataFrameSchema(
     {"tile": INT, "path": TEXT, **AFFINE, "pairs": INT, "residual": OPTIONAL_FLOAT, "deviation": OPTIONAL_FLOAT,
-     "group": INT, "slip_y": FLOAT, "slip_x": FLOAT, "loop": OPTIONAL_FLOAT, "placed_by": TEXT},
-    unique=["path"], strict=True, coerce=True,
+     "group": INT, "slip_y": FLOAT, "slip_x": FLOAT, "loop": OPTIONAL_FLOAT, "placed_by": TEXT,
+     "time": TIME},
+    checks=Check(lambda table: ~table.duplicated([key for key in ("path", "time") if key in table]), name="each tile once"),
+    strict=True, coerce=True,
 )  # fmt: skip
 
-# One row, on the stage and the tile model.
+# One row, on the stage and the tile model; one for each time point that is placed by itself.
 # - model: the tile model: translation, rigid, similarity or affine
 # - foretold_rotation, ...: for each of LINEAR_PARTS, the fraction of its mean square over the pairs that the other pairs
 #   predict; place.model "auto" chooses the tile model by it
@@ -146,13 +151,14 @@ PLACEMENT = DataFrameSchema(
 # - backlash_row_y, ...: shift along y and x of every second row and of every second column against the others (BACKLASH)
 # Rotation, scale and skew are against the stage as it is told; where no overlap is given, scale and its interval are empty.
 # The intervals are 0 where the user gave rotation and scale.
+# - time: the time point; there is no such column, and one row, where one time point stands for all
 LINEAR_PARTS = ("rotation", "scale", "aspect", "shear")
 BACKLASH = ("row_y", "row_x", "column_y", "column_x")
 STAGE = DataFrameSchema(
     {"model": TEXT, **{f"foretold_{part}": FLOAT for part in LINEAR_PARTS}, "rotation": FLOAT,
      "rotation_interval": FLOAT, "scale": OPTIONAL_FLOAT, "scale_interval": OPTIONAL_FLOAT, "skew": FLOAT,
      "skew_interval": FLOAT, "error_y": FLOAT, "error_x": FLOAT,
-     **{f"backlash_{part}": FLOAT for part in BACKLASH}},
+     **{f"backlash_{part}": FLOAT for part in BACKLASH}, "time": TIME},
     strict=True, coerce=True,
 )  # fmt: skip
 
@@ -235,7 +241,7 @@ def write(table: pd.DataFrame, schema: DataFrameSchema, path: Path) -> None:
     """Checks the table and writes it whole or not at all, as CSV; raises TableError as `check` does."""
     checked = check(table, schema, path)
     with atomically(path) as partial:
-        checked[list(schema.columns)].to_csv(partial, index=False)
+        checked[[name for name in schema.columns if name in checked]].to_csv(partial, index=False)
 
 
 def sizes(tiles: pd.DataFrame, numbers: ArrayLike | None = None) -> NDArray[np.int64]:

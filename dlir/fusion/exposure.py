@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from scipy import ndimage, sparse
 from scipy.spatial import cKDTree
 
-from dlir.core import affine, tables
+from dlir.core import affine, tables, time_points
 from dlir.core.affine import Array
 from dlir.core.progress import progress
 from dlir.core.tile_graph import differences, factorised
@@ -72,7 +72,8 @@ def exposure(
         IlluminationError: when the illumination was estimated from tiles of another shape.
         ImageError: when a tile cannot be read.
     """
-    listed, placed = read_table(tiles), tables.read(placement, tables.PLACEMENT)
+    listed = read_table(tiles)
+    placed = time_points.at(tables.read(placement, tables.PLACEMENT), TileReader(listed).time)
     light = fields.read(illumination, listed)
     listed_pairs = tables.read(pairs, tables.PAIRS) if pairs else None
     found = tile_gains(listed, placed, listed_pairs, light, correct=settings.correct)

@@ -25,12 +25,16 @@ CACHE = 2**27  # bytes of tiles kept in memory, since neighbouring blocks need t
 
 
 class MosaicPlan(NamedTuple):
-    """All that the pixels of a mosaic of n tiles are computed from, as `plan_mosaic` makes it."""
+    """All that the pixels of a mosaic are computed from, as `plan_mosaic` makes it.
+
+    A tile that lies elsewhere at each time point counts as one of the n tiles for each of them.
+    """
 
     reader: TileReader
     paths: list[str]  # of the tiles, as `reader` takes them
     contents: list[str]  # SHA-256 of each tile
     cameras: list[int]  # number of the camera of each tile
+    times: list[int | None]  # the time point at which a tile lies there; None for all
     affines: Array  # (n, 2, 3), from px of a tile to px of the mosaic
     gains: Array  # (n, channels), relative brightness of each tile, by which it is divided
     pedestal: Array  # (channels,), grey values that are added then
@@ -69,7 +73,9 @@ class MosaicPlan(NamedTuple):
 
         weights = [camera_weight(illumination, self.settings.blend) for illumination in self.light]
         settings = self.settings.interpolation, self.settings.blend
-        placed = self.paths, self.cameras, self.affines, self.gains, self.pedestal
+        rows = [row for row, own in enumerate(self.times) if own in (None, time)]
+        paths, cameras = [self.paths[row] for row in rows], [self.cameras[row] for row in rows]
+        placed = paths, cameras, self.affines[rows], self.gains[rows], self.pedestal
         return PlacedTiles(*placed, self.light, read, *settings, weights)
 
     def _pixels(self, pyramid: Pyramid, placed_tiles: PlacedTiles, block: Block) -> Image:
@@ -93,12 +99,13 @@ def plan_mosaic(
     times, channels, depth, dtype = reader.times, reader.channels, reader.depth, str(first["dtype"])
     height, width = _mosaic_size(affines, tables.sizes(tiles, placement["tile"]))
     log.info("mosaic of %d tiles: %d x %d px, %d channels of %s, %d z planes, %d time points",
-             len(placement), height, width, channels, dtype, depth, times)  # fmt: skip
+             placement["path"].nunique(), height, width, channels, dtype, depth, times)  # fmt: skip
     return MosaicPlan(
         reader=reader,
         paths=list(placement["path"]),
         contents=list(tiles.set_index("path").loc[placement["path"], "sha256"]),
         cameras=tiles.set_index("path").loc[placement["path"], "camera"].tolist(),
+        times=placement["time"].tolist() if "time" in placement else [None] * len(placement),
         affines=affines,
         gains=tables.gains(exposure, placement["tile"]),
         pedestal=tables.pedestals(exposure),

@@ -155,7 +155,9 @@ def _shard_inputs(plan: MosaicPlan, pyramid: Pyramid, leaves: list[Block]) -> Sh
         start, end = (region.y, region.x), (region.y + region.height, region.x + region.width)
         touching = ((first < end) & (last > start)).all(axis=1)
         rows = zip(plan.affines[touching].reshape(-1, 6).tolist(), plan.gains[touching].tolist(), strict=True)
-        contents = [f"{plan.contents[tile]} {light[plan.cameras[tile]]}" for tile in np.flatnonzero(touching)]
+        contents = [
+            f"{plan.contents[tile]} {light[plan.cameras[tile]]} {plan.times[tile]}" for tile in np.flatnonzero(touching)
+        ]
         inputs[_name(leaf)] = [[content, *row] for content, row in zip(contents, rows, strict=True)]
     return inputs
 

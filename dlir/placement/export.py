@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from skimage.transform import SimilarityTransform
 
-from dlir.core import affine, tables
+from dlir.core import affine, tables, time_points
 from dlir.core.affine import Array
 from dlir.core.atomic import atomically
 from dlir.reading import filenames
@@ -17,24 +17,32 @@ def export(tiles: Path, placement: Path, output: Path, *, fiji: Path) -> None:
     Fiji's file has the places of the tiles' first pixels, (x, y) px, without turn or scale; a tile of several files is named
     by the first of them. Fiji reads mirrored tiles as they are in the files, so there the whole mosaic is mirrored instead. The
     CSV has the place of each tile's middle in the frame of the stage, in micrometres where the pixel size is known, else in px.
+    Where each time point is placed by itself, Fiji's file is of the first one, and the CSV has a column time.
     """
     tile_table, placed = tables.read(tiles, tables.TILES), tables.read(placement, tables.PLACEMENT)
-    affines, size = affine.from_table(placed), tile_table[["height", "width"]].to_numpy(float)
-    middle = affine.apply(affines, ((size - 1) / 2)[:, None])[:, 0]
-    first_pixel = middle - (size - 1) / 2
+    size, times = tile_table[["height", "width"]].to_numpy(float), time_points.listed(placed) or [0]
+    placements = {time: time_points.at(placed, time) for time in times}
+    middles = {
+        time: affine.apply(affine.from_table(table), ((size - 1) / 2)[:, None])[:, 0] for time, table in placements.items()
+    }
+    first_pixel = middles[times[0]] - (size - 1) / 2
     if tile_table["mirrored"].iloc[0]:
         first_pixel[:, 1] = first_pixel[:, 1].max() - first_pixel[:, 1]
     values = filenames.values_of(tile_table.iloc[0].to_dict())
-    names = [Path(filenames.files(path, values)[0]).name for path in placed["path"]]
+    names = [Path(filenames.files(path, values)[0]).name for path in tile_table["path"]]
     lines = [f"{name}; ; ({x:.4f}, {y:.4f})" for name, (y, x) in zip(names, first_pixel, strict=True)]
     heading = "# Define the number of dimensions we are working on\ndim = 2\n\n# Define the image coordinates\n"
     with atomically(fiji) as partial:
         partial.write_text(heading + "\n".join(lines) + "\n")
     pixel_size = tile_table["pixel_size"].to_numpy(float)
     known = np.isfinite(pixel_size).all()
-    in_stage = _in_stage_frame(middle, tile_table[["y", "x"]].to_numpy() + (size - 1) / 2)
-    in_units = in_stage * (pixel_size[:, None] if known else 1.0)
-    table = placed[["path"]].assign(y=in_units[:, 0], x=in_units[:, 1], unit="micrometre" if known else "pixel")
+    nominal = tile_table[["y", "x"]].to_numpy() + (size - 1) / 2
+    in_units = np.concatenate(
+        [_in_stage_frame(middle, nominal) * (pixel_size[:, None] if known else 1.0) for middle in middles.values()]
+    )
+    table = placed[["path", *(["time"] if "time" in placed else [])]].assign(
+        y=in_units[:, 0], x=in_units[:, 1], unit="micrometre" if known else "pixel"
+    )
     with atomically(output) as partial:
         table.to_csv(partial, index=False, float_format="%.4f")
 

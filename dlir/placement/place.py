@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dlir.core import affine, tables
+from dlir.core import affine, tables, time_points
 from dlir.core.affine import Array
 from dlir.placement.distortion import stretch
 from dlir.placement.measurements import Measurements, measurements
@@ -47,9 +47,36 @@ def place(
     tile_table, pairs = tables.read(tiles, tables.TILES), tables.read(affines, tables.AFFINES)
     user = read_overrides(overrides, tile_table) if overrides else None
     steps = tables.read(survey, tables.SURVEY) if survey else None
-    placed, stage_row = place_tiles(tile_table, pairs, settings, user, steps)
+    placed, stage_row = place_times(tile_table, pairs, settings, user, steps)
     tables.write(stage_row, tables.STAGE, stage)
     tables.write(placed, tables.PLACEMENT, output)
+
+
+def place_times(
+    tiles: pd.DataFrame,
+    affines: pd.DataFrame,
+    settings: Place = Place(),
+    user: Overrides | None = None,
+    survey: pd.DataFrame | None = None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Returns what `place_tiles` does, from the same arguments; of each time point where the pairs have several.
+
+    All time points have one frame, in which the mean place of the tiles, less what the stage slipped, is the same.
+    """
+    times: dict[int | None, pd.DataFrame] = {time: time_points.at(affines, time) for time in time_points.listed(affines)}
+    found = {time: place_tiles(tiles, pairs, settings, user, survey) for time, pairs in (times or {None: affines}).items()}
+    if None in found:
+        return found[None]
+    middle = (tables.sizes(tiles) - 1) / 2
+    means = [
+        (affine.apply(affine.from_table(placed), middle[:, None])[:, 0] - placed[["slip_y", "slip_x"]].to_numpy()).mean(axis=0)
+        for placed, _ in found.values()
+    ]
+    placed = time_points.joined({time: placed for time, (placed, _) in found.items()})
+    places = affine.from_table(placed)
+    places[:, :, 2] -= np.repeat(means, len(tiles), axis=0)
+    places[:, :, 2] -= places[:, :, 2].min(axis=0)
+    return placed.assign(**affine.to_columns(places)), time_points.joined({time: stage for time, (_, stage) in found.items()})
 
 
 def place_tiles(

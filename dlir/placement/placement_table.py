@@ -67,6 +67,11 @@ def tiles_beside(table: Path) -> dict[str, dict[str, str]]:
 
 def read_rows(table: Path) -> list[PlacedRow]:
     """Returns the rows of the table; raises PlacementError when one is wrong."""
+    if "time" in [name.strip().lower() for name in (text_tables.lines(table) or [""])[0].split(",")]:
+        what = "places each time point by itself, and one placement for all is needed"
+        raise PlacementError(
+            f"placement cannot be used:\n  {table}: {what}: leave the rows of one time point, without the column time"
+        )
     rows: dict[str, PlacedRow] = {}
     problems = []
     for line, cells in text_tables.rows(table, ("path", *AFFINE)):

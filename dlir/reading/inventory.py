@@ -250,6 +250,7 @@ def _same_columns(reports: list[FileReport], values: Mapping[str, list[str]], se
     names = values["channel"] if len(values["channel"]) == channels else _names_in_metadata(reports)
     wanted = settings.reference_channel
     z = None if settings.reference_z == "max" else settings.reference_z
+    time = settings.reference_time if settings.reference_time != "each" else None if times > 1 else 0
     number = names.index(str(wanted)) if str(wanted) in names else wanted
     called = f", called {', '.join(names)}" if names else ""
     problems = []
@@ -259,7 +260,7 @@ def _same_columns(reports: list[FileReport], values: Mapping[str, list[str]], se
         )
     if z is not None and z >= depth:
         problems.append(f"reference_z is {z}, and there are {depth} z planes: give max, or a number from 0 to {depth - 1}")
-    if settings.reference_time >= times:
+    if settings.reference_time != "each" and settings.reference_time >= times:
         given = settings.reference_time
         problems.append(f"reference_time is {given}, and there are {times} time points: give a number from 0 to {times - 1}")
     raise_if_any(problems)
@@ -269,7 +270,7 @@ def _same_columns(reports: list[FileReport], values: Mapping[str, list[str]], se
         "times": times, "depth": depth, "channels": channels, "dtype": _type_in_tables(reports),
         "time_names": SEPARATOR.join(values["time"]), "z_names": SEPARATOR.join(values["z"]),
         "channel_names": SEPARATOR.join(names),
-        "reference_channel": number, "reference_z": z, "reference_time": settings.reference_time,
+        "reference_channel": number, "reference_z": z, "reference_time": time,
         "pages": _told_pages(reports, settings), "mirrored": settings.mirrored,
     }  # fmt: skip
 

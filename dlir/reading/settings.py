@@ -46,7 +46,7 @@ class Layout(Section):
     pages: Pages | None = None  # what the pages of a file are, where it does not say so
     reference_channel: Annotated[int, Field(ge=0, le=10_000)] | str | None = None
     reference_z: Annotated[int, Field(ge=0, le=1_000_000)] | Literal["max"] = "max"
-    reference_time: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    reference_time: Annotated[int, Field(ge=0, le=1_000_000)] | Literal["each"] = 0  # each: every time point by itself
 
     @property
     def told_overlap(self) -> tuple[float | None, float | None]:

@@ -40,7 +40,8 @@ class TileReader:
         dtype: type of the pixels, which the files may have as another one (`pixel_types.py`).
         values: the values of the placeholders in the paths.
         channel_names: the names of the channels; empty where there are none.
-        channel, z, time: the reference, counted from 0; channel None is the mean of all, z None the maximum over z.
+        channel, z, time: the reference, counted from 0; channel None is the mean of all, z None the maximum over z;
+            time is the first one where each time point is registered by itself.
         chosen: the slice of the channels that the reference is made of.
         mirrored: whether the tiles are mirrored left to right when they are read.
         pages: what the pages of the files are, where these do not say so; "" where they do, or have one page.
@@ -57,7 +58,8 @@ class TileReader:
         self.channel, self.z = (None if pd.isna(first[f"reference_{name}"]) else int(first[f"reference_{name}"])
                                 for name in ("channel", "z"))  # fmt: skip
         self.pages: Pages | Literal[""] = "" if pd.isna(first["pages"]) else first["pages"]
-        self.time, self.mirrored = int(first["reference_time"]), bool(first["mirrored"])
+        self.time = 0 if pd.isna(first["reference_time"]) else int(first["reference_time"])
+        self.mirrored = bool(first["mirrored"])
         self.chosen = slice(None) if self.channel is None else slice(self.channel, self.channel + 1)
         self._sha256: dict[str, str] = dict(zip(tiles["path"], tiles["sha256"], strict=True))
         self._checked: dict[str, Identity] = {}  # of the files that hold what the table says

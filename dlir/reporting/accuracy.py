@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dlir.core import affine, tables
+from dlir.core import affine, tables, time_points
 from dlir.core.affine import Array
 from dlir.reading import filenames
 from dlir.reporting import truth_table
@@ -26,17 +26,21 @@ LEAST_DISTANCE = 0.05  # px; corners that are closer to the truth all have the s
 def accuracy(tiles: Path, placement: Path, truth: Path, output: Path) -> None:
     """Write the error of each tile (tables.ACCURACY) to `output`, and log a summary beside that of the stage's places.
 
+    Where each time point is placed by itself, the error of a tile is the largest one over time.
+
     Args:
         truth: the true place of each tile (`truth_table.py`).
 
     Raises:
         TruthError, TextTableError: when `truth` cannot be read, or has not one place for each tile.
     """
-    listed, placed = tables.read(tiles, tables.TILES), tables.read(placement, tables.PLACEMENT)
+    listed, everywhen = tables.read(tiles, tables.TILES), tables.read(placement, tables.PLACEMENT)
+    placed = everywhen.drop_duplicates("path")
     paths = [filenames.paths_of(tile) for tile in listed.set_index("tile").loc[placed["tile"]].to_dict("records")]
     true = np.reshape(truth_table.read(truth, paths), (-1, 2, 3))
     corners = affine.corners(*tables.sizes(listed, placed["tile"]).T)
-    errors = corner_errors(affine.from_table(placed), true, corners)
+    by_time = [time_points.at(everywhen, time) for time in time_points.listed(everywhen) or [0]]
+    errors = np.max([corner_errors(affine.from_table(table), true, corners) for table in by_time], axis=0)
     stage = listed.set_index("tile").loc[placed["tile"], ["y", "x"]].to_numpy()
     log.info("error of the stage: %s", summary(corner_errors(affine.translation(stage), true, corners)))
     log.info("error of the placement: %s", summary(errors))

@@ -15,7 +15,7 @@ import pandas as pd
 import zarr
 from matplotlib.image import imsave
 
-from dlir.core import tables
+from dlir.core import tables, time_points
 from dlir.core.atomic import atomically
 from dlir.fusion.plate import place_of
 from dlir.reading import patterns
@@ -57,9 +57,9 @@ def index(results: list[Path], output: Path, *, wells: list[str] | None = None) 
 
 def _entry(folder: Path, beside: Path, well: str) -> Entry:
     placed = tables.read(folder / "placement.csv", tables.PLACEMENT)
-    groups = int(placed["group"].nunique())
+    groups = max(time_points.at(placed, time)["group"].nunique() for time in time_points.listed(placed) or [0])
     residual = placed["residual"].median()
-    lines = [f"{len(placed)} tiles"] + ([f"residual {residual:.2f} px"] if np.isfinite(residual) else [])
+    lines = [f"{placed['path'].nunique()} tiles"] + ([f"residual {residual:.2f} px"] if np.isfinite(residual) else [])
     if groups > 1:
         lines.append(f"{groups} groups")
     row, column = place_of(well) if well else ("", "0")

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dlir.core import affine, tables
+from dlir.core import affine, tables, time_points
 from dlir.core.atomic import atomically
 from dlir.illumination import fields
 from dlir.illumination.fields import Lesson
@@ -68,19 +68,26 @@ def report(
         ImageError: when a tile at the seam that is shown can no longer be read.
     """
     listed, placed = read_table(tiles), tables.read(placement, tables.PLACEMENT)
+    stages = tables.read(stage, tables.STAGE) if stage else None
+    pairs = _pairs(affines, placed) if affines else None
+    times = _by_time(placed, pairs) if pairs is not None and "time" in placed else None
+    if times is not None and pairs is not None and stages is not None:
+        worst = int(times["time"].iloc[0])
+        listed = listed.assign(reference_time=worst)
+        placed, pairs, stages = (time_points.at(table, worst) for table in (placed, pairs, stages))
     light, gains, reader = fields.read(illumination, listed), tables.read(exposure, tables.EXPOSURE), TileReader(listed)
     errors = None if accuracy is None else tables.read(accuracy, tables.ACCURACY)["error"]
-    pairs = _pairs(affines, placed) if affines else None
     accepted = None if pairs is None else pairs[pairs["accepted"]]
     content = {
         "dataset": output.absolute().parent.name,
         "adopted": adopted,
+        "times": None if times is None else _time_table(times),
         "affines": affines.name if affines else "",
         "numbers": _key_numbers(placed, pairs, errors),
         "overview": png(overview_figure(mosaic, placed, reader, settings.overview)),
         "seam": None if accepted is None else worst_seam(listed, placed, accepted[~accepted["overruled"]], light, gains),
         "groups": group_sentences(placed),
-        "stage": _stage_lines(tables.read(stage, tables.STAGE).iloc[0]) + slip_sentences(placed) if stage else [],
+        "stage": [] if stages is None else _stage_lines(stages.iloc[0]) + slip_sentences(placed),
         "illumination": fields.described(light) + _lesson_lines(fields.lessons(illumination), listed),
         "fields": [png(illumination_figure(of_camera)) for of_camera in light],
         "levels": _level_lines(gains),
@@ -98,7 +105,30 @@ def report(
 def _pairs(affines: Path, placed: pd.DataFrame) -> pd.DataFrame:
     """The pairs (tables.AFFINES) with their residuals, the largest first."""
     pairs = tables.read(affines, tables.AFFINES)
-    return pairs.assign(residual=residuals(pairs, placed)).sort_values("residual", ascending=False)
+    by_time = [(time_points.at(pairs, time), time_points.at(placed, time)) for time in time_points.listed(placed) or [0]]
+    found = pd.concat([of_time.assign(residual=residuals(of_time, there)) for of_time, there in by_time], ignore_index=True)
+    return found.sort_values("residual", ascending=False)
+
+
+def _by_time(placed: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
+    """What is known of each time point, the worst one first: that with the most tiles that no pair holds, then the largest
+    residuals."""
+    rows = []
+    for time in time_points.listed(placed):
+        tiles, of_time = time_points.at(placed, time), time_points.at(pairs, time)
+        residual = of_time.loc[of_time["accepted"], "residual"]
+        rows.append({"time": time, "pairs": len(of_time), "accepted": len(residual), "alone": int((tiles["pairs"] == 0).sum()),
+                     "median": residual.median(), "p95": residual.quantile(0.95), "largest": residual.max(),
+                     "deviation": tiles["deviation"].max()})  # fmt: skip
+    return pd.DataFrame(rows).sort_values(["alone", "p95"], ascending=False, ignore_index=True)
+
+
+def _time_table(times: pd.DataFrame) -> Table:
+    """The time points (`_by_time`) for the page."""
+    lengths = {name: times[name].map("{:.2f}".format) for name in ("median", "p95", "largest", "deviation")}
+    columns = ["time point", "pairs", "accepted", "tiles without a pair", "residual: median, px", "95 %, px", "largest, px",
+               "largest deviation of a tile, px"]  # fmt: skip
+    return _table(times.assign(**lengths).head(MOST_ROWS), columns, len(times))
 
 
 def residuals(pairs: pd.DataFrame, placed: pd.DataFrame) -> NDArray[np.float64]:

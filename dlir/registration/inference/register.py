@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from dlir.core import hashing, tables
+from dlir.core import hashing, tables, time_points
 from dlir.illumination import fields
 from dlir.illumination.fields import Light
 from dlir.reading.tile_reader import read_table
@@ -42,7 +42,7 @@ def register(
     device: str = "auto",
     cache: Path | None = None,
 ) -> None:
-    """Registers all pairs and writes their affines (tables.AFFINES) to `output`.
+    """Registers all pairs and writes their affines (tables.AFFINES) to `output`; at each time point where the tiles say so.
 
     Args:
         tiles, illumination, pairs: files of earlier steps: tiles.csv, illumination.tif and pairs.csv.
@@ -60,21 +60,22 @@ def register(
     inputs = [hashing.of_file(path) if path else None for path in (illumination, model)]
     own = own_method_file(settings.method)
     code = own and hashing.of_file(own)  # an edit of a method of one's own makes its estimates obsolete
-    coarse = EstimateCache(cache / "affines" if cache else None, tile_table, settings.method, code, *inputs)
-    fine = EstimateCache(cache / "overlaps" if cache else None, tile_table, inputs[0])
-    found = register_pairs(
-        tile_table,
-        pair_table,
-        fields.read(illumination, tile_table),
-        method,
-        settings,
-        device=chosen_device,
-        coarse=coarse,
-        fine=fine,
-    )
-    tables.write(found, tables.AFFINES, output)
-    coarse.write()
-    fine.write()
+    light, caches = fields.read(illumination, tile_table), list[EstimateCache]()
+
+    def register_at(time: int | None, table: pd.DataFrame) -> pd.DataFrame:
+        """The pairs at the time point that these tiles have as their reference."""
+        end = "" if time is None else f"-{time}"
+        coarse = EstimateCache(cache / f"affines{end}" if cache else None, table, settings.method, code, *inputs)
+        fine = EstimateCache(cache / f"overlaps{end}" if cache else None, table, inputs[0])
+        caches.extend([coarse, fine])
+        if time is not None:
+            log.info("time point %d", time)
+        return register_pairs(table, pair_table, light, method, settings, device=chosen_device, coarse=coarse, fine=fine)
+
+    found = {time: register_at(time, table) for time, table in time_points.references(tile_table).items()}
+    tables.write(time_points.joined(found), tables.AFFINES, output)
+    for each in caches:
+        each.write()
 
 
 def register_pairs(
