@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dlir.reading import orientation
 from dlir.reading.colours import Samples
+from dlir.reading.image_facts import ImageFacts
 from dlir.reading.source import Pages, Sizes, with_pages
 
 
@@ -50,6 +51,7 @@ class EncodedImage:
     """An open file of a format. Alpha is left out."""
 
     names: tuple[str, ...] = ()
+    images = (ImageFacts(),)
 
     def __init__(self, file: BinaryIO, form: Format, pages: Pages) -> None:
         self.file, self.form, self.header = file, form, form.header(file)

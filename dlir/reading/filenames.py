@@ -118,6 +118,12 @@ def split_image(path: str) -> tuple[str, int]:
     return (found["file"], int(found["number"])) if found else (path, 0)
 
 
+def image_of(path: str) -> int | None:
+    """Returns the number of the image in its file that the path of a tile names; None where the file holds one."""
+    found = IMAGE.fullmatch(path)
+    return int(found["number"]) if found else None
+
+
 def files(path: str, values: Values) -> list[str]:
     """Returns the files of the tile with this path, in the order of time, then z, then channel."""
     path, _ = split_image(path)

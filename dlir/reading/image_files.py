@@ -8,7 +8,7 @@ its header, which has the sizes and the type of the pixels. Only the planes that
 import errno
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -21,8 +21,9 @@ from dlir.reading.contents import Identity
 from dlir.reading.encoded_image import EncodedImage
 from dlir.reading.filenames import no_file
 from dlir.reading.gif_bmp_webp import BMP, GIF, WEBP
+from dlir.reading.image_facts import ImageFacts
 from dlir.reading.png_jpeg import JPEG, PNG
-from dlir.reading.source import NoTileError, Pages, Sizes
+from dlir.reading.source import NoTileError, Pages, Sizes, no_such_image
 from dlir.reading.tiff import TiffStack, silenced
 
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # first bytes: classic and big TIFF, little and big endian
@@ -38,13 +39,16 @@ class ImageError(ValueError):
 
 
 class Source(Protocol):
-    """An open file of any format."""
+    """One image of an open file of any format."""
 
     sizes: Sizes
     dtype: np.dtype[Any]
     names: tuple[str, ...]  # of the channels; empty where the file has none
     notes: tuple[str, ...]  # how the file was understood, where its pixels are not read as they are stored
     unnamed_pages: int  # how many pages the file has of which it does not say what they are; 1 where there are none
+
+    @property
+    def images(self) -> Sequence[ImageFacts]: ...  # what the file says of each of its images
 
     def read(self, time: int, z: int, channel: int | None) -> Image: ...
 
@@ -74,17 +78,24 @@ class Stack:
             pixels = self.source.read(time, z, channel)
         return np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("="))
 
+    @property
+    def images(self) -> Sequence[ImageFacts]:
+        """What the file says of each of its images; raises ImageError where that makes no sense."""
+        with _image_errors(self.path):
+            return self.source.images
+
 
 @contextmanager
-def opened(path: str | Path, pages: Pages = "channel") -> Iterator[Stack]:
-    """Opens a file as a stack: reads its header, while `read` decodes only what it returns.
+def opened(path: str | Path, pages: Pages = "channel", image: int | None = None) -> Iterator[Stack]:
+    """Opens an image of a file as a stack: reads its header, while `read` decodes only what it returns.
 
     Args:
         pages: what the pages of the file are, where it does not say so.
+        image: the number of the image in the file, from 0; None where the file has to hold one.
 
     Raises:
-        ImageError: when the file is unreadable, cut short or no image, holds something other than the planes of one tile, or
-            changes before the block ends.
+        ImageError: when the file is unreadable, cut short or no image, has several images or none of this number, holds
+            something other than the planes of a tile, or changes before the block ends.
     """
     path = Path(path)
     with _image_errors(path):
@@ -96,7 +107,7 @@ def opened(path: str | Path, pages: Pages = "channel") -> Iterator[Stack]:
             identity = Identity.of(os.fstat(file.fileno()))
             if words := file_kinds.NAMES.get(path.suffix.lower()):
                 raise NoTileError(words)
-            stack = Stack(path, _source(file, pages), identity)
+            stack = Stack(path, _source(file, pages, image), identity)
         yield stack
         if Identity.of(os.fstat(file.fileno())) != identity:
             raise ImageError(f"{path}: changed while it was read: wait until it is written, and run again")
@@ -147,13 +158,15 @@ def _reason(error: Exception) -> str:
     return f"{printable[:LONGEST_REASON]} ..." if len(printable) > LONGEST_REASON else printable or "no reason is known"
 
 
-def _source(file: BinaryIO, pages: Pages) -> Source:
-    """Returns the open file by its format; raises NoTileError when it has none of the formats."""
+def _source(file: BinaryIO, pages: Pages, image: int | None) -> Source:
+    """Returns an image of the open file by its format; raises NoTileError when it has none of the formats."""
     head = file.read(file_kinds.HEAD)
     file.seek(0)
     if head.startswith(TIFF):
-        return TiffStack(file, pages)
+        return TiffStack(file, pages, image)
     for form in ENCODED:
         if form.start.match(head):
+            if image:
+                raise no_such_image(image, 1)
             return EncodedImage(file, form, pages)
     raise NoTileError(file_kinds.described(head))

@@ -9,6 +9,17 @@ class NoTileError(ValueError):
     """The file is not damaged, but holds something else than the planes of one tile; the message has the remedy."""
 
 
+def no_such_image(number: int, count: int) -> NoTileError:
+    """Returns the error for the number of an image, from 0, in a file that holds fewer."""
+    return NoTileError(f"has {count} images, numbered from 0, and no image {number}: correct the number after #")
+
+
+def several_images(count: int) -> NoTileError:
+    """Returns the error for a file of several images, where one is meant."""
+    ways = "positions: metadata, where the file tells their places, or #{index} after the name in images, with columns"
+    return NoTileError(f"holds {count} images, and a tile is one: set {ways}; or export each image to its own file")
+
+
 class Sizes(NamedTuple):
     """The lengths of a stack along its axes."""
 

@@ -19,16 +19,18 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any, BinaryIO
-from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from dlir.reading import colours, orientation, tiff_colours, tiff_pages
-from dlir.reading.source import NoTileError, Pages, Sizes
+from dlir.reading import colours, ome_xml, orientation, tiff_colours, tiff_facts, tiff_pages
+from dlir.reading.image_facts import ImageFacts
+from dlir.reading.source import NoTileError, Pages, Sizes, no_such_image, several_images
 
 CHANNELS = "CS"  # tifffile's letters of axes that hold channels: channels, and samples of a pixel
 ALPHA = (1, 2)  # the TIFF codes of extra samples that are alpha: associated and unassociated
@@ -38,9 +40,9 @@ MOST_PLANES = 10**6  # in a file; more are a damaged header
 
 
 class TiffStack:
-    """An open TIFF file."""
+    """One image of an open TIFF file."""
 
-    def __init__(self, file: BinaryIO, pages: Pages) -> None:
+    def __init__(self, file: BinaryIO, pages: Pages, image: int | None) -> None:
         self.length = file.seek(0, os.SEEK_END)  # bytes
         file.seek(0)
         # without the name and the descriptor of the file, with which tifffile would open the other files of an OME set
@@ -48,10 +50,15 @@ class TiffStack:
         self.tiff = tifffile.TiffFile(nameless)
         if not self.tiff.pages:
             raise ValueError("cut short: a TIFF without an image")
-        self.ome = _parsed(self.tiff.ome_metadata)
+        self.ome = ome_xml.parsed(self.tiff.ome_metadata)
         _check_announced_planes(self.ome)
         self.notes: tuple[str, ...] = ()
-        self.series = self._only_image()
+        self.all_series = self._images()
+        if image is None and len(self.all_series) > 1:
+            raise several_images(len(self.all_series))
+        if (image or 0) >= len(self.all_series):
+            raise no_such_image(image or 0, len(self.all_series))
+        self.series = self.all_series[image or 0]
         if self.tiff.is_imagej and self.series.kind in ("generic", "uniform"):
             raise ValueError("cut short: the header announces more planes than the file holds")
         if tiff_pages.next_page(self.tiff) > self.length:
@@ -77,7 +84,8 @@ class TiffStack:
         height, width = orientation.upright_size(axes["Y"], axes["X"], self.orientation)
         channels = self.channel_pages * self.channels_in_page
         self.sizes = Sizes(axes.get("T", 1), axes.get("Z", 1), channels, height, width)
-        self.names = _ome_names(self.ome, channels)
+        element = tiff_facts.of_series(self.ome, self.all_series)[image or 0]
+        self.names = () if element is None else ome_xml.channel_names(element, channels)
 
     def read(self, time: int, z: int, channel: int | None) -> NDArray[Any]:
         """Returns the plane (channels, y, x) at a time point and a z; only the given channel, where there is one."""
@@ -85,15 +93,18 @@ class TiffStack:
         pixels = np.concatenate([self._page({"T": time, "Z": z, **dict.fromkeys(CHANNELS, page)}) for page in wanted])
         return pixels if channel is None else pixels[channel % self.channels_in_page][None]
 
-    def _only_image(self) -> Any:
-        """Returns the image of the file; raises NoTileError when it has several. Previews are no images, and are noted."""
-        first, *others = tiff_pages.without_previews(self.tiff.series)
-        if others:
-            raise NoTileError(f"holds {1 + len(others)} images, and a tile is one: export each image to its own file")
-        if previews := len(self.tiff.series) - 1:
+    @cached_property
+    def images(self) -> tuple[ImageFacts, ...]:
+        """What the file says of each of its images."""
+        return tiff_facts.of_images(self.tiff, self.ome, self.all_series)
+
+    def _images(self) -> list[Any]:
+        """Returns the images of the file, which tifffile calls series. Previews are no images, and are noted."""
+        found = tiff_pages.without_previews(self.tiff.series)
+        if previews := len(self.tiff.series) - len(found):
             what = "a smaller picture" if previews == 1 else f"{previews} smaller pictures"
             self.notes += (f"the file also holds {what}, such as a preview; that is left out",)
-        return first
+        return found
 
     def _alpha(self) -> int:
         """Returns how many samples of a pixel, the last ones, are alpha; notes it where the file does not say so."""
@@ -202,24 +213,10 @@ def silenced() -> Iterator[None]:
                 logger.removeFilter(_READING)
 
 
-def _parsed(xml: str | None) -> ElementTree.Element:
-    """Returns the OME metadata; an empty element where there are none or they are not valid XML."""
-    try:
-        return ElementTree.fromstring(xml or "<OME/>")
-    except ElementTree.ParseError:
-        return ElementTree.Element("OME")
-
-
-def _check_announced_planes(ome: ElementTree.Element) -> None:
+def _check_announced_planes(ome: Element) -> None:
     """Raises ValueError when the OME metadata announce more planes than a file holds, before tifffile makes a list of them."""
     for pixels in ome.iterfind(".//{*}Pixels"):
         planes = [math.prod(int(pixels.get(f"Size{axis}", 1)) for axis in "TZC")]
         planes += [int(data.get(key, 0)) for data in pixels.iterfind("{*}TiffData") for key in ("PlaneCount", "NumPlanes")]
         if max(planes) > MOST_PLANES:
             raise ValueError(f"its metadata announce {max(planes)} planes")
-
-
-def _ome_names(ome: ElementTree.Element, channels: int) -> tuple[str, ...]:
-    """Returns the names of the channels in the OME metadata; none unless each channel has one."""
-    found = [channel.get("Name", "").strip() for channel in ome.findall("{*}Image[1]/{*}Pixels/{*}Channel")]
-    return tuple(found) if len(found) == channels and all(found) else ()

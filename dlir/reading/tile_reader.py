@@ -101,7 +101,7 @@ class TileReader:
         """Returns the maximum (channels, y, x) from files of `tile` that each hold all `channels`; opens each file once."""
         maximum: Image | None = None
         for file, places in groupby((self._find(path, time, z) for z in depths), key=lambda place: place[0]):
-            with image_files.opened(file, self.pages or "channel") as stack:
+            with image_files.opened(file, self.pages or "channel", filenames.image_of(tile)) as stack:
                 self._check(tile, file, stack.identity)
                 for _, t, z in places:
                     pixels = stack.read(t, z, channel).astype(self.dtype, copy=False)

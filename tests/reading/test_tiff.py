@@ -218,7 +218,7 @@ def test_a_file_with_several_images_is_an_error(tmp_path: Path, ome: bool) -> No
         for height in (24, 24, 16):
             writer.write(stack("YX")[:height], metadata={"axes": "YX"})
     with (
-        pytest.raises(image_files.ImageError, match=r"a\.tif: holds 3 images, and a tile is one: export each image to its own"),
+        pytest.raises(image_files.ImageError, match=r"a\.tif: holds 3 images, and a tile is one: set positions: metadata"),
         image_files.opened(tmp_path / "a.tif"),
     ):
         pass
