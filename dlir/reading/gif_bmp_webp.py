@@ -23,7 +23,8 @@ IMAGE, EXTENSION, TRAILER = b",", b"!", b";"  # the first bytes of the blocks of
 HAS_PALETTE = 0x80  # a bit of the flags of a GIF; the last three bits tell the size of the palette
 LZW_EXPANSION = 2560  # bytes that the codec of GIF makes of one at most
 RUNS_EXPANSION = 1032  # the same for BMP with runs of equal pixels; empty rows take no bytes, so this is a guess
-WEBP_EXPANSION = 2e5  # the same for WebP: a picture of one grey value of 8192 x 8192 px has 8 kB
+WEBP_EXPANSION = 8e4  # the same for WebP: a picture of one grey value of 8192 x 8192 px has 2.6 kB
+WEBP_SIDE = 2**14  # px, of a picture at most
 
 
 def _gif_header(file: BinaryIO) -> Header:
@@ -103,6 +104,8 @@ def _webp_header(file: BinaryIO) -> Header:
         file.seek(after)
     if not height or not width:
         raise ValueError("a WebP without an image")
+    if max(height, width) > WEBP_SIDE:
+        raise ValueError(f"its header announces {height} x {width} px, and a WebP has {WEBP_SIDE} px a side at most")
     return Header(3, height, width, np.dtype("uint8"), 3 * height * width, turn, pages=max(pages, 1))
 
 

@@ -17,6 +17,7 @@ SMOOTH = np.stack([np.add.outer(np.arange(24) * a, np.arange(32) * b) for a, b i
     np.uint8
 )
 
+FAX = 4 in tifffile.TIFF.DECOMPRESSORS
 UPRIGHT: dict[int, Any] = {  # of an orientation: what turns the pixels (y, x) upright
     1: lambda a: a, 2: np.fliplr, 3: lambda a: np.rot90(a, 2), 4: np.flipud, 5: lambda a: np.swapaxes(a, 0, 1),
     6: lambda a: np.rot90(a, -1), 7: lambda a: np.swapaxes(np.rot90(a, 2), 0, 1), 8: np.rot90,
@@ -44,9 +45,10 @@ def test_colours_are_those_of_a_viewer(tmp_path: Path, mode: str) -> None:
     image = Image.fromarray(GREY if grey else RGB).convert("P" if mode == "PA" else mode).convert(mode)
     image.save(tmp_path / "a.tif")
     pixels, notes = read(tmp_path / "a.tif")
-    wanted = shown_by_pillow(tmp_path / "a.tif", "L" if grey else "RGB").astype(int)
+    # Pillow 10 does not read what it writes as YCbCr
+    wanted = np.moveaxis(RGB, -1, 0) if mode == "YCbCr" else shown_by_pillow(tmp_path / "a.tif", "L" if grey else "RGB")
     assert pixels.dtype == np.uint8 and pixels.shape == wanted.shape
-    assert np.abs(pixels - wanted).max() <= (2 if mode in ("CMYK", "YCbCr") else 0)  # of Pillow's rounding
+    assert np.abs(pixels - wanted.astype(int)).max() <= {"CMYK": 2, "YCbCr": 4}.get(mode, 0)  # of Pillow's rounding
     assert ("palette" in notes, "CMYK" in notes) == (mode in ("P", "PA"), mode == "CMYK")
 
 
@@ -99,7 +101,10 @@ def test_darkness_is_inverted(tmp_path: Path, bits: int) -> None:
     data = RNG.integers(0, 2**bits, (24, 32)).astype(np.uint8 if bits <= 8 else np.uint16)
     options = {} if bits in (8, 16) else {"bitspersample": bits}
     for name, wanted in (("miniswhite", 2**bits - 1 - data), ("minisblack", data)):
-        tifffile.imwrite(tmp_path / "a.tif", data, photometric=name, **options)
+        try:
+            tifffile.imwrite(tmp_path / "a.tif", data, photometric=name, **options)
+        except NotImplementedError:
+            pytest.skip("this version of imagecodecs does not write so many bits")
         pixels, notes = read(tmp_path / "a.tif")
         np.testing.assert_array_equal(pixels[0], wanted)
         assert ("0 is white: its grey values are inverted" in notes) == (name == "miniswhite")
@@ -116,6 +121,8 @@ def test_darkness_that_is_no_positive_number_stays_with_a_note(tmp_path: Path, d
 @pytest.mark.parametrize("compression", ["raw", "group4", "group3", "tiff_ccitt", "packbits", "tiff_lzw"])
 @pytest.mark.parametrize("photometric", [0, 1])
 def test_black_and_white_is_that_of_a_viewer(tmp_path: Path, compression: str, photometric: int) -> None:
+    if compression in ("group3", "group4", "tiff_ccitt") and not FAX:
+        pytest.skip("this version of imagecodecs does not read the codecs of fax machines")
     bilevel = Image.fromarray(GREY > 100)
     bilevel.save(tmp_path / "a.tif", compression=None if compression == "raw" else compression, tiffinfo={262: photometric})
     with tifffile.TiffFile(tmp_path / "a.tif") as file:
