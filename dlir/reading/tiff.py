@@ -54,6 +54,8 @@ class TiffStack:
         _check_announced_planes(self.ome)
         self.notes: tuple[str, ...] = ()
         self.all_series = self._images()
+        if not self.all_series:
+            raise ValueError("none of its pages can be read")
         if image is None and len(self.all_series) > 1:
             raise several_images(len(self.all_series))
         if (image or 0) >= len(self.all_series):

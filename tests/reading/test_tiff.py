@@ -92,6 +92,16 @@ def test_planes_stored_in_tiles_are_read(tmp_path: Path) -> None:
     assert_planes(write(tmp_path / "a.tif", data := stack("ZCYX"), "ZCYX", tile=(16, 16), compression="zlib"), data, "ZCYX")
 
 
+def test_a_tiff_without_a_page_that_can_be_read_is_damaged(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", stack("YX"), "YX")
+    data = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as file:
+        data[file.pages[0].tags["ImageWidth"].offset] = 77  # so that there is no width
+    path.write_bytes(data)
+    with pytest.raises(image_files.ImageError, match=r"a\.tif: is damaged .*: copy it again"), image_files.opened(path):
+        pass
+
+
 @pytest.mark.parametrize(("pages", "axis"), [("z", "Z"), ("time", "T"), ("channel", "C")])
 @pytest.mark.parametrize("colours", [False, True])
 @pytest.mark.parametrize("kind", ["pages", "shaped", "truncated"])
