@@ -93,10 +93,11 @@ def test_planes_stored_in_tiles_are_read(tmp_path: Path) -> None:
 
 
 def test_a_tiff_without_a_page_that_can_be_read_is_damaged(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.tif", stack("YX"), "YX")
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, stack("YX"), metadata=None)
     data = bytearray(path.read_bytes())
     with tifffile.TiffFile(path) as file:
-        data[file.pages[0].tags["ImageWidth"].offset] = 77  # so that there is no width
+        data[file.pages[0].tags["ImageLength"].offset] = 77  # so that there is no height
     path.write_bytes(data)
     with pytest.raises(image_files.ImageError, match=r"a\.tif: is damaged .*: copy it again"), image_files.opened(path):
         pass
