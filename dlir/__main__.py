@@ -24,6 +24,7 @@ from cyclopts import App, CycloptsError, Parameter, Token, UnknownCommandError  
 from dlir.core import hashing  # noqa: E402
 from dlir.steps import STEPS  # noqa: E402
 
+QUESTION = 2  # exit code where the user has to answer something
 DEFECT = "dlir has a defect: please report it with this message"
 STOPPED = 130  # exit code of a step that a signal ended
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # by which people and machines stop a step
@@ -50,6 +51,34 @@ log = logging.getLogger(__name__)
 
 
 @app.command
+def init(folder: Path, *, output: Path | None = None) -> None:
+    """Look at a folder of tiles, and write settings for it: pattern, places, layout, and what is left out and why.
+
+    What is not clear is asked; without a terminal the question is written into the file, and the exit code is 2.
+
+    Args:
+        folder: the folder of the tiles.
+        output: the file for the settings; by default NAME.yaml in the working directory, after the folder.
+    """
+    from dlir.proposal import commands
+
+    commands.init(folder, output)
+
+
+@app.command
+def preview(config: Path, *, output: Path | None = None) -> None:
+    """Show the grid as the settings say it, as text and as a picture of small tiles with their names; nothing is registered.
+
+    Args:
+        config: the file of the settings, as `dlir init` writes it.
+        output: the PNG, or the folder where there are several datasets; by default beside the settings.
+    """
+    from dlir.proposal import commands
+
+    commands.preview_all(config, output)
+
+
+@app.command
 def stitch(
     images: str,
     *,
@@ -63,8 +92,8 @@ def stitch(
     """Stitch a folder of tiles: write the settings to results/NAME/config.yaml and run all steps that changed.
 
     Args:
-        images: path of the tiles in quotation marks, such as "tiles/Y{row}_X{col}.tif"; {row} and {col}, or {index}, stand for
-            the numbers in the names.
+        images: the folder of the tiles, which is looked at as `dlir init` does; or a file of settings that `dlir init` wrote;
+            or the path of the tiles in quotation marks, such as "tiles/Y{row}_X{col}.tif".
         overlap: part of a tile that neighbours share, such as 0.1, or 0.1,0.2 if it differs in y and x; found by default.
         name: name of the dataset; the results go to results/NAME.
         positions: table of the nominal places, when the names of the files do not tell them.
@@ -74,6 +103,11 @@ def stitch(
     """
     from dlir import run_workflow
 
+    if images.lower().endswith((".yaml", ".yml")):
+        if overlap or positions or set or name != "mosaic":
+            raise run_workflow.StitchError(f"{images} has all settings: change them there, and give no others beside it")
+        run_workflow.run(Path(images), cores=cores, dry_run=dry_run)
+        return
     settings = run_workflow.parsed(set or [])
     share = None if overlap is None else run_workflow.parsed_overlap(overlap)
     run_workflow.stitch(images, share, name=name, positions=positions, cores=cores, settings=settings, dry_run=dry_run)
@@ -173,6 +207,9 @@ def main() -> None:
         log.error("%s (%s --help lists the options)", error, f"dlir {step}".strip())
         sys.exit(2)
     except (ValueError, OSError) as error:
+        if type(error).__name__ == "QuestionError":
+            log.error("%s", error)
+            sys.exit(QUESTION)
         if type(error).__module__.startswith("dlir.") or isinstance(error, OSError):
             log.error("%s", error)
             sys.exit(1)

@@ -12,6 +12,7 @@ import yaml
 
 from dlir.config import Settings
 from dlir.core.atomic import atomically
+from dlir.proposal import commands
 from dlir.reading.settings import Share
 
 PACKAGE = Path(__file__).resolve().parent
@@ -44,8 +45,8 @@ def stitch(
     The settings go to `results/NAME/config.yaml`, below `folder`, and the results beside them.
 
     Args:
-        images: the path of the tiles, in which {row} and {col}, or {index}, stand for the numbers in their names; a relative
-            path starts at `folder`.
+        images: the folder of the tiles, which is looked at as by `dlir init`; or their path, in which {row} and {col}, or
+            {index}, stand for the numbers in their names. A relative path starts at `folder`.
         overlap: the part of a tile that neighbours share, or (y, x); by default that of `settings`, or auto, which finds it.
         name: the name of the dataset, and of the folder of its results.
         positions: a table of the nominal places, when the names of the files do not tell them.
@@ -58,27 +59,39 @@ def stitch(
 
     Raises:
         SettingsError: when a setting is unknown or has a value that it cannot have.
+        ProposalError: when a folder holds no tiles of one mosaic.
+        QuestionError: when a folder cannot be understood without an answer of the user.
         StitchError: when a job failed; its message says where its log is.
     """
-    if cores is not None and cores < 1:
-        raise StitchError(f"cores is {cores}: give the number of processor cores to use")
     if "datasets" in (settings or {}):
         raise StitchError("datasets is made from the path of the images: give several datasets in a file, to snakemake")
     given = {"overlap": list(overlap) if isinstance(overlap, tuple) else overlap, "positions": positions}
     where = {key: value for key, value in given.items() if value is not None}
-    config = {**(settings or {}), "datasets": {name: {"images": images, **where}}}
+    found = Path(folder) / images
+    keys = _keys_of_folder(found, Path(folder), where) if found.is_dir() else {"images": images, **where}
+    config = {**(settings or {}), "datasets": {name: keys}}
     Settings.checked(config)
     results = Path(folder) / "results" / name
     results.mkdir(parents=True, exist_ok=True)
     with atomically(results / "config.yaml") as partial:
         partial.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    run(results / "config.yaml", folder, cores, dry_run)
+    if not dry_run:
+        log.info("the mosaic is %s; open %s in a browser", results / "mosaic.ome.zarr", results / "report.html")
+    return results
+
+
+def run(config: Path, folder: str | Path = ".", cores: int | None = None, dry_run: bool = False) -> None:
+    """Runs the workflow with a file of settings, below `folder`; raises StitchError when a job failed."""
+    if cores is not None and cores < 1:
+        raise StitchError(f"cores is {cores}: give the number of processor cores to use")
     profile = snakefile().parent / "workflow" / "profiles" / "local"
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile()), "--directory", str(folder)]
     command += [
         "--profile",
         str(profile),
         "--configfile",
-        str(results / "config.yaml"),
+        str(config),
         "--cores",
         str(cores or os.cpu_count()),
     ]
@@ -90,11 +103,18 @@ def stitch(
             workflow.wait()
             raise
     if workflow.returncode:
-        logs = f"; the logs are in {results / 'logs'}" if (results / "logs").is_dir() else ""
+        logs = f"; the logs are in {config.parent / 'logs'}" if (config.parent / "logs").is_dir() else ""
         raise StitchError(f"the workflow stopped with status {workflow.returncode}: see the messages above{logs}")
-    if not dry_run:
-        log.info("the mosaic is %s; open %s in a browser", results / "mosaic.ome.zarr", results / "report.html")
-    return results
+
+
+def _keys_of_folder(images: Path, folder: Path, known: dict[str, Any]) -> dict[str, Any]:
+    """Returns the settings of a folder of tiles, with paths that start at `folder`; raises QuestionError where one is open."""
+    keys = commands.keys_of(images, known)
+    paths = {key: Path(keys[key]) for key in ("images", "positions") if key in keys}
+    below: dict[str, Any] = {
+        key: str(path.relative_to(folder) if path.is_relative_to(folder) else path) for key, path in paths.items()
+    }
+    return {**keys, **below}
 
 
 def parsed(assignments: list[str]) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from dlir.reading import pixel_types
 from dlir.reading.contents import Identity
 from dlir.reading.filenames import no_file
 from dlir.reading.png_jpeg import JPEG, PNG, EncodedImage
-from dlir.reading.tiff import NoTileError, Sizes, TiffStack, silenced
+from dlir.reading.source import NoTileError, Sizes
+from dlir.reading.tiff import TiffStack, silenced
 
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # first bytes: classic and big TIFF, little and big endian
 MOST_PIXELS = 2**31  # in a channel of a plane; what is larger is no tile, or has a damaged header

@@ -12,7 +12,7 @@ with the size of most tiles, and empty where no overlap is given; then the surve
 import logging
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial, reduce
@@ -31,7 +31,7 @@ from dlir.reading.found_tiles import FoundTiles, raise_if_any
 from dlir.reading.patterns import SEPARATOR
 from dlir.reading.pixel_types import NO_PIXELS, GreyRange
 from dlir.reading.settings import Dataset
-from dlir.reading.tiff import Sizes
+from dlir.reading.source import Sizes
 
 log = logging.getLogger(__name__)
 THREADS = 4  # files read at the same time
@@ -80,18 +80,47 @@ def tiles(output: Path, *, settings: Dataset, content: str = "") -> None:
     tables.write(table, tables.FILES, output)
 
 
-def find_tiles(settings: Dataset) -> pd.DataFrame:
+def find_tiles(settings: Dataset, without: Collection[Path] = ()) -> pd.DataFrame:
     """Returns the tiles of the dataset, in reading order (tables.FILES); reads each file once.
+
+    Args:
+        without: files whose tiles are left out.
 
     Raises:
         TileError: as `tiles` does.
     """
-    return _read_tiles(settings)[0]
+    return _read_tiles(settings, without)[0]
 
 
-def _read_tiles(settings: Dataset) -> tuple[pd.DataFrame, list[FileReport]]:
-    """Returns the tiles as `find_tiles` does, and what was read of each file."""
+def outline(settings: Dataset) -> pd.DataFrame:
+    """Returns where the tiles lie as it is told, without a look at their pixels; one row for each tile.
+
+    Returns:
+        path, file (its first), row, col, y, x (px; where no overlap is told, as if tiles shared USUAL_OVERLAP), height, width.
+
+    Raises:
+        TileError: when the tiles cannot be found, or a header cannot be read.
+    """
     found = found_tiles.find(settings)
+    found.raise_problems()
+    files = [file for tile in found.tiles for file in tile.files]
+    with ThreadPoolExecutor(THREADS) as pool:
+        reports = list(pool.map(_header, files))
+    raise_if_any([report.problem for report in reports if report.problem])
+    sizes = _sizes(found, {report.path: report for report in reports}, settings)
+    shares = [USUAL_OVERLAP if share is None else share for share in settings.told_overlap]
+    cells, nominal = _told_places(found, sizes, settings.model_copy(update={"overlap": tuple(shares)}))
+    columns = {
+        "path": [str(tile.path) for tile in found.tiles], "file": [str(tile.files[0]) for tile in found.tiles],
+        "row": cells[:, 0].astype(int), "col": cells[:, 1].astype(int), "y": nominal[:, 0], "x": nominal[:, 1],
+        "height": sizes[:, 0], "width": sizes[:, 1],
+    }  # fmt: skip
+    return pd.DataFrame(columns).sort_values(["row", "col", "path"], ignore_index=True)
+
+
+def _read_tiles(settings: Dataset, without: Collection[Path] = ()) -> tuple[pd.DataFrame, list[FileReport]]:
+    """Returns the tiles as `find_tiles` does, and what was read of each file."""
+    found = found_tiles.find(settings, without)
     found.raise_problems()
     for note in found.notes:
         log.info("%s", note)
@@ -105,7 +134,7 @@ def _read_tiles(settings: Dataset) -> tuple[pd.DataFrame, list[FileReport]]:
     if growing := contents.growing(str(report.path) for report in reports if not report.sha256):
         names = filenames.listed_names(sorted(growing))
         log.warning("%s: still being written, so left out now: run again when it is finished, which adds it", names)
-        found = found_tiles.find(settings, [*map(Path, growing)])
+        found = found_tiles.find(settings, [*without, *map(Path, growing)])
         kept = {file for tile in found.tiles for file in tile.files}
         reports = [report for report in reports if report.path in kept]
     raise_if_any([*(report.problem for report in reports if report.problem), *_different_files(reports)])
@@ -179,7 +208,7 @@ def _sizes(found: FoundTiles, reports: Mapping[Path, FileReport], settings: Data
     sizes, problems = cameras.tile_sizes(found.tiles, {path: report.sizes[-2:] for path, report in reports.items()})
     raise_if_any(problems)
     if not settings.any_size:
-        cells = None if settings.positions else np.array([found.places[tile.path] for tile in found.tiles], int)
+        cells = None if found.unit != "cells" else np.array([found.places[tile.path] for tile in found.tiles], int)
         raise_if_any(cameras.strangers([tile.path for tile in found.tiles], sizes, cells))
     if words := cameras.described(sizes):
         log.info(words)

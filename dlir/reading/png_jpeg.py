@@ -13,7 +13,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from dlir.reading.tiff import Sizes
+from dlir.reading.source import Sizes
 
 PNG, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 JPEG, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"

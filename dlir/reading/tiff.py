@@ -7,55 +7,33 @@ count the pages. For the axes TZC the page of a plane is
 
 and likewise for every other order. No other page is decoded.
 
-Where the end of a file is missing, the codecs return zeros or grey, and a damaged header may announce any size; so each page is
-compared with its bytes in the file before it is decoded. A file of an OME set, whose metadata list the other files, is read by
-itself: its stack has the planes that this file holds.
+A page is compared with its bytes in the file before it is decoded (`tiff_pages.py`), and its pixels become those that a viewer
+shows (`tiff_colours.py`, `orientation.py`). A file of an OME set, whose metadata list the other files, is read by itself: its
+stack has the planes that this file holds.
 """
 
 import logging
 import math
 import os
-import struct
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from tifffile import COMPRESSION
+
+from dlir.reading import orientation, tiff_colours, tiff_pages
+from dlir.reading.source import NoTileError, Sizes
 
 CHANNELS = "CSIQ"  # tifffile's letters of axes that hold channels: channels, samples, and pages that the file does not name
 ALPHA = (1, 2)  # the TIFF codes of extra samples that are alpha: associated and unassociated
 UNNAMED_PAGES = "IQ"  # tifffile's letters of pages that the file does not name
 MOST_PLANES = 10**6  # in a file; more are a damaged header
-MOST_EXPANSION = {  # by codec, the bytes that it makes of one at most
-    COMPRESSION.NONE: 1,
-    COMPRESSION.PACKBITS: 64,
-    COMPRESSION.DEFLATE: 1032,
-    COMPRESSION.ADOBE_DEFLATE: 1032,
-    COMPRESSION.JPEG: 1032,
-    COMPRESSION.LZW: 2560,
-    COMPRESSION.ZSTD: 43700,
-}
-
-
-class NoTileError(ValueError):
-    """The file is not damaged, but holds something else than the planes of one tile; the message has the remedy."""
-
-
-class Sizes(NamedTuple):
-    """The lengths of a stack along its axes."""
-
-    times: int
-    depth: int
-    channels: int
-    height: int
-    width: int
 
 
 class TiffStack:
@@ -71,10 +49,11 @@ class TiffStack:
             raise ValueError("cut short: a TIFF without an image")
         self.ome = _parsed(self.tiff.ome_metadata)
         _check_announced_planes(self.ome)
+        self.notes: tuple[str, ...] = ()
         self.series = self._only_image()
         if self.tiff.is_imagej and self.series.kind in ("generic", "uniform"):
             raise ValueError("cut short: the header announces more planes than the file holds")
-        if self._next_page() > self.length:
+        if tiff_pages.next_page(self.tiff) > self.length:
             raise ValueError(f"cut short: the file has {self.length} bytes, and its next page begins after them")
         self.page_axes, self.inner_axes = self._axes()
         self.count = math.prod(self.page_axes.values())  # pages of the series
@@ -82,16 +61,20 @@ class TiffStack:
             raise ValueError(f"its header announces {self.count} planes")
         self.pages = self._pages_in_this_file(np.arange(self.count).reshape(tuple(self.page_axes.values())))
         self.page_axes = dict(zip(self.page_axes, self.pages.shape, strict=True))
-        self.notes: tuple[str, ...] = ()
         self.alpha = self._alpha() if "S" in self.inner_axes else 0
         axes = {**self.page_axes, **self.inner_axes}
         self.channel_pages = math.prod(length for letter, length in self.page_axes.items() if letter in CHANNELS)
-        self.channels_in_page = (
-            math.prod(length for letter, length in self.inner_axes.items() if letter in CHANNELS) - self.alpha
-        )
+        frame = self.series.keyframe
+        samples = math.prod(length for letter, length in self.inner_axes.items() if letter in CHANNELS) - self.alpha
+        self.look = tiff_colours.look(frame, samples, self.page_axes.get("C", 1) > 1)
+        if frame.photometric == tifffile.PHOTOMETRIC.PALETTE and not tiff_pages.has_one_palette(self.series):
+            raise NoTileError("has a palette of its own for each page: export it as RGB")
+        self.channels_in_page, self.dtype = self.look.channels, self.look.dtype
+        self.orientation = frame.tags.valueof(orientation.TAG, orientation.UPRIGHT)
+        self.notes += (*self.look.notes, *orientation.notes(self.orientation))
+        height, width = orientation.upright_size(axes["Y"], axes["X"], self.orientation)
         channels = self.channel_pages * self.channels_in_page
-        self.sizes = Sizes(axes.get("T", 1), axes.get("Z", 1), channels, axes["Y"], axes["X"])
-        self.dtype = self.series.dtype
+        self.sizes = Sizes(axes.get("T", 1), axes.get("Z", 1), channels, height, width)
         self.names = _ome_names(self.ome, channels)
         if (pages := math.prod(length for letter, length in axes.items() if letter in UNNAMED_PAGES)) > 1:
             z = "export them as OME-TIFF or from ImageJ, or one to each file with {z} in images"
@@ -106,12 +89,13 @@ class TiffStack:
         return pixels if channel is None else pixels[channel % self.channels_in_page][None]
 
     def _only_image(self) -> Any:
-        """Returns the image of the file; raises NoTileError when it has several. Smaller previews of a slide are no images."""
-        first, *others = self.tiff.series
-        named = first.kind in ("ome", "shaped")  # then a program wrote each of them as an image of its own
-        others = [other for other in others if named or math.prod(other.shape) >= math.prod(first.shape)]
+        """Returns the image of the file; raises NoTileError when it has several. Previews are no images, and are noted."""
+        first, *others = tiff_pages.without_previews(self.tiff.series)
         if others:
             raise NoTileError(f"holds {1 + len(others)} images, and a tile is one: export each image to its own file")
+        if previews := len(self.tiff.series) - 1:
+            what = "a smaller picture" if previews == 1 else f"{previews} smaller pictures"
+            self.notes += (f"the file also holds {what}, such as a preview; that is left out",)
         return first
 
     def _alpha(self) -> int:
@@ -158,16 +142,8 @@ class TiffStack:
         box = np.ix_(*(np.flatnonzero(present.any(axis=tuple(other for other in axes if other != axis))) for axis in axes))
         return pages[box] if present[box].all() else pages
 
-    def _next_page(self) -> int:
-        """Returns where, in bytes, the last page of the file says that the next page begins; 0 in a complete file."""
-        form, file, start = self.tiff.tiff, self.tiff.filehandle, self.tiff.pages[-1].offset
-        file.seek(start)
-        (count,) = struct.unpack(form.tagnoformat, file.read(form.tagnosize))
-        file.seek(start + form.tagnosize + count * form.tagsize)
-        return int(struct.unpack(form.offsetformat, file.read(form.offsetsize))[0])
-
     def _page(self, at: dict[str, int]) -> NDArray[Any]:
-        """Returns the channels (channels, y, x) of the page at these indices along the axes."""
+        """Returns the channels (channels, y, x) of the page at these indices along the axes, as a viewer shows them."""
         pixels = self._decode(int(self.pages[tuple(at[letter] for letter in self.page_axes)]))
         letters = list(self.inner_axes)
         for letter in "TZ":
@@ -177,38 +153,26 @@ class TiffStack:
         order = [letter for letter in letters if letter in CHANNELS] + ["Y", "X"]
         pixels = pixels.transpose([letters.index(letter) for letter in order])
         pixels = pixels.reshape(-1, *pixels.shape[-2:])
-        return pixels[: len(pixels) - self.alpha]
+        pixels = pixels[: len(pixels) - self.alpha]
+        pixels = self.look.shown(pixels) if self.look.shown else pixels
+        return orientation.upright(pixels, self.orientation)
 
     def _decode(self, index: int) -> NDArray[Any]:
         """Returns the pixels of the page with this number, with the axes `inner_axes`."""
         shape, count = tuple(self.inner_axes.values()), self.count
         if len(self.series) == count:
             page: Any = self.series[index]
-            self._check(page)
+            tiff_pages.check(page, self.length)
             return np.asarray(page.asarray()).reshape(shape)
         if self.series.dataoffset is None:
             raise ValueError(f"cut short: its header announces {count} planes, and it holds {len(self.series)}")
         # some large files have one page, and the pixels of all planes follow those of the first
-        length = math.prod(shape)
-        start = self.series.dataoffset + index * length * self.dtype.itemsize
-        if start + length * self.dtype.itemsize > self.length:
+        length, dtype = math.prod(shape), self.series.dtype
+        start = self.series.dataoffset + index * length * dtype.itemsize
+        if start + length * dtype.itemsize > self.length:
             raise ValueError(f"cut short: the file has {self.length} bytes, and its header announces {count} planes")
-        pixels = self.tiff.filehandle.read_array(self.tiff.byteorder + self.dtype.char, length, start)
+        pixels = self.tiff.filehandle.read_array(self.tiff.byteorder + dtype.char, length, start)
         return np.asarray(pixels).reshape(shape)
-
-    def _check(self, page: Any) -> None:
-        """Raises ValueError when some of the pixels of the page are not in the file."""
-        ends = [] if page is None else [sum(part) for part in zip(page.dataoffsets, page.databytecounts, strict=False)]
-        if page is None or len(ends) != len(page.dataoffsets) or not all(page.databytecounts):
-            raise ValueError("some of its pixels were never written, or are in other files")
-        if max(ends, default=0) > self.length:
-            raise ValueError(f"cut short: the file has {self.length} bytes, and its header announces {max(ends)}")
-        frame, stored = page.keyframe, sum(page.databytecounts)
-        needed = max(math.prod(frame.shape), math.prod(frame.chunks)) * frame.bitspersample // 8
-        if needed > stored * MOST_EXPANSION.get(COMPRESSION(frame.compression), needed):
-            raise ValueError(f"its header announces a page of {needed} bytes, and the {stored} in the file cannot hold them")
-        if not frame.is_contiguous and len(ends) < math.prod(frame.chunked):
-            raise ValueError("some of its pixels are not in the file")
 
 
 class _ReadingThreads(logging.Filter):

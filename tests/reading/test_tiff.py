@@ -203,10 +203,37 @@ def test_a_file_with_several_images_is_an_error(tmp_path: Path, ome: bool) -> No
         pass
 
 
-def test_a_small_preview_is_no_image_of_its_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize(
+    "pages",
+    [
+        [(1, 0), (4, 0)],  # a small picture after the image, which does not say that it is a preview
+        [(4, 0), (1, 0)],  # and before it
+        [(1, 0), (2, 1), (4, 1), (8, 1)],  # a pyramid
+        [(1, 0), (1.2, 1)],  # a preview that is hardly smaller, and says so
+        [(1, 0), (1.2, 4)],  # a mask
+    ],
+)
+def test_previews_are_no_images_of_their_own(tmp_path: Path, named: bool, pages: list[tuple[float, int]]) -> None:
+    data = stack("YX")
     with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
-        writer.write(data := stack("YX"), metadata=None)
-        writer.write(data[::4, ::4], metadata=None)
+        for smaller, kind in pages:
+            preview = data[: int(24 / smaller), : int(32 / smaller)]
+            mask = {"photometric": "mask"} if kind == 4 else {}
+            pixels = preview > 0 if mask else preview
+            writer.write(pixels, subfiletype=kind, metadata={"axes": "YX"} if named else None, **mask)
+    assert_planes(tmp_path / "a.tif", data, "YX")
+    with image_files.opened(tmp_path / "a.tif") as found:
+        assert all("a preview; that is left out" in note for note in found.notes)
+        assert len(found.notes) <= 1  # none where tifffile takes them for a pyramid
+
+
+def test_an_image_below_its_preview_is_read(tmp_path: Path) -> None:
+    """Cameras write a preview as the first page, and the image below it."""
+    data = stack("YX")
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        writer.write(data[::4, ::4], subifds=1, subfiletype=1, metadata=None)
+        writer.write(data, metadata=None)
     assert_planes(tmp_path / "a.tif", data, "YX")
 
 

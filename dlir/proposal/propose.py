@@ -1,0 +1,228 @@
+"""Proposes the settings of a dataset for a folder of tiles: pattern, places, scan, overlap, and what is left out.
+
+The names give the pattern (`names.py`). The places come, in this order, from
+
+1. rows and columns in the names, or places in the names;
+2. the positions that the files carry;
+3. a table of positions that lists all tiles;
+4. the numbers in the names, where the pixels show how the stage scanned (`fit.py`);
+5. a table that lists some of the tiles; the others are left out.
+
+All is tried on up to 100 tiles. What stays open is a question.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dlir.core.settings import SettingsError
+from dlir.proposal.fit import Fit, exchanged, fitted, numbered
+from dlir.proposal.look import look
+from dlir.proposal.names import NamePattern, name_patterns
+from dlir.reading import filenames, found_tiles, many_datasets, patterns
+from dlir.reading.grid_layout import TileError
+from dlir.reading.image_files import ImageError
+from dlir.reading.settings import Dataset
+
+Keys = dict[str, Any]
+NOUNS = {"channel": "channels", "z": "z planes", "time": "time points", "well": "wells", "dataset": "datasets"}
+EXAMPLES = {"overlap": "0.1", "pages": "z", "pixel_size": "0.65"}
+
+
+class ProposalError(ValueError):
+    """A folder holds no tiles of one mosaic."""
+
+
+class Question(NamedTuple):
+    """What a user has to decide."""
+
+    key: str  # of the dataset, that answers it
+    words: str
+    example: str  # an answer
+
+
+class Proposal(NamedTuple):
+    """The settings of a dataset, as they were understood."""
+
+    name: str
+    keys: Keys
+    remarks: Mapping[str, str]  # on each key, for the file of settings
+    notes: Sequence[str]  # on the whole
+    left_out: Sequence[str]  # files with the reason
+    questions: Sequence[Question]
+
+
+class Placed(NamedTuple):
+    """One way to know the places of the tiles."""
+
+    keys: Keys
+    why: str
+    tiles: int  # whose places it tells
+
+
+def propose(folder: Path, answers: Mapping[str, Any] = MappingProxyType({})) -> Proposal:
+    """Returns the settings for a folder of tiles.
+
+    Args:
+        answers: keys of the dataset that the user has told.
+
+    Raises:
+        ProposalError: when the folder holds no tiles of one mosaic.
+    """
+    if not folder.is_dir():
+        raise ProposalError(f"{folder}: is no folder: give the folder of the tiles")
+    contents = look(folder)
+    if not contents.images:
+        names = filenames.listed_names([path.name for path in [*contents.tables, *contents.others]])
+        raise ProposalError(f"{folder}: holds no images{f', but {names}' if names else ''}: give the folder of the tiles")
+    found = name_patterns([path.relative_to(folder).as_posix() for path in contents.images])
+    main = found[0]
+    ways, refused = _ways(folder, main, contents.tables)
+    ways = [way._replace(keys={**way.keys, **answers}) for way in ways]
+    if not ways:
+        raise ProposalError(_no_grid(folder, found, refused))
+    chosen, fit, tried = _best(ways)
+    left_out = [f"{file}: its name is of another form" for other in found[1:] for file in other.files]
+    left_out += [f"{path.relative_to(folder)}: {why}" for path, why in refused.items()]
+    left_out += [
+        f"{way.why}: not used, since {chosen.why} tells more" for way in ways if way not in tried and way is not chosen
+    ]
+    return _proposal(folder, main._replace(others=() if "images" in answers else main.others), chosen, fit, left_out)
+
+
+def _ways(folder: Path, main: NamePattern, tables: Sequence[Path]) -> tuple[list[Placed], dict[Path, str]]:
+    """Returns the ways to know the places, the best first, and the tables that tell none, with the reason."""
+    images = f"{folder}/{main.images}"
+    by_tables, refused = _table_ways(images, tables)
+    names = [Placed({"images": images}, "the names", _tile_count(main))] if main.is_layout else []
+    if names and numbered(names[0].keys):
+        whole = [way for way in by_tables if way.tiles >= _tile_count(main)]
+        return [*whole, *names, *(way for way in by_tables if way not in whole)], refused
+    return names + by_tables, refused
+
+
+def _tile_count(main: NamePattern) -> int:
+    """Returns the number of tiles of a pattern."""
+    stack = [main.counts.get(name, 1) for name in ("time", "z", "channel")]
+    return round(len(main.files) / float(np.prod(stack)))
+
+
+def _table_ways(images: str, tables: Sequence[Path]) -> tuple[list[Placed], dict[Path, str]]:
+    """Returns the tables that list tiles, that of the most tiles first, and why the others do not."""
+    ways, refused = [], {}
+    for table in tables:
+        keys = {"images": re.sub(r"\{(row|col|index|x|y)(:\d+)?\}", "*", images), "positions": str(table)}
+        keys["images"] = re.sub(r"\*+", "*", keys["images"])
+        try:
+            found = found_tiles.find(Dataset.checked(keys))
+        except (TileError, SettingsError) as error:
+            refused[table] = _short(error)
+            continue
+        if found.problems:
+            refused[table] = found.problems[0]
+        else:
+            ways.append(Placed(keys, table.name, len(found.places)))
+    registered = [way for way in ways if "register" in way.why.lower()]
+    plain = [way for way in ways if way not in registered]
+    if plain:
+        refused |= {Path(way.keys["positions"]): "holds places that another program registered; dlir needs those of the stage"
+                    for way in registered}  # fmt: skip
+    return sorted(plain or registered, key=lambda way: -way.tiles), refused
+
+
+def _best(ways: Sequence[Placed]) -> tuple[Placed, Fit, list[Placed]]:
+    """Returns the first way with which the tiles fit together; the first of all where none does."""
+    first: tuple[Placed, Fit] | None = None
+    for at, way in enumerate(ways):
+        try:
+            fit = fitted(_of_one_dataset(way.keys))
+        except (TileError, ImageError, SettingsError) as error:
+            fit = Fit(dict(way.keys), None, frozenset(), _short(error))
+        if fit.found is not None:
+            return way, fit, [*ways[:at]]
+        first = first or (way, fit)
+    assert first is not None
+    return *first, []
+
+
+def _of_one_dataset(keys: Keys) -> Keys:
+    """Returns the settings of the first of the datasets that they mean."""
+    if not patterns.placeholders(keys["images"]) & {*many_datasets.MANY}:
+        return keys
+    found, _ = many_datasets.expanded({"all": Dataset.model_construct(**keys)})
+    return {**keys, "images": next(iter(found.values())).images}
+
+
+def _proposal(folder: Path, main: NamePattern, chosen: Placed, fit: Fit, left_out: list[str]) -> Proposal:
+    told = {**fit.keys, "images": chosen.keys["images"]}
+    keys = {key: told[key] for key in sorted(told, key=lambda key: [*Dataset.model_fields, key].index(key))}
+    keys = {"images": keys.pop("images"), **{key: keys.pop(key) for key in ("positions",) if key in keys}, **keys}
+    if "images" in fit.changed:
+        keys["images"] = exchanged(keys["images"])
+    files = f"{main.files[0]} to {main.files[-1]}" if len(main.files) > 1 else main.files[0]
+    counts = [f"{count} {NOUNS[name]}" for name, count in main.counts.items() if name in NOUNS]
+    remarks = {"images": ", ".join([f"{len(main.files)} files, {files}", *counts])}
+    remarks |= {key: "so the tiles fit together" for key in fit.changed if key != "images"}
+    if fit.changed & {"start", "flip_y", "flip_x", "swap_yx"}:
+        key = next(key for key in ("start", "flip_y", "flip_x", "swap_yx") if key in fit.changed)
+        remarks[key] += "; if the camera sees the specimen in a mirror, other settings with mirrored: true fit as well"
+    if "positions" in keys:
+        remarks["positions"] = f"lists {chosen.tiles} tiles"
+    notes = [f"The places of the tiles come from {chosen.why}."]
+    if fit.found is not None and len(fit.found):
+        axes = [
+            f"{100 * row['overlap']:.0f} % along {'y' if row['side'] == 'down' else 'x'}"
+            for row in fit.found.to_dict("records")
+        ]
+        seen = "Too little matches to check it" if (fit.found["layout"] == "unknown").any() else "The tiles fit together"
+        notes.append(f"{seen}: neighbours share about {' and '.join(axes)}. dlir finds the overlap by itself.")
+    return Proposal(_dataset_name(folder), keys, remarks, notes, left_out, _questions(main, keys, fit))
+
+
+def _questions(main: NamePattern, keys: Keys, fit: Fit) -> list[Question]:
+    questions = []
+    if main.others and "positions" not in keys:
+        words = f"The names can be understood in several ways. Is it {main.images}, or {' or '.join(main.others)}?"
+        questions.append(Question("images", words, keys["images"]))
+    if numbered(keys) and not {"rows", "columns"} & {*keys}:
+        words = (
+            "How many tiles has a row of the grid? The names only number the tiles, and too few of them match to see it. Where "
+            "the numbers run down the columns, give rows, and order: columns; where every second line runs back, snake: true"
+        )
+        questions.append(Question("columns", words, str(_likely_columns(len(main.files)))))
+    elif fit.problem:
+        key = next((key for key in ("overlap", "pages", "pixel_size") if re.search(rf"\b{key}\b", fit.problem)), "")
+        questions.append(Question(key, fit.problem, EXAMPLES.get(key, "")))
+    return questions
+
+
+def _likely_columns(count: int) -> int:
+    """Returns the largest number of columns up to the square root of the number of tiles that leaves no place empty."""
+    return next((columns for columns in range(int(count**0.5), 1, -1) if count % columns == 0), count)
+
+
+def _no_grid(folder: Path, found: Sequence[NamePattern], refused: Mapping[Path, str]) -> str:
+    """Returns why the images of a folder are no tiles."""
+    images = [file for each in found for file in each.files]
+    if len(images) == 1:
+        what = f"holds one image, {images[0]}, and a mosaic needs several tiles"
+        return f"{folder}: {what}: give the folder of the tiles"
+    tables = "".join(f"; {path.name} cannot be used: {why}" for path, why in list(refused.items())[:2])
+    what = f"is no grid of tiles: the names {filenames.listed_names(images)} have no numbers that count tiles or places"
+    return f"{folder}: {what}, and no table tells where they lie{tables}: give the folder of the tiles, or add such a table"
+
+
+def _dataset_name(folder: Path) -> str:
+    """Returns a name for the results, from that of the folder."""
+    plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", folder.resolve().name).lstrip(".-")
+    return plain or "mosaic"
+
+
+def _short(error: Exception) -> str:
+    """Returns the lines of a message without its heading."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return "; ".join(lines[1:] if len(lines) > 1 else lines)
