@@ -39,14 +39,16 @@ AFFINE = dict.fromkeys(COLUMNS, FLOAT)  # the entries of an affine; see affine.p
 #   channels may also come from the files' metadata; empty where there are none
 # - reference_channel, reference_z, reference_time: the plane that registration sees, counted from 0; no channel: the mean of
 #   all channels; no z: the maximum over z; no time: each time point is registered and placed by itself
+# - pages: what the pages of the files are by the settings: z, channel or time; empty where the files say so, or have one page
 # - pixel_size: micrometres; empty where it is unknown
 # - mirrored: whether the tiles are mirrored left to right when they are read
-# - sha256: SHA-256 of the file; of those of its files where it has several, or is mirrored (reading/contents.py)
+# - sha256: SHA-256 of the file; a hash of it and of the rest where the tile has several files, is mirrored or has pages
+#   (reading/contents.py)
 _TILES = {
     "tile": INT, "path": TEXT, "row": INT, "col": INT, "y": FLOAT, "x": FLOAT, "camera": INT, "height": INT,
     "width": INT, "times": INT, "depth": INT, "channels": INT, "dtype": TEXT, "time_names": OPTIONAL_TEXT,
     "z_names": OPTIONAL_TEXT, "channel_names": OPTIONAL_TEXT, "reference_channel": OPTIONAL_INT, "reference_z": OPTIONAL_INT,
-    "reference_time": OPTIONAL_INT, "mirrored": BOOL, "pixel_size": OPTIONAL_FLOAT, "sha256": TEXT,
+    "reference_time": OPTIONAL_INT, "pages": OPTIONAL_TEXT, "mirrored": BOOL, "pixel_size": OPTIONAL_FLOAT, "sha256": TEXT,
 }  # fmt: skip
 TILES = DataFrameSchema(_TILES, unique=["path"], strict=True, coerce=True)
 

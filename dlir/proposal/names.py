@@ -193,7 +193,8 @@ def _worth(parts: list[Part], meanings: tuple[str, ...]) -> float | None:
     if len(files) < len(places):
         return None
     tiles = {*zip(apart, places, strict=True)}
-    worth -= 0 if len(files) == len(tiles) * len({*stacks}) else 3  # some tiles lack a channel, a z plane or a time point
+    whole = len(files) / (len(tiles) * len({*stacks}))
+    worth -= 0 if whole == 1 else 2 + 6 * (1 - whole)  # some tiles lack a channel, a z plane or a time point
     if any(len({place for one, place in tiles if one == each}) < 2 for each in {*apart}):
         worth -= 2  # a tile alone needs no place
     if len(place_names) == 2 and "x" not in place_names:

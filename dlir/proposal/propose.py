@@ -29,6 +29,7 @@ from dlir.reading.image_files import ImageError
 from dlir.reading.settings import Dataset
 
 Keys = dict[str, Any]
+NAMES = "the names"
 NOUNS = {"channel": "channels", "z": "z planes", "time": "time points", "well": "wells", "dataset": "datasets"}
 EXAMPLES = {"overlap": "0.1", "pages": "z", "pixel_size": "0.65"}
 
@@ -88,9 +89,11 @@ def propose(folder: Path, answers: Mapping[str, Any] = MappingProxyType({})) -> 
     chosen, fit, tried = _best(ways)
     left_out = [f"{file}: its name is of another form" for other in found[1:] for file in other.files]
     left_out += [f"{path.relative_to(folder)}: {why}" for path, why in refused.items()]
-    left_out += [
-        f"{way.why}: not used, since {chosen.why} tells more" for way in ways if way not in tried and way is not chosen
-    ]
+    for way in ways:
+        if way is not chosen and way.why != NAMES:
+            tell = "tell" if chosen.why == NAMES else "tells"
+            why = f"the tiles do not fit together by its {way.tiles} places" if way in tried else f"lists {way.tiles} tiles"
+            left_out.append(f"{way.why}: {why}; not used, since {chosen.why} {tell} the places of {chosen.tiles}")
     return _proposal(folder, main._replace(others=() if "images" in answers else main.others), chosen, fit, left_out)
 
 
@@ -98,7 +101,7 @@ def _ways(folder: Path, main: NamePattern, tables: Sequence[Path]) -> tuple[list
     """Returns the ways to know the places, the best first, and the tables that tell none, with the reason."""
     images = f"{folder}/{main.images}"
     by_tables, refused = _table_ways(images, tables)
-    names = [Placed({"images": images}, "the names", _tile_count(main))] if main.is_layout else []
+    names = [Placed({"images": images}, NAMES, _tile_count(main))] if main.is_layout else []
     if names and numbered(names[0].keys):
         whole = [way for way in by_tables if way.tiles >= _tile_count(main)]
         return [*whole, *names, *(way for way in by_tables if way not in whole)], refused

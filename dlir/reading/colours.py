@@ -18,6 +18,11 @@ from numpy.typing import NDArray
 
 Samples = NDArray[Any]
 LUMA = (0.299, 0.587, 0.114)  # shares of red, green and blue in the brightness
+INKS = "the file stores inks (CMYK), which are read as red, green and blue, without its colour profile"
+FOURTH = (
+    "the file does not say what the fourth number of each pixel is, beside red, green and blue; it is taken for transparency "
+    "and left out; if it is a channel, export each channel to its own page or file"
+)
 FULL_RANGE = (0.0, 255.0, 128.0, 255.0, 128.0, 255.0)  # black and white of Y, Cb and Cr
 
 
@@ -27,6 +32,7 @@ def palette(colours: NDArray[np.integer]) -> Samples:
     Palettes of TIFF have 16 bit. Where these are colours of 8 bit, times 257 or, as older programs write them, times 256 or
     as they are, the table has the colours of 8 bit.
     """
+    colours = colours.astype(np.int64)
     if (colours % 257 == 0).all():
         colours = colours // 257
     elif (colours % 256 == 0).all():

@@ -116,9 +116,9 @@ def of_dataset(sums: Sums, positions: Path | None) -> str:
 KNOWN = Contents()  # what this process knows of the files that it reads
 
 
-def of_tile(sums: Sequence[str], mirrored: bool) -> str:
-    """Returns the SHA-256 of a tile as it is read, from those of its files."""
-    parts = [*sums, "mirrored"] if mirrored else list(sums)
+def of_tile(sums: Sequence[str], mirrored: bool, pages: str = "") -> str:
+    """Returns the SHA-256 of a tile as it is read, from those of its files, and from what their pages are told to be."""
+    parts = [*sums, *(["mirrored"] if mirrored else []), *([f"pages: {pages}"] if pages else [])]
     return parts[0] if len(parts) == 1 else hashing.of(*parts)
 
 

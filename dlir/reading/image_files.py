@@ -2,7 +2,7 @@
 
 The first bytes of a file tell its format, not its name; what is no image is not read any further. To open a file is to read
 its header, which has the sizes and the type of the pixels. Only the planes that are asked for are decoded (`tiff.py`,
-`png_jpeg.py`).
+`encoded_image.py`).
 """
 
 import errno
@@ -16,14 +16,17 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dlir.reading import pixel_types
+from dlir.reading import file_kinds, jpeg_2000, pixel_types
 from dlir.reading.contents import Identity
+from dlir.reading.encoded_image import EncodedImage
 from dlir.reading.filenames import no_file
-from dlir.reading.png_jpeg import JPEG, PNG, EncodedImage
-from dlir.reading.source import NoTileError, Sizes
+from dlir.reading.gif_bmp_webp import BMP, GIF, WEBP
+from dlir.reading.png_jpeg import JPEG, PNG
+from dlir.reading.source import NoTileError, Pages, Sizes
 from dlir.reading.tiff import TiffStack, silenced
 
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # first bytes: classic and big TIFF, little and big endian
+ENCODED = (PNG, JPEG, jpeg_2000.FORMAT, GIF, BMP, WEBP)  # the other formats
 MOST_PIXELS = 2**31  # in a channel of a plane; what is larger is no tile, or has a damaged header
 LONGEST_REASON = 120  # letters of the message of a codec
 Image = NDArray[np.generic]
@@ -40,7 +43,8 @@ class Source(Protocol):
     sizes: Sizes
     dtype: np.dtype[Any]
     names: tuple[str, ...]  # of the channels; empty where the file has none
-    notes: tuple[str, ...]  # how the file was understood where it does not say what its channels are
+    notes: tuple[str, ...]  # how the file was understood, where its pixels are not read as they are stored
+    unnamed_pages: int  # how many pages the file has of which it does not say what they are; 1 where there are none
 
     def read(self, time: int, z: int, channel: int | None) -> Image: ...
 
@@ -51,6 +55,7 @@ class Stack:
     def __init__(self, path: Path, source: Source, identity: Identity) -> None:
         self.path, self.source, self.identity = path, source, identity
         self.sizes, self.dtype, self.names, self.notes = source.sizes, source.dtype.name, source.names, source.notes
+        self.unnamed_pages = source.unnamed_pages
         size = f"{self.sizes.height} x {self.sizes.width} px"
         if not all(self.sizes):
             raise ImageError(f"{path}: is an image of {size} without pixels: copy it again from the microscope")
@@ -71,8 +76,11 @@ class Stack:
 
 
 @contextmanager
-def opened(path: str | Path) -> Iterator[Stack]:
+def opened(path: str | Path, pages: Pages = "channel") -> Iterator[Stack]:
     """Opens a file as a stack: reads its header, while `read` decodes only what it returns.
+
+    Args:
+        pages: what the pages of the file are, where it does not say so.
 
     Raises:
         ImageError: when the file is unreadable, cut short or no image, holds something other than the planes of one tile, or
@@ -86,7 +94,9 @@ def opened(path: str | Path) -> Iterator[Stack]:
     with file:
         with _image_errors(path):
             identity = Identity.of(os.fstat(file.fileno()))
-            stack = Stack(path, _source(file), identity)
+            if words := file_kinds.NAMES.get(path.suffix.lower()):
+                raise NoTileError(words)
+            stack = Stack(path, _source(file, pages), identity)
         yield stack
         if Identity.of(os.fstat(file.fileno())) != identity:
             raise ImageError(f"{path}: changed while it was read: wait until it is written, and run again")
@@ -137,12 +147,13 @@ def _reason(error: Exception) -> str:
     return f"{printable[:LONGEST_REASON]} ..." if len(printable) > LONGEST_REASON else printable or "no reason is known"
 
 
-def _source(file: BinaryIO) -> Source:
+def _source(file: BinaryIO, pages: Pages) -> Source:
     """Returns the open file by its format; raises NoTileError when it has none of the formats."""
-    head = file.read(len(PNG))
+    head = file.read(file_kinds.HEAD)
     file.seek(0)
     if head.startswith(TIFF):
-        return TiffStack(file)
-    if head.startswith((PNG, JPEG)):
-        return EncodedImage(file, head)
-    raise NoTileError("is not a TIFF, PNG or JPEG file: export it as TIFF" if head else "is an empty file: copy it again")
+        return TiffStack(file, pages)
+    for form in ENCODED:
+        if form.start.match(head):
+            return EncodedImage(file, form, pages)
+    raise NoTileError(file_kinds.described(head))

@@ -12,7 +12,7 @@ with the size of most tiles, and empty where no overlap is given; then the surve
 import logging
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial, reduce
@@ -31,7 +31,7 @@ from dlir.reading.found_tiles import FoundTiles, raise_if_any
 from dlir.reading.patterns import SEPARATOR
 from dlir.reading.pixel_types import NO_PIXELS, GreyRange
 from dlir.reading.settings import Dataset
-from dlir.reading.source import Sizes
+from dlir.reading.source import Pages, Sizes
 
 log = logging.getLogger(__name__)
 THREADS = 4  # files read at the same time
@@ -47,6 +47,7 @@ class FileReport:
     sizes: Sizes = UNKNOWN_SIZES
     dtype: str = ""
     names: tuple[str, ...] = ()  # of the channels
+    pages: int = 1  # of which the file does not say what they are
     sha256: str = ""
     grey: GreyRange = NO_PIXELS
     problem: str = ""
@@ -105,7 +106,7 @@ def outline(settings: Dataset) -> pd.DataFrame:
     found.raise_problems()
     files = [file for tile in found.tiles for file in tile.files]
     with ThreadPoolExecutor(THREADS) as pool:
-        reports = list(pool.map(_header, files))
+        reports = list(pool.map(partial(_header, pages=settings.pages or "channel"), files))
     raise_if_any([report.problem for report in reports if report.problem])
     sizes = _sizes(found, {report.path: report for report in reports}, settings)
     shares = [USUAL_OVERLAP if share is None else share for share in settings.told_overlap]
@@ -128,9 +129,12 @@ def _read_tiles(settings: Dataset, without: Collection[Path] = ()) -> tuple[pd.D
         names = filenames.listed_names([path.name for path in found.left_out])
         log.warning("%s does not list %d of the files, which are left out: %s", settings.positions, len(found.left_out), names)
     files = [file for tile in found.tiles for file in tile.files]
-    first = next((report for report in map(_header, files) if not report.problem), FileReport(files[0]))
+    pages = settings.pages or "channel"
+    headers = (_header(file, pages) for file in files)
+    first = next((report for report in headers if not report.problem), FileReport(files[0]))
+    raise_if_any(_unknown_pages(first, settings))
     with ThreadPoolExecutor(THREADS) as pool:
-        reports = list(progress(pool.map(partial(_read, like=first), files), "reading tiles", len(files)))
+        reports = list(progress(pool.map(partial(_read, like=first, pages=pages), files), "reading tiles", len(files)))
     if growing := contents.growing(str(report.path) for report in reports if not report.sha256):
         names = filenames.listed_names(sorted(growing))
         log.warning("%s: still being written, so left out now: run again when it is finished, which adds it", names)
@@ -151,20 +155,20 @@ def _read_tiles(settings: Dataset, without: Collection[Path] = ()) -> tuple[pd.D
     return table, reports
 
 
-def _header(path: Path) -> FileReport:
+def _header(path: Path, pages: Pages) -> FileReport:
     """Reads what the header of a file says."""
     try:
-        with image_files.opened(path) as stack:
-            return FileReport(path, stack.sizes, stack.dtype, stack.names)
+        with image_files.opened(path, pages) as stack:
+            return FileReport(path, stack.sizes, stack.dtype, stack.names, stack.unnamed_pages)
     except image_files.ImageError as error:
         return FileReport(path, problem=str(error))
 
 
-def _read(path: Path, like: FileReport) -> FileReport:
+def _read(path: Path, like: FileReport, pages: Pages) -> FileReport:
     """Reads all pixels of a file, and its hash; only the header where that is not like the one of another file."""
     try:
-        with image_files.opened(path) as stack:
-            report = FileReport(path, stack.sizes, stack.dtype, stack.names)
+        with image_files.opened(path, pages) as stack:
+            report = FileReport(path, stack.sizes, stack.dtype, stack.names, stack.unnamed_pages)
             if report.kind != like.kind:
                 return report
             grey, problem = NO_PIXELS, ""
@@ -182,6 +186,14 @@ def _read(path: Path, like: FileReport) -> FileReport:
     if problem:
         return FileReport(path, problem=f"{path}: {problem}")
     return replace(report, sha256=sha256, grey=grey)
+
+
+def _unknown_pages(report: FileReport, settings: Dataset) -> list[str]:
+    """Returns a question where a file does not say what its pages are, and the settings do not either."""
+    if report.pages == 1 or settings.pages:
+        return []
+    what = f"has {report.pages} pages, and nothing in it says what they are"
+    return [f"{report.path}: {what}: set pages, below tiles or in the dataset, to z, channel or time"]
 
 
 def _different_files(reports: list[FileReport]) -> list[str]:
@@ -259,7 +271,7 @@ def _same_columns(reports: list[FileReport], values: Mapping[str, list[str]], se
         "time_names": SEPARATOR.join(values["time"]), "z_names": SEPARATOR.join(values["z"]),
         "channel_names": SEPARATOR.join(names),
         "reference_channel": number, "reference_z": z, "reference_time": time,
-        "mirrored": settings.mirrored,
+        "pages": _told_pages(reports, settings), "mirrored": settings.mirrored,
     }  # fmt: skip
 
 
@@ -269,6 +281,11 @@ def _type_in_tables(reports: list[FileReport]) -> str:
     if words := pixel_types.described(reports[0].dtype, grey):
         log.log(logging.INFO if grey.exact else logging.WARNING, words)
     return pixel_types.in_tables(reports[0].dtype, grey)
+
+
+def _told_pages(reports: Iterable[FileReport], settings: Dataset) -> str:
+    """Returns what the pages are by the settings, where any file needs that; else nothing."""
+    return settings.pages or "" if any(report.pages > 1 for report in reports) else ""
 
 
 def _log_notes(files: list[Path], settings: Dataset) -> None:
@@ -314,6 +331,7 @@ def _tile_rows(
     settings: Dataset,
 ) -> pd.DataFrame:
     """Returns the columns of tables.TILES that differ from tile to tile."""
+    pages = _told_pages(reports.values(), settings)
     table = pd.DataFrame(
         {
             "path": [str(tile.path) for tile in found.tiles],
@@ -326,7 +344,8 @@ def _tile_rows(
             "width": sizes[:, 1],
             "pixel_size": settings.pixel_size or math.nan,
             "sha256": [
-                contents.of_tile([reports[file].sha256 for file in tile.files], settings.mirrored) for tile in found.tiles
+                contents.of_tile([reports[file].sha256 for file in tile.files], settings.mirrored, pages)
+                for tile in found.tiles
             ],
         }
     ).sort_values(["row", "col", "path"], ignore_index=True)

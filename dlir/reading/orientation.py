@@ -4,6 +4,8 @@ The tag has a number from 1 to 8. It says where the first row and the first colu
 top and at the left, is upright. For each other number, rows and columns are exchanged, or the picture is flipped, or both.
 """
 
+import struct
+from contextlib import suppress
 from typing import Any
 
 from numpy.typing import NDArray
@@ -40,6 +42,21 @@ def upright(pixels: NDArray[Any], number: int) -> NDArray[Any]:
 def upright_size(height: int, width: int, number: int) -> tuple[int, int]:
     """Returns the height and the width as a viewer shows them."""
     return (width, height) if TURNS.get(number, (False,))[0] else (height, width)
+
+
+def of_exif(block: bytes) -> int:
+    """Returns the orientation that EXIF metadata state, which have the form of a TIFF; UPRIGHT where they state none."""
+    order = {b"II": "<", b"MM": ">"}.get(block[:2])
+    if order is None:
+        return UPRIGHT
+    with suppress(struct.error):
+        (start,) = struct.unpack_from(f"{order}I", block, 4)
+        (count,) = struct.unpack_from(f"{order}H", block, start)
+        for place in range(start + 2, start + 2 + 12 * count, 12):
+            tag, _, _, number = struct.unpack_from(f"{order}HHIH", block, place)
+            if tag == TAG:
+                return int(number)
+    return UPRIGHT
 
 
 def notes(number: int) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from dlir.core.settings import File, Pattern, Section, shortened
 from dlir.reading import patterns
+from dlir.reading.source import Pages
 
 Share = float | Literal["auto"]  # a part of a tile's side; auto: dlir finds it
 
@@ -42,6 +43,7 @@ class Layout(Section):
     pixel_size: Annotated[float, Field(ge=1e-6, le=1e4)] | None = None
     any_size: bool = False  # takes a tile whose size is far from that of the others, which may be a thumbnail
     largest: Annotated[float, Field(ge=1, le=1e9)] = 100.0  # mosaic, times the area of all tiles
+    pages: Pages | None = None  # what the pages of a file are, where it does not say so
     reference_channel: Annotated[int, Field(ge=0, le=10_000)] | str | None = None
     reference_z: Annotated[int, Field(ge=0, le=1_000_000)] | Literal["max"] = "max"
     reference_time: Annotated[int, Field(ge=0, le=1_000_000)] | Literal["each"] = 0  # each: every time point by itself

@@ -1,6 +1,8 @@
-"""What the readers of all formats share: the sizes of a stack, and the error of a file that holds no tile."""
+"""What the readers of all formats share: sizes of a stack, what its pages are, and the error of a file that holds no tile."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+Pages = Literal["z", "channel", "time"]  # what the pages of a file are that says nothing of them
 
 
 class NoTileError(ValueError):
@@ -15,3 +17,9 @@ class Sizes(NamedTuple):
     channels: int
     height: int
     width: int
+
+
+def with_pages(page: Sizes, count: int, pages: Pages) -> Sizes:
+    """Returns the sizes of a stack of so many pages, each of which has the sizes `page`."""
+    times, depth, channels = (count if pages == name else 1 for name in ("time", "z", "channel"))
+    return page._replace(times=page.times * times, depth=page.depth * depth, channels=page.channels * channels)

@@ -27,19 +27,20 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from dlir.reading import orientation, tiff_colours, tiff_pages
-from dlir.reading.source import NoTileError, Sizes
+from dlir.reading import colours, orientation, tiff_colours, tiff_pages
+from dlir.reading.source import NoTileError, Pages, Sizes
 
-CHANNELS = "CSIQ"  # tifffile's letters of axes that hold channels: channels, samples, and pages that the file does not name
+CHANNELS = "CS"  # tifffile's letters of axes that hold channels: channels, and samples of a pixel
 ALPHA = (1, 2)  # the TIFF codes of extra samples that are alpha: associated and unassociated
 UNNAMED_PAGES = "IQ"  # tifffile's letters of pages that the file does not name
+PAGES = {"z": "Z", "channel": "C", "time": "T"}  # its letters of what they may be
 MOST_PLANES = 10**6  # in a file; more are a damaged header
 
 
 class TiffStack:
     """An open TIFF file."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, pages: Pages) -> None:
         self.length = file.seek(0, os.SEEK_END)  # bytes
         file.seek(0)
         # without the name and the descriptor of the file, with which tifffile would open the other files of an OME set
@@ -55,7 +56,8 @@ class TiffStack:
             raise ValueError("cut short: the header announces more planes than the file holds")
         if tiff_pages.next_page(self.tiff) > self.length:
             raise ValueError(f"cut short: the file has {self.length} bytes, and its next page begins after them")
-        self.page_axes, self.inner_axes = self._axes()
+        self.unnamed_pages = 1
+        self.page_axes, self.inner_axes = self._axes(pages)
         self.count = math.prod(self.page_axes.values())  # pages of the series
         if self.count > MOST_PLANES:
             raise ValueError(f"its header announces {self.count} planes")
@@ -66,7 +68,7 @@ class TiffStack:
         self.channel_pages = math.prod(length for letter, length in self.page_axes.items() if letter in CHANNELS)
         frame = self.series.keyframe
         samples = math.prod(length for letter, length in self.inner_axes.items() if letter in CHANNELS) - self.alpha
-        self.look = tiff_colours.look(frame, samples, self.page_axes.get("C", 1) > 1)
+        self.look = tiff_colours.look(frame, samples, "C" in self.series.axes and self.page_axes.get("C", 1) > 1)
         if frame.photometric == tifffile.PHOTOMETRIC.PALETTE and not tiff_pages.has_one_palette(self.series):
             raise NoTileError("has a palette of its own for each page: export it as RGB")
         self.channels_in_page, self.dtype = self.look.channels, self.look.dtype
@@ -76,11 +78,6 @@ class TiffStack:
         channels = self.channel_pages * self.channels_in_page
         self.sizes = Sizes(axes.get("T", 1), axes.get("Z", 1), channels, height, width)
         self.names = _ome_names(self.ome, channels)
-        if (pages := math.prod(length for letter, length in axes.items() if letter in UNNAMED_PAGES)) > 1:
-            z = "export them as OME-TIFF or from ImageJ, or one to each file with {z} in images"
-            self.notes += (
-                f"the file does not say what its {pages} pages are, and they are taken for channels; if they are z planes, {z}",
-            )
 
     def read(self, time: int, z: int, channel: int | None) -> NDArray[Any]:
         """Returns the plane (channels, y, x) at a time point and a z; only the given channel, where there is one."""
@@ -102,26 +99,25 @@ class TiffStack:
         """Returns how many samples of a pixel, the last ones, are alpha; notes it where the file does not say so."""
         extra = [int(sample) for sample in self.series.keyframe.extrasamples]
         if extra == [0] and self.series.keyframe.photometric == tifffile.PHOTOMETRIC.RGB:
-            self.notes += (
-                "the file does not say what the fourth number of each pixel is, beside red, green and blue; it is taken for "
-                "transparency and left out; if it is a channel, export each channel to its own page or file",
-            )
+            self.notes += (colours.FOURTH,)
             return 1
         return sum(sample in ALPHA for sample in extra)
 
-    def _axes(self) -> tuple[dict[str, int], dict[str, int]]:
-        """Returns the axes that count the pages and those within a page, with their lengths, without axes of length 1."""
+    def _axes(self, pages: Pages) -> tuple[dict[str, int], dict[str, int]]:
+        """Returns the axes that count the pages and those within a page, with their lengths, without axes of length 1.
+
+        An axis that the file does not name is what the pages are told to be.
+        """
         letters = str(self.series.axes)
         axes = [(letter, n) for letter, n in zip(letters, self.series.shape, strict=True) if n > 1 or letter in "YX"]
+        self.unnamed_pages = math.prod(n for letter, n in axes if letter in UNNAMED_PAGES)
+        axes = [(PAGES[pages] if letter in UNNAMED_PAGES else letter, n) for letter, n in axes]
         found = [letter for letter, _ in axes]
-        channels = {letter for letter in found if letter in CHANNELS}
-        one_channel_axis = len(channels) < 2 or channels == {"C", "S"}
         unknown = {*found} - {*"TZYX", *CHANNELS}
-        if not one_channel_axis or len(set(found)) < len(found) or unknown or not {*"YX"} <= {*found}:
-            raise NoTileError(
-                f"has axes {letters}, but a tile has time points, z planes, channels, y and x: "
-                "export it as OME-TIFF, which names them"
-            )
+        if len(set(found)) < len(found) or unknown or not {*"YX"} <= {*found}:
+            what = f"has axes {letters}, but a tile has time points, z planes, channels, y and x"
+            set_pages = ", or set pages to what the unnamed one is" if {*letters} & {*UNNAMED_PAGES} else ""
+            raise NoTileError(f"{what}: export it as OME-TIFF, which names them{set_pages}")
         frame = self.series.keyframe
         within = [n for letter, n in zip(frame.axes, frame.shape, strict=True) if n > 1 or letter in "YX"]
         outer, inner = axes[: len(axes) - len(within)], axes[len(axes) - len(within) :]

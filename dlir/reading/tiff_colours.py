@@ -27,7 +27,6 @@ OTHER_COLOURS = {
     PHOTOMETRIC.LOGLUV,
     PHOTOMETRIC.CFA,
 }
-INKS = "the file stores inks (CMYK), which are read as red, green and blue, without its colour profile"
 DARKNESS = "the file states that 0 is white: its grey values are inverted, as viewers show them"
 PALETTE = "the file has a palette: its pixels are read as the colours of the palette"
 GREY_PALETTE = "the file has a palette of grey values: its pixels are read as these"
@@ -75,7 +74,7 @@ def look(frame: Any, samples: int, channel_pages: bool) -> Look:
             return same._replace(notes=(WHITE_DECIMALS,))
         return same._replace(shown=partial(colours.inverted, bits=frame.bitspersample), notes=(DARKNESS,))
     if kind == PHOTOMETRIC.SEPARATED and samples == 4 and frame.dtype.kind == "u" and _tag(frame, 332, CMYK) == CMYK:
-        return colour._replace(shown=colours.from_inks, notes=(INKS,))
+        return colour._replace(shown=colours.from_inks, notes=(colours.INKS,))
     if kind == PHOTOMETRIC.YCBCR and samples == 3 and frame.compression in STORED_AS_THEY_ARE:
         if _tag(frame, 530, (2, 2)) != (1, 1) or frame.dtype != np.uint8:
             raise NoTileError("has colours of the kind YCBCR of a form that dlir does not read: export it as RGB")

@@ -10,6 +10,7 @@ after the maximum and before the mean:
 from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from dlir.core import tables
 from dlir.reading import contents, filenames, image_files
 from dlir.reading.contents import KNOWN, Contents, Identity
 from dlir.reading.image_files import Image, ImageError
+from dlir.reading.source import Pages
 
 REMEDY = "run again, which begins with the step tiles"  # where a file has changed
 
@@ -42,6 +44,7 @@ class TileReader:
             time is the first one where each time point is registered by itself.
         chosen: the slice of the channels that the reference is made of.
         mirrored: whether the tiles are mirrored left to right when they are read.
+        pages: what the pages of the files are, where these do not say so; "" where they do, or have one page.
     """
 
     def __init__(self, tiles: pd.DataFrame) -> None:
@@ -54,6 +57,7 @@ class TileReader:
         self.channel_names = self.values.get("channel", [])
         self.channel, self.z = (None if pd.isna(first[f"reference_{name}"]) else int(first[f"reference_{name}"])
                                 for name in ("channel", "z"))  # fmt: skip
+        self.pages: Pages | Literal[""] = "" if pd.isna(first["pages"]) else first["pages"]
         self.time = 0 if pd.isna(first["reference_time"]) else int(first["reference_time"])
         self.mirrored = bool(first["mirrored"])
         self.chosen = slice(None) if self.channel is None else slice(self.channel, self.channel + 1)
@@ -97,7 +101,7 @@ class TileReader:
         """Returns the maximum (channels, y, x) from files of `tile` that each hold all `channels`; opens each file once."""
         maximum: Image | None = None
         for file, places in groupby((self._find(path, time, z) for z in depths), key=lambda place: place[0]):
-            with image_files.opened(file) as stack:
+            with image_files.opened(file, self.pages or "channel") as stack:
                 self._check(tile, file, stack.identity)
                 for _, t, z in places:
                     pixels = stack.read(t, z, channel).astype(self.dtype, copy=False)
@@ -116,7 +120,7 @@ class TileReader:
             found = {each: KNOWN.sha256(each) for each in files}
         except OSError as error:
             raise ImageError(f"{error.filename}: cannot be read ({error.strerror}): {REMEDY}") from None
-        same = contents.of_tile([sha256 for sha256, _ in found.values()], self.mirrored) == self._sha256[tile]
+        same = contents.of_tile([sha256 for sha256, _ in found.values()], self.mirrored, self.pages) == self._sha256[tile]
         if not same or found[file][1] != identity:
             changed = [each for each in files if each in before and before[each] != found[each][0]] or files
             what = "was changed, or replaced by another file, since the step tiles read it"

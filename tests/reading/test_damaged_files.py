@@ -9,11 +9,15 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from dlir.reading import image_files
 
 PIXELS = np.random.default_rng(0).integers(0, 4000, (3, 24, 32)).astype(np.uint16)
 COLOURS = np.ascontiguousarray(np.moveaxis(PIXELS >> 4, 0, -1)).astype(np.uint8)
+SHADES = [Image.fromarray(COLOURS // (1 + n)) for n in range(3)]
+ON_ITS_SIDE = Image.Exif()
+ON_ITS_SIDE[274] = 6
 TRIES = 150  # damaged copies of each file
 MEMORY = 1.5e8  # bytes that one of these small files may take at most, whatever its header announces
 
@@ -36,7 +40,22 @@ FILES: dict[str, Callable[[Path], object]] = {
     "imagej": as_tiff(PIXELS, imagej=True, metadata={"axes": "ZYX"}),
     "png": lambda path: path.write_bytes(imagecodecs.png_encode(PIXELS[0])),
     "png of colours": lambda path: path.write_bytes(imagecodecs.png_encode(COLOURS)),
+    "png with a palette": lambda path: Image.fromarray(COLOURS).quantize(20).save(path, "PNG"),
     "jpeg": lambda path: path.write_bytes(imagecodecs.jpeg_encode(COLOURS)),
+    "jpeg of inks": lambda path: Image.fromarray(COLOURS).convert("CMYK").save(path, "JPEG"),
+    "jpeg on its side": lambda path: Image.fromarray(COLOURS).save(path, "JPEG", exif=ON_ITS_SIDE),
+    "jpeg 2000": lambda path: path.write_bytes(imagecodecs.jpeg2k_encode(PIXELS[0], level=0, codecformat="jp2")),
+    "code stream": lambda path: path.write_bytes(imagecodecs.jpeg2k_encode(COLOURS, level=0, codecformat="j2k")),
+    "bmp": lambda path: Image.fromarray(COLOURS).save(path, "BMP"),
+    "bmp with a palette": lambda path: Image.fromarray(COLOURS).quantize(20).save(path, "BMP"),
+    "gif": lambda path: Image.fromarray(COLOURS).quantize(20).save(path, "GIF"),
+    "animated gif": lambda path: SHADES[0].save(path, "GIF", save_all=True, append_images=SHADES[1:]),
+    "webp": lambda path: Image.fromarray(COLOURS).save(path, "WEBP"),
+    "animated webp": lambda path: SHADES[0].save(path, "WEBP", save_all=True, append_images=SHADES[1:], lossless=True),
+    "tiff with a palette": lambda path: Image.fromarray(COLOURS).quantize(20).save(path, "TIFF"),
+    "tiff of inks": lambda path: Image.fromarray(COLOURS).convert("CMYK").save(path, "TIFF"),
+    "tiff of darkness": as_tiff(PIXELS[0], photometric="miniswhite"),
+    "black and white": lambda path: Image.fromarray(COLOURS[..., 0] > 9).save(path, "TIFF", compression="group4"),
 }
 
 

@@ -16,7 +16,7 @@ import pytest
 import tifffile
 
 from dlir.reading import image_files
-from dlir.reading.png_jpeg import PNG_END
+from dlir.reading.png_jpeg import PNG
 from dlir.reading.tiff import silenced
 
 FLOAT = np.random.default_rng(0).integers(0, 60000, (96, 64), dtype=np.uint16)
@@ -101,7 +101,7 @@ def test_a_file_cut_short_anywhere_is_an_error(tmp_path: Path, kind: str) -> Non
     path = tmp_path / "tile.tif"
     for size in (0, 1, 2, 8, 11, 60, 150, 200, 300, len(whole) // 2, len(whole) - 20, len(whole) - 1):
         path.write_bytes(whole[:size])
-        what = r"is damaged .*: copy it again" if size > 7 else "is not a TIFF, PNG or JPEG" if size else "is an empty file"
+        what = r"is damaged .*: copy it again" if size > 7 else "is not a TIFF, PNG, JPEG" if size else "is an empty file"
         with pytest.raises(image_files.ImageError, match=rf"tile\.tif: {what}"):
             image_files.read(path)
 
@@ -129,7 +129,7 @@ def test_missing_pages_are_an_error(tmp_path: Path) -> None:
 
 def test_a_file_of_another_format_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "notes.tif").write_text("These are the notes of the day, and no image.")
-    with pytest.raises(image_files.ImageError, match=r"notes\.tif: is not a TIFF, PNG or JPEG file: export it as TIFF"):
+    with pytest.raises(image_files.ImageError, match=r"notes\.tif: is a text and no image: move it away"):
         image_files.read(tmp_path / "notes.tif")
 
 
@@ -139,7 +139,7 @@ def test_what_is_not_an_image_costs_no_memory(tmp_path: Path) -> None:
     (tmp_path / "bomb.png").write_bytes(header_of_a_png(50_000, 50_000))
     tracemalloc.start()
     try:
-        for name, what in (("huge.tif", "is not a TIFF"), ("bomb.png", "is damaged .* announces 50000 x 50000 px")):
+        for name, what in (("huge.tif", "holds nothing but zeros"), ("bomb.png", "is damaged .* announces 50000 x 50000 px")):
             with pytest.raises(image_files.ImageError, match=rf"{name}: {what}"):
                 image_files.read(tmp_path / name)
         assert tracemalloc.get_traced_memory()[1] < 1e6
@@ -150,7 +150,7 @@ def test_what_is_not_an_image_costs_no_memory(tmp_path: Path) -> None:
 def header_of_a_png(height: int, width: int) -> bytes:
     """Returns a PNG whose header announces this size, and which has no pixels."""
     chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk)) + bytes(4) + PNG_END
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk)) + bytes(4) + PNG.end
 
 
 def test_a_plane_that_is_too_large_for_a_tile_is_an_error(tmp_path: Path) -> None:

@@ -188,12 +188,46 @@ def test_what_is_left_out_or_not_said_is_a_warning(
 ) -> None:
     folder = write_tiles("t 3.tif", "t1.png")
     for name in ("t1.tif", "t2.tif"):
-        tifffile.imwrite(folder / name, np.zeros((3, 20, 30), np.uint16), photometric="minisblack", metadata=None)
+        tifffile.imwrite(folder / name, np.zeros((20, 30), np.uint16), photometric="miniswhite")
     with caplog.at_level(logging.WARNING):
         run(tmp_path, dataset(folder / "t{index}.tif", columns=2))
-    pages, others = [record.getMessage() for record in caplog.records]
-    assert pages.startswith(f"{folder / 't1.tif'}: the file does not say what its 3 pages are")
+    darkness, others = [record.getMessage() for record in caplog.records]
+    assert darkness.startswith(f"{folder / 't1.tif'}: the file states that 0 is white")
     assert others == "left out 2 other images beside the tiles, which do not match images: t 3.tif, t1.png"
+
+
+def write_pages(folder: Path, **options: object) -> None:
+    """Writes two tiles of three pages, of which only `options` say what they are."""
+    for index in range(2):
+        data = np.random.default_rng(index).integers(0, 99, (3, 20, 30)).astype(np.uint16)
+        tifffile.imwrite(folder / f"t{index}.tif", data, photometric="minisblack", **{"metadata": None, **options})
+
+
+def test_pages_that_the_file_does_not_name_are_asked_for(tmp_path: Path, dataset: Make) -> None:
+    write_pages(tmp_path)
+    words = message(tmp_path, dataset(tmp_path / "t{index}.tif", columns=2)).splitlines()
+    question = (
+        "has 3 pages, and nothing in it says what they are: set pages, below tiles or in the dataset, to z, channel or time"
+    )
+    assert words[1:] == [f"  {tmp_path / 't0.tif'}: {question}"]
+
+
+@pytest.mark.parametrize(("pages", "sizes"), [("z", [1, 3, 1]), ("channel", [1, 1, 3]), ("time", [3, 1, 1])])
+def test_pages_are_what_the_settings_say(tmp_path: Path, dataset: Make, pages: str, sizes: list[int]) -> None:
+    write_pages(tmp_path)
+    table = run(tmp_path, dataset(tmp_path / "t{index}.tif", columns=2, pages=pages))
+    assert table.loc[0, ["times", "depth", "channels"]].tolist() == sizes and table["pages"].tolist() == [pages, pages]
+    others = {"z": "time", "time": "channel", "channel": "z"}
+    other = run(tmp_path, dataset(tmp_path / "t{index}.tif", columns=2, pages=others[pages]))
+    assert not {*table["sha256"]} & {*other["sha256"]}  # what is known of the tile as it was read does not hold
+
+
+def test_pages_that_the_file_names_are_what_it_says(tmp_path: Path, dataset: Make) -> None:
+    write_pages(tmp_path, metadata={"axes": "ZYX"})
+    tables = [run(tmp_path, dataset(tmp_path / "t{index}.tif", columns=2, pages=pages)) for pages in (None, "time")]
+    for table in tables:
+        assert table.loc[0, ["times", "depth", "channels"]].tolist() == [1, 3, 1] and table["pages"].isna().all()
+    assert tables[0].equals(tables[1])
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
@@ -217,7 +251,7 @@ def test_the_error_lists_ten_problems_and_counts_the_others(tmp_path: Path, data
         (folder / f"t{i}.tif").write_text("no image")
     lines = message(tmp_path, dataset(folder / "t{index}.tif", columns=2)).splitlines()
     assert len(lines) == 12 and lines[-1] == "  ... and 4 more"
-    assert all("not a TIFF, PNG or JPEG file" in line for line in lines[1:-1])
+    assert all("is a text and no image" in line for line in lines[1:-1])
 
 
 STACK = [f"{index}_{channel}_z{z}.tif" for index in (1, 2) for channel in ("DAPI", "GFP") for z in ("08", "09", "10")]

@@ -41,9 +41,9 @@ def expected(data: np.ndarray, axes: str, time: int, z: int) -> np.ndarray:
     return plane.reshape(-1, *plane.shape[-2:])
 
 
-def assert_planes(path: Path, data: np.ndarray, axes: str) -> None:
+def assert_planes(path: Path, data: np.ndarray, axes: str, pages: image_files.Pages = "channel") -> None:
     """Asserts that the file holds the planes of `data`, which has these axes."""
-    with image_files.opened(path) as found:
+    with image_files.opened(path, pages) as found:
         times, depth, channels, *_ = found.sizes
         assert (times, depth) == tuple(SIZES[letter] if letter in axes else 1 for letter in "TZ")
         for time, z in np.ndindex(times, depth):
@@ -92,12 +92,33 @@ def test_planes_stored_in_tiles_are_read(tmp_path: Path) -> None:
     assert_planes(write(tmp_path / "a.tif", data := stack("ZCYX"), "ZCYX", tile=(16, 16), compression="zlib"), data, "ZCYX")
 
 
-def test_pages_without_names_are_channels(tmp_path: Path) -> None:
-    data = stack("CYX")
-    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
-        for page in data:
-            writer.write(page, metadata=None)
-    assert_planes(tmp_path / "a.tif", data, "CYX")
+@pytest.mark.parametrize(("pages", "axis"), [("z", "Z"), ("time", "T"), ("channel", "C")])
+@pytest.mark.parametrize("colours", [False, True])
+@pytest.mark.parametrize("kind", ["pages", "shaped", "truncated"])
+def test_pages_without_names_are_what_they_are_told_to_be(
+    tmp_path: Path, pages: image_files.Pages, axis: str, colours: bool, kind: str
+) -> None:
+    axes = f"{axis}YXS" if colours else f"{axis}YX"
+    data, photometric = stack(axes, "uint8" if colours else "uint16"), "rgb" if colours else "minisblack"
+    options: dict[str, Any] = {"pages": {"metadata": None}, "shaped": {}, "truncated": {"truncate": True}}[kind]
+    tifffile.imwrite(tmp_path / "a.tif", data, photometric=photometric, **options)
+    assert_planes(tmp_path / "a.tif", data, axes, pages)
+    with image_files.opened(tmp_path / "a.tif") as found:
+        assert found.unnamed_pages == len(data)
+
+
+def test_pages_with_names_are_what_the_file_says(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", data := stack("TZCYX"), "TZCYX")
+    assert_planes(path, data, "TZCYX", "z")
+    with image_files.opened(path) as found:
+        assert found.unnamed_pages == 1
+
+
+def test_pages_beside_named_channels_are_what_they_are_told_to_be(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", data := stack("CQYX"), "CQYX")
+    with image_files.opened(path, "z") as found:
+        assert found.sizes[:3] == (1, 3, 4) and found.unnamed_pages == 3
+        np.testing.assert_array_equal(found.read(0, 2), data[:, 2])
 
 
 @pytest.fixture
@@ -167,7 +188,7 @@ def test_the_channels_have_names_where_each_has_one(tmp_path: Path) -> None:
 def test_axes_that_a_tile_does_not_have_are_an_error(tmp_path: Path, axes: str) -> None:
     path = write(tmp_path / "a.tif", stack(axes, "uint8"), axes)
     with (
-        pytest.raises(image_files.ImageError, match=rf"a\.tif: has axes {axes}, .*: export it as OME-TIFF"),
+        pytest.raises(image_files.ImageError, match=rf"a\.tif: has axes {axes}, .*: export it as OME-TIFF, which names them"),
         image_files.opened(path),
     ):
         pass
@@ -249,15 +270,6 @@ def test_a_fourth_number_beside_three_colours_is_left_out_with_a_note(tmp_path: 
         with image_files.opened(tmp_path / "a.tif") as found:
             np.testing.assert_array_equal(found.read(), np.moveaxis(data, -1, 0)[:kept])
             assert ["fourth number of each pixel" in note for note in found.notes] == [True] * (kept == 3)
-
-
-def test_pages_without_names_are_noted(tmp_path: Path) -> None:
-    tifffile.imwrite(tmp_path / "pages.tif", stack("CYX"), photometric="minisblack", metadata=None)
-    write(tmp_path / "named.tif", stack("CYX"), "CYX")
-    for name, notes in (("pages", 1), ("named", 0)):
-        with image_files.opened(tmp_path / f"{name}.tif") as found:
-            assert found.sizes.channels == 4 and len(found.notes) == notes
-            assert all("4 pages" in note and "z planes, export them as OME-TIFF" in note for note in found.notes)
 
 
 @pytest.mark.parametrize(

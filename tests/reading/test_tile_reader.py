@@ -131,9 +131,9 @@ def test_the_sample_lies_at_the_z_of_the_reference_or_in_the_middle(
 def test_a_maximum_over_z_opens_each_file_once(table: Callable[..., pd.DataFrame], monkeypatch: pytest.MonkeyPatch) -> None:
     found, opened, original = table("channel"), [], image_files.opened
 
-    def counted(path: str) -> Any:
+    def counted(path: str, *pages: image_files.Pages) -> Any:
         opened.append(Path(path).name)
-        return original(path)
+        return original(path, *pages)
 
     monkeypatch.setattr(image_files, "opened", counted)
     TileReader(found).reference(found["path"][0])

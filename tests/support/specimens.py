@@ -5,8 +5,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+# Columns of tables.TILES
 ONE_PLANE = {"times": 1, "depth": 1, "time_names": "", "z_names": "", "channel_names": "", "reference_channel": None,
-         "reference_z": None, "reference_time": 0, "mirrored": False, "camera": 0}  # fmt: skip  # columns of tables.TILES
+             "reference_z": None, "reference_time": 0, "pages": "", "mirrored": False, "camera": 0}  # fmt: skip
 
 
 class Specimen:

@@ -1,0 +1,116 @@
+"""Proposed settings: with them the tiles of a folder fit together, or a question says what is open."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.surveys import cut_grid, surveyed, write
+
+from dlir.proposal.propose import ProposalError, propose
+
+DOWN, RIGHT = (104.0, 0.0), (0.0, 100.0)
+
+
+def numbered(folder: Path, grid: dict[Any, Any], number: Any) -> None:
+    write(folder, {f"t{number(*cell):02d}.tif": pixels for cell, pixels in grid.items()})
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (lambda row, col: 5 * row + col, {"columns": 5}),
+        (lambda row, col: 5 * row + (4 - col if row % 2 else col), {"columns": 5, "snake": True}),
+        (lambda row, col: 5 * row + (col if row % 2 else 4 - col), {"columns": 5, "snake": True, "start": "top-right"}),
+        (lambda row, col: 4 * col + row, {"order": "rows"}),
+    ],
+    ids=["rows", "snake", "snake from the right", "columns"],
+)
+def test_the_scan_of_numbered_tiles_is_found_in_their_pixels(number: Any, expected: dict[str, Any], tmp_path: Path) -> None:
+    grid = cut_grid(4, 5, DOWN, RIGHT)
+    numbered(tmp_path / "in", grid, number)
+    found = propose(tmp_path / "in")
+    if "order" in expected:
+        expected = {"order": "columns", "rows": 4}
+    assert {**found.keys, "images": ""} == {"images": "", **expected} and not found.questions
+    listed, _ = surveyed(**found.keys)
+    cells = {Path(path).name: (row, col) for path, row, col in listed[["path", "row", "col"]].to_numpy()}
+    assert cells == {f"t{number(*cell):02d}.tif": cell for cell in grid}
+
+
+def test_a_scan_whose_first_tile_is_missing_is_found(tmp_path: Path) -> None:
+    grid = cut_grid(4, 5, DOWN, RIGHT)
+    numbered(tmp_path, {cell: pixels for cell, pixels in grid.items() if cell != (0, 0)}, lambda row, col: 5 * row + col)
+    assert {**propose(tmp_path).keys, "images": ""} == {"images": "", "columns": 5, "first_index": 0}
+
+
+def test_rows_and_columns_may_be_exchanged_in_the_names(tmp_path: Path) -> None:
+    write(tmp_path, {f"g_{col}_{row}.tif": pixels for (row, col), pixels in cut_grid(3, 4, DOWN, RIGHT).items()})
+    assert propose(tmp_path).keys == {"images": f"{tmp_path}/g_{{col}}_{{row}}.tif"}
+
+
+def test_too_few_matches_lead_to_a_question_and_its_answer_to_settings(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(1000, 50, (6, 64, 64)).astype(np.uint16)
+    write(tmp_path, {f"t{k}.tif": pixels for k, pixels in enumerate(noise)})
+    (question,) = propose(tmp_path).questions
+    assert question.key == "columns" and question.words.startswith("How many tiles has a row of the grid?")
+    (question,) = propose(tmp_path, {"columns": 3}).questions
+    assert question.key == "overlap"
+    found = propose(tmp_path, {"columns": 3, "overlap": 0.1})
+    assert not found.questions and found.keys["overlap"] == 0.1
+
+
+@pytest.mark.parametrize("flip", [1, -1])
+def test_a_table_of_all_tiles_is_taken_and_its_axes_are_those_of_the_pixels(flip: int, tmp_path: Path) -> None:
+    grid = cut_grid(3, 4, DOWN, RIGHT)
+    numbered(tmp_path, grid, lambda row, col: 4 * row + col)
+    rows = [f"t{4 * row + col:02d}.tif,{100 * col},{flip * 104 * row}" for row, col in grid]
+    (tmp_path / "places.csv").write_text("\n".join(["filename,x,y", *rows]))
+    (tmp_path / "notes.txt").write_text("not a table\n")
+    found = propose(tmp_path)
+    expected = {"images": f"{tmp_path}/t*.tif", "positions": str(tmp_path / "places.csv")}
+    assert found.keys == (expected if flip == 1 else {**expected, "flip_y": True})
+    assert any(line.startswith("notes.txt: ") for line in found.left_out)
+
+
+def test_the_table_of_the_stage_is_taken_before_a_registered_one_and_both_are_told(tmp_path: Path) -> None:
+    grid = cut_grid(3, 4, DOWN, RIGHT)
+    numbered(tmp_path, grid, lambda row, col: 4 * row + col)
+    lines = [f"t{4 * row + col:02d}.tif; ; ({100 * col}, {104 * row})" for row, col in grid]
+    for name in ("TileConfiguration.txt", "TileConfiguration.registered.txt"):
+        (tmp_path / name).write_text("\n".join(["dim = 2", *lines]))
+    found = propose(tmp_path)
+    assert found.keys["positions"] == str(tmp_path / "TileConfiguration.txt")
+    assert any(
+        line.startswith("TileConfiguration.registered.txt: holds places that another program") for line in found.left_out
+    )
+
+
+def test_an_incomplete_table_gives_way_to_numbers_that_the_pixels_explain(tmp_path: Path) -> None:
+    grid = cut_grid(3, 4, DOWN, RIGHT)
+    numbered(tmp_path, grid, lambda row, col: 4 * row + col)
+    lines = [f"t{4 * row + col:02d}.tif; ; ({100 * col}, {104 * row})" for row, col in grid if row < 2]
+    (tmp_path / "TileConfiguration.txt").write_text("\n".join(["dim = 2", *lines]))
+    found = propose(tmp_path)
+    assert found.keys == {"images": f"{tmp_path}/t{{index}}.tif", "columns": 4}
+    assert any("lists 8 tiles; not used, since the names tell the places of 12" in line for line in found.left_out)
+
+
+def test_wells_are_datasets_of_one_pattern(tmp_path: Path) -> None:
+    for well in ("A01", "B02"):
+        numbered(tmp_path / well, cut_grid(3, 4, DOWN, RIGHT), lambda row, col: 4 * row + col)
+    assert propose(tmp_path).keys == {"images": f"{tmp_path}/{{well}}/t{{index}}.tif", "columns": 4}
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ([], "holds no images: give the folder of the tiles"),
+        (["dapi.tif"], "holds one image, dapi.tif, and a mosaic needs several tiles"),
+        (["dapi.tif", "liver.tif"], "is no grid of tiles: the names dapi.tif, liver.tif have no numbers that count"),
+    ],
+)
+def test_a_folder_that_is_no_grid_is_refused(names: list[str], words: str, tmp_path: Path) -> None:
+    write(tmp_path, {name: np.zeros((32, 32), np.uint16) for name in names})
+    with pytest.raises(ProposalError, match=words):
+        propose(tmp_path)
