@@ -34,6 +34,7 @@ FEW = 16  # tiles; what was learnt from fewer is learnt again as soon as the til
 KEPT = "illumination"  # in the cache: the fields that were learnt last
 FEWEST_TILES = 4  # tiles that are needed at least to distinguish the illumination from the specimen
 FEWEST_FOR_FINE = 8  # tiles that are needed at least to distinguish dust from the specimen
+BELOW_ZERO, DARKEST = 0.1, 1e-3  # of the mean level: where so much of the pixels lies so far below 0, 0 is not without light
 LEAST_LEVEL = 1e-3  # of the median level of all tiles; the fine pattern ignores darker tiles
 
 
@@ -166,6 +167,9 @@ def _estimate_camera(
         what = f"there are fewer than {FEWEST_TILES} tiles{named(of_camera, tiles)}"
         log.log(level, "the flat-field is not estimated: %s", what)
         found = found if own_dark is None else found._replace(dark=own_dark)
+    elif own_dark is None and _reaches_below_zero(stack):
+        what = "many grey values are below 0, so 0 is not what the camera gives without light"
+        log.warning("the flat-field is not estimated: %s: give dark, an image without light%s", what, named(of_camera, tiles))
     else:
         found = estimate_fields(stack, own_dark, seen)
     for sentence in fields.described([found]):
@@ -188,6 +192,18 @@ def estimate_fields(tiles: NDArray[Any], dark: image_files.Plane | None = None, 
     flats, darks = (np.stack(planes) for planes in zip(*channels, strict=True))
     flats[:, left_out] = seen.light[:, left_out]
     return Fields(flats, darks, seen.blind, seen.dim)
+
+
+def _reaches_below_zero(tiles: NDArray[Any]) -> bool:
+    """Returns whether the dark pixels of a channel of the tiles (n, channels, y, x) lie clearly below 0.
+
+    Then the grey values are not the light times a factor, and a flat-field that divides them would do harm.
+    """
+    if tiles.dtype.kind != "f":
+        return False
+    channels = np.moveaxis(tiles[..., ::3, ::3], 1, 0).reshape(tiles.shape[1], -1)
+    lowest, mean = np.quantile(channels, DARKEST, axis=1), channels.mean(axis=1, dtype=np.float64)
+    return bool((lowest < -BELOW_ZERO * np.abs(mean)).any())
 
 
 def _read_own(path: Path, of_camera: pd.DataFrame, tiles: pd.DataFrame) -> image_files.Plane | None:

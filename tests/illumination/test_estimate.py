@@ -147,8 +147,8 @@ def write_tiles(folder: Path, tiles: np.ndarray) -> Path:
         path = folder / f"{index}.tif"
         tifffile.imwrite(path, tile[0])
         rows.append({"tile": index, "path": str(path), "row": 0, "col": index, "y": 0.0, "x": 0.0, "height": SIZE,
-                     "width": SIZE, "channels": 1, "dtype": "uint16", "pixel_size": None, "sha256": hashing.of_file(path),
-                     **ONE_PLANE})  # fmt: skip
+                     "width": SIZE, "channels": 1, "dtype": tile.dtype.name, "pixel_size": None,
+                     "sha256": hashing.of_file(path), **ONE_PLANE})  # fmt: skip
     tables.write(pd.DataFrame(rows), tables.TILES, folder / "tiles.csv")
     return folder / "tiles.csv"
 
@@ -162,6 +162,24 @@ def test_without_correction_or_with_too_few_tiles_the_fields_change_nothing(tmp_
     assert list(fields.lessons(tmp_path / "illumination.tif")[0].tiles) == (
         list(tables.read(table, tables.TILES)["sha256"]) if correct else []
     )
+
+
+@pytest.mark.parametrize(("zero", "estimated"), [(0, True), (-20, True), (-600, False), (-1000, False), (-3000, False)])
+def test_no_flat_field_is_estimated_where_0_is_not_what_the_camera_gives_without_light(
+    tmp_path: Path, zero: int, estimated: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The tiles are around 1000 grey values bright. A few below 0 are the noise of a background that was subtracted."""
+    flat, tiles = flat_field(dust=0), as_tiles(tissue(12) * flat_field(dust=0)).astype(np.float32)
+    tiles[:, :, :2, :20] = 0
+    table = write_tiles(tmp_path, tiles + np.float32(zero))
+    illumination(table, tmp_path / "illumination.tif", settings=Illumination(correct=True))
+    (found,) = fields.read(tmp_path / "illumination.tif", tables.read(table, tables.TILES))
+    assert error(found.flat[0], flat) < 0.05 if estimated else (found.flat == 1).all()
+    assert ("0 is not what the camera gives without light: give dark" in caplog.text) != estimated
+    tifffile.imwrite(tmp_path / "dark.tif", np.full((SIZE, SIZE), zero, np.float32))
+    illumination(table, tmp_path / "own.tif", settings=Illumination(correct=True), dark=tmp_path / "dark.tif")
+    (found,) = fields.read(tmp_path / "own.tif", tables.read(table, tables.TILES))
+    assert error(found.flat[0], flat) < 0.05 and (found.dark == zero).all()
 
 
 def test_given_images_replace_the_estimate(tmp_path: Path) -> None:
