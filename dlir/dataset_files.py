@@ -30,14 +30,14 @@ def tile_files(dataset: Dataset, made: Collection[Path] = ()) -> list[Path]:
     found = found_tiles.find(dataset)
     found.raise_problems()
     tiles = [[tile.path, *tile.files] for tile in found.tiles]
-    if dataset.overrides:
+    if dataset.overrides and not dataset.in_files:  # then the step `place` checks the names
         overrides_table.read(dataset.overrides, tiles)
-    if dataset.placement and dataset.placement not in made:
+    if dataset.placement and dataset.placement not in made and not dataset.in_files:
         cells = [(int(row), int(col)) for row, col in (found.places[tile.path] for tile in found.tiles)]
         placement_table.read(dataset.placement, tiles, cells if dataset.tells_cells else None)
-    if dataset.truth:
+    if dataset.truth and not dataset.in_files:
         truth_table.read(dataset.truth, tiles)
     for key, field in {"flat": dataset.flat, "dark": dataset.dark}.items():
         if field and not field.is_file():
             raise DatasetError(f"{key} is {field}, and there is no such file: correct it, or delete the key")
-    return [file for tile in found.tiles for file in tile.files]
+    return list(dict.fromkeys(file for tile in found.tiles for file in tile.files))

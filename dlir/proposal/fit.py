@@ -105,7 +105,7 @@ def _in_one_line(keys: Mapping[str, Any], count: int) -> Dataset:
 def _left_out(dataset: Dataset) -> Collection[Path]:
     """Returns the files of all tiles but some that lie beside each other, where there are too many."""
     found = found_tiles.find(dataset)
-    tiles = [tile for tile in found.tiles if tile.path in found.places] or found.tiles
+    tiles = [tile for tile in found.tiles if tile.path in found.places] or list(found.tiles)
     if len(tiles) <= MOST_TILES:
         return ()
     if "index" in tiles[0].numbers:

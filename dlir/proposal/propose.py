@@ -23,15 +23,16 @@ from dlir.core.settings import SettingsError
 from dlir.proposal.fit import Fit, exchanged, fitted, numbered
 from dlir.proposal.look import look
 from dlir.proposal.names import NamePattern, name_patterns
-from dlir.reading import filenames, found_tiles, many_datasets, patterns
+from dlir.reading import filenames, found_tiles, image_places, many_datasets, patterns
 from dlir.reading.grid_layout import TileError
 from dlir.reading.image_files import ImageError
 from dlir.reading.settings import Dataset
 
 Keys = dict[str, Any]
-NAMES = "the names"
+NAMES, METADATA = "the names", "the metadata of the files"
+MOST_HEADERS = 100  # files that are opened to see whether they tell places
 NOUNS = {"channel": "channels", "z": "z planes", "time": "time points", "well": "wells", "dataset": "datasets"}
-EXAMPLES = {"overlap": "0.1", "pages": "z", "pixel_size": "0.65"}
+ASKED = {"overlap": "0.1", "pages": "z", "pixel_size": "0.65"}  # keys that a message may ask for, with an answer
 
 
 class ProposalError(ValueError):
@@ -100,12 +101,30 @@ def propose(folder: Path, answers: Mapping[str, Any] = MappingProxyType({})) -> 
 def _ways(folder: Path, main: NamePattern, tables: Sequence[Path]) -> tuple[list[Placed], dict[Path, str]]:
     """Returns the ways to know the places, the best first, and the tables that tell none, with the reason."""
     images = f"{folder}/{main.images}"
-    by_tables, refused = _table_ways(images, tables)
     names = [Placed({"images": images}, NAMES, _tile_count(main))] if main.is_layout else []
-    if names and numbered(names[0].keys):
-        whole = [way for way in by_tables if way.tiles >= _tile_count(main)]
-        return [*whole, *names, *(way for way in by_tables if way not in whole)], refused
-    return names + by_tables, refused
+    by_tables, refused = _table_ways(images, tables)
+    if names and not numbered(names[0].keys):
+        return names + by_tables, refused
+    whole = [way for way in by_tables if way.tiles >= _tile_count(main)]
+    return [*_metadata_way(folder, main), *whole, *names, *(way for way in by_tables if way not in whole)], refused
+
+
+def _metadata_way(folder: Path, main: NamePattern) -> list[Placed]:
+    """Returns the places in the metadata of the files as a way, where all of the first files have some."""
+    if len({*main.counts} & {"well", "dataset"}):
+        return []
+    facts = [image_places.images_of(folder / file) for file in main.files[:MOST_HEADERS]]
+    places = [each.place for images in facts for each in images]
+    if len(places) < 2 or None in places or len({*places}) == 1:
+        return []
+    keys = {"images": _without_places(f"{folder}/{main.images}"), "positions": "metadata"}
+    inside = len(places) / len(facts)
+    return [Placed(keys, METADATA, round(inside * _tile_count(main)))]
+
+
+def _without_places(images: str) -> str:
+    """Returns a pattern with * in place of what says where a tile lies."""
+    return re.sub(r"\*+", "*", re.sub(r"\{(row|col|index|x|y)(:\d+)?\}", "*", images))
 
 
 def _tile_count(main: NamePattern) -> int:
@@ -118,8 +137,7 @@ def _table_ways(images: str, tables: Sequence[Path]) -> tuple[list[Placed], dict
     """Returns the tables that list tiles, that of the most tiles first, and why the others do not."""
     ways, refused = [], {}
     for table in tables:
-        keys = {"images": re.sub(r"\{(row|col|index|x|y)(:\d+)?\}", "*", images), "positions": str(table)}
-        keys["images"] = re.sub(r"\*+", "*", keys["images"])
+        keys = {"images": _without_places(images), "positions": str(table)}
         try:
             found = found_tiles.find(Dataset.checked(keys))
         except (TileError, SettingsError) as error:
@@ -168,13 +186,13 @@ def _proposal(folder: Path, main: NamePattern, chosen: Placed, fit: Fit, left_ou
         keys["images"] = exchanged(keys["images"])
     files = f"{main.files[0]} to {main.files[-1]}" if len(main.files) > 1 else main.files[0]
     counts = [f"{count} {NOUNS[name]}" for name, count in main.counts.items() if name in NOUNS]
-    remarks = {"images": ", ".join([f"{len(main.files)} files, {files}", *counts])}
+    remarks = {"images": ", ".join([f"{len(main.files)} files, {files}" if len(main.files) > 1 else "1 file", *counts])}
     remarks |= {key: "so the tiles fit together" for key in fit.changed if key != "images"}
     if fit.changed & {"start", "flip_y", "flip_x", "swap_yx"}:
         key = next(key for key in ("start", "flip_y", "flip_x", "swap_yx") if key in fit.changed)
         remarks[key] += "; if the camera sees the specimen in a mirror, other settings with mirrored: true fit as well"
     if "positions" in keys:
-        remarks["positions"] = f"lists {chosen.tiles} tiles"
+        remarks["positions"] = f"tells the places of {chosen.tiles} tiles"
     notes = [f"The places of the tiles come from {chosen.why}."]
     if fit.found is not None and len(fit.found):
         axes = [
@@ -191,15 +209,15 @@ def _questions(main: NamePattern, keys: Keys, fit: Fit) -> list[Question]:
     if main.others and "positions" not in keys:
         words = f"The names can be understood in several ways. Is it {main.images}, or {' or '.join(main.others)}?"
         questions.append(Question("images", words, keys["images"]))
-    if numbered(keys) and not {"rows", "columns"} & {*keys}:
+    if fit.problem:
+        key = next((key for key in ASKED if re.search(rf"\b{key}\b", fit.problem)), "")
+        questions.append(Question(key, fit.problem, ASKED.get(key, "")))
+    elif numbered(keys) and not {"rows", "columns"} & {*keys}:
         words = (
             "How many tiles has a row of the grid? The names only number the tiles, and too few of them match to see it. Where "
             "the numbers run down the columns, give rows, and order: columns; where every second line runs back, snake: true"
         )
         questions.append(Question("columns", words, str(_likely_columns(len(main.files)))))
-    elif fit.problem:
-        key = next((key for key in ("overlap", "pages", "pixel_size") if re.search(rf"\b{key}\b", fit.problem)), "")
-        questions.append(Question(key, fit.problem, EXAMPLES.get(key, "")))
     return questions
 
 

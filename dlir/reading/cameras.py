@@ -30,17 +30,17 @@ Sizes = NDArray[np.int64]  # (n, 2) height and width of tiles, px
 
 def tile_sizes(tiles: Sequence[Tile], by_file: Mapping[Path, tuple[int, int]]) -> tuple[Sizes, list[str]]:
     """Returns the sizes (n, 2) of the tiles, px, from those of their files, and a message for each that cannot be used."""
-    sizes: Sizes = np.array([by_file[tile.files[0]] for tile in tiles], np.int64)
+    sizes: Sizes = np.array([by_file[tile.parts[0]] for tile in tiles], np.int64)
     problems = []
-    for (path, files, *_), (height, width) in zip(tiles, sizes.tolist(), strict=True):
+    for tile, (height, width) in zip(tiles, sizes.tolist(), strict=True):
         if min(height, width) < LEAST_SIDE:
             what = f"is {height} x {width} px, and each side needs {LEAST_SIDE} px at least"
-            problems.append(f"{path}: {what}: export larger tiles, or leave it out")
-        for file in files:
+            problems.append(f"{tile.path}: {what}: export larger tiles, or leave it out")
+        for file in tile.parts:
             if by_file[file] != (height, width):
                 other = "{} x {} px".format(*by_file[file])
                 problems.append(
-                    f"{file}: is {other}, and {files[0]} of the same tile is {height} x {width} px: export it again"
+                    f"{file}: is {other}, and {tile.parts[0]} of the same tile is {height} x {width} px: export it again"
                 )
     return sizes, problems
 

@@ -38,6 +38,11 @@ class Tile(NamedTuple):
     numbers: Mapping[str, int | float]  # row and col, or index, or x and y, in the name
     camera: str = ""  # the name of its camera, where the names of the files tell it
 
+    @property
+    def parts(self) -> list[Path]:
+        """What is read of the tile: its files, or its own path where it is one of many images in a file."""
+        return self.files if image_of(str(self.path)) is None else [self.path]
+
 
 def group(paths: Iterable[Path], images: str) -> tuple[list[Tile], dict[str, list[str]], list[str]]:
     """Groups the files of each tile.

@@ -26,6 +26,7 @@ class FoundTiles(NamedTuple):
     problems: list[str]
     notes: list[str]  # what the user should know of the names, and of the table of positions
     left_out: list[Path]  # files that the table of positions does not list
+    centred: bool = False  # whether a place is that of the centre of a tile, else that of its first pixel
 
     def raise_problems(self) -> None:
         """Raises TileError with the problems, where there are any."""
@@ -44,12 +45,14 @@ def find(settings: Dataset, without: Collection[Path] = ()) -> FoundTiles:
     """
     paths = grid_layout.find(settings)
     raise_if_any(filenames.unusable(paths))
-    listed, values, missing = filenames.group(paths, settings.images)
+    listed, values, missing = filenames.group(paths, settings.files)
     if without:
         paths = [file for tile in listed if not {*tile.files} & {*without} for file in tile.files]
         if not paths:
             raise TileError(f"all files of {settings.images} are still being written: run again when they are finished")
-        listed, values, missing = filenames.group(paths, settings.images)
+        listed, values, missing = filenames.group(paths, settings.files)
+    if settings.in_files:
+        return FoundTiles(listed, values, {}, "px", missing, [], [])  # `image_places.py` finds the tiles in them
     if settings.placement and not settings.tells_cells:
         any_cells = {tile.path: (0.0, float(number)) for number, tile in enumerate(listed)}
         return FoundTiles(listed, values, any_cells, "cells", missing, [], [])
@@ -64,7 +67,7 @@ def find(settings: Dataset, without: Collection[Path] = ()) -> FoundTiles:
     left_out = [file for tile in found.tiles if tile.path not in found.places for file in tile.files]
     if left_out and found.places:  # without any place, the problems say why
         others = set(left_out)
-        listed, values, missing = filenames.group([path for path in paths if path not in others], settings.images)
+        listed, values, missing = filenames.group([path for path in paths if path not in others], settings.files)
         found = positions_table.positions(settings, listed)
     problems = found.problems + missing
     return FoundTiles(found.tiles, values, found.places, found.unit, problems, found.notes, left_out if found.places else [])

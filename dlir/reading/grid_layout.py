@@ -41,21 +41,21 @@ def find(settings: Dataset) -> list[Path]:
 
 def candidates(settings: Dataset) -> list[Path]:
     """Returns the files and folders that match `settings.images`, or nearly do: with any texts in place of the placeholders."""
-    pattern, start = PurePosixPath(settings.images), folder(settings)
+    pattern, start = PurePosixPath(settings.files), folder(settings)
     rough = "/".join(as_glob(part) for part in pattern.parts[len(start.parts) :])
     return list(_on_disk(start).glob(rough))
 
 
 def folder(settings: Dataset) -> Path:
     """Returns the deepest folder that holds all files which `settings.images` can match, as `images` names it."""
-    parts = PurePosixPath(settings.images).parts
+    parts = PurePosixPath(settings.files).parts
     return Path(*parts[: next((i for i, part in enumerate(parts) if PLACEHOLDER.search(part)), len(parts) - 1)])
 
 
 def meant(paths: Iterable[Path], settings: Dataset) -> list[Path]:
     """Returns those of the paths that match `settings.images`, sorted by name."""
-    hidden = PurePosixPath(settings.images).name.startswith(".")  # else files such as ._tile.tif of macOS would be tiles
-    return sorted(patterns.matches((path for path in paths if hidden or not path.name.startswith(".")), settings.images))
+    hidden = PurePosixPath(settings.files).name.startswith(".")  # else files such as ._tile.tif of macOS would be tiles
+    return sorted(patterns.matches((path for path in paths if hidden or not path.name.startswith(".")), settings.files))
 
 
 def other_images(settings: Dataset, tiles: Iterable[Path]) -> list[Path]:

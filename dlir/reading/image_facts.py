@@ -31,6 +31,9 @@ class ImageFacts(NamedTuple):
     of_centre: bool = False  # whether the place is that of the centre of the image, else that of its first pixel
 
 
+NO_FACTS = ImageFacts()
+
+
 def micrometres(number: float | None, unit: str | None) -> float | None:
     """Returns a length in micrometres; None where there is none, or the unit is no length."""
     factor = MICROMETRES.get((unit or "").strip().lower())

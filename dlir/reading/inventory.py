@@ -14,6 +14,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 from pathlib import Path
@@ -25,9 +26,10 @@ import pandas as pd
 from dlir.core import sealed, tables
 from dlir.core.affine import Array
 from dlir.core.progress import progress
-from dlir.reading import cameras, contents, filenames, found_tiles, grid_layout, image_files, pixel_types
+from dlir.reading import cameras, contents, filenames, found_tiles, grid_layout, image_files, image_places, pixel_types
 from dlir.reading.contents import KNOWN, Contents
 from dlir.reading.found_tiles import FoundTiles, raise_if_any
+from dlir.reading.image_facts import NO_FACTS, ImageFacts
 from dlir.reading.patterns import SEPARATOR
 from dlir.reading.pixel_types import NO_PIXELS, GreyRange
 from dlir.reading.settings import Dataset
@@ -41,16 +43,21 @@ UNKNOWN_SIZES = Sizes(0, 0, 0, 0, 0)
 
 @dataclass(frozen=True)
 class FileReport:
-    """What a file holds, or what is wrong with it."""
+    """What a file, or one of many images in it, holds, or what is wrong with it."""
 
-    path: Path
+    path: Path  # with # and the number of the image, where the file has many
     sizes: Sizes = UNKNOWN_SIZES
     dtype: str = ""
     names: tuple[str, ...] = ()  # of the channels
     pages: int = 1  # of which the file does not say what they are
     sha256: str = ""
     grey: GreyRange = NO_PIXELS
+    facts: ImageFacts = NO_FACTS
     problem: str = ""
+
+    @property
+    def file(self) -> Path:
+        return Path(filenames.split_image(str(self.path))[0])
 
     @property
     def kind(self) -> tuple[int, int, int, str]:
@@ -76,7 +83,7 @@ def tiles(output: Path, *, settings: Dataset, content: str = "") -> None:
     KNOWN.known |= Contents.read(output.parent / contents.TILES).known
     table, reports = _read_tiles(settings)
     if content:
-        read = contents.of_dataset({str(report.path): report.sha256 for report in reports}, settings.positions)
+        read = contents.of_dataset({str(report.file): report.sha256 for report in reports}, settings.table)
         sealed.write(read.encode(), output.parent / contents.READ)
     tables.write(table, tables.FILES, output)
 
@@ -102,12 +109,12 @@ def outline(settings: Dataset) -> pd.DataFrame:
     Raises:
         TileError: when the tiles cannot be found, or a header cannot be read.
     """
-    found = found_tiles.find(settings)
-    found.raise_problems()
-    files = [file for tile in found.tiles for file in tile.files]
+    found = _found(settings)
+    files = [part for tile in found.tiles for part in tile.parts]
     with ThreadPoolExecutor(THREADS) as pool:
         reports = list(pool.map(partial(_header, pages=settings.pages or "channel"), files))
     raise_if_any([report.problem for report in reports if report.problem])
+    settings = image_places.with_pixel_size(settings, [report.facts for report in reports])
     sizes = _sizes(found, {report.path: report for report in reports}, settings)
     shares = [USUAL_OVERLAP if share is None else share for share in settings.told_overlap]
     cells, nominal = _told_places(found, sizes, settings.model_copy(update={"overlap": tuple(shares)}))
@@ -119,31 +126,38 @@ def outline(settings: Dataset) -> pd.DataFrame:
     return pd.DataFrame(columns).sort_values(["row", "col", "path"], ignore_index=True)
 
 
-def _read_tiles(settings: Dataset, without: Collection[Path] = ()) -> tuple[pd.DataFrame, list[FileReport]]:
-    """Returns the tiles as `find_tiles` does, and what was read of each file."""
+def _found(settings: Dataset, without: Collection[Path] = ()) -> FoundTiles:
+    """Returns the tiles and their places; raises TileError where these are not clear."""
     found = found_tiles.find(settings, without)
     found.raise_problems()
+    return image_places.complete(found, settings) if settings.in_files else found
+
+
+def _read_tiles(settings: Dataset, without: Collection[Path] = ()) -> tuple[pd.DataFrame, list[FileReport]]:
+    """Returns the tiles as `find_tiles` does, and what was read of each file."""
+    found = _found(settings, without)
     for note in found.notes:
         log.info("%s", note)
     if found.left_out:
         names = filenames.listed_names([path.name for path in found.left_out])
         log.warning("%s does not list %d of the files, which are left out: %s", settings.positions, len(found.left_out), names)
-    files = [file for tile in found.tiles for file in tile.files]
+    files = [part for tile in found.tiles for part in tile.parts]
     pages = settings.pages or "channel"
     headers = (_header(file, pages) for file in files)
     first = next((report for report in headers if not report.problem), FileReport(files[0]))
     raise_if_any(_unknown_pages(first, settings))
     with ThreadPoolExecutor(THREADS) as pool:
         reports = list(progress(pool.map(partial(_read, like=first, pages=pages), files), "reading tiles", len(files)))
-    if growing := contents.growing(str(report.path) for report in reports if not report.sha256):
+    if growing := contents.growing(str(report.file) for report in reports if not report.sha256):
         names = filenames.listed_names(sorted(growing))
         log.warning("%s: still being written, so left out now: run again when it is finished, which adds it", names)
-        found = found_tiles.find(settings, [*without, *map(Path, growing)])
-        kept = {file for tile in found.tiles for file in tile.files}
+        found = _found(settings, [*without, *map(Path, growing)])
+        kept = {part for tile in found.tiles for part in tile.parts}
         reports = [report for report in reports if report.path in kept]
     raise_if_any([*(report.problem for report in reports if report.problem), *_different_files(reports)])
     raise_if_any(_axes_in_names_and_files(reports[0], found.values))
     _log_notes([report.path for report in reports] + found.left_out, settings)
+    settings = image_places.with_pixel_size(settings, [report.facts for report in reports])
     same = _same_columns(reports, found.values, settings)
     by_file = {report.path: report for report in reports}
     sizes = _sizes(found, by_file, settings)
@@ -158,8 +172,8 @@ def _read_tiles(settings: Dataset, without: Collection[Path] = ()) -> tuple[pd.D
 def _header(path: Path, pages: Pages) -> FileReport:
     """Reads what the header of a file says."""
     try:
-        with image_files.opened(path, pages) as stack:
-            return FileReport(path, stack.sizes, stack.dtype, stack.names, stack.unnamed_pages)
+        with _opened(path, pages) as stack:
+            return _described(path, stack)
     except image_files.ImageError as error:
         return FileReport(path, problem=str(error))
 
@@ -167,8 +181,8 @@ def _header(path: Path, pages: Pages) -> FileReport:
 def _read(path: Path, like: FileReport, pages: Pages) -> FileReport:
     """Reads all pixels of a file, and its hash; only the header where that is not like the one of another file."""
     try:
-        with image_files.opened(path, pages) as stack:
-            report = FileReport(path, stack.sizes, stack.dtype, stack.names, stack.unnamed_pages)
+        with _opened(path, pages) as stack:
+            report = _described(path, stack)
             if report.kind != like.kind:
                 return report
             grey, problem = NO_PIXELS, ""
@@ -176,7 +190,7 @@ def _read(path: Path, like: FileReport, pages: Pages) -> FileReport:
                 pixels = stack.read(time, z)
                 problem = problem or pixel_types.wrong(pixels)
                 grey = grey if problem else grey.joined(pixel_types.grey_range(pixels))
-            sha256, identity = KNOWN.sha256(str(path))
+            sha256, identity = KNOWN.sha256(str(report.file))
             if identity != stack.identity:
                 raise image_files.ImageError(f"{path}: was replaced while it was read: run again")
     except image_files.ImageError as error:
@@ -186,6 +200,17 @@ def _read(path: Path, like: FileReport, pages: Pages) -> FileReport:
     if problem:
         return FileReport(path, problem=f"{path}: {problem}")
     return replace(report, sha256=sha256, grey=grey)
+
+
+def _opened(path: Path, pages: Pages) -> AbstractContextManager[image_files.Stack]:
+    """Opens a file, or the image in a file that the path names."""
+    file = filenames.split_image(str(path))[0]
+    return image_files.opened(file, pages, filenames.image_of(str(path)))
+
+
+def _described(path: Path, stack: image_files.Stack) -> FileReport:
+    facts = stack.images[filenames.split_image(str(path))[1]]
+    return FileReport(path, stack.sizes, stack.dtype, stack.names, stack.unnamed_pages, facts=facts)
 
 
 def _unknown_pages(report: FileReport, settings: Dataset) -> list[str]:
@@ -290,10 +315,10 @@ def _told_pages(reports: Iterable[FileReport], settings: Dataset) -> str:
 
 def _log_notes(files: list[Path], settings: Dataset) -> None:
     """Warns of what the file does not say, which is the same for all tiles, and of images that are no tiles."""
-    with image_files.opened(files[0]) as stack:
+    with _opened(files[0], "channel") as stack:
         for note in stack.notes:
             log.warning("%s: %s", files[0], note)
-    if others := grid_layout.other_images(settings, files):
+    if others := grid_layout.other_images(settings, [Path(filenames.split_image(str(file))[0]) for file in files]):
         what = "image beside the tiles, which does" if len(others) == 1 else "images beside the tiles, which do"
         names = filenames.listed_names([other.name for other in others])
         log.warning("left out %d other %s not match images: %s", len(others), what, names)
@@ -317,7 +342,7 @@ def _told_places(found: FoundTiles, sizes: cameras.Sizes, settings: Dataset) -> 
     if found.unit == "cells":
         return places, places * size * (1 - told) + cameras.within_cells(sizes, places.astype(int))
     distance = np.median(sizes, axis=0) * (1 - np.where(np.isfinite(told), told, USUAL_OVERLAP))
-    nominal = _in_pixels(places, found.unit, settings)
+    nominal = _in_pixels(places, found.unit, settings) - ((sizes - 1) / 2 if found.centred else 0)
     cells: Array = np.rint((nominal - nominal.min(axis=0)) / distance)  # only shows people which tiles lie side by side
     return cells, nominal
 
@@ -344,7 +369,7 @@ def _tile_rows(
             "width": sizes[:, 1],
             "pixel_size": settings.pixel_size or math.nan,
             "sha256": [
-                contents.of_tile([reports[file].sha256 for file in tile.files], settings.mirrored, pages)
+                contents.of_tile([reports[part].sha256 for part in tile.parts], settings.mirrored, pages)
                 for tile in found.tiles
             ],
         }

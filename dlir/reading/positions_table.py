@@ -42,11 +42,11 @@ def positions(settings: Dataset, tiles: list[Tile]) -> Positions:
     """
     names = _Names(tiles)
     listed = _listed(settings, lambda name: bool(names.meant(name)))
-    assert settings.positions
+    assert settings.table
     if listed.by_label:
-        meant, wrong = _by_label(settings.positions, listed.rows, tiles)
+        meant, wrong = _by_label(settings.table, listed.rows, tiles)
     else:
-        meant, wrong = _by_name(settings.positions, listed.rows, names)
+        meant, wrong = _by_name(settings.table, listed.rows, names)
     problems = listed.problems + wrong
     if not listed.rows and not problems:
         problems.append(f"{settings.positions}: lists no tile: correct positions")
@@ -67,14 +67,14 @@ def unit(settings: Dataset) -> Unit:
     """Returns the unit of the places, or that they are cells of the grid, by the names or by the table `settings.positions`."""
     if settings.on_grid:
         return "cells"
-    if settings.positions is None:
-        return settings.unit or "px"
+    if settings.table is None:
+        return settings.unit or ("um" if settings.positions else "px")
     return _listed(settings, bool).unit
 
 
 def _listed(settings: Dataset, is_tile: Callable[[str], bool]) -> Listed:
     """Returns what the table says; raises TileError when it cannot be read, or is not clear."""
-    table = settings.positions
+    table = settings.table
     assert table
     try:
         texts = text_tables.lines(table)

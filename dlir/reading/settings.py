@@ -1,5 +1,6 @@
 """The settings of reading: the layout of the tiles, and which plane of them is registered."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -8,6 +9,7 @@ from dlir.core.settings import File, Pattern, Section, shortened
 from dlir.reading import patterns
 from dlir.reading.source import Pages
 
+INNER = "#{index}"  # at the end of `images`: the images in one file are numbered
 Share = float | Literal["auto"]  # a part of a tile's side; auto: dlir finds it
 
 
@@ -60,7 +62,7 @@ class Dataset(Layout):
 
     - `images`: the path of the tiles, in which `{row}` and `{col}`, or `{index}`, or `{x}` and `{y}` say where a tile lies, and
       `{channel}`, `{z}` and `{time}` stand for what differs between the files of one tile (`patterns.py`).
-    - `positions`: a table of nominal places.
+    - `positions`: a table of nominal places; metadata, where the files of the tiles tell them.
     - `placement`: the placement.csv of another run, which these images of the same grid take over.
     - `truth`: a placement table with which the result is compared.
     - `overrides`: a table of pairs and tiles that the user corrects (`placement/overrides.py`).
@@ -68,7 +70,7 @@ class Dataset(Layout):
     """
 
     images: Pattern
-    positions: File | None = None
+    positions: Literal["metadata"] | File | None = None
     placement: File | None = None
     truth: File | None = None
     overrides: File | None = None
@@ -113,3 +115,18 @@ class Dataset(Layout):
     def places_in_grid(self) -> int | None:
         """The number of places in the grid, where the settings tell it."""
         return self.rows * self.columns if self.rows and self.columns else None
+
+    @property
+    def table(self) -> Path | None:
+        """The table of positions; None where there is none."""
+        return self.positions if isinstance(self.positions, Path) else None
+
+    @property
+    def files(self) -> str:
+        """The pattern of the files: `images` without the #{index} that counts the images in one file."""
+        return self.images.removesuffix(INNER)
+
+    @property
+    def in_files(self) -> bool:
+        """Whether only the files themselves tell how many tiles there are, or where: their headers have to be read."""
+        return self.positions == "metadata" or self.images.endswith(INNER)

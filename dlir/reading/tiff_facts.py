@@ -1,17 +1,24 @@
-"""What a TIFF file says of its images: the metadata of OME, by image."""
+"""What a TIFF file says of its images beside the pixels, in the forms in which programs write it.
 
-from collections.abc import Sequence
+OME-XML has an element for each image. Micro-Manager has a tag for each page, MetaMorph (MetaSeries) a description, and ImageJ
+the unit of its resolution; these tell of a file with one image.
+"""
+
+from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree.ElementTree import Element
 
 from dlir.reading import ome_xml
-from dlir.reading.image_facts import ImageFacts
+from dlir.reading.image_facts import NO_FACTS, ImageFacts, first_known, micrometres, number, pixel_size, place
 
 
 def of_images(tiff: Any, ome: Element, series: Sequence[Any]) -> tuple[ImageFacts, ...]:
     """Returns what an open file (tifffile.TiffFile) says of each of its images, which tifffile calls series."""
     elements = of_series(ome, series)
-    return tuple(ImageFacts() if element is None else ome_xml.facts(element) for element in elements)
+    described = [NO_FACTS if element is None else ome_xml.facts(element) for element in elements]
+    if len(described) > 1:
+        return tuple(described)
+    return (first_known([_micro_manager(tiff), *described, _meta_series(tiff), _image_j(tiff)]),)
 
 
 def of_series(ome: Element, series: Sequence[Any]) -> list[Element | None]:
@@ -22,3 +29,36 @@ def of_series(ome: Element, series: Sequence[Any]) -> list[Element | None]:
     by_name = {element.get("Name"): element for element in elements}
     unique = len(by_name) == len(elements)  # an image whose pixels cannot be read has no series
     return [by_name.get(each.name) if unique else None for each in series]
+
+
+def _micro_manager(tiff: Any) -> ImageFacts:
+    """Returns what Micro-Manager writes in the tag of the first page."""
+    tag = tiff.pages.first.tags.get("MicroManagerMetadata")
+    told = tag.value if tag is not None and isinstance(tag.value, Mapping) else {}
+    size = number(told.get("PixelSizeUm"))
+    where = place(number(told.get("YPositionUm")), number(told.get("XPositionUm")))
+    name = str(told.get("PositionName") or "")
+    return ImageFacts(name, where, "um" if where else "", pixel_size(size, size), of_centre=True)
+
+
+def _meta_series(tiff: Any) -> ImageFacts:
+    """Returns what MetaMorph and programs like it write in the description."""
+    told = (tiff.metaseries_metadata or {}).get("PlaneInfo", {}) if tiff.is_metaseries else {}
+    y, x = (number(told.get(f"stage-position-{axis}")) for axis in "yx")
+    unit = str(told.get("spatial-calibration-units") or "um")
+    sizes = (micrometres(number(told.get(f"spatial-calibration-{axis}")), unit) for axis in "yx")
+    where = place(y, x)
+    return ImageFacts(str(told.get("stage-label") or ""), where, "um" if where else "", pixel_size(*sizes), of_centre=True)
+
+
+def _image_j(tiff: Any) -> ImageFacts:
+    """Returns the size of a pixel by ImageJ, and the place of the first pixel, in px, where the origin is not the default."""
+    told = tiff.imagej_metadata or {}
+    sizes = []
+    for name in ("YResolution", "XResolution"):
+        tag = tiff.pages.first.tags.get(name)
+        above, below = tag.value if tag is not None else (0, 1)
+        sizes.append(micrometres(below / above, str(told.get("unit"))) if told and above else None)
+    y, x = (number(told.get(f"{axis}origin")) for axis in "yx")
+    where = place(None if y is None else -y, None if x is None else -x)
+    return ImageFacts("", where, "px" if where else "", pixel_size(*sizes))

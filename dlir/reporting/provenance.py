@@ -19,8 +19,8 @@ from dlir.core.atomic import atomically
 from dlir.illumination import fields
 
 DEPENDENCIES = (
-    "cyclopts", "imagecodecs", "jinja2", "matplotlib", "numpy", "ome-zarr-models", "pandas", "pandera", "pydantic", "pyyaml",
-    "scikit-image", "scipy", "snakemake", "tifffile", "torch", "zarr",
+    "cyclopts", "imagecodecs", "jinja2", "matplotlib", "numpy", "ome-zarr-models", "pandas", "pandera", "pillow", "pydantic",
+    "pyyaml", "scikit-image", "scipy", "snakemake", "tifffile", "torch", "zarr",
 )  # fmt: skip  # the dependencies in pyproject.toml, in the same order
 MEASURED = {"seconds": "s", "cpu_seconds": "cpu_time", "peak_memory_mb": "max_rss"}  # our name: the column of Snakemake
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dlir.core import tables
 from dlir.core.affine import Array
 from dlir.reading import filenames, grid_layout, patterns
-from dlir.reading.settings import Dataset
+from dlir.reading.settings import INNER, Dataset
 from dlir.survey import advice
 from dlir.survey.advice import Advice, SurveyError
 from dlir.survey.blocks import Block, blocks
@@ -109,7 +109,8 @@ def _stated_scan(dataset: Dataset) -> Scan | None:
 def _indices(tiles: pd.DataFrame, dataset: Dataset) -> NDArray[np.int64]:
     """The numbers (n,) in the names of the tiles."""
     values = filenames.values_of(tiles.iloc[0].to_dict())
-    first_files = [Path(filenames.files(path, values)[0]) for path in tiles["path"]]
+    inner = dataset.images.endswith(INNER)
+    first_files = [Path(path if inner else filenames.files(path, values)[0]) for path in tiles["path"]]
     found = patterns.matches(first_files, dataset.images)
     return np.array([int(found[file]["index"]) for file in first_files], np.int64)
 

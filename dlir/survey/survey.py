@@ -61,7 +61,9 @@ def survey_tiles(tiles: pd.DataFrame, layout: Dataset, settings: LayoutCheck = D
         by_table = {"images": layout.images.replace("{index}", "*")} if layout.positions else {}  # no scan, then
         places, found = _on_grid(tiles, layout.model_copy(update=by_table), settings)
     else:
-        places, found = _on_table(tiles, layout.model_copy(update={"unit": unit}), settings)
+        size = tiles["pixel_size"].iloc[0]  # by the settings, or by the files
+        known = {"unit": unit, "pixel_size": None if np.isnan(size) else float(size)}
+        places, found = _on_table(tiles, layout.model_copy(update=known), settings)
     for row in found.to_dict("records"):
         log.info(advice.described_step(row))
     if (found["layout"] == "unclear").any():

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from support.surveys import cut_grid, surveyed, write
 
 from dlir.proposal.propose import ProposalError, propose
@@ -114,3 +115,15 @@ def test_a_folder_that_is_no_grid_is_refused(names: list[str], words: str, tmp_p
     write(tmp_path, {name: np.zeros((32, 32), np.uint16) for name in names})
     with pytest.raises(ProposalError, match=words):
         propose(tmp_path)
+
+
+def test_places_in_the_metadata_come_before_a_table_and_numbers(tmp_path: Path) -> None:
+    grid = cut_grid(3, 4, DOWN, RIGHT)
+    for (row, col), pixels in grid.items():
+        told = {"axes": "YX", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
+        plane = {"PositionX": 50.0 * col, "PositionY": 52.0 * row, "PositionXUnit": "µm", "PositionYUnit": "µm"}
+        tifffile.imwrite(tmp_path / f"t{4 * row + col}.ome.tif", pixels, ome=True, metadata={**told, "Plane": plane})
+    (tmp_path / "p.csv").write_text("path,y,x\n" + "".join(f"t{4 * r + c}.ome.tif,{104 * r},{100 * c}\n" for r, c in grid))
+    found = propose(tmp_path)
+    assert found.keys == {"images": f"{tmp_path}/t*.ome.tif", "positions": "metadata"}
+    assert any(line.startswith("p.csv: lists 12 tiles; not used") for line in found.left_out)

@@ -45,7 +45,7 @@ def sums_of(name):
 @cache
 def held_by(name):
     """The hash of what the tiles and the table of positions of a dataset hold."""
-    return contents.of_dataset(sums_of(name), DATASETS[name].positions)
+    return contents.of_dataset(sums_of(name), DATASETS[name].table)
 
 
 def content(wildcards):

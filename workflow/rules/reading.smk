@@ -27,7 +27,7 @@ if DEMO:
 rule tiles:
     input:
         raw=raw_tiles,
-        positions=lambda wildcards: in_bucket(DATASETS[wildcards.dataset].positions),
+        positions=lambda wildcards: in_bucket(DATASETS[wildcards.dataset].table),
     output:
         "results/{dataset}/files.csv",
     log:

@@ -7,7 +7,7 @@ if BUCKET and storage_provider() != "s3":
 
 def with_working_copies(dataset):
     """The dataset with the paths at which a job finds its files."""
-    table = Path(working_copy(dataset.positions)) if dataset.positions else None
+    table = Path(working_copy(dataset.table)) if dataset.table else dataset.positions
     placed = Path(working_copy(dataset.placement)) if dataset.placement else None
     return dataset.model_copy(update={"images": working_copy(dataset.images), "positions": table, "placement": placed})
 

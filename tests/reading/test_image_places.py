@@ -1,0 +1,163 @@
+"""Places in the metadata of files, and many images in one file: tiles lie where the stage stood."""
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from dlir.reading.grid_layout import TileError
+from dlir.reading.inventory import find_tiles
+from dlir.reading.settings import Dataset
+from dlir.reading.tile_reader import TileReader
+
+PLACES = [(0.0, 0.0), (0.0, 24.5), (16.0, 0.5), (16.5, 24.0)]  # (y, x) px, of the first pixels
+SIZE = 0.4  # micrometres
+RNG = np.random.default_rng(0)
+PIXELS = [RNG.integers(0, 999, (20, 30)).astype(np.uint16) for _ in PLACES]
+
+
+def ome(k: int, unit: str | None = "µm", factor: float = 1.0, size: float = SIZE) -> dict[str, Any]:
+    """The metadata of an image in OME-XML; the places are those of centres, a constant beside those of the first pixels."""
+    y, x = (place * size * factor + 1000 * factor for place in PLACES[k])
+    plane = {"PositionY": y, "PositionX": x, **({"PositionYUnit": unit, "PositionXUnit": unit} if unit else {})}
+    return {"axes": "YX", "PhysicalSizeX": size, "PhysicalSizeY": size, "Plane": plane}
+
+
+def write_ome(path: Path, k: int, **keys: Any) -> None:
+    tifffile.imwrite(path, PIXELS[k], ome=True, metadata=ome(k, **keys))
+
+
+def write_micro_manager(path: Path, k: int) -> None:
+    told = {"YPositionUm": PLACES[k][0] * SIZE - 50, "XPositionUm": PLACES[k][1] * SIZE + 70, "PixelSizeUm": SIZE}
+    tifffile.imwrite(path, PIXELS[k], metadata=None, extratags=[(51123, 2, 0, json.dumps(told), True)])
+
+
+def write_meta_series(path: Path, k: int) -> None:
+    told = {"spatial-calibration-x": SIZE, "spatial-calibration-y": SIZE}
+    told |= {"stage-position-y": PLACES[k][0] * SIZE, "stage-position-x": PLACES[k][1] * SIZE}
+    props = "".join(f'<prop id="{name}" type="float" value="{value}"/>' for name, value in told.items())
+    props += '<prop id="spatial-calibration-units" type="string" value="um"/>'
+    xml = f"<MetaData><PlaneInfo>{props}</PlaneInfo></MetaData>"
+    tifffile.imwrite(path, PIXELS[k], metadata=None, description=xml, software="MetaSeries")
+
+
+def write_image_j(path: Path, k: int) -> None:
+    told = {"unit": "micron", "axes": "YX", "yorigin": -PLACES[k][0], "xorigin": -PLACES[k][1]}
+    tifffile.imwrite(path, PIXELS[k], imagej=True, resolution=(1 / SIZE, 1 / SIZE), metadata=told)
+
+
+def write_scan(path: Path, **keys: Any) -> None:
+    """Writes all tiles as images of one file."""
+    with tifffile.TiffWriter(path, ome=True) as file:
+        for k, pixels in enumerate(PIXELS):
+            file.write(pixels, metadata=ome(k, **keys))
+
+
+def found(images: Path | str, **keys: Any) -> tuple[np.ndarray, float]:
+    """The places of the tiles, less that of the first one, in the order of PLACES, and the size of a pixel."""
+    table = find_tiles(Dataset.checked({"images": str(images), **keys}))
+    table = table.assign(number=[int("".join(filter(str.isdigit, Path(path).name))) for path in table["path"]])
+    places = table.sort_values("number")[["y", "x"]].to_numpy(float)
+    return places - places[0], table["pixel_size"].iloc[0]
+
+
+@pytest.mark.parametrize("write", [write_ome, write_micro_manager, write_meta_series, write_image_j])
+def test_the_places_and_the_size_of_a_pixel_come_from_the_files(write: Callable[[Path, int], None], tmp_path: Path) -> None:
+    for k in range(4):
+        write(tmp_path / f"t{k}.tif", k)
+    places, size = found(tmp_path / "t*.tif", positions="metadata")
+    np.testing.assert_allclose(places, PLACES, atol=1e-4)
+    assert size == pytest.approx(SIZE)
+    assert find_tiles(Dataset.checked({"images": str(tmp_path / "t{index}.tif"), "columns": 2}))["pixel_size"][
+        0
+    ] == pytest.approx(SIZE)
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("mm", 1e-3), ("nm", 1e3), ("m", 1e-6), (None, 1.0)])
+def test_places_may_have_other_units(unit: str | None, factor: float, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for k in range(4):
+        write_ome(tmp_path / f"t{k}.ome.tif", k, unit=unit, factor=factor)
+    with caplog.at_level(logging.WARNING):
+        places, _ = found(tmp_path / "t*.ome.tif", positions="metadata")
+    np.testing.assert_allclose(places, PLACES, atol=1e-4)
+    assert ("the places in the metadata have no unit: they are taken for micrometres" in caplog.text) == (unit is None)
+
+
+def test_images_of_one_file_are_tiles_with_their_own_pixels(tmp_path: Path) -> None:
+    write_scan(tmp_path / "scan.ome.tif")
+    table = find_tiles(Dataset.checked({"images": str(tmp_path / "scan.ome.tif"), "positions": "metadata"}))
+    reader = TileReader(table)
+    for k, pixels in enumerate(PIXELS):
+        np.testing.assert_array_equal(reader.read(f"{tmp_path / 'scan.ome.tif'}#{k}", 0, 0)[0], pixels)
+    assert len({*table["sha256"]}) == 1  # of the one file
+    by_table = tmp_path / "TileConfiguration.txt"
+    by_table.write_text(
+        "dim = 2\nmultiseries = true\n" + "".join(f"scan.ome.tif; {k}; ({x}, {y})\n" for k, (y, x) in enumerate(PLACES))
+    )
+    for keys in ({"positions": "metadata"}, {"positions": by_table}):
+        table = find_tiles(Dataset.checked({"images": str(tmp_path / "scan.ome.tif"), **keys}))
+        numbers = [int(path.rpartition("#")[2]) for path in table["path"]]
+        np.testing.assert_allclose(table[["y", "x"]] - table[["y", "x"]].iloc[0], np.array(PLACES)[numbers], atol=1e-4)
+
+
+def test_images_of_one_file_may_be_numbered_tiles(tmp_path: Path) -> None:
+    write_scan(tmp_path / "scan.ome.tif")
+    layout = {"images": f"{tmp_path / 'scan.ome.tif'}#{{index}}", "columns": 2, "snake": True}
+    table = find_tiles(Dataset.checked(layout))
+    assert [path.rpartition("#")[2] for path in table["path"]] == ["0", "1", "3", "2"]
+    assert table[["row", "col"]].to_numpy().tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        (
+            {"positions": "metadata", "unit": "px"},
+            "the places in the metadata are in um, and the setting unit is px: delete unit",
+        ),
+        ({"positions": "metadata", "pixel_size": 0.5}, ""),
+        ({"columns": 2}, r"holds 4 images, and a tile is one: set positions: metadata.* or #\{index\} after the name"),
+    ],
+)
+def test_what_contradicts_the_files_is_said(
+    keys: dict[str, Any], words: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_scan(tmp_path / "scan_1.ome.tif")
+    settings = Dataset.checked(
+        {"images": str(tmp_path / ("scan_{index}.ome.tif" if "columns" in keys else "scan_1.ome.tif")), **keys}
+    )
+    if words:
+        with pytest.raises(TileError, match=words):
+            find_tiles(settings)
+    else:
+        table = find_tiles(settings)
+        assert "pixel_size is 0.5 micrometres in the settings, and 0.4 in the files: the settings count" in caplog.text
+        assert np.ptp(table["x"]) == pytest.approx(24.5 * SIZE / 0.5)
+
+
+def test_files_without_places_or_with_one_place_are_named(tmp_path: Path) -> None:
+    for k in range(2):
+        tifffile.imwrite(tmp_path / f"plain{k}.tif", PIXELS[k])
+        write_ome(tmp_path / f"same{k}.tif", 1)
+        write_ome(tmp_path / f"some{k}.tif", k)
+    tifffile.imwrite(tmp_path / "some2.tif", PIXELS[2])
+    for name, words in (
+        ("plain", r"plain0\.tif, .*plain1\.tif: tell no place of the stage: give positions, a table"),
+        ("same", "all 2 tiles have one place in their metadata"),
+        ("some", r"some2\.tif: tells no place of the stage, as other files do: move it away"),
+    ):
+        with pytest.raises(TileError, match=words):
+            find_tiles(Dataset.checked({"images": str(tmp_path / f"{name}*.tif"), "positions": "metadata"}))
+
+
+def test_a_wrong_number_of_an_image_is_named(tmp_path: Path) -> None:
+    write_scan(tmp_path / "scan.ome.tif")
+    (tmp_path / "p.csv").write_text("path,y,x\nscan.ome.tif#0,0,0\nscan.ome.tif#7,0,25\n")
+    settings = Dataset.checked({"images": str(tmp_path / "scan.ome.tif"), "positions": tmp_path / "p.csv"})
+    with pytest.raises(TileError, match="has 4 images, numbered from 0, and no image 7: correct the number after #"):
+        find_tiles(settings)
