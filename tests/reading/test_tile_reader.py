@@ -232,3 +232,22 @@ def test_pixels_of_another_type_have_the_values_of_the_file(tmp_path: Path, data
         pixels = TileReader(found).reference(path)
         assert pixels.dtype.name == found["dtype"][0] == ("uint16" if dtype.startswith("int") and low == 0 else "float32")
         np.testing.assert_array_equal(pixels, plane[None])
+
+
+def test_a_tile_is_turned_upright_before_it_is_mirrored(tmp_path: Path, dataset: Make) -> None:
+    """The orientation 6 says that the pixels are to be turned by 90 degrees clockwise."""
+    data = np.arange(24 * 32, dtype=np.uint16).reshape(24, 32)
+    tifffile.imwrite(tmp_path / "t1.tif", data, extratags=[(274, 3, 1, 6, True)])
+    for mirrored, wanted in ((False, np.rot90(data, -1)), (True, np.fliplr(np.rot90(data, -1)))):
+        found = listed(tmp_path, dataset(tmp_path / "t{index}.tif", columns=1, mirrored=mirrored))
+        assert found.loc[0, ["height", "width"]].tolist() == [32, 24]
+        np.testing.assert_array_equal(TileReader(found).reference(found["path"][0]), wanted[None])
+
+
+def test_the_pages_of_a_tile_are_read_as_they_are_told(tmp_path: Path, dataset: Make) -> None:
+    data = np.arange(3 * 24 * 32, dtype=np.uint16).reshape(3, 24, 32)
+    tifffile.imwrite(tmp_path / "t1.tif", data, photometric="minisblack", metadata=None)
+    at: dict[Any, Any] = {"z": (0, 2), "time": (2, 0), "channel": (0, 0, 2)}
+    for pages, place in at.items():
+        found = listed(tmp_path, dataset(tmp_path / "t{index}.tif", columns=1, pages=pages))
+        np.testing.assert_array_equal(TileReader(found).read(found["path"][0], *place), data[2:])
