@@ -248,6 +248,6 @@ def test_the_pages_of_a_tile_are_read_as_they_are_told(tmp_path: Path, dataset: 
     data = np.arange(3 * 24 * 32, dtype=np.uint16).reshape(3, 24, 32)
     tifffile.imwrite(tmp_path / "t1.tif", data, photometric="minisblack", metadata=None)
     at: dict[Any, Any] = {"z": (0, 2), "time": (2, 0), "channel": (0, 0, 2)}
-    for pages, place in at.items():
+    for pages, where in at.items():
         found = listed(tmp_path, dataset(tmp_path / "t{index}.tif", columns=1, pages=pages))
-        np.testing.assert_array_equal(TileReader(found).read(found["path"][0], *place), data[2:])
+        np.testing.assert_array_equal(TileReader(found).read(found["path"][0], *where), data[2:])
