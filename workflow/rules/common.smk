@@ -64,3 +64,10 @@ def dlir_together(wildcards, output):
 def placed(path):
     """A file of the package, relative to the working directory if it lies below: then both can be moved together."""
     return local(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
+
+
+def registration_options(wildcards, input):
+    """The options of the report on how the tiles were registered, or from where their placement was taken."""
+    if wildcards.dataset in ADOPTED:
+        return f"--adopted {shlex.quote(str(DATASETS[wildcards.dataset].placement))}"
+    return " ".join(f"--{Path(path).stem} {path}" for path in input.registration)

@@ -1,13 +1,6 @@
 # accuracy.csv, where the truth is known; report.html; what made the results: provenance.json.
 
 
-def registration_options(wildcards, input):
-    """The options of the report on how the tiles were registered, or from where their placement was taken."""
-    if wildcards.dataset in ADOPTED:
-        return f"--adopted {shlex.quote(str(DATASETS[wildcards.dataset].placement))}"
-    return " ".join(f"--{Path(path).stem} {path}" for path in input.registration)
-
-
 rule accuracy:
     input:
         tiles="results/{dataset}/tiles.csv",
