@@ -22,7 +22,6 @@ def _kind(start: bytes, name: str, remedy: str = EXPORT) -> Kind:
 
 
 KINDS = [
-    _kind(rb"ZISRAWFILE", "a Zeiss CZI file"),
     _kind(rb"\x70\0\0\0.{4}\*", "a Leica LIF file"),
     _kind(rb"\xda\xce\xbe\x0a", "a Nikon ND2 file"),
     _kind(rb"SIS\0", "an Olympus ETS file"),

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dlir.reading import file_kinds, jpeg_2000, pixel_types
+from dlir.reading import czi, file_kinds, jpeg_2000, pixel_types
 from dlir.reading.contents import Identity
 from dlir.reading.encoded_image import EncodedImage
 from dlir.reading.filenames import no_file
@@ -164,6 +164,8 @@ def _source(file: BinaryIO, pages: Pages, image: int | None) -> Source:
     file.seek(0)
     if head.startswith(TIFF):
         return TiffStack(file, pages, image)
+    if czi.START.match(head):
+        return czi.CziImage(file, pages, image)
     for form in ENCODED:
         if form.start.match(head):
             if image:
