@@ -22,8 +22,6 @@ def _kind(start: bytes, name: str, remedy: str = EXPORT) -> Kind:
 
 
 KINDS = [
-    _kind(rb"\x70\0\0\0.{4}\*", "a Leica LIF file"),
-    _kind(rb"\xda\xce\xbe\x0a", "a Nikon ND2 file"),
     _kind(rb"SIS\0", "an Olympus ETS file"),
     _kind(rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an OLE file, such as an Olympus OIB, a Zeiss ZVI or an old Office file"),
     _kind(rb"\x89HDF\r\n\x1a\n", "an HDF5 file, such as an Imaris IMS"),

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dlir.reading import czi, file_kinds, jpeg_2000, pixel_types
+from dlir.reading import czi, file_kinds, jpeg_2000, pixel_types, vendor_files
 from dlir.reading.contents import Identity
 from dlir.reading.encoded_image import EncodedImage
 from dlir.reading.filenames import no_file
@@ -166,6 +166,8 @@ def _source(file: BinaryIO, pages: Pages, image: int | None) -> Source:
         return TiffStack(file, pages, image)
     if czi.START.match(head):
         return czi.CziImage(file, pages, image)
+    if vendor_files.LIF.match(head) or vendor_files.ND2.match(head):
+        return vendor_files.VendorImage(Path(file.name), head, pages, image)
     for form in ENCODED:
         if form.start.match(head):
             if image:

@@ -10,7 +10,6 @@ from PIL import Image
 from dlir.reading import image_files
 
 KINDS = {
-    "Nikon ND2": b"\xda\xce\xbe\n",
        "OLE file": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "HDF5": b"\x89HDF\r\n\x1a\n", "MRC": bytes(208) + b"MAP \x44\x44\0\0",
     "Gatan DM3": b"\0\0\0\x03\0\x01\x02\x03\0\0\0\x01", "Gatan DM4": b"\0\0\0\x04" + bytes(6) + b"\x09\x01\0\0\0\x01",
     "NIfTI": b"\x5c\1\0\0" + bytes(340) + b"n+1\0", "FITS": b"SIMPLE  =                    T", "DICOM": bytes(128) + b"DICM",
