@@ -1,7 +1,7 @@
 """Reads LIF files of Leica and ND2 files of Nikon, by the libraries `liffile` and `nd2`, which the extra `vendor` installs.
 
-Each image of a LIF file, and each tile of a tile scan in it, is an image; so is each position of an ND2 file. The file is opened
-anew for each plane, so that nothing stays open.
+Each image of a LIF file, and each tile of a tile scan in it, is an image; so is each position of an ND2 file. The file is
+opened anew for each plane, so that nothing stays open.
 """
 
 import importlib
@@ -75,12 +75,8 @@ class VendorImage:
 
     def _of_lif(self, file: Any, time: int, z: int) -> NDArray[Any]:
         """Returns the pixels (channels, y, x), from frames (y, x) or (y, x, samples)."""
-        at = {
-            axis: index
-            for axis, index in (("T", time), ("Z", z), ("M", self.one.tile))
-            if axis in self.one.lengths or axis == "M"
-        }
-        at = {axis: index for axis, index in at.items() if index is not None}
+        at = {axis: index for axis, index in (("T", time), ("Z", z)) if axis in self.one.lengths}
+        at |= {} if self.one.tile is None else {"M": self.one.tile}
         channels = self.one.lengths.get("C", 1)
         image = file.images[self.one.number]
         frames = [np.asarray(image.frame(**at, **({"C": c} if "C" in self.one.lengths else {}))) for c in range(channels)]
@@ -90,9 +86,8 @@ class VendorImage:
         """Returns the pixels (channels, y, x), from a frame (channels, y, x), (y, x) or (y, x, samples)."""
         wanted = {"T": time, "Z": z, "P": self.one.number}
         loops = list(file.loop_indices) or [{}]
-        index = next(
-            k for k, at in enumerate(loops) if all(at.get(axis, 0) == wanted.get(axis, 0) for axis in {*at} | {*wanted})
-        )
+        axes = {*wanted, *loops[0]}
+        index = next(k for k, at in enumerate(loops) if all(at.get(axis, 0) == wanted.get(axis, 0) for axis in axes))
         frame = np.asarray(file.read_frame(index))
         return np.moveaxis(frame, -1, -3) if self.one.lengths.get("S", 1) > 1 else frame
 
@@ -128,7 +123,7 @@ def _of_nd2(file: Any) -> list[One]:
     count = lengths.pop("P", 1)
     size = file.voxel_size()
     known = None if math.isnan(size.x) else pixel_size(float(size.y), float(size.x))
-    points = next((loop.parameters.points for loop in file.experiment if loop.type == "XYPosLoop"), [])
+    points: list[Any] = next((loop.parameters.points for loop in file.experiment if loop.type == "XYPosLoop"), [])
     names = tuple(str(channel.channel.name) for channel in (file.metadata.channels or []))
     found = []
     for number in range(count):

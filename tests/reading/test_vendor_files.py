@@ -27,7 +27,7 @@ class Lif:
         coords = {"Y": np.arange(20) * SIZE * 1e-6, "X": np.arange(30) * SIZE * 1e-6}
         scan = SimpleNamespace(
             name="scan", sizes={"M": 3, "T": 2, "Z": 4, "C": 2, "Y": 20, "X": 30}, dtype=PIXELS.dtype, coords=coords,
-            tilescan=SimpleNamespace(tiles=tiles), frame=lambda M, T, Z, C: PIXELS[M, T, Z, C],
+            tilescan=SimpleNamespace(tiles=tiles), frame=lambda **at: PIXELS[at["M"], at["T"], at["Z"], at["C"]],
         )  # fmt: skip
         alone = SimpleNamespace(name="b", sizes={"Y": 20, "X": 30, "S": 3}, dtype=np.dtype("u1"), coords={}, tilescan=None,
                                 frame=lambda: np.full((20, 30, 3), (1, 2, 3), np.uint8))  # fmt: skip
@@ -46,14 +46,11 @@ class Nd2:
     def __init__(self, path: Path) -> None:
         points = [SimpleNamespace(stagePositionUm=SimpleNamespace(y=y, x=x), name=None) for y, x in PLACES]
         self.sizes = {"T": 2, "P": 3, "Z": 4, "C": 2, "Y": 20, "X": 30}
-        self.experiment = [
-            SimpleNamespace(type="TimeLoop"),
-            SimpleNamespace(type="XYPosLoop", parameters=SimpleNamespace(points=points)),
-        ]
+        places = SimpleNamespace(type="XYPosLoop", parameters=SimpleNamespace(points=points))
+        self.experiment = [SimpleNamespace(type="TimeLoop"), places]
         self.dtype = PIXELS.dtype
-        self.metadata = SimpleNamespace(
-            channels=[SimpleNamespace(channel=SimpleNamespace(name=name)) for name in ("DAPI", "GFP")]
-        )
+        channels = [SimpleNamespace(channel=SimpleNamespace(name=name)) for name in ("DAPI", "GFP")]
+        self.metadata = SimpleNamespace(channels=channels)
         self.loop_indices = tuple({"T": t, "P": p, "Z": z} for t in range(2) for p in range(3) for z in range(4))
 
     def voxel_size(self) -> SimpleNamespace:
