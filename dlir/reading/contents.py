@@ -116,9 +116,15 @@ def of_dataset(sums: Sums, positions: Path | None) -> str:
 KNOWN = Contents()  # what this process knows of the files that it reads
 
 
-def of_tile(sums: Sequence[str], mirrored: bool, pages: str = "") -> str:
-    """Returns the SHA-256 of a tile as it is read, from those of its files, and from what their pages are told to be."""
-    parts = [*sums, *(["mirrored"] if mirrored else []), *([f"pages: {pages}"] if pages else [])]
+def of_tile(sums: Sequence[str], mirrored: bool, pages: str = "", image: int | None = None) -> str:
+    """Returns the SHA-256 of a tile as it is read, from those of its files.
+
+    Args:
+        pages: what the pages of the files are told to be.
+        image: the number of the image in the file, where it holds many.
+    """
+    told = {"mirrored": mirrored, f"pages: {pages}": pages, f"image: {image}": image is not None}
+    parts = [*sums, *(text for text, holds in told.items() if holds)]
     return parts[0] if len(parts) == 1 else hashing.of(*parts)
 
 

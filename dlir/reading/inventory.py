@@ -369,7 +369,9 @@ def _tile_rows(
             "width": sizes[:, 1],
             "pixel_size": settings.pixel_size or math.nan,
             "sha256": [
-                contents.of_tile([reports[part].sha256 for part in tile.parts], settings.mirrored, pages)
+                contents.of_tile(
+                    [reports[part].sha256 for part in tile.parts], settings.mirrored, pages, filenames.image_of(str(tile.path))
+                )
                 for tile in found.tiles
             ],
         }

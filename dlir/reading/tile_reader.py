@@ -120,7 +120,8 @@ class TileReader:
             found = {each: KNOWN.sha256(each) for each in files}
         except OSError as error:
             raise ImageError(f"{error.filename}: cannot be read ({error.strerror}): {REMEDY}") from None
-        same = contents.of_tile([sha256 for sha256, _ in found.values()], self.mirrored, self.pages) == self._sha256[tile]
+        sums, image = [sha256 for sha256, _ in found.values()], filenames.image_of(tile)
+        same = contents.of_tile(sums, self.mirrored, self.pages, image) == self._sha256[tile]
         if not same or found[file][1] != identity:
             changed = [each for each in files if each in before and before[each] != found[each][0]] or files
             what = "was changed, or replaced by another file, since the step tiles read it"

@@ -99,6 +99,7 @@ def test_a_file_that_grows_is_told_from_one_at_rest(tmp_path: Path, monkeypatch:
 
 def test_the_hash_of_a_tile_depends_on_its_files_and_on_the_mirror() -> None:
     assert contents.of_tile(["a"], False) == "a"
+    assert len({contents.of_tile(["a"], False, "", image) for image in (None, 0, 1)}) == 3
     assert len({contents.of_tile(*each) for each in ((["a"], True), (["a", "b"], False), (["b", "a"], False))}) == 3
 
 
