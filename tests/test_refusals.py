@@ -338,7 +338,7 @@ def test_a_field_that_is_not_there(finished: Finished, key: str) -> None:
         ("no/{row}_{col}.tif", "there is no folder no: correct images"),
         ("in/grid/{row}_*.tif", "images needs {row} and {col}"),
         ("in/grid/{row}*{col}*.tif", "have one place in the grid"),
-        ("in/grid/{row}{col}.tif", "images has two placeholders side by side"),
+        ("in/grid/{row}_{col}{z}.tif", "images has {col}{z}, and nothing says where the first ends"),
     ],
 )
 def test_names_that_do_not_match(finished: Finished, images: str, words: str) -> None:
@@ -352,11 +352,11 @@ def test_names_that_do_not_match(finished: Finished, images: str, words: str) ->
 def test_numbers_in_names_that_are_places(finished: Finished) -> None:
     for path in Path("in/grid").iterdir():
         row, col = path.stem.split("_")
-        path.rename(path.with_name(f"{int(row) * 48}_{int(col) * 48}.tif"))
+        path.rename(path.with_name(f"{int(row) * 48}_{int(col) * (4801 if row == '1' else 48)}.tif"))
     code, said = finished.run("tiles")
     assert code == 1
-    assert "the mosaic would be 2368 x 2368 px, 342 times the area of all tiles together" in said
-    assert "give positions, a table" in said
+    assert "the mosaic would be 112 x 230512 px, 1576 times the area of all tiles together" in said
+    assert "write {x} and {y} in images" in said
 
 
 @pytest.mark.parametrize("far", ["1e9", "1e12"])

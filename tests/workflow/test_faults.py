@@ -39,18 +39,20 @@ _done = []
 
 
 def _stops(kind, change):
-    def changed(*paths):
+    def changed(*given):
         import time
+
+        paths = [each for each in given if isinstance(each, (str, Path))]
 
         pause = Path("pause").read_text().split() if Path("pause").exists() else []
         if pause[:2] == [sys.argv[1], kind]:
             _done.append(paths)
-            if pause[2] in (str(len(_done)), Path(paths[-1]).name):
+            if pause[2] in (str(len(_done)), Path(paths[-1 if kind == 'put' else 0]).name):
                 Path("paused.new").write_text(str(os.getpid()))
                 os.rename("paused.new", "paused")
                 while Path("pause").exists():
                     time.sleep(0.02)
-        return change(*paths)
+        return change(*given)
 
     return changed
 

@@ -53,6 +53,7 @@ rule survey:
     input:
         raw=lambda wildcards: fetched([wildcards.dataset]),
         files="results/{dataset}/files.csv",
+        positions=lambda wildcards: in_bucket(DATASETS[wildcards.dataset].table),
     output:
         tiles="results/{dataset}/tiles.csv",
         survey="results/{dataset}/survey.csv",

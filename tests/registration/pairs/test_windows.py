@@ -96,7 +96,18 @@ def test_blind_pixels_are_filled_and_marked(tmp_path: Path) -> None:
     assert next(batches(pd.DataFrame([row(0, 16, (0, 30))]), planes, 4, torch.device("cpu"))).shown is None
     tifffile.imwrite(tmp_path / "tile.tif", np.where(blind, 65535, 300).astype(np.uint16))
     table = pd.DataFrame(
-        [{"tile": n, "path": str(tmp_path / "tile.tif"), "height": 32, "width": 40, "channels": 1, **ONE_PLANE} for n in (3, 9)]
+        [
+            {
+                "tile": n,
+                "path": str(tmp_path / "tile.tif"),
+                "height": 32,
+                "width": 40,
+                "channels": 1,
+                "dtype": "uint16",
+                **ONE_PLANE,
+            }
+            for n in (3, 9)
+        ]
     ).assign(sha256=hashing.of_file(tmp_path / "tile.tif"))
     planes = TilePlanes(table, [light])
     assert (planes.plane(3) == 300).all()
