@@ -89,8 +89,8 @@ class Dataset(Layout):
             return self
         if self.positions is None and found not in ({"row", "col"}, {"index"}, {"x", "y"}):
             raise ValueError(
-                "images needs {row} and {col}, or {index}, or {x} and {y}, in the path; or give positions: a table, or metadata "
-                "where the files themselves tell their places"
+                "images needs {row} and {col}, or {index}, or {x} and {y}, in the path; or give positions: a table, or "
+                "metadata, where the files themselves tell their places"
             )
         if self.positions is None and found == {"index"} and length is None:
             raise ValueError("a path with {index} needs columns (with order: rows) or rows (with order: columns)")
