@@ -50,7 +50,7 @@ def test_a_file_that_may_have_changed_is_read_again(tmp_path: Path, reads: list[
         other.write_text("B")
         os.utime(other, ns=(0, 0) if change.endswith("older file") else (state.st_atime_ns, state.st_mtime_ns))
         other.replace(path)
-    assert known.unknown([str(path)]) == [str(path)]
+    assert known.unknown(contents.identities([str(path)])) == [str(path)]
     assert known.sha256(str(path))[0] == sha256("B")
     assert reads == ["a", "a"]
 
