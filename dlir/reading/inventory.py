@@ -48,6 +48,7 @@ class FileReport:
     dtype: str = ""
     names: tuple[str, ...] = ()  # of the channels
     pages: int = 1  # of which the file does not say what they are
+    notes: tuple[str, ...] = ()  # how the file was understood
     sha256: str = ""
     grey: GreyRange = NO_PIXELS
     problem: str = ""
@@ -135,7 +136,7 @@ def _read_tiles(settings: Dataset, without: Collection[Path] = ()) -> tuple[pd.D
     raise_if_any(_unknown_pages(first, settings))
     with ThreadPoolExecutor(THREADS) as pool:
         reports = list(progress(pool.map(partial(_read, like=first, pages=pages), files), "reading tiles", len(files)))
-    if growing := contents.growing(str(report.path) for report in reports if not report.sha256):
+    if growing := contents.growing(str(report.path) for report in reports if not report.sha256 or report.path.is_dir()):
         names = filenames.listed_names(sorted(growing))
         log.warning("%s: still being written, so left out now: run again when it is finished, which adds it", names)
         found = found_tiles.find(settings, [*without, *map(Path, growing)])
@@ -143,7 +144,7 @@ def _read_tiles(settings: Dataset, without: Collection[Path] = ()) -> tuple[pd.D
         reports = [report for report in reports if report.path in kept]
     raise_if_any([*(report.problem for report in reports if report.problem), *_different_files(reports)])
     raise_if_any(_axes_in_names_and_files(reports[0], found.values))
-    _log_notes([report.path for report in reports] + found.left_out, settings)
+    _log_notes(reports, found.left_out, settings)
     same = _same_columns(reports, found.values, settings)
     by_file = {report.path: report for report in reports}
     sizes = _sizes(found, by_file, settings)
@@ -159,7 +160,7 @@ def _header(path: Path, pages: Pages) -> FileReport:
     """Reads what the header of a file says."""
     try:
         with image_files.opened(path, pages) as stack:
-            return FileReport(path, stack.sizes, stack.dtype, stack.names, stack.unnamed_pages)
+            return FileReport(path, stack.sizes, stack.dtype, stack.names, stack.unnamed_pages, stack.notes)
     except image_files.ImageError as error:
         return FileReport(path, problem=str(error))
 
@@ -168,7 +169,7 @@ def _read(path: Path, like: FileReport, pages: Pages) -> FileReport:
     """Reads all pixels of a file, and its hash; only the header where that is not like the one of another file."""
     try:
         with image_files.opened(path, pages) as stack:
-            report = FileReport(path, stack.sizes, stack.dtype, stack.names, stack.unnamed_pages)
+            report = FileReport(path, stack.sizes, stack.dtype, stack.names, stack.unnamed_pages, stack.notes)
             if report.kind != like.kind:
                 return report
             grey, problem = NO_PIXELS, ""
@@ -288,11 +289,12 @@ def _told_pages(reports: Iterable[FileReport], settings: Dataset) -> str:
     return settings.pages or "" if any(report.pages > 1 for report in reports) else ""
 
 
-def _log_notes(files: list[Path], settings: Dataset) -> None:
-    """Warns of what the file does not say, which is the same for all tiles, and of images that are no tiles."""
-    with image_files.opened(files[0]) as stack:
-        for note in stack.notes:
-            log.warning("%s: %s", files[0], note)
+def _log_notes(reports: list[FileReport], left_out: list[Path], settings: Dataset) -> None:
+    """Warns of how the files were understood, and of images that are no tiles."""
+    for note in dict.fromkeys(note for report in reports for note in report.notes):
+        having = [report.path for report in reports if note in report.notes]
+        log.warning("%s: %s", having[0] if len(having) == len(reports) else filenames.listed_names(having), note)
+    files = [report.path for report in reports] + left_out
     if others := grid_layout.other_images(settings, files):
         what = "image beside the tiles, which does" if len(others) == 1 else "images beside the tiles, which do"
         names = filenames.listed_names([other.name for other in others])
