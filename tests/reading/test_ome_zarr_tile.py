@@ -12,9 +12,12 @@ from numcodecs import Blosc
 from support.stores import pixels_of, write_image, write_series
 from zarr.codecs import BloscCodec
 
-from dlir.reading import image_files
+from dlir.reading import contents, image_files
 from dlir.reading.image_facts import ImageFacts
 from dlir.reading.image_files import ImageError
+from dlir.reading.inventory import find_tiles
+from dlir.reading.settings import Dataset
+from dlir.reading.tile_reader import TileReader
 
 UM = {"unit": "micrometer"}
 versions = pytest.mark.parametrize("version", [2, 3], ids=["OME-Zarr 0.4", "OME-Zarr 0.5"])
@@ -203,6 +206,43 @@ def test_a_store_that_changes_while_it_is_read_is_an_error(tmp_path: Path) -> No
     write_image(tmp_path / "a.zarr", pixels_of("yx"), "yx", 3)
     with pytest.raises(ImageError, match="changed while it was read"), image_files.opened(tmp_path / "a.zarr"):
         (tmp_path / "a.zarr" / "new").write_text("A")
+
+
+@versions
+def test_stores_are_the_tiles_of_a_grid(
+    tmp_path: Path, version: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contents, "WATCH", 0.0)
+    grid = {(row, col): pixels_of("czyx") + 10 * row + col for row, col in np.ndindex(2, 3)}
+    omero = {"channels": [{"label": "DAPI"}, {"label": "GFP"}]}
+    for (row, col), pixels in grid.items():
+        write_image(tmp_path / f"r{row}_c{col}.ome.zarr", pixels, "czyx", version, omero=omero)
+    write_image(tmp_path / "overview.ome.zarr", pixels_of("yx"), "yx", version)
+    (tmp_path / "r1_c2.ome.zarr" / "0" / ("0/0/0/0" if version == 2 else "c/0/0/0/0")).unlink()
+    settings = Dataset(images=f"{tmp_path}/r{{row}}_c{{col}}.ome.zarr", overlap=0.1)
+    table = find_tiles(settings)
+    assert table[["row", "col"]].to_numpy().tolist() == [list(cell) for cell in grid]
+    assert table[["channels", "depth", "height", "width"]].drop_duplicates().to_numpy().tolist() == [[2, 3, 40, 48]]
+    assert table["channel_names"][0] == "DAPI|GFP" and table["sha256"].nunique() == 6
+    missing, others = [record.getMessage() for record in caplog.records]
+    assert missing.startswith(f"{tmp_path}/r1_c2.ome.zarr: chunks of it are missing") and "overview.ome.zarr" in others
+    reader = TileReader(table)
+    for path, pixels in zip(table["path"][:5], grid.values(), strict=False):
+        np.testing.assert_array_equal(reader.read(path, 0, 2), pixels[:, 2])
+    (tmp_path / "r0_c1.ome.zarr" / "new").write_text("A")
+    with pytest.raises(ImageError, match=r"r0_c1\.ome\.zarr: was changed, or replaced by another file"):
+        TileReader(table).read(table["path"][1], 0, 0)
+
+
+def test_a_store_that_is_being_written_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        write_image(tmp_path / f"t{number}.zarr", pixels_of("yx") + number, "yx", 3)
+    monkeypatch.setattr(contents.time, "sleep", lambda _: (tmp_path / "t2.zarr" / "0" / "c" / "new").write_text("A"))
+    table = find_tiles(Dataset(images=f"{tmp_path}/t{{index}}.zarr", columns=3, overlap=0.1))
+    assert table["path"].tolist() == [str(tmp_path / f"t{number}.zarr") for number in range(2)]
+    assert "t2.zarr: still being written, so left out now" in caplog.text
 
 
 def test_a_folder_of_another_kind_is_no_file(tmp_path: Path) -> None:
