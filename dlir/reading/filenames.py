@@ -16,7 +16,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dlir.reading import patterns
+from dlir.reading import patterns, zarr_store
 from dlir.reading.patterns import SEPARATOR
 
 STACKED = {"time": "time_names", "z": "z_names", "channel": "channel_names"}  # placeholder: its column in tables.TILES
@@ -96,10 +96,10 @@ def unusable(paths: Iterable[Path]) -> list[str]:
 
 
 def no_file(path: Path) -> str:
-    """Returns what the path is in place of a file, with the remedy; nothing where it is a file, or where there is nothing."""
+    """Returns what the path is in place of a file, with the remedy; nothing where it is a file, a Zarr store or nothing."""
     if not path.exists():
         return f"is a link to {path.readlink()}, which does not exist: copy the file itself" if path.is_symlink() else ""
-    if path.is_file():
+    if path.is_file() or zarr_store.is_store(path):
         return ""
     what = "a folder" if path.is_dir() else "a pipe or a device"
     return f"is {what} and not a file: move it away, or make images match fewer files"

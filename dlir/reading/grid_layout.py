@@ -18,7 +18,10 @@ from dlir.reading.filenames import MOST_NAMES, Tile, listed_names
 from dlir.reading.patterns import PLACEHOLDER, as_glob
 from dlir.reading.settings import Dataset
 
-IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".j2k", ".gif", ".bmp", ".webp", ".czi", ".lif", ".nd2")
+IMAGE_SUFFIXES = (
+    *(".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".j2k", ".gif", ".bmp", ".webp"),
+    *(".czi", ".lif", ".nd2", ".zarr"),
+)
 LARGEST_NUMBER = 2**53  # up to which a table keeps every whole number
 
 

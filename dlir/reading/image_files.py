@@ -2,26 +2,27 @@
 
 The first bytes of a file tell its format, not its name; what is no image is not read any further. To open a file is to read
 its header, which has the sizes and the type of the pixels. Only the planes that are asked for are decoded (`tiff.py`,
-`encoded_image.py`).
+`encoded_image.py`). A Zarr store, which is a folder, counts as a file (`ome_zarr_tile.py`).
 """
 
 import errno
 import os
 import struct
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dlir.reading import czi, file_kinds, jpeg_2000, pixel_types, vendor_files
+from dlir.reading import czi, file_kinds, jpeg_2000, pixel_types, vendor_files, zarr_store
 from dlir.reading.contents import Identity
 from dlir.reading.encoded_image import EncodedImage
 from dlir.reading.filenames import no_file
 from dlir.reading.gif_bmp_webp import BMP, GIF, WEBP
 from dlir.reading.image_facts import ImageFacts
+from dlir.reading.ome_zarr_tile import OmeZarrTile
 from dlir.reading.png_jpeg import JPEG, PNG
 from dlir.reading.source import NoTileError, Pages, Sizes, no_such_image
 from dlir.reading.tiff import TiffStack, silenced
@@ -101,15 +102,21 @@ def opened(path: str | Path, pages: Pages = "channel", image: int | None = None)
     with _image_errors(path):
         if why := no_file(path):  # to open a pipe would wait for ever
             raise ImageError(f"{path}: {why}")
-        file = path.open("rb")
-    with file:
+        file = None if zarr_store.is_store(path) else path.open("rb")
+    with file or nullcontext():
         with _image_errors(path):
-            identity = Identity.of(os.fstat(file.fileno()))
-            if words := file_kinds.NAMES.get(path.suffix.lower()):
-                raise NoTileError(words)
-            stack = Stack(path, _source(file, pages, image), identity)
+            if file is None:
+                states = zarr_store.states(path)
+                stack = Stack(path, OmeZarrTile(path, image, states), Identity.of_store(states))
+            else:
+                identity = Identity.of(os.fstat(file.fileno()))
+                if words := file_kinds.NAMES.get(path.suffix.lower()):
+                    raise NoTileError(words)
+                stack = Stack(path, _source(file, pages, image), identity)
         yield stack
-        if Identity.of(os.fstat(file.fileno())) != identity:
+        with _image_errors(path):
+            now = Identity.of(os.fstat(file.fileno())) if file else Identity.at(str(path))
+        if now != stack.identity:
             raise ImageError(f"{path}: changed while it was read: wait until it is written, and run again")
 
 

@@ -50,6 +50,7 @@ class FileReport:
     dtype: str = ""
     names: tuple[str, ...] = ()  # of the channels
     pages: int = 1  # of which the file does not say what they are
+    notes: tuple[str, ...] = ()  # how the file was understood
     sha256: str = ""
     grey: GreyRange = NO_PIXELS
     facts: ImageFacts = NO_FACTS
@@ -148,7 +149,7 @@ def _read_tiles(settings: Dataset, without: Collection[Path] = ()) -> tuple[pd.D
     raise_if_any(_unknown_pages(first, settings))
     with ThreadPoolExecutor(THREADS) as pool:
         reports = list(progress(pool.map(partial(_read, like=first, pages=pages), files), "reading tiles", len(files)))
-    if growing := contents.growing(str(report.file) for report in reports if not report.sha256):
+    if growing := contents.growing(str(report.file) for report in reports if not report.sha256 or report.file.is_dir()):
         names = filenames.listed_names(sorted(growing))
         log.warning("%s: still being written, so left out now: run again when it is finished, which adds it", names)
         found = _found(settings, [*without, *map(Path, growing)])
@@ -156,7 +157,7 @@ def _read_tiles(settings: Dataset, without: Collection[Path] = ()) -> tuple[pd.D
         reports = [report for report in reports if report.path in kept]
     raise_if_any([*(report.problem for report in reports if report.problem), *_different_files(reports)])
     raise_if_any(_axes_in_names_and_files(reports[0], found.values))
-    _log_notes([report.path for report in reports] + found.left_out, settings)
+    _log_notes(reports, found.left_out, settings)
     settings = image_places.with_pixel_size(settings, [report.facts for report in reports])
     same = _same_columns(reports, found.values, settings)
     by_file = {report.path: report for report in reports}
@@ -210,7 +211,7 @@ def _opened(path: Path, pages: Pages) -> AbstractContextManager[image_files.Stac
 
 def _described(path: Path, stack: image_files.Stack) -> FileReport:
     facts = stack.images[filenames.split_image(str(path))[1]]
-    return FileReport(path, stack.sizes, stack.dtype, stack.names, stack.unnamed_pages, facts=facts)
+    return FileReport(path, stack.sizes, stack.dtype, stack.names, stack.unnamed_pages, stack.notes, facts=facts)
 
 
 def _unknown_pages(report: FileReport, settings: Dataset) -> list[str]:
@@ -313,12 +314,13 @@ def _told_pages(reports: Iterable[FileReport], settings: Dataset) -> str:
     return settings.pages or "" if any(report.pages > 1 for report in reports) else ""
 
 
-def _log_notes(files: list[Path], settings: Dataset) -> None:
-    """Warns of what the file does not say, which is the same for all tiles, and of images that are no tiles."""
-    with _opened(files[0], "channel") as stack:
-        for note in stack.notes:
-            log.warning("%s: %s", files[0], note)
-    if others := grid_layout.other_images(settings, [Path(filenames.split_image(str(file))[0]) for file in files]):
+def _log_notes(reports: list[FileReport], left_out: list[Path], settings: Dataset) -> None:
+    """Warns of how the files were understood, and of images that are no tiles."""
+    for note in dict.fromkeys(note for report in reports for note in report.notes):
+        having = [report.path for report in reports if note in report.notes]
+        log.warning("%s: %s", having[0] if len(having) == len(reports) else filenames.listed_names(having), note)
+    files = [report.file for report in reports] + left_out
+    if others := grid_layout.other_images(settings, files):
         what = "image beside the tiles, which does" if len(others) == 1 else "images beside the tiles, which do"
         names = filenames.listed_names([other.name for other in others])
         log.warning("left out %d other %s not match images: %s", len(others), what, names)

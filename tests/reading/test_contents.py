@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -50,7 +51,7 @@ def test_a_file_that_may_have_changed_is_read_again(tmp_path: Path, reads: list[
         other.write_text("B")
         os.utime(other, ns=(0, 0) if change.endswith("older file") else (state.st_atime_ns, state.st_mtime_ns))
         other.replace(path)
-    assert known.unknown([str(path)]) == [str(path)]
+    assert known.unknown(contents.identities([str(path)])) == [str(path)]
     assert known.sha256(str(path))[0] == sha256("B")
     assert reads == ["a", "a"]
 
@@ -77,6 +78,72 @@ def test_what_cannot_be_read_has_the_reason_as_its_sum(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     paths = [str(tmp_path / name) for name in ("a", "pipe", "link")]
     assert list(Contents().sums(paths).values()) == [sha256("A"), "it is no plain file", "No such file or directory"]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A Zarr store with two chunks."""
+    for name in ("0/c/0", "0/c/1", "zarr.json"):
+        (tmp_path / "s.zarr" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "s.zarr" / name).write_text(name)
+    return tmp_path / "s.zarr"
+
+
+def test_a_store_is_read_once_also_by_a_later_run(tmp_path: Path, store: Path, reads: list[str]) -> None:
+    known = Contents()
+    first = known.sums([str(store)])
+    known.write(tmp_path / "kept")
+    later = Contents.read(tmp_path / "kept")
+    assert later.sums([str(store)]) == first and later.unknown(contents.identities([str(store)])) == []
+    assert sorted(reads) == ["0", "1", "zarr.json"]
+
+
+@pytest.mark.parametrize(
+    "change", ["a byte", "a byte, times kept", "a new file", "a file less", "an empty file", "names swapped"]
+)
+def test_any_change_in_a_store_is_another_content(store: Path, reads: list[str], change: str) -> None:
+    chunk, other, known = store / "0" / "c" / "0", store / "0" / "c" / "1", Contents()
+    state, before = chunk.stat(), known.sha256(str(store))
+    if change.startswith("a byte"):
+        chunk.write_text("0/c/2")
+        if change.endswith("kept"):
+            os.utime(chunk, ns=(state.st_atime_ns, state.st_mtime_ns))
+    elif change == "a file less":
+        chunk.unlink()
+    elif change == "names swapped":
+        chunk.rename(store / "kept")
+        other.rename(chunk)
+        (store / "kept").rename(other)
+    else:
+        (store / "0" / "c" / "2").write_text("A" if change == "a new file" else "")
+    assert known.unknown(contents.identities([str(store)])) == [str(store)]
+    after = known.sha256(str(store))
+    assert after[0] != before[0] and after[1] != before[1]
+
+
+def test_a_copy_of_a_store_is_the_same_content(store: Path) -> None:
+    shutil.copytree(store, store.with_name("t.zarr"))
+    assert Contents().sha256(str(store))[0] == Contents().sha256(str(store.with_name("t.zarr")))[0]
+
+
+def test_a_store_that_changes_while_it_is_read_has_no_sum(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = hashing.of_open_file
+    monkeypatch.setattr(hashing, "of_open_file", lambda file: (store / "new").write_text("A") and original(file))
+    assert Contents().sums([str(store)]) == {str(store): "it changed while it was read"}
+
+
+def test_what_cannot_be_read_in_a_store_is_the_reason(store: Path) -> None:
+    (store / "0" / "more").symlink_to(store)
+    assert Contents().sums([str(store)]) == {str(store): "its folder more is a link; copy the folder itself"}
+    (store / "0" / "more").unlink()
+    (store / "0" / "more").symlink_to(store / "nowhere")
+    assert Contents().sums([str(store)]) == {str(store): "No such file or directory"}
+
+
+def test_a_store_grows_by_a_chunk(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contents, "WATCH", 0.0)
+    monkeypatch.setattr(time, "sleep", lambda _: (store / "0" / "c" / "2").write_text("A"))
+    assert contents.growing([str(store), str(store / "zarr.json")]) == {str(store)}
 
 
 def test_a_file_that_grows_is_told_from_one_at_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,14 +28,14 @@ def sums_of(name):
     """The SHA-256 of each file of the tiles of a dataset. Only files that are not known from the last run are read."""
     file, paths = Path("results", name) / contents.TILES, [str(path) for path in TILES[name]]
     known = contents.Contents.read(file)
-    size = sum(os.path.getsize(path) for path in known.unknown(paths))
+    present = contents.identities(paths)
+    size = sum(present[path].size for path in known.unknown(present))
     if size > 2**30:
         print(f"{name}: reading {size / 2**30:.0f} GB of new or changed tiles, to know what they hold", file=sys.stderr)
     sums = known.sums(paths)
     if not workflow.dryrun:
         known.write(file)
-    dates = {path: os.stat(path).st_mtime_ns for path in paths if os.path.isfile(path)}
-    ahead = [path for path, date in dates.items() if date > time.time_ns() + FUTURE]
+    ahead = [path for path, identity in present.items() if identity.modified > time.time_ns() + FUTURE]
     if ahead:
         names = filenames.listed_names(ahead)
         print(f"warning: {names}: dated in the future; dlir compares what files hold, not dates", file=sys.stderr)

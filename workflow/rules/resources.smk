@@ -24,7 +24,7 @@ def extent(wildcards):
     rows = [row for table in tables for row in rows_of(table)]
     if not rows:
         paths = [path for name in names for path in TILES[name]]
-        size = max((os.path.getsize(path) for path in paths[:1] if os.path.exists(path)), default=2**22)
+        size = max((identity.size for identity in contents.identities(paths[:1]).values()), default=2**22)
         return SimpleNamespace(
             count=len(paths), columns=ceil(len(paths) ** 0.5), height=512, megabytes=4 * size / 2**20
         )
