@@ -29,7 +29,7 @@ from zarr.storage import LocalStore
 
 from dlir.reading import image_facts, ome_xml, zarr_store
 from dlir.reading.image_facts import ImageFacts, micrometres
-from dlir.reading.source import NoTileError, Sizes, no_such_image, several_images
+from dlir.reading.source import MOST_PLANES, NoTileError, Sizes, no_such_image, several_images
 
 AXES = "tczyx"
 BLOSC_HEADER = 16  # bytes; the last 4 of them are the length of a chunk
@@ -67,6 +67,8 @@ class OmeZarrTile:
             raise ValueError(f"its metadata name {len(self.axes)} axes, and the array has {self.array.ndim}")
         lengths = dict(zip(self.axes, self.array.shape, strict=True))
         self.sizes = Sizes(*(int(lengths.get(axis, 1)) for axis in "tzcyx"))
+        if math.prod(self.sizes[:3]) > MOST_PLANES:
+            raise ValueError(f"its header announces {math.prod(self.sizes[:3])} planes")
         self.dtype = np.dtype(self.array.dtype)
         self.names = _channel_names(metadata, self.sizes.channels)
         self.notes = self._missing_chunks(PurePosixPath(level).as_posix(), files)
@@ -130,9 +132,14 @@ class _Chunks(LocalStore):
 
 
 def _opened(folder: Path) -> Any:
-    """Returns the array (zarr.Array) in a folder."""
+    """Returns the array (zarr.Array) in a folder; raises NoTileError where its compression is unknown."""
     store = _Chunks(folder, read_only=True)
-    array: Any = zarr.open_array(store, mode="r", zarr_format=3 if (folder / "zarr.json").is_file() else 2)
+    try:
+        array: Any = zarr.open_array(store, mode="r", zarr_format=3 if (folder / "zarr.json").is_file() else 2)
+    except ValueError as error:
+        if type(error).__name__ != "UnknownCodecError":  # zarr and numcodecs have each their own
+            raise
+        raise NoTileError(f"has a compression which dlir does not read ({error}): save it with Zstandard or Blosc") from None
     store.blosc = not array.shards and "blosc" in "".join(type(codec).__name__ for codec in array.compressors).lower()
     return array
 

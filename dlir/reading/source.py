@@ -4,6 +4,8 @@ from typing import Literal, NamedTuple
 
 Pages = Literal["z", "channel", "time"]  # what the pages of a file are that says nothing of them
 
+MOST_PLANES = 10**6  # in a file; more are a damaged header
+
 
 class NoTileError(ValueError):
     """The file is not damaged, but holds something else than the planes of one tile; the message has the remedy."""

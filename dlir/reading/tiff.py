@@ -30,13 +30,12 @@ from numpy.typing import NDArray
 
 from dlir.reading import colours, ome_xml, orientation, tiff_colours, tiff_facts, tiff_pages
 from dlir.reading.image_facts import ImageFacts
-from dlir.reading.source import NoTileError, Pages, Sizes, no_such_image, several_images
+from dlir.reading.source import MOST_PLANES, NoTileError, Pages, Sizes, no_such_image, several_images
 
 CHANNELS = "CS"  # tifffile's letters of axes that hold channels: channels, and samples of a pixel
 ALPHA = (1, 2)  # the TIFF codes of extra samples that are alpha: associated and unassociated
 UNNAMED_PAGES = "IQ"  # tifffile's letters of pages that the file does not name
 PAGES = {"z": "Z", "channel": "C", "time": "T"}  # its letters of what they may be
-MOST_PLANES = 10**6  # in a file; more are a damaged header
 
 
 class TiffStack:

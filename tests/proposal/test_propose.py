@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from support.stores import write_image
 from support.surveys import cut_grid, surveyed, write
 
 from dlir.proposal.propose import ProposalError, propose
@@ -43,6 +44,13 @@ def test_a_scan_whose_first_tile_is_missing_is_found(tmp_path: Path) -> None:
     grid = cut_grid(4, 5, DOWN, RIGHT)
     numbered(tmp_path, {cell: pixels for cell, pixels in grid.items() if cell != (0, 0)}, lambda row, col: 5 * row + col)
     assert {**propose(tmp_path).keys, "images": ""} == {"images": "", "columns": 5, "first_index": 0}
+
+
+def test_zarr_stores_are_images(tmp_path: Path) -> None:
+    for (row, col), pixels in cut_grid(2, 3, DOWN, RIGHT).items():
+        write_image(tmp_path / f"r{row}_c{col}.ome.zarr", pixels, "yx", 3)
+    found = propose(tmp_path)
+    assert found.keys == {"images": f"{tmp_path}/r{{row}}_c{{col}}.ome.zarr"} and not found.questions
 
 
 def test_rows_and_columns_may_be_exchanged_in_the_names(tmp_path: Path) -> None:

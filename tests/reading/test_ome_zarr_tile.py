@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from numcodecs import Blosc
+from numcodecs import Blosc, GZip
 from support.stores import pixels_of, write_image, write_series
-from zarr.codecs import BloscCodec
+from zarr.codecs import BloscCodec, GzipCodec
 
 from dlir.reading import contents, image_files
 from dlir.reading.image_facts import ImageFacts
@@ -184,6 +184,24 @@ def test_a_shard_cut_short_is_damage(tmp_path: Path, length: int) -> None:
     shard.write_bytes(shard.read_bytes()[:length])
     with pytest.raises(ImageError, match=r"a\.zarr: is damaged"):
         image_files.read(tmp_path / "a.zarr")
+
+
+@versions
+def test_an_unknown_compression_is_no_damage(tmp_path: Path, version: int) -> None:
+    gzip: Any = GZip() if version == 2 else GzipCodec()
+    write_image(tmp_path / "a.zarr", pixels_of("yx"), "yx", version, compressors=gzip)
+    header = tmp_path / "a.zarr" / "0" / (".zarray" if version == 2 else "zarr.json")
+    header.write_text(header.read_text().replace('"gzip"', '"jpegxl"'))
+    with pytest.raises(ImageError, match="has a compression which dlir does not read"), image_files.opened(tmp_path / "a.zarr"):
+        pass
+
+
+def test_a_header_that_announces_endless_planes_is_damage(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.zarr", pixels_of("tyx"), "tyx", 2)
+    header = tmp_path / "a.zarr" / "0" / ".zarray"
+    header.write_text(json.dumps({**json.loads(header.read_text()), "shape": [10**13, 40, 48]}))
+    with pytest.raises(ImageError, match="announces 10000000000000 planes"), image_files.opened(tmp_path / "a.zarr"):
+        pass
 
 
 @versions

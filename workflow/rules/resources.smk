@@ -24,7 +24,7 @@ def extent(wildcards):
     rows = [row for table in tables for row in rows_of(table)]
     if not rows:
         paths = [path for name in names for path in TILES[name]]
-        size = max((identity.size for identity in contents.identities(paths[:1]).values()), default=2**22)
+        size = max(map(bytes_of, paths[:1]), default=2**22)
         return SimpleNamespace(
             count=len(paths), columns=ceil(len(paths) ** 0.5), height=512, megabytes=4 * size / 2**20
         )
@@ -33,6 +33,12 @@ def extent(wildcards):
     return SimpleNamespace(
         count=len(rows), columns=columns, height=height, megabytes=height * width * channels * 4 / 2**20
     )
+
+
+@cache
+def bytes_of(path):
+    """The size of the file or the Zarr store of a tile; a guess where it is not there."""
+    return next((identity.size for identity in contents.identities([path]).values()), 2**22)
 
 
 def rows_of(table):
