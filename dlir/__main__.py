@@ -24,7 +24,6 @@ from cyclopts import App, CycloptsError, Parameter, Token, UnknownCommandError  
 from dlir.core import hashing  # noqa: E402
 from dlir.steps import STEPS  # noqa: E402
 
-QUESTION = 2  # exit code where the user has to answer something
 DEFECT = "dlir has a defect: please report it with this message"
 STOPPED = 130  # exit code of a step that a signal ended
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # by which people and machines stop a step
@@ -207,12 +206,9 @@ def main() -> None:
         log.error("%s (%s --help lists the options)", error, f"dlir {step}".strip())
         sys.exit(2)
     except (ValueError, OSError) as error:
-        if type(error).__name__ == "QuestionError":
-            log.error("%s", error)
-            sys.exit(QUESTION)
         if type(error).__module__.startswith("dlir.") or isinstance(error, OSError):
             log.error("%s", error)
-            sys.exit(1)
+            sys.exit(getattr(error, "exit_code", 1))
         log.exception(DEFECT)
         sys.exit(3)
     except Exception:

@@ -23,6 +23,8 @@ MOST_PICTURES = 24  # datasets that are drawn
 class QuestionError(ValueError):
     """A folder of tiles cannot be understood without an answer of the user, which its settings file asks for."""
 
+    exit_code = 2
+
 
 def init(folder: Path, output: Path | None = None) -> Path:
     """Writes settings for a folder of tiles, and returns the file. At a terminal, what is not clear is asked.
@@ -74,10 +76,8 @@ def _answered(folder: Path, known: Mapping[str, Any]) -> Proposal:
     answers, proposal = dict(known), propose(folder, known)
     while sys.stdin.isatty() and proposal.questions and proposal.questions[0].key:
         question = proposal.questions[0]
-        if question.key in answers:
-            sys.stdout.write(f"That does not do: {question.words}\n")
-        else:
-            sys.stdout.write(f"{question.words}\n")
+        again = "That does not do: " if question.key in answers else ""
+        sys.stdout.write(f"{again}{question.words}\n")
         given = input(f"{question.key} (such as {question.example}; nothing to leave it open): ").strip()
         if not given:
             return proposal

@@ -17,14 +17,13 @@ from dlir.reading import found_tiles, patterns
 from dlir.reading.filenames import Tile
 from dlir.reading.inventory import find_tiles
 from dlir.reading.settings import Dataset
-from dlir.survey import advice, scans
+from dlir.survey import advice, grid, scans
 from dlir.survey.advice import SurveyError
 from dlir.survey.blocks import blocks
 from dlir.survey.survey import survey_tiles
 
 MOST_TILES = 100  # that are read
 MOST_CHANGES = 4  # of the settings, until they fit
-MOST_MISSING = 3  # first tiles of a scan
 
 
 class Fit(NamedTuple):
@@ -87,7 +86,7 @@ def _scan_of(keys: Mapping[str, Any]) -> dict[str, Any] | None:
     if len(table) < 3:
         return None
     first = min(int(tile.numbers["index"]) for tile in tiles)
-    missing = [first - number for number in (0, 1) if 0 < first - number <= MOST_MISSING]
+    missing = [first - number for number in (0, 1) if 0 < first - number <= grid.MOST_MISSING]
     block = next(blocks(table))
     found = scans.find_scan(block.correlator, table["col"].to_numpy(np.int64), block.unrelated, missing)
     if found is None:

@@ -21,13 +21,13 @@ from dlir.reading import image_files
 from dlir.reading.image_files import Image, ImageError, Plane
 from dlir.reading.inventory import outline
 from dlir.reading.settings import Dataset
+from dlir.reporting.figures import DISPLAYED
 from dlir.survey.thumbnails import shrunk
 
 LONGEST = 2000  # px, of the picture
 LEAST_NAMED = 40  # px of a tile in the picture, from which on it shows its name
 MOST_COLUMNS, MOST_ROWS = 12, 40  # of the grid, in the text
 THREADS = 4  # tiles that are read at the same time
-DISPLAYED = (0.5, 99.7)  # percentiles of the grey values that are shown as black and white
 DOTS_PER_INCH = 100
 
 

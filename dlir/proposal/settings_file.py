@@ -20,13 +20,13 @@ def settings_text(proposal: Proposal, file: str) -> str:
         file: the path of the file, as the commands in its first lines name it.
     """
     lines = [
-        "# Settings of dlir, as `dlir init` understood the folder. Look at the grid: ",
+        "# Settings of dlir, as `dlir init` understood the folder. Look at the grid:",
         f"#     dlir preview {file}",
         "# and stitch it:",
         f"#     dlir stitch {file}",
+        "datasets:",
+        f"  {_scalar(proposal.name)}:",
     ]
-    lines[0] = lines[0].rstrip()
-    lines += ["datasets:", f"  {_scalar(proposal.name)}:"]
     for key, value in proposal.keys.items():
         remark = proposal.remarks.get(key, "")
         lines.append(f"    {key}: {_scalar(value)}{f' # {remark}' if remark else ''}")

@@ -17,8 +17,8 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from dlir.reading.image_facts import ImageFacts, Pair, number, pixel_size
-from dlir.reading.source import NoTileError, Pages, Sizes, no_such_image, several_images
+from dlir.reading.image_facts import ImageFacts, Pair, micrometres, number, pixel_size
+from dlir.reading.source import NoTileError, Sizes, image_number
 
 START = re.compile(rb"ZISRAWFILE")
 SEGMENT = struct.Struct("<16sqq")  # id, allocated and used bytes
@@ -27,7 +27,6 @@ ENTRY, DIMENSION = struct.Struct("<2siqiiB5xi"), struct.Struct("<4siifi")
 MOST_SUBBLOCKS = 10**7
 PIXELS = {0: ("u1", 1), 1: ("<u2", 1), 2: ("<f4", 1), 3: ("u1", 3), 4: ("<u2", 3), 8: ("<f4", 3), 12: ("<i4", 1)}
 UNKNOWN_AXES = "RIHVB"  # rotations, illuminations, phases, views, blocks
-MICROMETRES = 1e6  # in a metre
 
 
 class SubBlock(NamedTuple):
@@ -46,18 +45,14 @@ class CziImage:
 
     unnamed_pages = 1
 
-    def __init__(self, file: BinaryIO, pages: Pages, image: int | None) -> None:
+    def __init__(self, file: BinaryIO, image: int | None) -> None:
         self.file, self.length = file, file.seek(0, os.SEEK_END)
         *_, directory, metadata, _ = FILE_HEADER.unpack(self._segment(0, b"ZISRAWFILE", FILE_HEADER.size))
         tiles = _tiles(self._directory(directory))
-        if image is None and len(tiles) > 1:
-            raise several_images(len(tiles))
-        if (image or 0) >= len(tiles):
-            raise no_such_image(image or 0, len(tiles))
+        blocks = list(tiles.values())[image_number(image, len(tiles))]
         xml = self._metadata(metadata) if metadata else ElementTree.Element("none")
         size = _pixel_size(xml)
-        self.images = tuple(_facts(name, blocks, size) for name, blocks in tiles.items())
-        blocks = list(tiles.values())[image or 0]
+        self.images = tuple(_facts(name, tile, size) for name, tile in tiles.items())
         self.planes = {tuple(block.start.get(axis, 0) for axis in "TZC"): block for block in blocks}
         self.at = [sorted({plane[axis] for plane in self.planes}) for axis in range(3)]
         first = blocks[0]
@@ -90,9 +85,9 @@ class CziImage:
         block = self.planes.get(at)
         if block is None:
             raise ValueError(f"it has no plane at time {at[0]}, z {at[1]}, channel {at[2]}")
-        header = self._segment(block.offset, b"ZISRAWSUBBLOCK", 16)
-        before, _, count = struct.unpack("<iiq", header)
-        (dimensions,) = struct.unpack("<i", self._segment(block.offset, b"ZISRAWSUBBLOCK", 16 + ENTRY.size)[-4:])
+        header = self._segment(block.offset, b"ZISRAWSUBBLOCK", 16 + ENTRY.size)
+        before, _, count = struct.unpack_from("<iiq", header)
+        *_, dimensions = ENTRY.unpack_from(header, 16)
         start = block.offset + SEGMENT.size + max(256, 16 + ENTRY.size + dimensions * DIMENSION.size) + before
         if start + count > self.length or count < 0:
             raise ValueError(f"cut short: the file has {self.length} bytes, and a plane ends at {start + count}")
@@ -162,8 +157,8 @@ def _facts(name: str, blocks: list[SubBlock], size: Pair | None) -> ImageFacts:
 
 
 def _pixel_size(xml: ElementTree.Element) -> Pair | None:
-    lengths = [number(xml.findtext(f".//Scaling/Items/Distance[@Id='{axis}']/Value")) for axis in "YX"]
-    return pixel_size(*(None if length is None else length * MICROMETRES for length in lengths))
+    metres = [number(xml.findtext(f".//Scaling/Items/Distance[@Id='{axis}']/Value")) for axis in "YX"]
+    return pixel_size(*(micrometres(length, "m") for length in metres))
 
 
 def _decoded(data: bytes, compression: int, dtype: np.dtype[Any], shape: tuple[int, int, int]) -> NDArray[Any]:

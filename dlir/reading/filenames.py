@@ -117,10 +117,10 @@ def values_of(tile: Mapping[Any, Any]) -> dict[str, list[str]]:
     return {name: tile[key].split(SEPARATOR) for name, key in STACKED.items() if isinstance(tile[key], str) and tile[key]}
 
 
-def split_image(path: str) -> tuple[str, int]:
-    """Returns the file in the path of a tile, and the number, from 0, of its image in this file."""
+def file_of(path: str) -> str:
+    """Returns the path of a tile without the number of its image in a file."""
     found = IMAGE.fullmatch(path)
-    return (found["file"], int(found["number"])) if found else (path, 0)
+    return found["file"] if found else path
 
 
 def image_of(path: str) -> int | None:
@@ -131,7 +131,7 @@ def image_of(path: str) -> int | None:
 
 def files(path: str, values: Values) -> list[str]:
     """Returns the files of the tile with this path, in the order of time, then z, then channel."""
-    path, _ = split_image(path)
+    path = file_of(path)
     varying = [name for name in STACKED if "{" + name + "}" in path and name in values]
     return [filled(path, dict(zip(varying, texts, strict=True))) for texts in product(*(values[name] for name in varying))]
 

@@ -24,7 +24,7 @@ from dlir.reading.gif_bmp_webp import BMP, GIF, WEBP
 from dlir.reading.image_facts import ImageFacts
 from dlir.reading.ome_zarr_tile import OmeZarrTile
 from dlir.reading.png_jpeg import JPEG, PNG
-from dlir.reading.source import NoTileError, Pages, Sizes, no_such_image
+from dlir.reading.source import NoTileError, Pages, Sizes, image_number
 from dlir.reading.tiff import TiffStack, silenced
 
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # first bytes: classic and big TIFF, little and big endian
@@ -172,12 +172,11 @@ def _source(file: BinaryIO, pages: Pages, image: int | None) -> Source:
     if head.startswith(TIFF):
         return TiffStack(file, pages, image)
     if czi.START.match(head):
-        return czi.CziImage(file, pages, image)
+        return czi.CziImage(file, image)
     if vendor_files.LIF.match(head) or vendor_files.ND2.match(head):
-        return vendor_files.VendorImage(Path(file.name), head, pages, image)
+        return vendor_files.VendorImage(Path(file.name), head, image)
     for form in ENCODED:
         if form.start.match(head):
-            if image:
-                raise no_such_image(image, 1)
+            image_number(image, 1)
             return EncodedImage(file, form, pages)
     raise NoTileError(file_kinds.described(head))

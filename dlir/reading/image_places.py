@@ -109,9 +109,7 @@ def _placed(found: FoundTiles, images: Mapping[Path, Sequence[ImageFacts]], sett
             without += [] if each.place else [own.path]
     if not tiles:
         what = "tell no place of the stage" if len(without) > 1 else "tells no place of the stage"
-        problems.append(
-            f"{listed_names(without)}: {what}: give positions, a table, or {{row}} and {{col}}, or {{index}}, in images"
-        )
+        problems.append(f"{listed_names(without)}: {what}: {OTHERWISE}")
     elif without and any(len(facts) == 1 for facts in images.values()):
         problems.append(
             f"{listed_names(without)}: tells no place of the stage, as other files do: move it away, or give a table"

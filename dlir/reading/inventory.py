@@ -58,7 +58,7 @@ class FileReport:
 
     @property
     def file(self) -> Path:
-        return Path(filenames.split_image(str(self.path))[0])
+        return Path(filenames.file_of(str(self.path)))
 
     @property
     def kind(self) -> tuple[int, int, int, str]:
@@ -205,12 +205,11 @@ def _read(path: Path, like: FileReport, pages: Pages) -> FileReport:
 
 def _opened(path: Path, pages: Pages) -> AbstractContextManager[image_files.Stack]:
     """Opens a file, or the image in a file that the path names."""
-    file = filenames.split_image(str(path))[0]
-    return image_files.opened(file, pages, filenames.image_of(str(path)))
+    return image_files.opened(filenames.file_of(str(path)), pages, filenames.image_of(str(path)))
 
 
 def _described(path: Path, stack: image_files.Stack) -> FileReport:
-    facts = stack.images[filenames.split_image(str(path))[1]]
+    facts = stack.images[filenames.image_of(str(path)) or 0]
     return FileReport(path, stack.sizes, stack.dtype, stack.names, stack.unnamed_pages, stack.notes, facts=facts)
 
 

@@ -12,7 +12,6 @@ from xml.etree.ElementTree import Element
 from dlir.reading.image_facts import ImageFacts, Pair, micrometres, number, pixel_size, place
 
 MICROMETRE, NO_UNIT = "µm", "reference frame"  # the units where a size or a position has none
-BINARY_ONLY = "{*}BinaryOnly"
 
 
 def parsed(xml: str | None) -> Element:

@@ -29,7 +29,7 @@ from zarr.storage import LocalStore
 
 from dlir.reading import image_facts, ome_xml, zarr_store
 from dlir.reading.image_facts import ImageFacts, micrometres
-from dlir.reading.source import MOST_PLANES, NoTileError, Sizes, no_such_image, several_images
+from dlir.reading.source import MOST_PLANES, NoTileError, Sizes, image_number
 
 AXES = "tczyx"
 BLOSC_HEADER = 16  # bytes; the last 4 of them are the length of a chunk
@@ -53,11 +53,7 @@ class OmeZarrTile:
             files: of the store, as `zarr_store.states` returns them.
         """
         self.store, self.groups = store, _images(store)
-        if image is None and len(self.groups) > 1:
-            raise several_images(len(self.groups))
-        if (image or 0) >= len(self.groups):
-            raise no_such_image(image or 0, len(self.groups))
-        group = self.groups[image or 0]
+        group = self.groups[image_number(image, len(self.groups))]
         metadata = _metadata(store / group)
         multiscale = metadata["multiscales"][0]
         level = _below(group, multiscale["datasets"][0]["path"])

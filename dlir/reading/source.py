@@ -11,15 +11,21 @@ class NoTileError(ValueError):
     """The file is not damaged, but holds something else than the planes of one tile; the message has the remedy."""
 
 
-def no_such_image(number: int, count: int) -> NoTileError:
-    """Returns the error for the number of an image, from 0, in a file that holds fewer."""
-    return NoTileError(f"has {count} images, numbered from 0, and no image {number}: correct the number after #")
+def image_number(number: int | None, count: int) -> int:
+    """Returns the number, from 0, of the image that is meant, in a file of `count` images.
 
+    Args:
+        number: as it is asked for; None where the file has to hold one image.
 
-def several_images(count: int) -> NoTileError:
-    """Returns the error for a file of several images, where one is meant."""
-    ways = "positions: metadata, where the file tells their places, or #{index} after the name in images, with columns"
-    return NoTileError(f"holds {count} images, and a tile is one: set {ways}; or export each image to its own file")
+    Raises:
+        NoTileError: when the file has several images where one is meant, or none of this number.
+    """
+    if number is None and count > 1:
+        ways = "positions: metadata, where the file tells their places, or #{index} after the name in images, with columns"
+        raise NoTileError(f"holds {count} images, and a tile is one: set {ways}; or export each image to its own file")
+    if (number or 0) >= count:
+        raise NoTileError(f"has {count} images, numbered from 0, and no image {number}: correct the number after #")
+    return number or 0
 
 
 class Sizes(NamedTuple):

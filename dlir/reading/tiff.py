@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from dlir.reading import colours, ome_xml, orientation, tiff_colours, tiff_facts, tiff_pages
 from dlir.reading.image_facts import ImageFacts
-from dlir.reading.source import MOST_PLANES, NoTileError, Pages, Sizes, no_such_image, several_images
+from dlir.reading.source import MOST_PLANES, NoTileError, Pages, Sizes, image_number
 
 CHANNELS = "CS"  # tifffile's letters of axes that hold channels: channels, and samples of a pixel
 ALPHA = (1, 2)  # the TIFF codes of extra samples that are alpha: associated and unassociated
@@ -55,11 +55,7 @@ class TiffStack:
         self.all_series = self._images()
         if not self.all_series:
             raise ValueError("none of its pages can be read")
-        if image is None and len(self.all_series) > 1:
-            raise several_images(len(self.all_series))
-        if (image or 0) >= len(self.all_series):
-            raise no_such_image(image or 0, len(self.all_series))
-        self.series = self.all_series[image or 0]
+        self.series = self.all_series[image_number(image, len(self.all_series))]
         if self.tiff.is_imagej and self.series.kind in ("generic", "uniform"):
             raise ValueError("cut short: the header announces more planes than the file holds")
         if tiff_pages.next_page(self.tiff) > self.length:

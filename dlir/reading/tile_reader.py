@@ -131,7 +131,7 @@ class TileReader:
 
     def _find(self, path: str, time: int, z: int) -> tuple[str, int, int]:
         """Returns the file that holds a time point and a z, and their indices in this file."""
-        place, path = {"time": time, "z": z}, filenames.split_image(path)[0]
+        place, path = {"time": time, "z": z}, filenames.file_of(path)
         varying = [name for name in place if "{" + name + "}" in path and name in self.values]
         file = filenames.filled(path, {name: self.values[name][place[name]] for name in varying})
         inside = {name: 0 if name in varying else index for name, index in place.items()}

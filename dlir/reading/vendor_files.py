@@ -14,11 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dlir.reading.image_facts import ImageFacts, pixel_size, place
-from dlir.reading.source import NoTileError, Pages, Sizes, no_such_image, several_images
+from dlir.reading.image_facts import ImageFacts, micrometres, pixel_size, place
+from dlir.reading.source import NoTileError, Sizes, image_number
 
 LIF, ND2 = re.compile(rb"\x70\0\0\0.{4}\*", re.DOTALL), re.compile(rb"\xda\xce\xbe\x0a")
-MICROMETRES = 1e6  # in a metre
 AXES = "TZCYXS"  # time, z, channel, y, x, samples of a pixel
 
 
@@ -39,18 +38,14 @@ class VendorImage:
     unnamed_pages = 1
     notes: tuple[str, ...] = ()
 
-    def __init__(self, path: Path, head: bytes, pages: Pages, image: int | None) -> None:
+    def __init__(self, path: Path, head: bytes, image: int | None) -> None:
         self.path, self.is_lif = path, bool(LIF.match(head))
         with self._opened() as file:
             found = _of_lif(file) if self.is_lif else _of_nd2(file)
         if not found:
             raise NoTileError("holds no image: export it again")
-        if image is None and len(found) > 1:
-            raise several_images(len(found))
-        if (image or 0) >= len(found):
-            raise no_such_image(image or 0, len(found))
         self.images = tuple(one.facts for one in found)
-        self.one = found[image or 0]
+        self.one = found[image_number(image, len(found))]
         if unknown := [axis for axis, length in self.one.lengths.items() if length > 1 and axis not in AXES]:
             raise NoTileError(f"has axes {', '.join(unknown)}, which no tile has: export it as OME-TIFF")
         lengths = {axis: self.one.lengths.get(axis, 1) for axis in AXES}
@@ -105,7 +100,7 @@ def _of_lif(file: Any) -> list[One]:
         scan = image.tilescan
         for tile in range(tiles):
             at = None if scan is None else scan.tiles[tile]
-            where = None if at is None else place(float(at["pos_y"]) * MICROMETRES, float(at["pos_x"]) * MICROMETRES)
+            where = None if at is None else place(*(micrometres(float(at[axis]), "m") for axis in ("pos_y", "pos_x")))
             facts = ImageFacts(f"{image.name}, tile {tile}", where, "um" if where else "", size, of_centre=True)
             found.append(One(facts, lengths, np.dtype(image.dtype), (), number, tile))
     return found
@@ -115,7 +110,7 @@ def _step(coordinates: Any) -> float | None:
     """Returns the distance of two pixels in micrometres, from their coordinates in metres."""
     if coordinates is None or len(coordinates) < 2:
         return None
-    return abs(float(coordinates[1]) - float(coordinates[0])) * MICROMETRES
+    return micrometres(abs(float(coordinates[1]) - float(coordinates[0])), "m")
 
 
 def _of_nd2(file: Any) -> list[One]:
