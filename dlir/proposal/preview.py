@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from dlir.core.atomic import atomically
-from dlir.reading import image_files
+from dlir.reading import filenames, image_files
 from dlir.reading.image_files import Image, ImageError, Plane
 from dlir.reading.inventory import outline
 from dlir.reading.settings import Dataset
@@ -98,7 +98,7 @@ def draw(tiles: pd.DataFrame, settings: Dataset, output: Path) -> None:
 def _thumbnail(path: str, file: str, by: int, settings: Dataset) -> Plane:
     """Returns a small picture (y, x) of the first plane of a tile; empty where it cannot be read."""
     try:
-        with image_files.opened(file, settings.pages or "channel") as stack:
+        with image_files.opened(file, settings.pages or "channel", filenames.image_of(path)) as stack:
             channel = settings.reference_channel if isinstance(settings.reference_channel, int) else None
             inside = channel if channel is not None and channel < stack.sizes.channels else None
             pixels: Image = stack.read(0, stack.sizes.depth // 2, inside)

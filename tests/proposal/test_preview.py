@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from support.surveys import write
 
@@ -34,3 +35,14 @@ def test_the_picture_shows_each_tile_at_its_nominal_place(grid: Dataset, tmp_pat
         shown = picture[int(y * scale[0]), int(x * scale[1])]
         assert shown == pytest.approx(255 * number / 5, abs=6), (y, x)
     assert picture[int(95 * scale[0]), int(95 * scale[1])] == 64  # the place without a tile has the colour of the page
+
+
+def test_the_picture_shows_each_image_of_one_file(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "all.ome.tif", ome=True) as file:
+        for value in (0, 50, 100):
+            file.write(np.full((60, 80), value, np.uint8))
+    settings = Dataset.checked({"images": f"{tmp_path}/all.ome.tif#{{index}}", "columns": 3, "overlap": 0.25})
+    preview("a", settings, tmp_path / "a.png")
+    picture = np.asarray(Image.open(tmp_path / "a.png").convert("L"), float)
+    for x, shown in ((10, 0), (95, 128), (190, 255)):
+        assert picture[int(10 / 61 * picture.shape[0]), int(x / 201 * picture.shape[1])] == pytest.approx(shown, abs=6), x
