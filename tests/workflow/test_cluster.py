@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -116,7 +117,7 @@ def test_resources_grow_with_tiles_and_attempt(tmp_path: Path) -> None:
     """The functions of the rules, on tables of few and of many tiles."""
     space: dict[str, Any] = {
         "taught_by": lambda name: [name], "Path": tmp_path.joinpath, "working_copy": str, "csv": csv, "ceil": math.ceil,
-        "SimpleNamespace": SimpleNamespace,
+        "SimpleNamespace": SimpleNamespace, "cache": cache,
     }  # fmt: skip
     exec((ROOT / "workflow" / "rules" / "resources.smk").read_text(), space)
     for name, rows, side in (("few", 4, 512), ("many", 400, 512), ("large", 4, 2048)):
