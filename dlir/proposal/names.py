@@ -24,7 +24,7 @@ WELL, LETTER = re.compile(patterns.WELL), re.compile(r"[A-Za-z]")
 HINTS: dict[str, tuple[str, ...]] = {  # the letters before a number: what it may stand for
     **dict.fromkeys(["r", "row", "rows"], ("row",)),
     **dict.fromkeys(["col", "column", "columns"], ("col",)),
-    "c": ("col", "channel"), "x": ("col", "x"), "y": ("row", "y"), "w": ("channel", "well"), "t": ("time", "index"),
+    "c": ("col", "channel"), "x": ("col", "x"), "y": ("row", "y"), "w": ("channel", "well"), "t": ("time", "index", "row"),
     **dict.fromkeys(["z", "slice", "sl", "plane", "zplane", "zslice"], ("z",)),
     **dict.fromkeys(["time", "tp", "timepoint", "frame"], ("time",)),
     **dict.fromkeys(["ch", "chan", "channel", "wave", "wavelength", "wv"], ("channel",)),
