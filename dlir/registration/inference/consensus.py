@@ -4,6 +4,8 @@
                        |                                 |  windows twice as wide, while the stage errs by more
     give each pair a confidence and a verdict  ----------+
                        |
+    register pairs that stay unsure in less pooled windows
+                       |
     look in the whole tiles for pairs that no others explain
                        |
     place the tiles by the accepted pairs  <-------------+
@@ -56,6 +58,7 @@ from dlir.registration.confidence.calibration import (
 from dlir.registration.inference.ties import Ties, with_ties
 from dlir.registration.pairs.neighbours import LEAST_SEARCH, overlaps, with_windows
 from dlir.registration.pairs.unrelated import unrelated_pairs
+from dlir.registration.pairs.windows import COARSEST, pooling
 from dlir.registration.settings import Register
 
 log = logging.getLogger(__name__)
@@ -74,9 +77,12 @@ OVERRULED = "overruled: the other pairs, or the stage, contradict it"
 
 
 class EstimatePairs(Protocol):
-    """Registers pairs (tables.PAIRS), which the log calls `what`; their linear parts deviate from the identity by `linear`."""
+    """Registers pairs (tables.PAIRS), which the log calls `what`; their linear parts deviate from the identity by `linear`.
 
-    def __call__(self, pairs: pd.DataFrame, what: str, linear: float) -> pd.DataFrame: ...
+    Large windows are pooled by `coarsest` px at most.
+    """
+
+    def __call__(self, pairs: pd.DataFrame, what: str, linear: float, coarsest: int) -> pd.DataFrame: ...
 
 
 class RefinePairs(Protocol):
@@ -138,8 +144,9 @@ def consensus(
     # The accepted pairs show how far the stage errs. From here on a pair near its nominal offset is more probably right.
     found = drop_unsupported(_with_verdict(registered, settings, _stage_error(found, pairs)), RIGHT)
     linear = _linear_prior(found) if refine else math.inf
-    again = partial(register, linear=linear)
     pairs = pairs.set_index("pair").loc[found["pair"]].reset_index()  # in the order of `found`
+    found, coarsest = _finer(pairs, found, partial(register, linear=linear), settings)
+    again = partial(register, linear=linear, coarsest=coarsest)
     found = _confirm(pairs[beyond], _offset(found)[beyond], LEAST_SEARCH, found, tiles, again, settings)
     unexplained = _unexplained(found, tiles)
     if search and unexplained.any():
@@ -168,6 +175,7 @@ def _register(
     ties: Ties | None,
     what: str = "pairs",
     linear: float = math.inf,
+    coarsest: int = COARSEST,
     deviation: NDArray[np.float64] | None = None,
 ) -> Registered:
     """Registers the pairs, which the log calls `what`, and as a control pairs of tiles that cannot match.
@@ -176,9 +184,32 @@ def _register(
         deviation: (n,) px, how exact the nominal offsets are, for ties; None for those of the stage.
     """
     unrelated = unrelated_pairs(pairs, tiles, seed)
-    found, control = estimate(pairs, what, linear), estimate(unrelated, "unrelated pairs for comparison", linear)
+    found = estimate(pairs, what, linear, coarsest)
+    control = estimate(unrelated, "unrelated pairs for comparison", linear, coarsest)
     found = ties.settle(found, pairs, deviation) if ties else found.assign(tie=np.nan)
     return Registered(_with_location(found, pairs), _with_location(control, unrelated))
+
+
+def _finer(
+    pairs: pd.DataFrame, found: pd.DataFrame, register: Callable[..., Registered], settings: Register
+) -> tuple[pd.DataFrame, int]:
+    """Registers pairs that are rejected in pooled windows again, where these were pooled less: pooling hides fine structure.
+
+    Returns:
+        all pairs, and by how many px the windows of these tiles are pooled at most from then on.
+    """
+    coarsest = finer = COARSEST
+    while finer > 1:
+        finer //= 2
+        unsure = ~found["accepted"].to_numpy(bool) & (pooling(pairs) > finer)
+        if not unsure.any():
+            continue
+        better = _with_verdict(register(pairs[unsure], what="unsure pairs with finer pixels", coarsest=finer), settings)
+        better = better[better["accepted"] & (better["confidence"] >= RIGHT)]
+        if len(better):
+            log.info("found %d of %d unsure pairs with finer pixels", len(better), unsure.sum())
+            found, coarsest = _replace(found, better), finer
+    return found, coarsest
 
 
 def _with_location(found: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:

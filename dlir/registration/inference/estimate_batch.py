@@ -21,7 +21,7 @@ def estimate_batch(batch: WindowBatch, method: Method, linear: float) -> pd.Data
         estimate: Estimate = method(*windows, shown=batch.shown)
     else:  # such a method sees blind pixels filled
         estimate = method(*windows)
-    nominal = torch.from_numpy(affine.translation(expected_shift(batch.rows)))
+    nominal = torch.from_numpy(affine.translation(expected_shift(batch.rows) / batch.step))
     filtered = estimate.clear or above_noise(batch.fixed, batch.moving)
     before, after = alignment_ncc(*filtered, nominal.to(filtered[0]), estimate.affine, shown=batch.shown)
     return batch.rows[IDENTITY].assign(

@@ -104,12 +104,16 @@ def register_pairs(
     planes = TilePlanes(tiles, light)
     coarse, fine = coarse or EstimateCache(None, tiles), fine or EstimateCache(None, tiles)
 
-    def estimate(pairs: pd.DataFrame, what: str, linear: float) -> pd.DataFrame:
+    pooled = isinstance(method, CorrelationNetwork)  # what other methods make of pooled windows is not known
+
+    def estimate(pairs: pd.DataFrame, what: str, linear: float, coarsest: int) -> pd.DataFrame:
         work = partial(estimate_batch, method=method, linear=linear)
-        return coarse.complete(pairs, what, linear, estimate=partial(in_batches, planes=planes, device=device, work=work))
+        coarsest = coarsest if pooled else 1
+        batches = partial(in_batches, planes=planes, device=device, work=work, coarsest=coarsest)
+        return coarse.complete(pairs, what, linear, coarsest, estimate=batches)
 
     refine = None
-    if isinstance(method, CorrelationNetwork):  # the affines of other methods are too inexact to start the fine registration
+    if pooled:  # the affines of other methods are too inexact to start the fine registration
         refine = partial(refine_overlaps, cache=fine, planes=planes, device=device)
     lattice = lattice_of(pairs, planes, tiles)
     ties = None if lattice is None else Ties(lattice, planes)

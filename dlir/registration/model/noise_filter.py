@@ -68,7 +68,7 @@ def alignment_ncc(fixed: Tensor, moving: Tensor, *affines: Tensor, shown: tuple[
     return torch.stack([masked_ncc(fixed, shown, mask) * (mask.sum((1, 2, 3)) > LEAST_PIXELS) for shown, mask in warped])
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=2)  # of large windows each takes as much memory as several tiles
 def hat_functions(height: int, width: int) -> Tensor:
     """Returns the weights (frequencies, knots) of linear interpolation between `filter_knots` at each frequency of `rfft2`."""
     frequency = torch.hypot(torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)).flatten()

@@ -3,6 +3,8 @@ those of one size. It also converts affines between windows and tiles.
 
 In a batch an affine takes a pixel of the fixed window to a pixel of the moving window, each about the window's centre. In
 tables it takes a pixel of the moving tile to a pixel of the fixed tile.
+
+Large windows may be pooled: each of their pixels is then the mean of `step` x `step` px of the tile.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,11 +15,12 @@ from typing import NamedTuple, Self
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from dlir.core import affine
+from dlir.core import affine, tables
 from dlir.core.affine import Array
 from dlir.core.progress import progress
 from dlir.core.tables import LINEAR_COVARIANCE
@@ -28,9 +31,15 @@ from dlir.reading import image_files
 from dlir.reading.tile_reader import TileReader
 from dlir.registration.model.checkpoint import full_precision
 from dlir.registration.model.estimate import LINEAR, SHIFT, best_point, covariance_at
+from dlir.registration.pairs.neighbours import MULTIPLE
 
-CPU_BATCH, GPU_BATCH = 8, 128  # pairs that are registered at a time, by each thread of a CPU and by a GPU
-CACHED_TILES = 256  # kept in memory: more than two rows of most grids
+CPU_BATCH, GPU_BATCH = 8, 128  # pairs, at most, that are registered at a time, by each thread of a CPU and by a GPU
+CPU_PIXELS = 400_000  # of the windows of such a batch on a CPU, at most, where they are several: more only take more memory
+CACHED_TILES, CACHED_BYTES = 256, 3 * 10**8  # kept in memory, at most: more than two rows of most grids
+LEAST_CACHED = 4  # tiles that are kept however large they are: both of a pair, in two threads
+ENOUGH_PIXELS = 40_000  # of a window: larger ones are pooled, which is quicker and averages the noise
+COARSEST = 4  # px by which windows are pooled at most: finer structure than this could be lost
+NARROWEST = 32  # cells: no side of a pooled window is shorter
 BLIND_MARGIN = 2  # px around blind pixels that the fine registration leaves out, since the filters reach so far
 CELL = 4  # px, to which the expected shift and the search are rounded: the coarse search resolves no less
 
@@ -46,6 +55,7 @@ class WindowBatch(NamedTuple):
     shown: tuple[Tensor, Tensor] | None = (
         None  # (b, 1, h, w) of both windows, 1 away from blind pixels, if there are any, else 0
     )
+    step: int = 1  # px of a tile along the side of a px of the windows; search and centre are px of the windows
 
 
 class TilePlanes:
@@ -62,7 +72,8 @@ class TilePlanes:
         self.light = [illumination.of(self.reader.chosen) for illumination in light]
         self.left_out = [illumination.blind | illumination.dim for illumination in light]
         self.masks = [_away_from(left_out) for left_out in self.left_out] if any(map(np.any, self.left_out)) else None
-        self.plane = lru_cache(maxsize=CACHED_TILES)(self._plane)
+        kept = int(CACHED_BYTES / (4 * tables.sizes(tiles).prod(axis=1).max()))
+        self.plane = lru_cache(maxsize=min(max(kept, LEAST_CACHED), CACHED_TILES))(self._plane)
 
     @classmethod
     def of_arrays(cls, images: Sequence[image_files.Plane]) -> Self:
@@ -84,9 +95,11 @@ class TilePlanes:
         pixels = filled(self.reader.reference(self.paths[tile]), self.left_out[camera])
         return np.asarray(fields.correct(pixels, self.light[camera]).mean(axis=0))
 
-    def window(self, tile: int, y: int, x: int, height: int, width: int) -> image_files.Plane:
-        """Returns a part of a tile with mean zero and standard deviation one; y and x are its first pixel."""
+    def window(self, tile: int, y: int, x: int, height: int, width: int, step: int = 1) -> image_files.Plane:
+        """Returns a part of a tile, whose first px is (y, x), pooled by `step`, with mean zero and standard deviation one."""
         part = self.plane(tile)[y : y + height, x : x + width]
+        if step > 1:
+            part = part.reshape(height // step, step, width // step, step).mean(axis=(1, 3))
         return np.asarray((part - part.mean()) / (part.std() + 1e-6))
 
 
@@ -129,8 +142,10 @@ def affine_columns(window_affines: Tensor, covariance: Tensor, batch: WindowBatc
         covariance: (b, 6, 6) of their entries.
     """
     fixed, moving = _centres(batch)
-    affines, full = window_affines.double().cpu(), covariance.double().cpu()
-    corner = torch.tensor([(side - 1) / 2 for side in batch.fixed.shape[-2:]], dtype=torch.float64)
+    to_tile = torch.tensor([1.0, 1.0, batch.step], dtype=torch.float64)  # shifts are px of the windows
+    affines = window_affines.double().cpu() * to_tile
+    full = covariance.double().cpu() * torch.outer(to_tile.repeat(2), to_tile.repeat(2))
+    corner = torch.tensor([(batch.step * side - 1) / 2 for side in batch.fixed.shape[-2:]], dtype=torch.float64)
     point = best_point(full, affines[:, :, 2], corner)
     shift = covariance_at(full, point)[:, SHIFT][:, :, SHIFT].numpy()
     windows = affines.numpy()
@@ -147,13 +162,19 @@ def affine_columns(window_affines: Tensor, covariance: Tensor, batch: WindowBatc
 
 def _centres(batch: WindowBatch) -> tuple[Array, Array]:
     """The centres (b, 2) of the fixed and of the moving windows, px of their tiles."""
-    middle = (np.array(batch.fixed.shape[-2:]) - 1) / 2
+    middle = (batch.rows[["height", "width"]].iloc[0].to_numpy(float) - 1) / 2
     fixed, moving = (batch.rows[[f"{end}_y", f"{end}_x"]].to_numpy() + middle for end in ("fixed", "moving"))
     return fixed, moving
 
 
 def in_batches(
-    pairs: pd.DataFrame, what: str, planes: TilePlanes, device: torch.device, work: Callable[[WindowBatch], pd.DataFrame]
+    pairs: pd.DataFrame,
+    what: str,
+    planes: TilePlanes,
+    device: torch.device,
+    work: Callable[[WindowBatch], pd.DataFrame],
+    *,
+    coarsest: int = 1,
 ) -> pd.DataFrame:
     """Applies `work` to the windows of all pairs, batch by batch and without gradients, and joins the tables that it returns.
 
@@ -164,9 +185,10 @@ def in_batches(
         pairs: tables.PAIRS.
         what: names the pairs in the log.
         work: returns a table with one row for each pair of a batch.
+        coarsest: by how many px large windows are pooled at most.
     """
     on_cpu, threads = device.type == "cpu", torch.get_num_threads()
-    groups = _groups(pairs, CPU_BATCH if on_cpu else GPU_BATCH)
+    groups = _groups(pairs, CPU_BATCH if on_cpu else GPU_BATCH, coarsest, CPU_PIXELS if on_cpu else None)
 
     @torch.no_grad()  # holds for one thread, so it is set in each
     def worked(rows: pd.DataFrame) -> pd.DataFrame:
@@ -180,41 +202,71 @@ def in_batches(
         torch.set_num_threads(threads)
 
 
-def batches(pairs: pd.DataFrame, planes: TilePlanes, size: int, device: torch.device) -> Iterator[WindowBatch]:
+def batches(
+    pairs: pd.DataFrame, planes: TilePlanes, size: int, device: torch.device, *, coarsest: int = 1
+) -> Iterator[WindowBatch]:
     """Yields the pairs (tables.PAIRS) in batches of at most `size`, those with one window size and one search together."""
-    return (_batch(rows, planes, device) for rows in _groups(pairs, size))
+    return (_batch(rows, planes, device) for rows in _groups(pairs, size, coarsest))
 
 
-def _groups(pairs: pd.DataFrame, size: int) -> list[pd.DataFrame]:
-    """The pairs (tables.PAIRS) of each batch of at most `size`, with the columns centre_y, centre_x and reach, px.
+def pooling(pairs: pd.DataFrame, coarsest: int = COARSEST) -> NDArray[np.int64]:
+    """Returns by how many px (n,), 1, 2, 4 and so on, the windows of pairs (tables.PAIRS) are pooled, at most by `coarsest`."""
+    sides = pairs[["height", "width"]].to_numpy(int)
+    steps = np.ones(len(pairs), np.int64)
+    for _ in range(coarsest.bit_length() - 1):
+        large = sides.prod(axis=1) > ENOUGH_PIXELS * steps**2
+        steps[large & (sides.min(axis=1) >= 2 * NARROWEST * steps)] *= 2
+    return steps
+
+
+def _groups(pairs: pd.DataFrame, size: int, coarsest: int, pixels: int | None = None) -> list[pd.DataFrame]:
+    """The pairs (tables.PAIRS) of each batch of at most `size`, with the columns centre_y, centre_x and reach, px, and step.
 
     The expected shift and the search of a pair are rounded without regard to the other pairs, so that the estimate of a pair
     does not depend on which others are registered, and can be cached.
+
+    Args:
+        pixels: of the windows of a batch of several pairs, at most; None for any number.
     """
+    steps = pooling(pairs, coarsest)
+    cell = (CELL * steps)[:, None]
     # rounded first: positions of the stage differ in their last decimals
-    expected = np.rint(expected_shift(pairs).round(6) / CELL) * CELL
-    search = np.ceil(pairs["search"].to_numpy(float).round(6) / CELL) * CELL
-    table = pairs.assign(centre_y=expected[:, 0], centre_x=expected[:, 1], reach=search)
-    groups = table.groupby(["side", "height", "width", "centre_y", "centre_x", "reach"], sort=True)
-    return [group.iloc[start : start + size] for _, group in groups for start in range(0, len(group), size)]
+    expected = np.rint(expected_shift(pairs).round(6) / cell) * cell
+    rounded = (cell[:, 0] - CELL) / 2  # by which the rounding of a pooled window moves its centre further
+    search = np.ceil((pairs["search"].to_numpy(float).round(6) + rounded) / cell[:, 0]) * cell[:, 0]
+    table = pairs.assign(centre_y=expected[:, 0], centre_x=expected[:, 1], reach=search, step=steps)
+    found = []
+    for _, group in table.groupby(["side", "height", "width", "centre_y", "centre_x", "reach"], sort=True):
+        height, width, step = group[["height", "width", "step"]].iloc[0].to_numpy(int).tolist()
+        most = size if pixels is None else max(1, min(size, pixels * step**2 // max(1, height * width)))
+        found += [group.iloc[start : start + most] for start in range(0, len(group), most)]
+    return found
 
 
 def _batch(rows: pd.DataFrame, planes: TilePlanes, device: torch.device) -> WindowBatch:
-    """The pairs of a group with their windows."""
-    fixed = _stack(planes, rows[["fixed", "fixed_y", "fixed_x", "height", "width"]], device)
-    moving = _stack(planes, rows[["moving", "moving_y", "moving_x", "height", "width"]], device)
-    centre_y, centre_x, reach = (float(rows[name].iloc[0]) for name in ("centre_y", "centre_x", "reach"))
-    if planes.masks is None:
-        return WindowBatch(rows, fixed, moving, reach, (centre_y, centre_x))
-    shown = []
-    for end in ("fixed", "moving"):
-        places = rows[[end, f"{end}_y", f"{end}_x", "height", "width"]].to_numpy(int).tolist()
-        parts = [planes.masks[planes.cameras[tile]][y : y + height, x : x + width] for tile, y, x, height, width in places]
-        shown.append(torch.from_numpy(np.stack(parts)[:, None]).to(device))
-    return WindowBatch(rows, fixed, moving, reach, (centre_y, centre_x), (shown[0], shown[1]))
+    """The pairs of a group with their windows; pooled ones are cut, about their centres, to sides that the network takes."""
+    step = int(rows["step"].iloc[0])
+    size = rows[["height", "width"]].iloc[0].to_numpy(int)
+    kept = size // (MULTIPLE * step) * MULTIPLE * step if step > 1 else size
+    cut = (size - kept) // 2
+    first = {end: rows[[f"{end}_y", f"{end}_x"]].to_numpy(int) + cut for end in ("fixed", "moving")}
+    height, width = kept.tolist()
+    cuts = {
+        end: [(int(tile), int(y), int(x)) for tile, (y, x) in zip(rows[end], first[end], strict=True)]
+        for end in ("fixed", "moving")
+    }
+    windows = [_stack([planes.window(*cut, height, width, step) for cut in each], device) for each in cuts.values()]
+    centre_y, centre_x, reach = (float(rows[name].iloc[0]) / step for name in ("centre_y", "centre_x", "reach"))
+    shown = None
+    if (masks := planes.masks) is not None:
+        parts = [
+            _stack([masks[planes.cameras[tile]][y : y + height, x : x + width] for tile, y, x in each], device)
+            for each in cuts.values()
+        ]
+        shown = (-F.max_pool2d(-parts[0], step), -F.max_pool2d(-parts[1], step))  # a px is shown where all that it means are
+    return WindowBatch(rows, windows[0], windows[1], reach, (centre_y, centre_x), shown, step)
 
 
-def _stack(planes: TilePlanes, windows: pd.DataFrame, device: torch.device) -> Tensor:
-    """The windows (tile, y, x, height, width) as a tensor (b, 1, height, width)."""
-    parts = [planes.window(*(int(v) for v in window)) for window in windows.to_numpy()]
+def _stack(parts: list[image_files.Plane], device: torch.device) -> Tensor:
+    """Images (h, w) as a tensor (b, 1, h, w)."""
     return torch.from_numpy(np.stack(parts)[:, None]).to(device)

@@ -4,11 +4,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 from support.pair_graphs import Graph, make_graph
 
 from dlir.core import affine
 from dlir.registration.confidence.calibration import FAINT
 from dlir.registration.inference.consensus import OVERRULED, consensus
+from dlir.registration.pairs import windows
 from dlir.registration.pairs.neighbours import with_windows
 from dlir.registration.settings import Register
 
@@ -33,7 +35,7 @@ class Candidates:
         for row in pairs.drop(columns="accepted").assign(score_after=ncc, confidence=confidence).to_dict("records"):
             self.places.setdefault((row["fixed"], row["moving"]), []).append(row)
 
-    def __call__(self, pairs: pd.DataFrame, what: str, linear: float) -> pd.DataFrame:
+    def __call__(self, pairs: pd.DataFrame, what: str, linear: float, coarsest: int) -> pd.DataFrame:
         rng = np.random.default_rng(len(pairs))
         rows = [self._best(pair, rng) for pair in pairs.to_dict("records")]
         return pd.DataFrame(rows, pairs.index).assign(score_before=0.0)
@@ -116,6 +118,24 @@ def test_the_fine_registration_is_given_how_far_tiles_are_turned_and_scaled() ->
     between = tiles[graph.pairs["moving"] - 10] - tiles[graph.pairs["fixed"] - 10]
     (linear,) = given
     assert 0.5 * between.std() < linear < 10 * between.std()
+
+
+def test_a_pair_whose_structure_pooling_hides_is_found_with_finer_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(windows, "ENOUGH_PIXELS", 1000)  # so that windows of 216 x 80 px are pooled by 2
+    graph = make_graph(4, 5)
+    hidden = graph.pairs.loc[[3, 11, 12], ["fixed", "moving"]].to_numpy().tolist()
+
+    class Pooled(Candidates):
+        def __call__(self, pairs: pd.DataFrame, what: str, linear: float, coarsest: int) -> pd.DataFrame:
+            seen = self.places
+            if coarsest > 1:
+                self.places = {ends: places for ends, places in seen.items() if [*ends] not in hidden}
+            found = super().__call__(pairs, what, linear, coarsest)
+            self.places = seen
+            return found
+
+    found = consensus(to_register(graph, 60.0), graph.tiles, Pooled(graph), SETTINGS)
+    assert found["accepted"].all() and errors(found, graph).max() < 0.6
 
 
 def test_pairs_are_found_where_the_stage_errs_by_more_than_the_search() -> None:

@@ -132,7 +132,7 @@ def test_the_network_never_places_all_pairs_one_period_off(period: float, stage:
     lattice, method = lattice_of(grid.pairs, grid.planes, grid.tiles), load_method("network", GENERIC, device)
     assert lattice is not None
 
-    def estimate(pairs: pd.DataFrame, what: str, linear: float) -> pd.DataFrame:
+    def estimate(pairs: pd.DataFrame, what: str, linear: float, coarsest: int) -> pd.DataFrame:
         work = partial(estimate_batch, method=method, linear=linear)
         return in_batches(pairs, what, grid.planes, device, work).loc[pairs.index]
 

@@ -9,9 +9,10 @@ import tifffile
 import torch
 from support.specimens import ONE_PLANE
 
-from dlir.core import hashing, progress
+from dlir.core import affine, hashing, progress
 from dlir.illumination import fields
-from dlir.registration.pairs.windows import TilePlanes, batches, in_batches
+from dlir.registration.pairs import windows
+from dlir.registration.pairs.windows import TilePlanes, affine_columns, batches, in_batches, pooling
 
 FLAT = np.linspace(0.5, 1.5, 40)[None, None] * np.ones((1, 32, 40), np.float32)
 
@@ -114,3 +115,36 @@ def test_blind_pixels_are_filled_and_marked(tmp_path: Path) -> None:
     (batch,) = batches(pd.DataFrame([row(0, 16, (0, 30))]), planes, 4, torch.device("cpu"))
     assert batch.shown is not None
     assert batch.shown[0][0, 0, 5].tolist() == [1] * 13 + [0] * 3 and batch.shown[1].all()
+
+
+def test_large_windows_are_pooled_about_their_centres() -> None:
+    rng = np.random.default_rng(3)
+    tile = rng.normal(size=(160, 600)).astype(np.float32)
+    rows = pd.DataFrame([{**row(0, 0, (-90.0, 8.0)), "fixed": 0, "moving": 1, "side": "down", "fixed_y": 0, "fixed_x": 0,
+                          "height": 160, "width": 600, "search": 10.0}])  # fmt: skip
+    planes = TilePlanes.of_arrays([tile, tile])
+    assert pooling(rows).tolist() == [2] and pooling(rows, 1).tolist() == [1]
+    (batch,) = batches(rows, planes, 4, torch.device("cpu"), coarsest=4)
+    means = tile[:, 4:596].reshape(80, 2, 296, 2).mean(axis=(1, 3))  # the sides are multiples of 16
+    assert batch.fixed[0, 0].numpy() == pytest.approx((means - means.mean()) / means.std(), abs=1e-4)
+    assert (batch.step, batch.centre, batch.search) == (2, (44.0, -4.0), 8.0)  # in px of the window, multiples of 4
+    shift = torch.tensor([[[1.0, 0.0, 45.0], [0.0, 1.0, -4.0]]])
+    found = pd.DataFrame(affine_columns(shift, torch.diag(torch.tensor([1e-9, 1e-9, 1.0] * 2))[None], batch))  # px of the tiles
+    assert affine.from_table(found)[0] == pytest.approx(np.array([[1, 0, -90.0], [0, 1, 8.0]])) and found["var_y"][
+        0
+    ] == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize(("sides", "step"), [((200, 200), 1), ((100, 401), 2), ((256, 4096), 4), ((63, 9000), 1)])
+def test_windows_are_pooled_until_they_are_small_enough_or_narrow(sides: tuple[int, int], step: int) -> None:
+    assert pooling(pd.DataFrame([sides], columns=["height", "width"])).tolist() == [step]
+
+
+def test_large_windows_make_smaller_batches(planes: TilePlanes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(windows, "CPU_PIXELS", 1200)
+    rows = pd.DataFrame([row(i, 16 if i < 5 else 24, (0, 30)) for i in range(7)])  # of 512 and 768 px
+    sizes: list[int] = []
+    found = in_batches(
+        rows, "pairs", planes, torch.device("cpu"), lambda batch: sizes.append(len(batch.rows)) or batch.rows[["pair"]]
+    )
+    assert sorted(found["pair"]) == list(range(7)) and sorted(sizes) == [1, 1, 1, 2, 2]
