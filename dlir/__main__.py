@@ -2,6 +2,8 @@
 
 A step is imported only when it is called, so that `dlir --help` and the steps without a network start at once. The rules of
 the workflow run this file by its path, so that the package beside the Snakefile is the one that runs, whatever is installed.
+
+Steps that take less time than Python needs to start share a process: `dlir place ... --then export ... --then exposure ...`.
 """
 
 import argparse
@@ -28,6 +30,7 @@ DEFECT = "dlir has a defect: please report it with this message"
 STOPPED = 130  # exit code of a step that a signal ended
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # by which people and machines stop a step
 PATIENCE = 5.0  # s that such a step has to remove what is half written
+THEN = "--then"  # between the command lines of steps that one process runs, one after the other
 NETWORK_STEPS = ("train", "register", "selfcheck", "pretrain")
 
 
@@ -39,10 +42,12 @@ def convert(kind: Any, tokens: Sequence[Token]) -> Any:
 app = App(
     name="dlir",
     help="Register, place and fuse overlapping microscope tiles. The settings of a step are a section of config.yaml, as JSON. "
-    "Each step takes --log-file FILE, which gets its messages too, and --dataset NAME, which its messages start with.",
+    "Each step takes --log-file FILE, which gets its messages too, and --dataset NAME, which its messages start with; "
+    "--then STEP ... runs another step after it, in the same process.",
     default_parameter=Parameter(converter=convert, n_tokens=1, accepts_keys=False, consume_multiple=True, negative=()),
     print_error=False,
     exit_on_error=False,
+    result_action="return_value",  # by default the process would end with the step
 )
 for name, step in STEPS.items():
     app.command(f"{step.module}:{name}", name=name, help=step.summary)
@@ -128,12 +133,12 @@ class Messages(logging.Formatter):
         return super().format(record)
 
 
-def _set_up_messages(source: str, file: Path | None) -> None:
+def _set_up_messages(source: str, file: Path | None, mode: str = "w") -> None:
     handlers: list[logging.Handler] = [logging.StreamHandler()]
     if file:
         file.parent.mkdir(parents=True, exist_ok=True)
         first = os.getenv("RANK", "0") == "0"  # of the processes that train together
-        handlers.append(logging.FileHandler(file, mode="w" if first else "a", encoding="utf-8"))
+        handlers.append(logging.FileHandler(file, mode=mode if first else "a", encoding="utf-8"))
     root = logging.getLogger()
     root.setLevel(logging.INFO)
     for handler in [handler for handler in root.handlers if isinstance(handler.formatter, Messages)]:
@@ -174,7 +179,7 @@ def _end_at_a_signal() -> None:
 
 
 def main() -> None:
-    """Run one step; a mistake of the user ends in one message and exit code 1 (2 for a wrong command line, 3 for a defect)."""
+    """Run the steps; a mistake of the user ends in one message and exit code 1 (2 for a wrong command line, 3 for a defect)."""
     _end_at_a_signal()
     # before torch and NumPy start: waiting threads would keep the cores busy, and NumPy has little to share among threads
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -183,12 +188,31 @@ def main() -> None:
     common.add_argument("--log-file", type=Path)
     common.add_argument("--dataset")
     common.add_argument("--given", nargs=2, action="append", default=[])  # files of the user, each with its SHA-256
-    given, arguments = common.parse_known_args(sys.argv[1:])
+    given, rest = common.parse_known_args(sys.argv[1:])
+    mode = "w"
+    for arguments in _command_lines(rest):
+        _run(arguments, given, mode)
+        mode = "a"
+
+
+def _command_lines(arguments: list[str]) -> list[list[str]]:
+    """Returns the command line of each step, of those with THEN between them."""
+    lines: list[list[str]] = [[]]
+    for argument in arguments:
+        if argument == THEN:
+            lines.append([])
+        else:
+            lines[-1].append(argument)
+    return lines
+
+
+def _run(arguments: list[str], given: argparse.Namespace, mode: str) -> None:
+    """Run one step; the log is begun with the mode w, and continued with a."""
     step = arguments[0] if arguments and arguments[0] in STEPS else ""
     source = " ".join(filter(None, (given.dataset, step or "dlir")))
     _set_up_messages(source, None)
     try:
-        _set_up_messages(source, given.log_file)
+        _set_up_messages(source, given.log_file, mode)
         if step in NETWORK_STEPS:
             _keep_freed_memory()
         for path, sha256 in given.given:

@@ -69,5 +69,5 @@ class Register(Section):
 class Selfcheck(Section):
     """How the error of registration is measured on synthetic pairs."""
 
-    count: Annotated[int, Field(ge=1, le=100_000)] = 48  # pairs for each side
+    count: Annotated[int, Field(ge=1, le=100_000)] = 16  # pairs for each side
     seed: Seed = 1

@@ -16,7 +16,7 @@ import yaml
 
 from support import warm
 
-FLOW = {  # the steps, and those whose output each reads
+FLOW = {  # the rules, and those whose output each reads
     "demo": [],
     "tiles": ["demo"],
     "survey": ["tiles"],
@@ -26,12 +26,9 @@ FLOW = {  # the steps, and those whose output each reads
     "register": ["pairs", "train"],
     "selfcheck": ["survey", "illumination", "pairs", "train"],
     "place": ["survey", "register"],
-    "export": ["place"],
-    "exposure": ["place"],
-    "mosaic": ["exposure"],
+    "mosaic": ["place"],
     "accuracy": ["place"],
     "report": ["mosaic", "selfcheck", "accuracy"],
-    "provenance": ["report", "export"],
 }
 SMALL = {
     "demo": {"rows": 2, "columns": 3, "tile": 128, "stage_error": 3.0},

@@ -1,35 +1,6 @@
-# placement.csv -> exposure.csv -> mosaic.ome.zarr -> mosaic.ome.tif, where it is asked for.
+# placement.csv, exposure.csv -> mosaic.ome.zarr -> mosaic.ome.tif, where it is asked for.
 
 BANDS = SETTINGS.mosaic.bands
-
-
-rule exposure:
-    input:
-        raw=lambda wildcards: fetched([wildcards.dataset]),
-        tiles="results/{dataset}/tiles.csv",
-        illumination="results/{dataset}/illumination.tif",
-        pairs=lambda wildcards: of_registration(wildcards, "pairs.csv"),
-        placement="results/{dataset}/placement.csv",
-    output:
-        "results/{dataset}/exposure.csv",
-    log:
-        "results/{dataset}/logs/exposure.log",
-    benchmark:
-        "results/{dataset}/benchmarks/exposure.tsv"
-    conda:
-        "../../envs/dlir.yaml"
-    resources:
-        mem_mb=memory(1000, lambda tiles: 70),
-        runtime=minutes(10, 0.05),
-    params:
-        dlir=dlir_command,
-        code=steps.code("exposure"),
-        settings=SETTINGS.exposure.model_dump_json(),
-        pairs=lambda wildcards, input: f"--pairs {input.pairs}" if input.pairs else "",
-    shell:
-        "{params.dlir} exposure --tiles {input.tiles} --illumination {input.illumination} {params.pairs}"
-        " --placement {input.placement} --output {output} --settings {params.settings:q}"
-        " --log-file {log} --dataset {wildcards.dataset}"
 
 
 rule band:

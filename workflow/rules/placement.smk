@@ -1,4 +1,20 @@
-# affines.csv, or the placement of another run -> placement.csv -> positions.csv, TileConfiguration.registered.txt.
+# affines.csv, or the placement of another run -> placement.csv, and from that positions.csv, TileConfiguration.registered.txt
+# and exposure.csv: the steps `export` and `exposure` take less time than a process needs to start.
+
+LEVELS = "results/{dataset}/exposure.csv"
+FIJI, POSITIONS = "results/{dataset}/TileConfiguration.registered.txt", "results/{dataset}/positions.csv"
+EXPORTED = [steps.code("export"), steps.code("exposure"), SETTINGS.exposure.model_dump_json()]
+
+
+def export_and_exposure(wildcards, input, output):
+    """The command lines of the steps `export` and `exposure`, one behind the other."""
+    name, settings = wildcards.dataset, shlex.quote(SETTINGS.exposure.model_dump_json())
+    files = f"--tiles results/{name}/tiles.csv --placement results/{name}/placement.csv"
+    pairs = "" if name in ADOPTED else f"--pairs {input.pairs}"
+    exposure = (
+        f"exposure {files} --illumination {input.illumination} {pairs} --output {output.exposure} --settings {settings}"
+    )
+    return f"export {files} --output {output.positions} --fiji {output.fiji} --then {exposure}"
 
 
 rule adopt:
@@ -34,10 +50,16 @@ rule place:
         tiles="results/{dataset}/tiles.csv",
         survey="results/{dataset}/survey.csv",
         affines="results/{dataset}/affines.csv",
+        pairs="results/{dataset}/pairs.csv",
+        raw=lambda wildcards: fetched([wildcards.dataset]),
+        illumination="results/{dataset}/illumination.tif",
         overrides=lambda wildcards: in_bucket(DATASETS[wildcards.dataset].overrides),
     output:
         placement="results/{dataset}/placement.csv",
         stage="results/{dataset}/stage.csv",
+        fiji=FIJI,
+        positions=POSITIONS,
+        exposure=LEVELS,
     log:
         "results/{dataset}/logs/place.log",
     benchmark:
@@ -47,39 +69,45 @@ rule place:
     conda:
         "../../envs/dlir.yaml"
     resources:
-        mem_mb=memory(2000, lambda tiles: 0),
-        runtime=minutes(10, 0.01),
+        mem_mb=memory(2000, lambda tiles: 70),
+        runtime=minutes(10, 0.05),
     params:
         dlir=dlir_command,
-        code=steps.code("place"),
+        code=[steps.code("place"), *EXPORTED],
         settings=SETTINGS.place.model_dump_json(),
         overrides=given_overrides,
         given=lambda wildcards: given(DATASETS[wildcards.dataset].overrides),
+        then=export_and_exposure,
     shell:
         "{params.dlir} place --tiles {input.tiles} --survey {input.survey} --affines {input.affines} {params.overrides}"
         " --output {output.placement} --stage {output.stage} --settings {params.settings:q} {params.given}"
-        " --log-file {log} --dataset {wildcards.dataset}"
+        " --log-file {log} --dataset {wildcards.dataset} --then {params.then}"
 
 
-rule export:
+rule exposure:  # of a placement that was taken over; for others the step runs behind `place`
     input:
+        raw=lambda wildcards: fetched([wildcards.dataset]),
         tiles="results/{dataset}/tiles.csv",
+        illumination="results/{dataset}/illumination.tif",
         placement="results/{dataset}/placement.csv",
     output:
-        fiji="results/{dataset}/TileConfiguration.registered.txt",
-        positions="results/{dataset}/positions.csv",
+        fiji=FIJI,
+        positions=POSITIONS,
+        exposure=LEVELS,
     log:
-        "results/{dataset}/logs/export.log",
+        "results/{dataset}/logs/exposure.log",
     benchmark:
-        "results/{dataset}/benchmarks/export.tsv"
+        "results/{dataset}/benchmarks/exposure.tsv"
+    wildcard_constraints:
+        dataset=only(ADOPTED),
     conda:
         "../../envs/dlir.yaml"
     resources:
-        mem_mb=memory(1000, lambda tiles: 0),
-        runtime=minutes(10, 0),
+        mem_mb=memory(1000, lambda tiles: 70),
+        runtime=minutes(10, 0.05),
     params:
         dlir=dlir_command,
-        code=steps.code("export"),
+        code=EXPORTED,
+        command=export_and_exposure,
     shell:
-        "{params.dlir} export --tiles {input.tiles} --placement {input.placement} --output {output.positions}"
-        " --fiji {output.fiji} --log-file {log} --dataset {wildcards.dataset}"
+        "{params.dlir} {params.command} --log-file {log} --dataset {wildcards.dataset}"

@@ -1,4 +1,4 @@
-# tiles.csv, illumination.tif -> pairs.csv -> model.pt -> affines.csv; selfcheck.csv measures it on known pairs.
+# tiles.csv, illumination.tif -> pairs.csv -> model.pt -> affines.csv.
 
 
 rule pairs:
@@ -85,18 +85,17 @@ rule register:
         model=lambda wildcards: f"--model {model_file(wildcards)}" if NETWORK else "",
         given=MODEL_GIVEN,
         cache="" if BUCKET else "--cache results/{dataset}/cache",
+        then=selfcheck_ahead,
     shell:
         "{params.dlir} register --tiles {input.tiles} --illumination {input.illumination} --pairs {input.pairs} {params.model} {params.given}"
         " --output {output} --settings {params.settings:q} --device {resources.device} {params.cache}"
-        " --log-file {log} --dataset {wildcards.dataset}"
+        " --log-file {log} --dataset {wildcards.dataset} {params.then}"
 
 
 rule selfcheck:
     input:
+        **{kind: f"results/{{dataset}}/{file}" for kind, file in SELFCHECKED.items()},
         raw=lambda wildcards: fetched([wildcards.dataset]),
-        tiles="results/{dataset}/tiles.csv",
-        illumination="results/{dataset}/illumination.tif",
-        pairs="results/{dataset}/pairs.csv",
         model=MODEL,
     output:
         "results/{dataset}/selfcheck.csv",
@@ -116,9 +115,7 @@ rule selfcheck:
         code=[steps.code("selfcheck"), METHOD_CODE],
         method=SETTINGS.register_.method,
         settings=SETTINGS.selfcheck.model_dump_json(),
-        model=lambda wildcards: f"--model {model_file(wildcards)}" if NETWORK else "",
+        command=lambda wildcards, output, resources: selfcheck_command(wildcards, resources.device),
         given=MODEL_GIVEN,
     shell:
-        "{params.dlir} selfcheck --tiles {input.tiles} --illumination {input.illumination} --pairs {input.pairs} {params.model} {params.given}"
-        " --method {params.method} --output {output} --settings {params.settings:q} --device {resources.device}"
-        " --log-file {log} --dataset {wildcards.dataset}"
+        "{params.dlir} {params.command} --output {output} {params.given} --log-file {log} --dataset {wildcards.dataset}"

@@ -1,4 +1,4 @@
-# accuracy.csv, where the truth is known; report.html; what made the results: provenance.json.
+# accuracy.csv, where the truth is known; report.html and, in the same process, what made the results: provenance.json.
 
 
 rule accuracy:
@@ -39,8 +39,19 @@ rule report:
         mosaic="results/{dataset}/mosaic.ome.zarr",
         sums="results/{dataset}/mosaic.sha256",
         accuracy=lambda wildcards: "results/{dataset}/accuracy.csv" if DATASETS[wildcards.dataset].truth else [],
+        hashed=lambda wildcards: of_registration(wildcards, "pairs.csv"),
+        model=lambda wildcards: [] if wildcards.dataset in ADOPTED else expand(MODEL, dataset=wildcards.dataset),
+        benchmarks=lambda wildcards: [
+            f"results/{wildcards.dataset}/benchmarks/{step}.tsv" for step in measured(wildcards)
+        ],
+        training=lambda wildcards: (
+            []
+            if PINNED or not MODEL or wildcards.dataset in ADOPTED
+            else expand(f"{LEARNT}/benchmarks/train.tsv", dataset=wildcards.dataset)
+        ),
     output:
-        report("results/{dataset}/report.html", caption="../report/report.rst", category="{dataset}"),
+        page=report("results/{dataset}/report.html", caption="../report/report.rst", category="{dataset}"),
+        provenance="results/{dataset}/provenance.json",
     log:
         "results/{dataset}/logs/report.log",
     benchmark:
@@ -52,14 +63,23 @@ rule report:
         runtime=minutes(20, 0.1),
     params:
         dlir=dlir_command,
-        code=steps.code("report"),
+        code=[steps.code(step) for step in steps.STEPS],
         settings=SETTINGS.report.model_dump_json(),
         registration=registration_options,
         accuracy=lambda wildcards, input: f"--accuracy {input.accuracy}" if input.accuracy else "",
+        model=lambda wildcards: "" if wildcards.dataset in ADOPTED else model_file(wildcards),
+        given=MODEL_GIVEN,
+        all=lambda wildcards: SETTINGS.model_copy(
+            update={"datasets": {name: DATASETS[name] for name in taught_by(wildcards)}}
+        ).model_dump_json(by_alias=True),
+        affines=lambda wildcards, input: [path for path in input.registration if path.endswith("affines.csv")],
     shell:
         "{params.dlir} report --tiles {input.tiles} --illumination {input.illumination} {params.registration}"
-        " --placement {input.placement} --exposure {input.exposure} --mosaic {input.mosaic} {params.accuracy} --output {output} --settings {params.settings:q}"
-        " --log-file {log} --dataset {wildcards.dataset}"
+        " --placement {input.placement} --exposure {input.exposure} --mosaic {input.mosaic} {params.accuracy} --output {output.page} --settings {params.settings:q}"
+        " --log-file {log} --dataset {wildcards.dataset} {params.given}"
+        " --then provenance --tiles {input.tiles} --results {input.illumination} {input.hashed} {params.affines} {input.placement}"
+        " {input.exposure} {params.model} --benchmarks {input.benchmarks} {input.training} --output {output.provenance}"
+        " --settings {params.all:q}"
 
 
 rule index:
@@ -86,43 +106,3 @@ rule index:
         wells=wells_of,
     shell:
         "{params.dlir} index --results {params.results:q} --output {output} {params.wells} --log-file {log} --dataset {wildcards.group}"
-
-
-rule provenance:
-    input:
-        tiles="results/{dataset}/tiles.csv",
-        light="results/{dataset}/illumination.tif",
-        registration=lambda wildcards: of_registration(wildcards, "pairs.csv", "affines.csv"),
-        placed=["results/{dataset}/placement.csv", "results/{dataset}/exposure.csv"],
-        model=lambda wildcards: [] if wildcards.dataset in ADOPTED else expand(MODEL, dataset=wildcards.dataset),
-        benchmarks=lambda wildcards: [
-            f"results/{wildcards.dataset}/benchmarks/{step}.tsv" for step in measured(wildcards)
-        ],
-        training=lambda wildcards: (
-            []
-            if PINNED or not MODEL or wildcards.dataset in ADOPTED
-            else expand(f"{LEARNT}/benchmarks/train.tsv", dataset=wildcards.dataset)
-        ),
-    output:
-        "results/{dataset}/provenance.json",
-    log:
-        "results/{dataset}/logs/provenance.log",
-    benchmark:
-        "results/{dataset}/benchmarks/provenance.tsv"
-    conda:
-        "../../envs/dlir.yaml"
-    resources:
-        mem_mb=memory(1000, lambda tiles: 0),
-        runtime=minutes(10, 0),
-    params:
-        dlir=dlir_command,
-        code=[steps.code(step) for step in steps.STEPS],
-        model=lambda wildcards: "" if wildcards.dataset in ADOPTED else model_file(wildcards),
-        given=MODEL_GIVEN,
-        settings=lambda wildcards: SETTINGS.model_copy(
-            update={"datasets": {name: DATASETS[name] for name in taught_by(wildcards)}}
-        ).model_dump_json(by_alias=True),
-    shell:
-        "{params.dlir} provenance --tiles {input.tiles} --results {input.light} {input.registration} {input.placed} {params.model} {params.given}"
-        " --benchmarks {input.benchmarks} {input.training} --output {output} --settings {params.settings:q}"
-        " --log-file {log} --dataset {wildcards.dataset}"

@@ -1,20 +1,7 @@
 # The memory (MB) and the time (minutes) that a job asks for, from the number and the size of its tiles.
 
-MEASURED = [
-    "tiles",
-    "survey",
-    "illumination",
-    "pairs",
-    "register",
-    "selfcheck",
-    "place",
-    "adopt",
-    "export",
-    "exposure",
-    "mosaic",
-    "report",
-]
-REGISTRATION = ["survey", "pairs", "register", "selfcheck", "place"]  # the steps that `adopt` replaces
+MEASURED = ["tiles", "survey", "illumination", "pairs", "register", "selfcheck", "place", "adopt", "exposure", "mosaic"]
+REGISTRATION = ["survey", "pairs", "register", "selfcheck", "place"]  # what `adopt` and `exposure` replace
 
 
 def extent(wildcards):
@@ -70,6 +57,6 @@ def minutes(base, each):
 
 def measured(wildcards):
     """The steps that run once for each dataset; Snakemake measures their time and memory."""
-    others = REGISTRATION if wildcards.dataset in ADOPTED else ["adopt"]
+    others = REGISTRATION if wildcards.dataset in ADOPTED else ["adopt", "exposure"]
     steps_run = [step for step in MEASURED if step not in others]
     return ["demo"] * DEMO + steps_run + ["accuracy"] * bool(DATASETS[wildcards.dataset].truth)

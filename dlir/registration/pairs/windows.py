@@ -31,6 +31,7 @@ from dlir.reading import image_files
 from dlir.reading.tile_reader import TileReader
 from dlir.registration.model.checkpoint import full_precision
 from dlir.registration.model.estimate import LINEAR, SHIFT, best_point, covariance_at
+from dlir.registration.model.filters import standardise
 from dlir.registration.pairs.neighbours import MULTIPLE
 
 CPU_BATCH, GPU_BATCH = 8, 128  # pairs, at most, that are registered at a time, by each thread of a CPU and by a GPU
@@ -217,6 +218,16 @@ def pooling(pairs: pd.DataFrame, coarsest: int = COARSEST) -> NDArray[np.int64]:
         large = sides.prod(axis=1) > ENOUGH_PIXELS * steps**2
         steps[large & (sides.min(axis=1) >= 2 * NARROWEST * steps)] *= 2
     return steps
+
+
+def pooled(windows: Tensor, step: int) -> Tensor:
+    """Returns windows (b, 1, h, w) pooled by `step` about their centres, as those of `in_batches` are."""
+    if step == 1:
+        return windows
+    height, width = (side // (MULTIPLE * step) * MULTIPLE * step for side in windows.shape[-2:])
+    y, x = (windows.shape[-2] - height) // 2, (windows.shape[-1] - width) // 2
+    small = F.avg_pool2d(windows[..., y : y + height, x : x + width], step)
+    return standardise(small - small.mean(dim=(2, 3), keepdim=True))
 
 
 def _groups(pairs: pd.DataFrame, size: int, coarsest: int, pixels: int | None = None) -> list[pd.DataFrame]:

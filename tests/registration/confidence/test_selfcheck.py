@@ -10,15 +10,17 @@ import tifffile
 from support.grids import Grid, record
 
 from dlir.core import tables
+from dlir.registration.confidence import known_errors
 from dlir.registration.confidence.selfcheck import selfcheck
 from dlir.registration.model import checkpoint
+from dlir.registration.pairs import windows
 from dlir.registration.settings import Selfcheck
 
 
 def run(grid: Grid, folder: Path, method: str = "network", count: int = 12, seed: int = 1) -> pd.DataFrame:
     model = checkpoint.GENERIC if method == "network" else None
     settings, output = Selfcheck(count=count, seed=seed), folder / "selfcheck.csv"
-    selfcheck(grid.tiles, grid.illumination, grid.pairs, output, model=model, settings=settings, device="cpu")
+    selfcheck(grid.tiles, grid.illumination, grid.pairs, output=output, model=model, settings=settings, device="cpu")
     return tables.read(output, tables.SELFCHECK)
 
 
@@ -96,6 +98,31 @@ def test_a_damaged_model_is_refused(grid: Grid, tmp_path: Path) -> None:
     settings = Selfcheck(count=1, seed=1)
     with pytest.raises(checkpoint.ModelError, match=r"model\.pt"):
         selfcheck(
-            grid.tiles, grid.illumination, grid.pairs, tmp_path / "out.csv", model=tmp_path / "model.pt", settings=settings
+            grid.tiles,
+            grid.illumination,
+            grid.pairs,
+            output=tmp_path / "out.csv",
+            model=tmp_path / "model.pt",
+            settings=settings,
         )
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_kept_table_is_taken_as_long_as_nothing_changes(grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def check(count: int, output: Path | None) -> None:
+        settings = Selfcheck(count=count, seed=1)
+        selfcheck(grid.tiles, grid.illumination, grid.pairs, output=output, method="phase", settings=settings, cache=tmp_path)
+
+    expected = run(grid, tmp_path / "plain", "phase", count=2)
+    check(2, None)
+    monkeypatch.setattr(known_errors, "known_errors", None)
+    check(2, tmp_path / "kept.csv")
+    pd.testing.assert_frame_equal(tables.read(tmp_path / "kept.csv", tables.SELFCHECK), expected)
+    with pytest.raises(TypeError):
+        check(3, tmp_path / "more.csv")
+
+
+def test_large_windows_are_measured_as_they_are_registered(grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(windows, "ENOUGH_PIXELS", 1000)  # so that the windows are pooled
+    monkeypatch.setattr(windows, "NARROWEST", 16)
+    assert (run(grid, tmp_path).set_index("method").loc["network", "median"] < 0.8).all()
