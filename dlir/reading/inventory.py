@@ -84,7 +84,8 @@ def tiles(output: Path, *, settings: Dataset, content: str = "") -> None:
     KNOWN.known |= Contents.read(output.parent / contents.TILES).known
     table, reports = _read_tiles(settings)
     if content:
-        read = contents.of_dataset({str(report.file): report.sha256 for report in reports}, settings.table)
+        sums = {str(report.file): report.sha256 for report in reports}
+        read = contents.of_dataset(sums, found_tiles.tables(settings, map(Path, sums)))
         sealed.write(read.encode(), output.parent / contents.READ)
     tables.write(table, tables.FILES, output)
 
@@ -115,7 +116,7 @@ def outline(settings: Dataset) -> pd.DataFrame:
     with ThreadPoolExecutor(THREADS) as pool:
         reports = list(pool.map(partial(_header, pages=settings.pages or "channel"), files))
     raise_if_any([report.problem for report in reports if report.problem])
-    settings = image_places.with_pixel_size(settings, [report.facts for report in reports])
+    settings = image_places.with_pixel_size(settings, found.facts or [report.facts for report in reports])
     sizes = _sizes(found, {report.path: report for report in reports}, settings)
     shares = [USUAL_OVERLAP if share is None else share for share in settings.told_overlap]
     cells, nominal = _told_places(found, sizes, settings.model_copy(update={"overlap": tuple(shares)}))
@@ -158,7 +159,7 @@ def _read_tiles(settings: Dataset, without: Collection[Path] = ()) -> tuple[pd.D
     raise_if_any([*(report.problem for report in reports if report.problem), *_different_files(reports)])
     raise_if_any(_axes_in_names_and_files(reports[0], found.values))
     _log_notes(reports, found.left_out, settings)
-    settings = image_places.with_pixel_size(settings, [report.facts for report in reports])
+    settings = image_places.with_pixel_size(settings, found.facts or [report.facts for report in reports])
     same = _same_columns(reports, found.values, settings)
     by_file = {report.path: report for report in reports}
     sizes = _sizes(found, by_file, settings)

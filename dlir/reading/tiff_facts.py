@@ -9,7 +9,7 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from dlir.reading import ome_xml
-from dlir.reading.image_facts import NO_FACTS, ImageFacts, first_known, micrometres, number, pixel_size, place
+from dlir.reading.image_facts import NO_FACTS, ImageFacts, first_known, micrometres, number, of_micro_manager, pixel_size, place
 
 
 def of_images(tiff: Any, ome: Element, series: Sequence[Any]) -> tuple[ImageFacts, ...]:
@@ -34,11 +34,7 @@ def of_series(ome: Element, series: Sequence[Any]) -> list[Element | None]:
 def _micro_manager(tiff: Any) -> ImageFacts:
     """Returns what Micro-Manager writes in the tag of the first page."""
     tag = tiff.pages.first.tags.get("MicroManagerMetadata")
-    told = tag.value if tag is not None and isinstance(tag.value, Mapping) else {}
-    size = number(told.get("PixelSizeUm"))
-    where = place(number(told.get("YPositionUm")), number(told.get("XPositionUm")))
-    name = str(told.get("PositionName") or "")
-    return ImageFacts(name, where, "um" if where else "", pixel_size(size, size), of_centre=True)
+    return of_micro_manager(tag.value) if tag is not None and isinstance(tag.value, Mapping) else NO_FACTS
 
 
 def _meta_series(tiff: Any) -> ImageFacts:
