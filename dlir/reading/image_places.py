@@ -112,7 +112,8 @@ def _numbered(found: FoundTiles, images: Mapping[Path, Sequence[ImageFacts]], se
 def _placed(found: FoundTiles, images: Mapping[Path, Sequence[ImageFacts]], settings: Dataset) -> FoundTiles:
     """Returns the images that have a place by their metadata."""
     tiles: list[tuple[Tile, ImageFacts]] = []
-    without: list[Path] = []
+    without: list[Path] = []  # images
+    silent = [tile.files[0] for tile in found.tiles if not any(each.place for each in images[tile.files[0]])]
     problems: list[str] = []
     for tile in found.tiles:
         facts = images[tile.files[0]]
@@ -122,13 +123,10 @@ def _placed(found: FoundTiles, images: Mapping[Path, Sequence[ImageFacts]], sett
             own = tile if len(facts) == 1 else tile._replace(path=Path(f"{tile.path}#{number}"))
             tiles += [(own, each)] if each.place else []
             without += [] if each.place else [own.path]
-    if not tiles:
-        what = "tell no place of the stage" if len(without) > 1 else "tells no place of the stage"
-        problems.append(f"{listed_names(without)}: {what}: {OTHERWISE}")
-    elif without and any(len(facts) == 1 for facts in images.values()):
-        problems.append(
-            f"{listed_names(without)}: tells no place of the stage, as other files do: move it away, or give a table"
-        )
+    if silent:
+        what = "tell no place of the stage" if len(silent) > 1 else "tells no place of the stage"
+        remedy = f", as other files do: move {'them' if len(silent) > 1 else 'it'} away, or give a table"
+        problems.append(f"{listed_names(silent)}: {what}{remedy if tiles else f': {OTHERWISE}'}")
     raise_if_any(problems)
     places = {tile.path: facts.place for tile, facts in tiles if facts.place}
     if len({*places.values()}) == 1 and len(places) > 1:

@@ -155,6 +155,28 @@ def test_files_without_places_or_with_one_place_are_named(tmp_path: Path) -> Non
             find_tiles(Dataset.checked({"images": str(tmp_path / f"{name}*.tif"), "positions": "metadata"}))
 
 
+def write_two_images(path: Path, *numbers: int | None) -> None:
+    """Writes a file of many images; None is one without a place."""
+    with tifffile.TiffWriter(path, ome=True) as file:
+        for k in numbers:
+            file.write(PIXELS[k or 0], metadata={"axes": "YX"} if k is None else ome(k))
+
+
+def test_a_file_of_many_images_without_any_place_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_two_images(tmp_path / "s0.ome.tif", 0, 1)
+    write_two_images(tmp_path / "s1.ome.tif", None, None)
+    settings = Dataset.checked({"images": str(tmp_path / "s*.ome.tif"), "positions": "metadata"})
+    with pytest.raises(TileError, match=r"^[^#]*s1\.ome\.tif: tells no place of the stage, as other files do: move it away"):
+        find_tiles(settings)
+    write_two_images(tmp_path / "s1.ome.tif", 2, None)  # as a picture of the label of a slide
+    with caplog.at_level(logging.INFO):
+        paths = [Path(path).name for path in find_tiles(settings)["path"]]
+    assert sorted(paths) == ["s0.ome.tif#0", "s0.ome.tif#1", "s1.ome.tif#0"]
+    assert "left out, since no place of the stage is told for them: " in caplog.text and "s1.ome.tif#1" in caplog.text
+    write_ome(tmp_path / "s3.ome.tif", 3)
+    assert len(find_tiles(settings)) == 4
+
+
 def test_a_wrong_number_of_an_image_is_named(tmp_path: Path) -> None:
     write_scan(tmp_path / "scan.ome.tif")
     (tmp_path / "p.csv").write_text("path,y,x\nscan.ome.tif#0,0,0\nscan.ome.tif#7,0,25\n")
