@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from dlir.core.text_tables import TextTableError
-from dlir.reading import grid_layout, image_files, micro_manager_metadata
+from dlir.reading import contents, grid_layout, image_files, micro_manager_metadata
 from dlir.reading.filenames import Tile, listed_names
 from dlir.reading.found_tiles import FoundTiles, raise_if_any
 from dlir.reading.image_facts import NO_FACTS, ImageFacts, first_known
@@ -27,15 +27,17 @@ SQUARE = 0.01  # by which two sizes of a pixel may differ and count as one
 Told = Sequence[ImageFacts] | str  # what is told of each image in a file, or why it cannot be read
 
 
-def complete(found: FoundTiles, settings: Dataset) -> FoundTiles:
+def complete(found: FoundTiles, told: Mapping[Path, Told], settings: Dataset) -> FoundTiles:
     """Returns the tiles in files that were found, with their places.
+
+    Args:
+        told: what is told of the images in the first file of each tile (`told_of`).
 
     Raises:
         TileError: when a file cannot be read, tells no place, or the places are not clear.
     """
-    headers = told_of([tile.files[0] for tile in found.tiles])
-    raise_if_any(list(dict.fromkeys(each for each in headers.values() if isinstance(each, str))))
-    images = {file: each for file, each in headers.items() if not isinstance(each, str)}
+    raise_if_any(list(dict.fromkeys(each for each in told.values() if isinstance(each, str))))
+    images = {file: each for file, each in told.items() if not isinstance(each, str)}
     if settings.images.endswith(INNER):
         return _numbered(found, images, settings)
     return _placed(found, images, settings)
@@ -75,6 +77,17 @@ def told_of(files: Sequence[Path]) -> dict[Path, Told]:
         listed = lists.get(file.parent, {})
         found[file] = listed if isinstance(listed, str) else [first_known([own, listed.get(file.name, NO_FACTS)])]
     return found
+
+
+def growing(told: Mapping[Path, Told], settings: Dataset) -> set[Path]:
+    """Returns those of the files that cannot be read, or lack a place, and are still being written, or the list beside them."""
+    needs_place = settings.positions == "metadata"
+    unclear = [
+        file for file, each in told.items() if isinstance(each, str) or (needs_place and not all(image.place for image in each))
+    ]
+    lists = micro_manager_metadata.beside(unclear) if needs_place else []
+    found = contents.growing(map(str, [*unclear, *lists]))
+    return {file for file in unclear if {str(file), str(file.with_name(micro_manager_metadata.NAME))} & found}
 
 
 def _listed(table: Path) -> dict[str, ImageFacts] | str:

@@ -111,7 +111,7 @@ def outline(settings: Dataset) -> pd.DataFrame:
     Raises:
         TileError: when the tiles cannot be found, or a header cannot be read.
     """
-    found = _found(settings)
+    found, _ = _found(settings)
     files = [part for tile in found.tiles for part in tile.parts]
     with ThreadPoolExecutor(THREADS) as pool:
         reports = list(pool.map(partial(_header, pages=settings.pages or "channel"), files))
@@ -128,16 +128,31 @@ def outline(settings: Dataset) -> pd.DataFrame:
     return pd.DataFrame(columns).sort_values(["row", "col", "path"], ignore_index=True)
 
 
-def _found(settings: Dataset, without: Collection[Path] = ()) -> FoundTiles:
-    """Returns the tiles and their places; raises TileError where these are not clear."""
+def _found(settings: Dataset, without: Collection[Path] = ()) -> tuple[FoundTiles, Collection[Path]]:
+    """Returns the tiles and their places, and the files that are left out: also those that are still being written.
+
+    Raises:
+        TileError: when the places are not clear.
+    """
     found = found_tiles.find(settings, without)
     found.raise_problems()
-    return image_places.complete(found, settings) if settings.in_files else found
+    if not settings.in_files:
+        return found, without
+    told = image_places.told_of([tile.files[0] for tile in found.tiles])
+    if growing := image_places.growing(told, settings):
+        _warn_of_growing(growing)
+        return _found(settings, {*without, *growing})
+    return image_places.complete(found, told, settings), without
+
+
+def _warn_of_growing(files: Iterable[Path]) -> None:
+    names = filenames.listed_names(sorted(files))
+    log.warning("%s: still being written, so left out now: run again when it is finished, which adds it", names)
 
 
 def _read_tiles(settings: Dataset, without: Collection[Path] = ()) -> tuple[pd.DataFrame, list[FileReport]]:
     """Returns the tiles as `find_tiles` does, and what was read of each file."""
-    found = _found(settings, without)
+    found, without = _found(settings, without)
     for note in found.notes:
         log.info("%s", note)
     if found.left_out:
@@ -151,9 +166,8 @@ def _read_tiles(settings: Dataset, without: Collection[Path] = ()) -> tuple[pd.D
     with ThreadPoolExecutor(THREADS) as pool:
         reports = list(progress(pool.map(partial(_read, like=first, pages=pages), files), "reading tiles", len(files)))
     if growing := contents.growing(str(report.file) for report in reports if not report.sha256 or report.file.is_dir()):
-        names = filenames.listed_names(sorted(growing))
-        log.warning("%s: still being written, so left out now: run again when it is finished, which adds it", names)
-        found = _found(settings, [*without, *map(Path, growing)])
+        _warn_of_growing(map(Path, growing))
+        found, _ = _found(settings, [*without, *map(Path, growing)])
         kept = {part for tile in found.tiles for part in tile.parts}
         reports = [report for report in reports if report.path in kept]
     raise_if_any([*(report.problem for report in reports if report.problem), *_different_files(reports)])

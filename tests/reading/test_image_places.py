@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from dlir.reading import contents
 from dlir.reading.grid_layout import TileError
 from dlir.reading.inventory import find_tiles
 from dlir.reading.settings import Dataset
@@ -175,6 +177,30 @@ def test_a_file_of_many_images_without_any_place_is_named(tmp_path: Path, caplog
     assert "left out, since no place of the stage is told for them: " in caplog.text and "s1.ome.tif#1" in caplog.text
     write_ome(tmp_path / "s3.ome.tif", 3)
     assert len(find_tiles(settings)) == 4
+
+
+@pytest.mark.parametrize("kept", [6, 0.5, 1.0])
+def test_a_file_that_is_still_being_written_is_left_out(
+    kept: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for k in range(3):
+        write_ome(tmp_path / f"t{k}.tif", k)
+    late = tmp_path / "t3.tif"
+    tifffile.imwrite(late, PIXELS[3])  # its place comes last
+    whole = late.read_bytes()
+    late.write_bytes(whole[: int(kept * len(whole)) if kept <= 1 else int(kept)])
+    monkeypatch.setattr(contents, "WATCH", 0.0)
+    monkeypatch.setattr(time, "sleep", lambda _: late.write_bytes(late.read_bytes() + b"more"))
+    settings = Dataset.checked({"images": str(tmp_path / "t*.tif"), "positions": "metadata"})
+    assert len(find_tiles(settings)) == 3
+    words = f"{late}: still being written, so left out now: run again when it is finished, which adds it"
+    assert [record.getMessage() for record in caplog.records if "still" in record.getMessage()] == [words]
+    write_ome(late, 3)
+    assert len(find_tiles(settings)) == 4
+    late.write_bytes(whole[:6])
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    with pytest.raises(TileError, match=r"t3\.tif: is damaged"):
+        find_tiles(settings)
 
 
 def test_a_wrong_number_of_an_image_is_named(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The metadata.txt of Micro-Manager: places and the size of a pixel for images that carry none themselves."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,22 @@ def test_a_damaged_list_is_named_once(tmp_path: Path, text: str, where: str) -> 
         "is cut short, damaged, or not the one of Micro-Manager: copy it again from the microscope, or give positions, a table"
     )
     assert str(error.value).splitlines()[1:] == [f"  {table}{where}: {words}"]
+
+
+@pytest.mark.parametrize("text", ['{"Summary": {},\n"Frame', None])
+def test_images_whose_list_is_still_being_written_are_left_out(
+    tmp_path: Path, text: str | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path / "Pos0", "1.4", range(2))
+    table = write(tmp_path / "Pos1", "1.4", range(2, 4))
+    table.write_text(text or json.dumps(entries("1.4", 2)))
+    monkeypatch.setattr(contents, "WATCH", 0.0)
+    monkeypatch.setattr(time, "sleep", lambda _: table.write_text(table.read_text() + " "))
+    found = inventory.find_tiles(dataset(tmp_path, images=str(tmp_path / "Pos*" / "img_*.tif")))
+    assert len(found) == (2 if text else 3)
+    assert f"{tmp_path / 'Pos1' / file_name('1.4', 3)}: still being written, so left out now" in caplog.text.replace(
+        f"{tmp_path / 'Pos1' / file_name('1.4', 2)}, ", ""
+    )
 
 
 def test_an_image_that_the_list_does_not_name_tells_no_place(tmp_path: Path) -> None:
