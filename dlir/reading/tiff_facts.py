@@ -1,15 +1,23 @@
 """What a TIFF file says of its images beside the pixels, in the forms in which programs write it.
 
 OME-XML has an element for each image. Micro-Manager has a tag for each page, MetaMorph (MetaSeries) a description, and ImageJ
-the unit of its resolution; these tell of a file with one image.
+the unit of its resolution; these tell of a file with one image. ImageJ also keeps a text, Info, to which programs add lines:
+
+    XPositionUm: 12.5                Image 0 PositionX = 12.5 µm        Plane 0 PositionX = 12.5, and PositionXUnit = µm
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree.ElementTree import Element
 
 from dlir.reading import ome_xml
 from dlir.reading.image_facts import NO_FACTS, ImageFacts, first_known, micrometres, number, of_micro_manager, pixel_size, place
+
+LINE = re.compile(
+    r"""^[ \t"]*(?:Image \d+ |Plane \d+ )*(?P<key>[XY]PositionUm|Position[XY](?:Unit)?)"?[ \t]*[:=](?P<value>.*)$""", re.M
+)
+VALUE = re.compile(r"(?P<number>[-+.\deE]+)[ \t]*(?P<unit>.*)")
 
 
 def of_images(tiff: Any, ome: Element, series: Sequence[Any]) -> tuple[ImageFacts, ...]:
@@ -18,7 +26,7 @@ def of_images(tiff: Any, ome: Element, series: Sequence[Any]) -> tuple[ImageFact
     described = [NO_FACTS if element is None else ome_xml.facts(element) for element in elements]
     if len(described) > 1:
         return tuple(described)
-    return (first_known([_micro_manager(tiff), *described, _meta_series(tiff), _image_j(tiff)]),)
+    return (first_known([_micro_manager(tiff), *described, _meta_series(tiff), _image_j(tiff), _info(tiff)]),)
 
 
 def of_series(ome: Element, series: Sequence[Any]) -> list[Element | None]:
@@ -58,3 +66,21 @@ def _image_j(tiff: Any) -> ImageFacts:
     y, x = (number(told.get(f"{axis}origin")) for axis in "yx")
     where = place(None if y is None else -y, None if x is None else -x)
     return ImageFacts("", where, "px" if where else "", pixel_size(*sizes))
+
+
+def _info(tiff: Any) -> ImageFacts:
+    """Returns the place by the text that ImageJ keeps, where all lines agree on it and on its unit."""
+    values: dict[str, set[str]] = {}
+    for line in LINE.finditer(str((tiff.imagej_metadata or {}).get("Info", ""))):
+        values.setdefault(line["key"], set()).add(line["value"].strip(' \t\r",'))
+    told = {key: texts.pop() for key, texts in values.items() if len(texts) == 1}
+    where = place(*(_in_micrometres(told, axis) for axis in "YX"))
+    return ImageFacts("", where, "um" if where else "", of_centre=True)
+
+
+def _in_micrometres(told: Mapping[str, str], axis: str) -> float | None:
+    """Returns the place along an axis by the lines of a text, without their spaces."""
+    if f"{axis}PositionUm" in told:
+        return number(told[f"{axis}PositionUm"])
+    found = VALUE.fullmatch(told.get(f"Position{axis}", ""))
+    return micrometres(number(found["number"]), found["unit"] or told.get(f"Position{axis}Unit")) if found else None

@@ -53,6 +53,13 @@ def write_image_j(path: Path, k: int) -> None:
     tifffile.imwrite(path, PIXELS[k], imagej=True, resolution=(1 / SIZE, 1 / SIZE), metadata=told)
 
 
+def write_info(path: Path, k: int, lines: Callable[[float, float], str]) -> None:
+    """Writes an image of ImageJ with the text that programs add as Info; `lines` makes it of a place, in micrometres."""
+    info = "Comment = by hand\n" + lines(PLACES[k][0] * SIZE + 5, PLACES[k][1] * SIZE - 7) + "\nSizeX: 30"
+    told = {"unit": "micron", "axes": "YX", "Info": info}
+    tifffile.imwrite(path, PIXELS[k], imagej=True, resolution=(1 / SIZE, 1 / SIZE), metadata=told)
+
+
 def write_scan(path: Path, **keys: Any) -> None:
     """Writes all tiles as images of one file."""
     with tifffile.TiffWriter(path, ome=True) as file:
@@ -78,6 +85,42 @@ def test_the_places_and_the_size_of_a_pixel_come_from_the_files(write: Callable[
     assert find_tiles(Dataset.checked({"images": str(tmp_path / "t{index}.tif"), "columns": 2}))["pixel_size"][
         0
     ] == pytest.approx(SIZE)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        lambda y, x: f"XPositionUm: {x}\nYPositionUm: {y}",
+        lambda y, x: f'  "XPositionUm": {x},\n  "YPositionUm": "{y}",\n  "YPositionUm": {y}',
+        lambda y, x: f"Image 0 PositionX = {x} µm\nImage 0 PositionY = {y} µm",
+        lambda y, x: f"Plane 0 PositionX = {x / 1000}\nPlane 0 PositionXUnit = mm\nPositionY = {y * 1e3}\nPositionYUnit = nm",
+    ],
+    ids=["um", "JSON", "unit behind", "unit in a line"],
+)
+def test_places_come_from_the_text_in_an_image_of_image_j(lines: Callable[[float, float], str], tmp_path: Path) -> None:
+    for k in range(4):
+        write_info(tmp_path / f"t{k}.tif", k, lines)
+    places, size = found(tmp_path / "t*.tif", positions="metadata")
+    np.testing.assert_allclose(places, PLACES, atol=1e-4)
+    assert size == pytest.approx(SIZE)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        lambda y, x: f"XPositionUm: {x}\nYPositionUm: {y}\nXPositionUm: {x + 1}",  # of two images
+        lambda y, x: f"PositionX = {x}\nPositionY = {y}",  # no unit
+        lambda y, x: f"PositionX = {x} turns\nPositionY = {y} µm",
+        lambda y, x: f"XPositionUm: {x}",
+        lambda y, x: f"MaxXPositionUm: {x}\nMaxYPositionUm: {y}",
+    ],
+    ids=["two", "no unit", "no length", "no y", "others"],
+)
+def test_a_text_that_is_not_clear_tells_no_place(lines: Callable[[float, float], str], tmp_path: Path) -> None:
+    for k in range(2):
+        write_info(tmp_path / f"t{k}.tif", k, lines)
+    with pytest.raises(TileError, match="tell no place of the stage"):
+        find_tiles(Dataset.checked({"images": str(tmp_path / "t*.tif"), "positions": "metadata"}))
 
 
 @pytest.mark.parametrize(("unit", "factor"), [("mm", 1e-3), ("nm", 1e3), ("m", 1e-6), (None, 1.0)])
