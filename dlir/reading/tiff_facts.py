@@ -1,7 +1,8 @@
 """What a TIFF file says of its images beside the pixels, in the forms in which programs write it.
 
-OME-XML has an element for each image. Micro-Manager has a tag for each page, MetaMorph (MetaSeries) a description, and ImageJ
-the unit of its resolution; these tell of a file with one image. ImageJ also keeps a text, Info, to which programs add lines:
+OME-XML has an element for each image. Micro-Manager has a tag for each page, also where a file holds the images of several
+positions. MetaMorph (MetaSeries) has a description, and ImageJ the unit of its resolution; these tell of a file with one image.
+ImageJ also keeps a text, Info, to which programs add lines:
 
     XPositionUm: 12.5                Image 0 PositionX = 12.5 µm        Plane 0 PositionX = 12.5, and PositionXUnit = µm
 """
@@ -25,8 +26,11 @@ def of_images(tiff: Any, ome: Element, series: Sequence[Any]) -> tuple[ImageFact
     elements = of_series(ome, series)
     described = [NO_FACTS if element is None else ome_xml.facts(element) for element in elements]
     if len(described) > 1:
-        return tuple(described)
-    return (first_known([_micro_manager(tiff), *described, _meta_series(tiff), _image_j(tiff), _info(tiff)]),)
+        return tuple(
+            first_known([_micro_manager(_first_page(own)), each]) if own.kind == "mmstack" else each
+            for own, each in zip(series, described, strict=True)
+        )
+    return (first_known([_micro_manager(tiff.pages.first), *described, _meta_series(tiff), _image_j(tiff), _info(tiff)]),)
 
 
 def of_series(ome: Element, series: Sequence[Any]) -> list[Element | None]:
@@ -39,9 +43,14 @@ def of_series(ome: Element, series: Sequence[Any]) -> list[Element | None]:
     return [by_name.get(each.name) if unique else None for each in series]
 
 
-def _micro_manager(tiff: Any) -> ImageFacts:
-    """Returns what Micro-Manager writes in the tag of the first page."""
-    tag = tiff.pages.first.tags.get("MicroManagerMetadata")
+def _first_page(series: Any) -> Any:
+    """Returns the first page of a series that is in the file, with its tags; None where there is none."""
+    return next((page.aspage() for page in series if page is not None and page.offset), None)
+
+
+def _micro_manager(page: Any) -> ImageFacts:
+    """Returns what Micro-Manager writes in the tag of a page."""
+    tag = None if page is None else page.tags.get("MicroManagerMetadata")
     return of_micro_manager(tag.value) if tag is not None and isinstance(tag.value, Mapping) else NO_FACTS
 
 

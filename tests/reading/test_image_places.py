@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from support.micro_manager import Index, write_stack
 
 from dlir.reading import contents
 from dlir.reading.grid_layout import TileError
@@ -252,3 +253,48 @@ def test_a_wrong_number_of_an_image_is_named(tmp_path: Path) -> None:
     settings = Dataset.checked({"images": str(tmp_path / "scan.ome.tif"), "positions": tmp_path / "p.csv"})
     with pytest.raises(TileError, match="has 4 images, numbered from 0, and no image 7: correct the number after #"):
         find_tiles(settings)
+
+
+def stack_pages(positions: int, channels: int) -> dict[Index, Any]:
+    """The pages of a stack of Micro-Manager, the channels of a position one after the other."""
+    return {(c, 0, 0, k): PIXELS[k] + 1000 * c for k in range(positions) for c in range(channels)}
+
+
+def told_by_micro_manager(k: int) -> dict[str, Any]:
+    y, x = PLACES[k]
+    return {"YPositionUm": y * SIZE - 9, "XPositionUm": x * SIZE, "PixelSizeUm": SIZE, "PositionName": f"Pos{k}"}
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_the_positions_in_a_stack_of_micro_manager_are_images(tmp_path: Path, channels: int) -> None:
+    path = tmp_path / "a_MMStack.tif"
+    write_stack(path, stack_pages(4, channels), [told_by_micro_manager(k) for k in range(4)])
+    table = find_tiles(Dataset.checked({"images": str(path), "positions": "metadata"}))
+    assert [*table["path"].sort_values()] == [f"{path}#{k}" for k in range(4)]
+    table = table.sort_values("path")
+    np.testing.assert_allclose(table[["y", "x"]] - table[["y", "x"]].iloc[0], PLACES, atol=1e-6)
+    assert {*table["channels"]} == {channels} and {*table["pixel_size"]} == {SIZE}
+    reader = TileReader(table)
+    for k, c in np.ndindex(4, channels):
+        np.testing.assert_array_equal(reader.read(f"{path}#{k}", 0, 0)[c], PIXELS[k] + 1000 * c)
+
+
+def test_a_stack_of_micro_manager_may_have_ended_early(tmp_path: Path) -> None:
+    path = tmp_path / "a_MMStack.tif"
+    pages = stack_pages(3, 2)
+    write_stack(path, pages, [told_by_micro_manager(k) for k in range(3)], intended=9)
+    settings = Dataset.checked({"images": str(path), "positions": "metadata"})
+    assert len(find_tiles(settings)) == 3
+    pages.pop((1, 0, 0, 2))
+    write_stack(path, pages, [told_by_micro_manager(k) for k in range(3)])
+    with pytest.raises(TileError, match=r"MMStack\.tif: is damaged \(some of its pixels were never written"):
+        find_tiles(settings)
+
+
+def test_one_position_in_a_stack_of_micro_manager_is_a_tile(tmp_path: Path) -> None:
+    for k in range(4):
+        pages = {(c, 0, 0, 0): PIXELS[k] + c for c in range(2)}
+        write_stack(tmp_path / f"a_MMStack_Pos{k}.tif", pages, [told_by_micro_manager(k)], intended=4)
+    places, size = found(tmp_path / "a_MMStack_*.tif", positions="metadata")
+    np.testing.assert_allclose(places, PLACES, atol=1e-6)
+    assert size == SIZE
