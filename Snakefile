@@ -38,7 +38,7 @@ from dlir import dataset_files, steps
 from dlir.config import Settings, check_keys
 from dlir.core import hashing, sealed
 from dlir.demo.settings import DEMO_TRUTH
-from dlir.reading import contents, filenames, grid_layout, many_datasets
+from dlir.reading import contents, filenames, found_tiles, grid_layout, many_datasets
 from dlir.registration.settings import own_method_file
 
 

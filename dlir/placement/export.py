@@ -1,5 +1,6 @@
 """The step `export`: it writes the placement for other programs, as Fiji's tile configuration and in the stage's own units."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,10 @@ def export(tiles: Path, placement: Path, output: Path, *, fiji: Path) -> None:
     """Writes where the tiles lie as a CSV to `output`, and to `fiji` as its TileConfiguration.registered.txt.
 
     Fiji's file has the places of the tiles' first pixels, (x, y) px, without turn or scale; a tile of several files is named
-    by the first of them. Fiji reads mirrored tiles as they are in the files, so there the whole mosaic is mirrored instead. The
-    CSV has the place of each tile's middle in the frame of the stage, in micrometres where the pixel size is known, else in px.
-    Where each time point is placed by itself, Fiji's file is of the first one, and the CSV has a column time.
+    by the first of them, and one of many images in a file by its number, too. Fiji reads mirrored tiles as they are in the
+    files, so there the whole mosaic is mirrored instead. The CSV has the place of each tile's middle in the frame of the stage,
+    in micrometres where the pixel size is known, else in px. Where each time point is placed by itself, Fiji's file is of the
+    first one, and the CSV has a column time.
     """
     tile_table, placed = tables.read(tiles, tables.TILES), tables.read(placement, tables.PLACEMENT)
     size, times = tile_table[["height", "width"]].to_numpy(float), time_points.listed(placed) or [0]
@@ -30,10 +32,8 @@ def export(tiles: Path, placement: Path, output: Path, *, fiji: Path) -> None:
         first_pixel[:, 1] = first_pixel[:, 1].max() - first_pixel[:, 1]
     values = filenames.values_of(tile_table.iloc[0].to_dict())
     names = [Path(filenames.files(path, values)[0]).name for path in tile_table["path"]]
-    lines = [f"{name}; ; ({x:.4f}, {y:.4f})" for name, (y, x) in zip(names, first_pixel, strict=True)]
-    heading = "# Define the number of dimensions we are working on\ndim = 2\n\n# Define the image coordinates\n"
     with atomically(fiji) as partial:
-        partial.write_text(heading + "\n".join(lines) + "\n")
+        partial.write_text(_tile_configuration(names, [filenames.image_of(path) for path in tile_table["path"]], first_pixel))
     pixel_size = tile_table["pixel_size"].to_numpy(float)
     known = np.isfinite(pixel_size).all()
     nominal = tile_table[["y", "x"]].to_numpy() + (size - 1) / 2
@@ -45,6 +45,23 @@ def export(tiles: Path, placement: Path, output: Path, *, fiji: Path) -> None:
     )
     with atomically(output) as partial:
         table.to_csv(partial, index=False, float_format="%.4f")
+
+
+def _tile_configuration(names: Sequence[str], images: Sequence[int | None], first_pixels: Array) -> str:
+    """Returns the text of Fiji's table, which has its form of many series where a tile is one of many images in a file.
+
+    Args:
+        images: the number of each tile in its file; None where the file holds one.
+        first_pixels: (n, 2) px.
+    """
+    many = any(image is not None for image in images)
+    heading = "# Define the number of dimensions we are working on\ndim = 2\n"
+    heading += "# Define that the files hold several images\nmultiseries = true\n" if many else ""
+    series = [image or 0 for image in images] if many else [""] * len(images)
+    lines = [
+        f"{name}; {number}; ({x:.4f}, {y:.4f})\n" for name, number, (y, x) in zip(names, series, first_pixels, strict=True)
+    ]
+    return f"{heading}\n# Define the image coordinates\n{''.join(lines)}"
 
 
 def _in_stage_frame(places: Array, nominal: Array) -> Array:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from dlir.reading import micro_manager_metadata
 from dlir.reading.grid_layout import IMAGE_SUFFIXES
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".pos")
@@ -24,7 +25,8 @@ def look(folder: Path) -> Contents:
     found = Contents([], [], [])
     for path in sorted(_files(folder, MOST_FOLDERS)):
         suffix = path.suffix.lower()
-        (found.images if suffix in IMAGE_SUFFIXES else found.tables if suffix in TABLE_SUFFIXES else found.others).append(path)
+        is_table = suffix in TABLE_SUFFIXES and path.name != micro_manager_metadata.NAME  # that one belongs to the images
+        (found.images if suffix in IMAGE_SUFFIXES else found.tables if is_table else found.others).append(path)
     return found
 
 

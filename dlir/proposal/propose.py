@@ -113,7 +113,8 @@ def _metadata_way(folder: Path, main: NamePattern) -> list[Placed]:
     """Returns the places in the metadata of the files as a way, where all of the first files have some."""
     if len({*main.counts} & {"well", "dataset"}):
         return []
-    facts = [image_places.images_of(folder / file) for file in main.files[:MOST_HEADERS]]
+    headers = image_places.told_of([folder / file for file in main.files[:MOST_HEADERS]])
+    facts = [() if isinstance(each, str) else each for each in headers.values()]
     places = [each.place for images in facts for each in images]
     if len(places) < 2 or None in places or len({*places}) == 1:
         return []

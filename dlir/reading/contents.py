@@ -123,9 +123,9 @@ class Contents:
         return sums
 
 
-def of_dataset(sums: Sums, positions: Path | None) -> str:
-    """Returns the hash of what the files of a dataset hold: those of its tiles, and its table of positions."""
-    return hashing.of(*sorted(sums.items()), hashing.of_file(positions) if positions else "")
+def of_dataset(sums: Sums, tables: Iterable[Path]) -> str:
+    """Returns the hash of what the files of a dataset hold: those of its tiles, and the tables that tell their places."""
+    return hashing.of(*sorted(sums.items()), *map(hashing.of_file, tables))
 
 
 KNOWN = Contents()  # what this process knows of the files that it reads

@@ -3,13 +3,14 @@
 This module imports nothing heavy, since the Snakefile calls it, so that a mistake is named before any job starts.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from dlir.reading import filenames, grid_layout, positions_table
+from dlir.reading import filenames, grid_layout, micro_manager_metadata, positions_table
 from dlir.reading.filenames import Tile
 from dlir.reading.grid_layout import TileError
+from dlir.reading.image_facts import ImageFacts
 from dlir.reading.listed_places import Place, Unit
 from dlir.reading.settings import Dataset
 
@@ -27,6 +28,7 @@ class FoundTiles(NamedTuple):
     notes: list[str]  # what the user should know of the names, and of the table of positions
     left_out: list[Path]  # files that the table of positions does not list
     centred: bool = False  # whether a place is that of the centre of a tile, else that of its first pixel
+    facts: Sequence[ImageFacts] = ()  # what is told of each tile, where the places come from the metadata
 
     def raise_problems(self) -> None:
         """Raises TileError with the problems, where there are any."""
@@ -71,6 +73,13 @@ def find(settings: Dataset, without: Collection[Path] = ()) -> FoundTiles:
         found = positions_table.positions(settings, listed)
     problems = found.problems + missing
     return FoundTiles(found.tiles, values, found.places, found.unit, problems, found.notes, left_out if found.places else [])
+
+
+def tables(settings: Dataset, files: Iterable[Path]) -> list[Path]:
+    """Returns the tables that tell the places of tiles in these files, beside what the files tell themselves."""
+    if settings.positions == "metadata":
+        return micro_manager_metadata.beside(files)
+    return [settings.table] if settings.table else []
 
 
 def raise_if_any(problems: list[str]) -> None:

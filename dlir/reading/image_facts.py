@@ -4,8 +4,8 @@ A file may hold many images: scenes, positions of a list, or the tiles of a mosa
 """
 
 import math
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 MICROMETRES = {  # in one unit, by its names in files
     **dict.fromkeys(("um", "µm", "μm", "\\u00b5m", "micron", "microns", "micrometer", "micrometre", "micrometers"), 1.0),
@@ -58,6 +58,14 @@ def number(text: object) -> float | None:
         return float(str(text))
     except ValueError:
         return None
+
+
+def of_micro_manager(told: Mapping[str, Any]) -> ImageFacts:
+    """Returns what Micro-Manager says of an image, in the words that it uses in all its files."""
+    size = number(told.get("PixelSizeUm"))
+    where = place(number(told.get("YPositionUm")), number(told.get("XPositionUm")))
+    name = str(told.get("PositionName") or "")
+    return ImageFacts(name, where, "um" if where else "", pixel_size(size, size), of_centre=True)
 
 
 def first_known(facts: Iterable[ImageFacts]) -> ImageFacts:

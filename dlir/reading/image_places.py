@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dlir.reading import grid_layout, image_files
+from dlir.core.text_tables import TextTableError
+from dlir.reading import contents, grid_layout, image_files, micro_manager_metadata
 from dlir.reading.filenames import Tile, listed_names
 from dlir.reading.found_tiles import FoundTiles, raise_if_any
-from dlir.reading.image_facts import ImageFacts
+from dlir.reading.image_facts import NO_FACTS, ImageFacts, first_known
 from dlir.reading.image_files import ImageError
 from dlir.reading.listed_places import Unit
 from dlir.reading.settings import INNER, Dataset
@@ -23,19 +24,20 @@ log = logging.getLogger(__name__)
 THREADS = 4  # headers that are read at the same time
 OTHERWISE = "give positions, a table, or {row} and {col}, or {index}, in images"
 SQUARE = 0.01  # by which two sizes of a pixel may differ and count as one
+Told = Sequence[ImageFacts] | str  # what is told of each image in a file, or why it cannot be read
 
 
-def complete(found: FoundTiles, settings: Dataset) -> FoundTiles:
+def complete(found: FoundTiles, told: Mapping[Path, Told], settings: Dataset) -> FoundTiles:
     """Returns the tiles in files that were found, with their places.
+
+    Args:
+        told: what is told of the images in the first file of each tile (`told_of`).
 
     Raises:
         TileError: when a file cannot be read, tells no place, or the places are not clear.
     """
-    files = [tile.files[0] for tile in found.tiles]
-    with ThreadPoolExecutor(THREADS) as pool:
-        headers = dict(zip(files, pool.map(_images, files), strict=True))
-    raise_if_any([images for images in headers.values() if isinstance(images, str)])
-    images = {file: each for file, each in headers.items() if not isinstance(each, str)}
+    raise_if_any(list(dict.fromkeys(each for each in told.values() if isinstance(each, str))))
+    images = {file: each for file, each in told.items() if not isinstance(each, str)}
     if settings.images.endswith(INNER):
         return _numbered(found, images, settings)
     return _placed(found, images, settings)
@@ -64,13 +66,39 @@ def with_pixel_size(settings: Dataset, facts: Sequence[ImageFacts]) -> Dataset:
     return settings
 
 
-def images_of(file: Path) -> Sequence[ImageFacts]:
-    """Returns what a file says of each of its images; nothing where it cannot be read."""
-    found = _images(file)
-    return () if isinstance(found, str) else found
+def told_of(files: Sequence[Path]) -> dict[Path, Told]:
+    """Returns what is told of the images in each file: by the file, or by the metadata.txt of Micro-Manager beside it."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = dict(zip(files, pool.map(_images, files), strict=True))
+    alone = {file: each[0] for file, each in found.items() if not isinstance(each, str) and len(each) == 1}
+    silent = {file: each for file, each in alone.items() if not each.place}
+    lists = {table.parent: _listed(table) for table in micro_manager_metadata.beside(silent)}
+    for file, own in silent.items():
+        listed = lists.get(file.parent, {})
+        found[file] = listed if isinstance(listed, str) else [first_known([own, listed.get(file.name, NO_FACTS)])]
+    return found
 
 
-def _images(file: Path) -> Sequence[ImageFacts] | str:
+def growing(told: Mapping[Path, Told], settings: Dataset) -> set[Path]:
+    """Returns those of the files that cannot be read, or lack a place, and are still being written, or the list beside them."""
+    needs_place = settings.positions == "metadata"
+    unclear = [
+        file for file, each in told.items() if isinstance(each, str) or (needs_place and not all(image.place for image in each))
+    ]
+    lists = micro_manager_metadata.beside(unclear) if needs_place else []
+    found = contents.growing(map(str, [*unclear, *lists]))
+    return {file for file in unclear if {str(file), str(file.with_name(micro_manager_metadata.NAME))} & found}
+
+
+def _listed(table: Path) -> dict[str, ImageFacts] | str:
+    """Returns what a metadata.txt says of each image, or why it cannot be read."""
+    try:
+        return micro_manager_metadata.read(table)
+    except TextTableError as error:
+        return str(error)
+
+
+def _images(file: Path) -> Told:
     """Returns what a file says of each of its images, or why it cannot be read."""
     try:
         with image_files.opened(file, image=0) as stack:
@@ -97,7 +125,8 @@ def _numbered(found: FoundTiles, images: Mapping[Path, Sequence[ImageFacts]], se
 def _placed(found: FoundTiles, images: Mapping[Path, Sequence[ImageFacts]], settings: Dataset) -> FoundTiles:
     """Returns the images that have a place by their metadata."""
     tiles: list[tuple[Tile, ImageFacts]] = []
-    without: list[Path] = []
+    without: list[Path] = []  # images
+    silent = [tile.files[0] for tile in found.tiles if not any(each.place for each in images[tile.files[0]])]
     problems: list[str] = []
     for tile in found.tiles:
         facts = images[tile.files[0]]
@@ -107,13 +136,10 @@ def _placed(found: FoundTiles, images: Mapping[Path, Sequence[ImageFacts]], sett
             own = tile if len(facts) == 1 else tile._replace(path=Path(f"{tile.path}#{number}"))
             tiles += [(own, each)] if each.place else []
             without += [] if each.place else [own.path]
-    if not tiles:
-        what = "tell no place of the stage" if len(without) > 1 else "tells no place of the stage"
-        problems.append(f"{listed_names(without)}: {what}: {OTHERWISE}")
-    elif without and any(len(facts) == 1 for facts in images.values()):
-        problems.append(
-            f"{listed_names(without)}: tells no place of the stage, as other files do: move it away, or give a table"
-        )
+    if silent:
+        what = "tell no place of the stage" if len(silent) > 1 else "tells no place of the stage"
+        remedy = f", as other files do: move {'them' if len(silent) > 1 else 'it'} away, or give a table"
+        problems.append(f"{listed_names(silent)}: {what}{remedy if tiles else f': {OTHERWISE}'}")
     raise_if_any(problems)
     places = {tile.path: facts.place for tile, facts in tiles if facts.place}
     if len({*places.values()}) == 1 and len(places) > 1:
@@ -128,6 +154,7 @@ def _placed(found: FoundTiles, images: Mapping[Path, Sequence[ImageFacts]], sett
         unit=unit,
         notes=notes,
         centred=all(facts.of_centre for _, facts in tiles),
+        facts=[facts for _, facts in tiles],
     )
 
 

@@ -84,7 +84,8 @@ def tiles(output: Path, *, settings: Dataset, content: str = "") -> None:
     KNOWN.known |= Contents.read(output.parent / contents.TILES).known
     table, reports = _read_tiles(settings)
     if content:
-        read = contents.of_dataset({str(report.file): report.sha256 for report in reports}, settings.table)
+        sums = {str(report.file): report.sha256 for report in reports}
+        read = contents.of_dataset(sums, found_tiles.tables(settings, map(Path, sums)))
         sealed.write(read.encode(), output.parent / contents.READ)
     tables.write(table, tables.FILES, output)
 
@@ -110,12 +111,12 @@ def outline(settings: Dataset) -> pd.DataFrame:
     Raises:
         TileError: when the tiles cannot be found, or a header cannot be read.
     """
-    found = _found(settings)
+    found, _ = _found(settings)
     files = [part for tile in found.tiles for part in tile.parts]
     with ThreadPoolExecutor(THREADS) as pool:
         reports = list(pool.map(partial(_header, pages=settings.pages or "channel"), files))
     raise_if_any([report.problem for report in reports if report.problem])
-    settings = image_places.with_pixel_size(settings, [report.facts for report in reports])
+    settings = image_places.with_pixel_size(settings, found.facts or [report.facts for report in reports])
     sizes = _sizes(found, {report.path: report for report in reports}, settings)
     shares = [USUAL_OVERLAP if share is None else share for share in settings.told_overlap]
     cells, nominal = _told_places(found, sizes, settings.model_copy(update={"overlap": tuple(shares)}))
@@ -127,16 +128,31 @@ def outline(settings: Dataset) -> pd.DataFrame:
     return pd.DataFrame(columns).sort_values(["row", "col", "path"], ignore_index=True)
 
 
-def _found(settings: Dataset, without: Collection[Path] = ()) -> FoundTiles:
-    """Returns the tiles and their places; raises TileError where these are not clear."""
+def _found(settings: Dataset, without: Collection[Path] = ()) -> tuple[FoundTiles, Collection[Path]]:
+    """Returns the tiles and their places, and the files that are left out: also those that are still being written.
+
+    Raises:
+        TileError: when the places are not clear.
+    """
     found = found_tiles.find(settings, without)
     found.raise_problems()
-    return image_places.complete(found, settings) if settings.in_files else found
+    if not settings.in_files:
+        return found, without
+    told = image_places.told_of([tile.files[0] for tile in found.tiles])
+    if growing := image_places.growing(told, settings):
+        _warn_of_growing(growing)
+        return _found(settings, {*without, *growing})
+    return image_places.complete(found, told, settings), without
+
+
+def _warn_of_growing(files: Iterable[Path]) -> None:
+    names = filenames.listed_names(sorted(files))
+    log.warning("%s: still being written, so left out now: run again when it is finished, which adds it", names)
 
 
 def _read_tiles(settings: Dataset, without: Collection[Path] = ()) -> tuple[pd.DataFrame, list[FileReport]]:
     """Returns the tiles as `find_tiles` does, and what was read of each file."""
-    found = _found(settings, without)
+    found, without = _found(settings, without)
     for note in found.notes:
         log.info("%s", note)
     if found.left_out:
@@ -150,15 +166,14 @@ def _read_tiles(settings: Dataset, without: Collection[Path] = ()) -> tuple[pd.D
     with ThreadPoolExecutor(THREADS) as pool:
         reports = list(progress(pool.map(partial(_read, like=first, pages=pages), files), "reading tiles", len(files)))
     if growing := contents.growing(str(report.file) for report in reports if not report.sha256 or report.file.is_dir()):
-        names = filenames.listed_names(sorted(growing))
-        log.warning("%s: still being written, so left out now: run again when it is finished, which adds it", names)
-        found = _found(settings, [*without, *map(Path, growing)])
+        _warn_of_growing(map(Path, growing))
+        found, _ = _found(settings, [*without, *map(Path, growing)])
         kept = {part for tile in found.tiles for part in tile.parts}
         reports = [report for report in reports if report.path in kept]
     raise_if_any([*(report.problem for report in reports if report.problem), *_different_files(reports)])
     raise_if_any(_axes_in_names_and_files(reports[0], found.values))
     _log_notes(reports, found.left_out, settings)
-    settings = image_places.with_pixel_size(settings, [report.facts for report in reports])
+    settings = image_places.with_pixel_size(settings, found.facts or [report.facts for report in reports])
     same = _same_columns(reports, found.values, settings)
     by_file = {report.path: report for report in reports}
     sizes = _sizes(found, by_file, settings)

@@ -101,7 +101,7 @@ class TiffStack:
         if previews := len(self.tiff.series) - len(found):
             what = "a smaller picture" if previews == 1 else f"{previews} smaller pictures"
             self.notes += (f"the file also holds {what}, such as a preview; that is left out",)
-        return found
+        return [part for each in found for part in tiff_pages.positions(each)]
 
     def _alpha(self) -> int:
         """Returns how many samples of a pixel, the last ones, are alpha; notes it where the file does not say so."""

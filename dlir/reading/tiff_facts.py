@@ -1,15 +1,24 @@
 """What a TIFF file says of its images beside the pixels, in the forms in which programs write it.
 
-OME-XML has an element for each image. Micro-Manager has a tag for each page, MetaMorph (MetaSeries) a description, and ImageJ
-the unit of its resolution; these tell of a file with one image.
+OME-XML has an element for each image. Micro-Manager has a tag for each page, also where a file holds the images of several
+positions. MetaMorph (MetaSeries) has a description, and ImageJ the unit of its resolution; these tell of a file with one image.
+ImageJ also keeps a text, Info, to which programs add lines:
+
+    XPositionUm: 12.5                Image 0 PositionX = 12.5 µm        Plane 0 PositionX = 12.5, and PositionXUnit = µm
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree.ElementTree import Element
 
 from dlir.reading import ome_xml
-from dlir.reading.image_facts import NO_FACTS, ImageFacts, first_known, micrometres, number, pixel_size, place
+from dlir.reading.image_facts import NO_FACTS, ImageFacts, first_known, micrometres, number, of_micro_manager, pixel_size, place
+
+LINE = re.compile(
+    r"""^[ \t"]*(?:Image \d+ |Plane \d+ )*(?P<key>[XY]PositionUm|Position[XY](?:Unit)?)"?[ \t]*[:=](?P<value>.*)$""", re.M
+)
+VALUE = re.compile(r"(?P<number>[-+.\deE]+)[ \t]*(?P<unit>.*)")
 
 
 def of_images(tiff: Any, ome: Element, series: Sequence[Any]) -> tuple[ImageFacts, ...]:
@@ -17,8 +26,11 @@ def of_images(tiff: Any, ome: Element, series: Sequence[Any]) -> tuple[ImageFact
     elements = of_series(ome, series)
     described = [NO_FACTS if element is None else ome_xml.facts(element) for element in elements]
     if len(described) > 1:
-        return tuple(described)
-    return (first_known([_micro_manager(tiff), *described, _meta_series(tiff), _image_j(tiff)]),)
+        return tuple(
+            first_known([_micro_manager(_first_page(own)), each]) if own.kind == "mmstack" else each
+            for own, each in zip(series, described, strict=True)
+        )
+    return (first_known([_micro_manager(tiff.pages.first), *described, _meta_series(tiff), _image_j(tiff), _info(tiff)]),)
 
 
 def of_series(ome: Element, series: Sequence[Any]) -> list[Element | None]:
@@ -31,14 +43,15 @@ def of_series(ome: Element, series: Sequence[Any]) -> list[Element | None]:
     return [by_name.get(each.name) if unique else None for each in series]
 
 
-def _micro_manager(tiff: Any) -> ImageFacts:
-    """Returns what Micro-Manager writes in the tag of the first page."""
-    tag = tiff.pages.first.tags.get("MicroManagerMetadata")
-    told = tag.value if tag is not None and isinstance(tag.value, Mapping) else {}
-    size = number(told.get("PixelSizeUm"))
-    where = place(number(told.get("YPositionUm")), number(told.get("XPositionUm")))
-    name = str(told.get("PositionName") or "")
-    return ImageFacts(name, where, "um" if where else "", pixel_size(size, size), of_centre=True)
+def _first_page(series: Any) -> Any:
+    """Returns the first page of a series that is in the file, with its tags; None where there is none."""
+    return next((page.aspage() for page in series if page is not None and page.offset), None)
+
+
+def _micro_manager(page: Any) -> ImageFacts:
+    """Returns what Micro-Manager writes in the tag of a page."""
+    tag = None if page is None else page.tags.get("MicroManagerMetadata")
+    return of_micro_manager(tag.value) if tag is not None and isinstance(tag.value, Mapping) else NO_FACTS
 
 
 def _meta_series(tiff: Any) -> ImageFacts:
@@ -62,3 +75,21 @@ def _image_j(tiff: Any) -> ImageFacts:
     y, x = (number(told.get(f"{axis}origin")) for axis in "yx")
     where = place(None if y is None else -y, None if x is None else -x)
     return ImageFacts("", where, "px" if where else "", pixel_size(*sizes))
+
+
+def _info(tiff: Any) -> ImageFacts:
+    """Returns the place by the text that ImageJ keeps, where all lines agree on it and on its unit."""
+    values: dict[str, set[str]] = {}
+    for line in LINE.finditer(str((tiff.imagej_metadata or {}).get("Info", ""))):
+        values.setdefault(line["key"], set()).add(line["value"].strip(' \t\r",'))
+    told = {key: texts.pop() for key, texts in values.items() if len(texts) == 1}
+    where = place(*(_in_micrometres(told, axis) for axis in "YX"))
+    return ImageFacts("", where, "um" if where else "", of_centre=True)
+
+
+def _in_micrometres(told: Mapping[str, str], axis: str) -> float | None:
+    """Returns the place along an axis by the lines of a text, without their spaces."""
+    if f"{axis}PositionUm" in told:
+        return number(told[f"{axis}PositionUm"])
+    found = VALUE.fullmatch(told.get(f"Position{axis}", ""))
+    return micrometres(number(found["number"]), found["unit"] or told.get(f"Position{axis}Unit")) if found else None

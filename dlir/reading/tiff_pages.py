@@ -1,4 +1,4 @@
-"""Tells which pages of a TIFF are pictures and which are previews of them, and whether the bytes of a page are there.
+"""Tells which pages of a TIFF are pictures or previews, to which image they belong, and whether the bytes of a page are there.
 
 Where the end of a file is missing, the codecs return zeros or grey, and a damaged header may announce any size; so each page is
 compared with its bytes in the file before it is decoded.
@@ -14,6 +14,7 @@ import tifffile
 from tifffile import COMPRESSION
 
 PREVIEW = 1 | 4  # bits of the tag NewSubfileType: a smaller copy of another page, and a mask of what it shows
+POSITION = "R"  # tifffile's letter of the axis of the positions of a stage
 CLEARLY_SMALLER = 0.5  # of the area of the largest picture: smaller ones are previews, or pictures of the label of a slide
 MOST_EXPANSION = {  # by codec, the bytes that it makes of one at most
     COMPRESSION.NONE: 1,
@@ -37,6 +38,20 @@ def without_previews(series: Sequence[Any]) -> list[Any]:
         return pictures
     areas = [each.keyframe.imagelength * each.keyframe.imagewidth for each in pictures]
     return [each for each, area in zip(pictures, areas, strict=True) if area > CLEARLY_SMALLER * max(areas)]
+
+
+def positions(series: Any) -> list[Any]:
+    """Returns a series for each position of the stage, where Micro-Manager wrote several to a stack; else the series itself."""
+    if series.kind != "mmstack" or POSITION not in series.axes:
+        return [series]
+    axis, outer = series.axes.index(POSITION), series.shape[: -len(series.keyframe.shape)]
+    numbers = np.moveaxis(np.arange(math.prod(outer)).reshape(outer), axis, 0)  # of the pages
+    shape = (*series.shape[:axis], *series.shape[axis + 1 :])
+    axes = series.axes.replace(POSITION, "")
+    return [
+        tifffile.TiffPageSeries(pages, shape, series.dtype, axes, parent=series.parent, kind=series.kind)
+        for pages in ([series[int(number)] for number in own.flat] for own in numbers)
+    ]
 
 
 def has_one_palette(series: Any) -> bool:

@@ -6,11 +6,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from support.pair_graphs import SIDE, make_graph
 from support.placements import place_graph
 
 from dlir.core import affine
 from dlir.placement.export import export
+from dlir.reading.inventory import find_tiles
+from dlir.reading.settings import Dataset
 
 
 def test_both_exports_give_the_places_back(tmp_path: Path) -> None:
@@ -59,3 +62,27 @@ def test_the_tiles_configuration_names_the_first_of_several_files(tmp_path: Path
         f"s{i}_a_z00.tif" for i in range(10, 14)
     ]
     assert pd.read_csv(tmp_path / "p.csv")["path"].tolist() == paths
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_images_in_one_file_have_the_form_of_many_series(tmp_path: Path, mixed: bool) -> None:
+    graph = make_graph(2, 2)
+    with tifffile.TiffWriter(tmp_path / "scan.ome.tif", ome=True) as file:
+        for _ in range(6):
+            file.write(np.zeros((SIDE, SIDE), np.uint16))
+    tifffile.imwrite(tmp_path / "one.tif", np.zeros((SIDE, SIDE), np.uint16))
+    paths = [str(tmp_path / name) for name in ("scan.ome.tif#3", "scan.ome.tif#0", "scan.ome.tif#5", "scan.ome.tif#1")]
+    paths[1] = str(tmp_path / "one.tif") if mixed else paths[1]
+    table = place_graph(graph._replace(tiles=graph.tiles.assign(path=paths)), tmp_path)
+    fiji = tmp_path / "TileConfiguration.registered.txt"
+    export(tmp_path / "tiles.csv", tmp_path / "placement.csv", tmp_path / "p.csv", fiji=fiji)
+    words = fiji.read_text()
+    assert "\nmultiseries = true\n" in words
+    lines = re.findall(r"^(\S+); (\d+); \(", words, re.MULTILINE)
+    assert lines == [(Path(path).name.partition("#")[0], path.partition("#")[2] or "0") for path in paths]
+    # dlir counts the images as Fiji does
+    found = find_tiles(Dataset.checked({"images": str(tmp_path / "*.tif"), "positions": fiji})).set_index("path")
+    names = [f"{path}#0" if path.endswith("one.tif") else path for path in paths]
+    middle = np.full((1, 2), (SIDE - 1) / 2)
+    places = affine.apply(affine.from_table(table), middle)[:, 0] - middle
+    assert found.loc[names, ["y", "x"]].to_numpy() == pytest.approx(places, abs=1e-3)

@@ -1,5 +1,6 @@
 """Proposed settings: with them the tiles of a folder fit together, or a question says what is open."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -135,3 +136,16 @@ def test_places_in_the_metadata_come_before_a_table_and_numbers(tmp_path: Path) 
     found = propose(tmp_path)
     assert found.keys == {"images": f"{tmp_path}/t*.ome.tif", "positions": "metadata"}
     assert any(line.startswith("p.csv: lists 12 tiles; not used") for line in found.left_out)
+
+
+def test_places_in_the_list_of_micro_manager_count_as_those_in_the_images(tmp_path: Path) -> None:
+    told = {}
+    for (row, col), pixels in cut_grid(3, 4, DOWN, RIGHT).items():
+        name = f"img_{4 * row + col:09d}_Default_000.tif"
+        tifffile.imwrite(tmp_path / name, pixels)
+        frame = {"FileName": name, "XPositionUm": 50.0 * col, "YPositionUm": 52.0 * row, "PixelSizeUm": 0.5}
+        told[f"FrameKey-{4 * row + col}-0-0"] = frame
+    (tmp_path / "metadata.txt").write_text(json.dumps(told))
+    found = propose(tmp_path)
+    assert found.keys == {"images": f"{tmp_path}/img_*_Default_000.tif", "positions": "metadata"}
+    assert not found.left_out

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from support.micro_manager import Index, write_stack
 
+from dlir.reading import contents
 from dlir.reading.grid_layout import TileError
 from dlir.reading.inventory import find_tiles
 from dlir.reading.settings import Dataset
@@ -51,6 +54,13 @@ def write_image_j(path: Path, k: int) -> None:
     tifffile.imwrite(path, PIXELS[k], imagej=True, resolution=(1 / SIZE, 1 / SIZE), metadata=told)
 
 
+def write_info(path: Path, k: int, lines: Callable[[float, float], str]) -> None:
+    """Writes an image of ImageJ with the text that programs add as Info; `lines` makes it of a place, in micrometres."""
+    info = "Comment = by hand\n" + lines(PLACES[k][0] * SIZE + 5, PLACES[k][1] * SIZE - 7) + "\nSizeX: 30"
+    told = {"unit": "micron", "axes": "YX", "Info": info}
+    tifffile.imwrite(path, PIXELS[k], imagej=True, resolution=(1 / SIZE, 1 / SIZE), metadata=told)
+
+
 def write_scan(path: Path, **keys: Any) -> None:
     """Writes all tiles as images of one file."""
     with tifffile.TiffWriter(path, ome=True) as file:
@@ -76,6 +86,42 @@ def test_the_places_and_the_size_of_a_pixel_come_from_the_files(write: Callable[
     assert find_tiles(Dataset.checked({"images": str(tmp_path / "t{index}.tif"), "columns": 2}))["pixel_size"][
         0
     ] == pytest.approx(SIZE)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        lambda y, x: f"XPositionUm: {x}\nYPositionUm: {y}",
+        lambda y, x: f'  "XPositionUm": {x},\n  "YPositionUm": "{y}",\n  "YPositionUm": {y}',
+        lambda y, x: f"Image 0 PositionX = {x} µm\nImage 0 PositionY = {y} µm",
+        lambda y, x: f"Plane 0 PositionX = {x / 1000}\nPlane 0 PositionXUnit = mm\nPositionY = {y * 1e3}\nPositionYUnit = nm",
+    ],
+    ids=["um", "JSON", "unit behind", "unit in a line"],
+)
+def test_places_come_from_the_text_in_an_image_of_image_j(lines: Callable[[float, float], str], tmp_path: Path) -> None:
+    for k in range(4):
+        write_info(tmp_path / f"t{k}.tif", k, lines)
+    places, size = found(tmp_path / "t*.tif", positions="metadata")
+    np.testing.assert_allclose(places, PLACES, atol=1e-4)
+    assert size == pytest.approx(SIZE)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        lambda y, x: f"XPositionUm: {x}\nYPositionUm: {y}\nXPositionUm: {x + 1}",  # of two images
+        lambda y, x: f"PositionX = {x}\nPositionY = {y}",  # no unit
+        lambda y, x: f"PositionX = {x} turns\nPositionY = {y} µm",
+        lambda y, x: f"XPositionUm: {x}",
+        lambda y, x: f"MaxXPositionUm: {x}\nMaxYPositionUm: {y}",
+    ],
+    ids=["two", "no unit", "no length", "no y", "others"],
+)
+def test_a_text_that_is_not_clear_tells_no_place(lines: Callable[[float, float], str], tmp_path: Path) -> None:
+    for k in range(2):
+        write_info(tmp_path / f"t{k}.tif", k, lines)
+    with pytest.raises(TileError, match="tell no place of the stage"):
+        find_tiles(Dataset.checked({"images": str(tmp_path / "t*.tif"), "positions": "metadata"}))
 
 
 @pytest.mark.parametrize(("unit", "factor"), [("mm", 1e-3), ("nm", 1e3), ("m", 1e-6), (None, 1.0)])
@@ -155,9 +201,100 @@ def test_files_without_places_or_with_one_place_are_named(tmp_path: Path) -> Non
             find_tiles(Dataset.checked({"images": str(tmp_path / f"{name}*.tif"), "positions": "metadata"}))
 
 
+def write_two_images(path: Path, *numbers: int | None) -> None:
+    """Writes a file of many images; None is one without a place."""
+    with tifffile.TiffWriter(path, ome=True) as file:
+        for k in numbers:
+            file.write(PIXELS[k or 0], metadata={"axes": "YX"} if k is None else ome(k))
+
+
+def test_a_file_of_many_images_without_any_place_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_two_images(tmp_path / "s0.ome.tif", 0, 1)
+    write_two_images(tmp_path / "s1.ome.tif", None, None)
+    settings = Dataset.checked({"images": str(tmp_path / "s*.ome.tif"), "positions": "metadata"})
+    with pytest.raises(TileError, match=r"^[^#]*s1\.ome\.tif: tells no place of the stage, as other files do: move it away"):
+        find_tiles(settings)
+    write_two_images(tmp_path / "s1.ome.tif", 2, None)  # as a picture of the label of a slide
+    with caplog.at_level(logging.INFO):
+        paths = [Path(path).name for path in find_tiles(settings)["path"]]
+    assert sorted(paths) == ["s0.ome.tif#0", "s0.ome.tif#1", "s1.ome.tif#0"]
+    assert "left out, since no place of the stage is told for them: " in caplog.text and "s1.ome.tif#1" in caplog.text
+    write_ome(tmp_path / "s3.ome.tif", 3)
+    assert len(find_tiles(settings)) == 4
+
+
+@pytest.mark.parametrize("kept", [6, 0.5, 1.0])
+def test_a_file_that_is_still_being_written_is_left_out(
+    kept: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for k in range(3):
+        write_ome(tmp_path / f"t{k}.tif", k)
+    late = tmp_path / "t3.tif"
+    tifffile.imwrite(late, PIXELS[3])  # its place comes last
+    whole = late.read_bytes()
+    late.write_bytes(whole[: int(kept * len(whole)) if kept <= 1 else int(kept)])
+    monkeypatch.setattr(contents, "WATCH", 0.0)
+    monkeypatch.setattr(time, "sleep", lambda _: late.write_bytes(late.read_bytes() + b"more"))
+    settings = Dataset.checked({"images": str(tmp_path / "t*.tif"), "positions": "metadata"})
+    assert len(find_tiles(settings)) == 3
+    words = f"{late}: still being written, so left out now: run again when it is finished, which adds it"
+    assert [record.getMessage() for record in caplog.records if "still" in record.getMessage()] == [words]
+    write_ome(late, 3)
+    assert len(find_tiles(settings)) == 4
+    late.write_bytes(whole[:6])
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    with pytest.raises(TileError, match=r"t3\.tif: is damaged"):
+        find_tiles(settings)
+
+
 def test_a_wrong_number_of_an_image_is_named(tmp_path: Path) -> None:
     write_scan(tmp_path / "scan.ome.tif")
     (tmp_path / "p.csv").write_text("path,y,x\nscan.ome.tif#0,0,0\nscan.ome.tif#7,0,25\n")
     settings = Dataset.checked({"images": str(tmp_path / "scan.ome.tif"), "positions": tmp_path / "p.csv"})
     with pytest.raises(TileError, match="has 4 images, numbered from 0, and no image 7: correct the number after #"):
         find_tiles(settings)
+
+
+def stack_pages(positions: int, channels: int) -> dict[Index, Any]:
+    """The pages of a stack of Micro-Manager, the channels of a position one after the other."""
+    return {(c, 0, 0, k): PIXELS[k] + 1000 * c for k in range(positions) for c in range(channels)}
+
+
+def told_by_micro_manager(k: int) -> dict[str, Any]:
+    y, x = PLACES[k]
+    return {"YPositionUm": y * SIZE - 9, "XPositionUm": x * SIZE, "PixelSizeUm": SIZE, "PositionName": f"Pos{k}"}
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_the_positions_in_a_stack_of_micro_manager_are_images(tmp_path: Path, channels: int) -> None:
+    path = tmp_path / "a_MMStack.tif"
+    write_stack(path, stack_pages(4, channels), [told_by_micro_manager(k) for k in range(4)])
+    table = find_tiles(Dataset.checked({"images": str(path), "positions": "metadata"}))
+    assert [*table["path"].sort_values()] == [f"{path}#{k}" for k in range(4)]
+    table = table.sort_values("path")
+    np.testing.assert_allclose(table[["y", "x"]] - table[["y", "x"]].iloc[0], PLACES, atol=1e-6)
+    assert {*table["channels"]} == {channels} and {*table["pixel_size"]} == {SIZE}
+    reader = TileReader(table)
+    for k, c in np.ndindex(4, channels):
+        np.testing.assert_array_equal(reader.read(f"{path}#{k}", 0, 0)[c], PIXELS[k] + 1000 * c)
+
+
+def test_a_stack_of_micro_manager_may_have_ended_early(tmp_path: Path) -> None:
+    path = tmp_path / "a_MMStack.tif"
+    pages = stack_pages(3, 2)
+    write_stack(path, pages, [told_by_micro_manager(k) for k in range(3)], intended=9)
+    settings = Dataset.checked({"images": str(path), "positions": "metadata"})
+    assert len(find_tiles(settings)) == 3
+    pages.pop((1, 0, 0, 2))
+    write_stack(path, pages, [told_by_micro_manager(k) for k in range(3)])
+    with pytest.raises(TileError, match=r"MMStack\.tif: is damaged \(some of its pixels were never written"):
+        find_tiles(settings)
+
+
+def test_one_position_in_a_stack_of_micro_manager_is_a_tile(tmp_path: Path) -> None:
+    for k in range(4):
+        pages = {(c, 0, 0, 0): PIXELS[k] + c for c in range(2)}
+        write_stack(tmp_path / f"a_MMStack_Pos{k}.tif", pages, [told_by_micro_manager(k)], intended=4)
+    places, size = found(tmp_path / "a_MMStack_*.tif", positions="metadata")
+    np.testing.assert_allclose(places, PLACES, atol=1e-6)
+    assert size == SIZE

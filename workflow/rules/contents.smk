@@ -44,8 +44,8 @@ def sums_of(name):
 
 @cache
 def held_by(name):
-    """The hash of what the tiles and the table of positions of a dataset hold."""
-    return contents.of_dataset(sums_of(name), DATASETS[name].table)
+    """The hash of what the tiles of a dataset hold, and the tables that tell their places."""
+    return contents.of_dataset(sums_of(name), found_tiles.tables(DATASETS[name], TILES[name]))
 
 
 def content(wildcards):
