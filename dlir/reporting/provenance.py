@@ -17,6 +17,7 @@ from dlir import steps
 from dlir.core import hashing, tables
 from dlir.core.atomic import atomically
 from dlir.illumination import fields
+from dlir.registration.model.model_settings import settings_of
 
 DEPENDENCIES = (
     "cyclopts", "imagecodecs", "jinja2", "matplotlib", "numpy", "ome-zarr-models", "pandas", "pandera", "pillow", "pydantic",
@@ -65,9 +66,7 @@ def _learnt_from(path: Path) -> list[str]:
     """The SHA-256 of the tiles from which illumination (.tif) or a network (.pt) was learnt."""
     if path.suffix == ".tif":
         return [tile for lesson in fields.lessons(path) for tile in lesson.tiles]
-    from dlir.registration.model import checkpoint  # imports torch, which is slow; runs without a network do not need it
-
-    return list(checkpoint.settings_of(path).get("tiles", []))
+    return list(settings_of(path).get("tiles", []))
 
 
 def _measured(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How large the errors of registration are on the user's tiles: synthetic pairs, registered by the network and by other methods.
+"""How large the errors of registration are on the user's tiles, by synthetic pairs: those of the network and of other methods.
 
 Windows in the shape of the overlaps are cut from the tiles under random affines like those between neighbours
 (`pairs/synthetic.py`), so the truth is known. Places with more structure are preferred, since no method can register an empty

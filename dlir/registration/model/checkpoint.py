@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from dlir.core.atomic import atomically
+from dlir.registration.model.model_settings import add_settings
 from dlir.registration.model.network import CorrelationNetwork
 from dlir.registration.model.paper_network import PaperNetwork
 from dlir.registration.settings import Architecture
@@ -43,7 +44,8 @@ def save(network: Network, settings: dict[str, Any], path: Path) -> None:
     """Writes the weights of a network and the settings that made them, whole or not at all."""
     name = next(name for name, kind in ARCHITECTURES.items() if isinstance(network, kind))
     with atomically(path) as partial:
-        torch.save({"architecture": name, "weights": network.state_dict(), "settings": settings}, partial)
+        torch.save({"architecture": name, "weights": network.state_dict()}, partial)
+        add_settings(settings, partial)
 
 
 def load(path: Path, device: torch.device) -> Network:
@@ -70,11 +72,6 @@ def _current_name(name: str) -> str:
     """The current name of a weight that may have a former one: deviation_head.bias for spread.bias."""
     part, dot, rest = name.partition(".")
     return RENAMED.get(part, part) + dot + rest
-
-
-def settings_of(path: Path) -> dict[str, Any]:
-    """Returns the settings that `save` wrote beside the weights, of a file that `load` can read."""
-    return dict(torch.load(path, map_location="cpu", weights_only=True)["settings"])
 
 
 def choose_device(name: str) -> torch.device:

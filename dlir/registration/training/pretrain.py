@@ -5,7 +5,7 @@ differ between the two windows. Some windows show dirt at the same pixels, as di
 shift. At the end covariance and confidence are trained alone, on windows that may show as little as those of a user.
 
 The weights in the package were trained in several runs, each of which started from the last. The file holds how each was made
-(`checkpoint.settings_of`).
+(`model_settings.py`).
 """
 
 import hashlib
@@ -21,6 +21,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from dlir.core.progress import progress
 from dlir.reading.image_files import Plane
 from dlir.registration.model import checkpoint
+from dlir.registration.model.model_settings import settings_of
 from dlir.registration.model.network import CorrelationNetwork
 from dlir.registration.pairs.synthetic import Augment, Shape, TileStack, synthetic_pairs
 from dlir.registration.training.loop import Loop, TrainingData
@@ -90,7 +91,7 @@ def pretrain(
     }
     settings["sources_sha256"] = fingerprint(planes)
     if start:
-        settings["start"] = [checkpoint.settings_of(path) for path in start]
+        settings["start"] = [settings_of(path) for path in start]
     checkpoint.save(model, settings, output)
 
 

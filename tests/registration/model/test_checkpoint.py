@@ -9,6 +9,7 @@ import torch
 from support.specimens import crops
 
 from dlir.registration.model import checkpoint
+from dlir.registration.model.model_settings import settings_of
 from dlir.registration.settings import Architecture
 
 CPU = torch.device("cpu")
@@ -31,6 +32,9 @@ def test_a_saved_model_is_loaded_as_it_was(name: Architecture, tmp_path: Path) -
     back = checkpoint.load(tmp_path / "model.pt", CPU)
     assert type(back) is type(model) and not back.training
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), back.state_dict().values(), strict=True))
+    assert settings_of(tmp_path / "model.pt") == {"steps": 3}
+    checkpoint.save(model, {"steps": 3}, tmp_path / "again" / "model.pt")
+    assert (tmp_path / "again" / "model.pt").read_bytes() == (tmp_path / "model.pt").read_bytes()
 
 
 def test_an_untrained_network_follows_from_the_seed_and_leaves_torchs_random_numbers_alone() -> None:

@@ -13,6 +13,7 @@ from support.training import SETTINGS, same_weights
 
 from dlir.core import tables
 from dlir.registration.model import checkpoint
+from dlir.registration.model.model_settings import settings_of
 from dlir.registration.training import distributed, train
 from dlir.registration.training.loop import Loop
 
@@ -96,7 +97,7 @@ def test_processes_draw_different_pairs_and_end_with_the_same_weights(trained: P
 def test_only_rank_zero_writes_a_model_and_a_history(trained: Path) -> None:
     assert {path.name for path in trained.glob("model*")} == {"model.pt", "model.csv"}
     assert tables.read(trained / "model.csv", tables.HISTORY)["step"].tolist() == [0, 2, 4, 5]
-    assert torch.load(trained / "model.pt", weights_only=True)["settings"]["processes"] == 2
+    assert settings_of(trained / "model.pt")["processes"] == 2
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -8,6 +8,7 @@ import skimage.data
 import torch
 
 from dlir.registration.model import checkpoint
+from dlir.registration.model.model_settings import settings_of
 from dlir.registration.model.phase_correlation import phase
 from dlir.registration.model.warping import corner_error
 from dlir.registration.pairs.synthetic import Augment, TileStack, synthetic_pairs
@@ -39,7 +40,7 @@ def test_pretraining_images_are_repeatable_and_depend_on_the_seed() -> None:
 
 def test_the_generic_weights_load_and_say_what_they_were_made_from() -> None:
     assert checkpoint.GENERIC.stat().st_size < 2e6
-    settings = torch.load(checkpoint.GENERIC, weights_only=True)["settings"]
+    settings = settings_of(checkpoint.GENERIC)
     assert settings["sources_sha256"] == fingerprint(list(pretraining_images(SPECIMENS, settings["seed"])))
     checkpoint.load(checkpoint.GENERIC, torch.device("cpu"))
 
@@ -63,7 +64,7 @@ def test_pretraining_is_repeatable(tmp_path: Path) -> None:
     for name in ("first", "second"):
         pretrain(tmp_path / f"{name}.pt", steps=2, judging=2, batch=2, device="cpu")
     first, second = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("first", "second"))
-    assert first["settings"] == second["settings"]
+    assert settings_of(tmp_path / "first.pt") == settings_of(tmp_path / "second.pt") != {}
     assert all(torch.equal(first["weights"][name], second["weights"][name]) for name in first["weights"])
 
 
@@ -73,7 +74,7 @@ def test_pretraining_starts_from_the_mean_of_several_models(tmp_path: Path) -> N
         pretrain(path, steps=0, judging=0, seed=seed, device="cpu")
     pretrain(tmp_path / "both.pt", start=made, steps=0, judging=0, device="cpu")
     first, second, both = (torch.load(path, weights_only=True) for path in (*made, tmp_path / "both.pt"))
-    assert both["settings"]["start"] == [first["settings"], second["settings"]]
+    assert settings_of(tmp_path / "both.pt")["start"] == [settings_of(path) for path in made]
     name = "encoder.stem.weight"
     assert not torch.equal(first["weights"][name], second["weights"][name])
     torch.testing.assert_close(both["weights"][name], (first["weights"][name] + second["weights"][name]) / 2)
