@@ -45,5 +45,5 @@ $(ENVIRONMENT): pyproject.toml setup.py envs/constraints.txt
 		echo "error: dlir needs Python 3.11 or newer, and $(PYTHON) is not: name one, as in make PYTHON=python3.12 demo" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	@echo "Installing into .venv; this takes a few minutes."
-	$(BIN)/pip install --quiet --constraint envs/constraints.txt --editable '.[dev,docs,slurm,s3]'
+	$(BIN)/pip install --quiet --constraint envs/constraints.txt --editable '.[dev,docs,slurm,s3,vendor]'
 	@touch $@

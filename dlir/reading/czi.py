@@ -6,10 +6,13 @@ plane Z, time T, scene S and tile M. A sub-block is one plane of one tile; small
 Source: ZISRAW (CZI) File Format Design Specification, Carl Zeiss Microscopy.
 """
 
+import itertools
+import math
 import os
 import re
 import struct
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any, BinaryIO, NamedTuple
 from xml.etree import ElementTree
 
@@ -49,12 +52,14 @@ class CziImage:
         self.file, self.length = file, file.seek(0, os.SEEK_END)
         *_, directory, metadata, _ = FILE_HEADER.unpack(self._segment(0, b"ZISRAWFILE", FILE_HEADER.size))
         tiles = _tiles(self._directory(directory))
-        blocks = list(tiles.values())[image_number(image, len(tiles))]
+        name, blocks = list(tiles.items())[image_number(image, len(tiles))]
         xml = self._metadata(metadata) if metadata else ElementTree.Element("none")
         size = _pixel_size(xml)
         self.images = tuple(_facts(name, tile, size) for name, tile in tiles.items())
-        self.planes = {tuple(block.start.get(axis, 0) for axis in "TZC"): block for block in blocks}
-        self.at = [sorted({plane[axis] for plane in self.planes}) for axis in range(3)]
+        self.planes = _planes(blocks)
+        everywhere = _planes(itertools.chain.from_iterable(tiles.values()))
+        self.at = [sorted({plane[axis] for plane in everywhere}) for axis in range(3)]
+        self._check_planes(name, len(blocks))
         first = blocks[0]
         if any(
             (block.height, block.width, block.pixel_type) != (first.height, first.width, first.pixel_type) for block in blocks
@@ -82,9 +87,7 @@ class CziImage:
 
     def _plane(self, at: tuple[int, int, int]) -> NDArray[Any]:
         """Returns the pixels (samples, y, x) of the sub-block at this time, z and channel."""
-        block = self.planes.get(at)
-        if block is None:
-            raise ValueError(f"it has no plane at time {at[0]}, z {at[1]}, channel {at[2]}")
+        block = self.planes[at]
         header = self._segment(block.offset, b"ZISRAWSUBBLOCK", 16 + ENTRY.size)
         before, _, count = struct.unpack_from("<iiq", header)
         *_, dimensions = ENTRY.unpack_from(header, 16)
@@ -93,8 +96,16 @@ class CziImage:
             raise ValueError(f"cut short: the file has {self.length} bytes, and a plane ends at {start + count}")
         self.file.seek(start)
         shape = (block.height, block.width, self.samples)
-        pixels = _decoded(self.file.read(count), block.compression, self.dtype, shape)
-        return np.moveaxis(pixels[..., ::-1], -1, 0)  # blue, green, red in the file
+        return np.moveaxis(_decoded(self.file.read(count), block.compression, self.dtype, shape), -1, 0)
+
+    def _check_planes(self, name: str, count: int) -> None:
+        """Raises an error unless the tile `name`, of `count` sub-blocks, has each plane that any tile has, once."""
+        for time, z, channel in itertools.product(*self.at):
+            if (time, z, channel) not in self.planes:
+                lost = f"has no plane at time {time}, z {z}, channel {channel} of {name}, and other tiles or planes have one"
+                raise NoTileError(f"{lost}: copy it again from the microscope, or export the complete tiles")
+        if len(self.planes) < count:
+            raise ValueError(f"{name} has a plane twice")
 
     def _segment(self, offset: int, name: bytes, count: int) -> bytes:
         """Returns the first bytes of the data of a segment; raises ValueError when it is not there."""
@@ -137,6 +148,11 @@ class CziImage:
             return ElementTree.Element("none")
 
 
+def _planes(blocks: Iterable[SubBlock]) -> dict[tuple[int, int, int], SubBlock]:
+    """Returns the sub-blocks by their time, z and channel."""
+    return {(block.start.get("T", 0), block.start.get("Z", 0), block.start.get("C", 0)): block for block in blocks}
+
+
 def _tiles(blocks: list[SubBlock]) -> dict[str, list[SubBlock]]:
     """Returns the sub-blocks of each tile by its name, in the order of scenes and tiles."""
     several = sorted({axis for axis in UNKNOWN_AXES if len({block.start.get(axis, 0) for block in blocks}) > 1})
@@ -162,21 +178,21 @@ def _pixel_size(xml: ElementTree.Element) -> Pair | None:
 
 
 def _decoded(data: bytes, compression: int, dtype: np.dtype[Any], shape: tuple[int, int, int]) -> NDArray[Any]:
-    """Returns the pixels (y, x, samples) of a sub-block."""
+    """Returns the pixels (y, x, samples) of a sub-block, red first; takes no more memory than they do."""
     if compression in (1, 4):
         decode = imagecodecs.jpeg_decode if compression == 1 else imagecodecs.jpegxr_decode
-        pixels = np.asarray(decode(data)).reshape(shape)
-        return pixels[..., ::-1] if compression == 1 and shape[2] > 1 else pixels  # JPEG has red first
+        return np.asarray(decode(data, out=np.empty(shape, dtype))).reshape(shape)
+    size = math.prod(shape) * dtype.itemsize
     if compression == 5:
-        data = bytes(imagecodecs.zstd_decode(data))
+        data = bytes(imagecodecs.zstd_decode(data, out=size))
     elif compression == 6:
         header, low_first = _zstd_header(data)
-        data = bytes(imagecodecs.zstd_decode(data[header:]))
+        data = bytes(imagecodecs.zstd_decode(data[header:], out=size))
         if low_first:  # all low bytes, then all high bytes
             data = np.frombuffer(data, np.uint8).reshape(2, -1).T.tobytes()
     elif compression:
         raise NoTileError(f"is compressed in a way that dlir does not read (number {compression}): export it as OME-TIFF")
-    return np.frombuffer(data, dtype).reshape(shape)
+    return np.frombuffer(data, dtype).reshape(shape)[..., ::-1]  # blue, green, red in the file
 
 
 def _zstd_header(data: bytes) -> tuple[int, bool]:

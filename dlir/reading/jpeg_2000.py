@@ -67,6 +67,8 @@ def _told(file: BinaryIO, length: int) -> Told:
     rgb = False
     for name, start, end in _boxes(file, 0, length):
         if name == b"jp2c":
+            if _has_a_picture(file, end, length):
+                raise NoTileError("holds several pictures, as old ND2 files of Nikon do: export each as TIFF or OME-TIFF")
             return Told(start, end, alpha, rgb)
         if name != b"jp2h":
             continue
@@ -83,6 +85,14 @@ def _told(file: BinaryIO, length: int) -> Told:
                 kinds = np.frombuffer(next_bytes(file, stop - begin)[2:], ">u2").reshape(-1, 3)
                 alpha = tuple(kinds[np.isin(kinds[:, 1], (1, 2)), 0].tolist())
     raise ValueError("cut short: a JPEG 2000 file without a picture")
+
+
+def _has_a_picture(file: BinaryIO, start: int, stop: int) -> bool:
+    """Returns whether a code stream follows between two places; what makes no sense behind a picture is none."""
+    try:
+        return any(name == b"jp2c" for name, _, _ in _boxes(file, start, stop))
+    except ValueError:
+        return False
 
 
 def _boxes(file: BinaryIO, start: int, stop: int) -> Iterator[tuple[bytes, int, int]]:

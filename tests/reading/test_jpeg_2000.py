@@ -54,6 +54,16 @@ def test_colours_of_other_kinds_are_named(tmp_path: Path) -> None:
         image_files.read(tmp_path / "a.jp2")
 
 
+def test_a_file_of_several_pictures_is_not_read_as_its_first(tmp_path: Path) -> None:
+    one = imagecodecs.jpeg2k_encode(GREY, level=0, codecformat="jp2")
+    second = imagecodecs.jpeg2k_encode(GREY, level=0, codecformat="j2k")
+    (tmp_path / "old.nd2").write_bytes(one + (len(second) + 8).to_bytes(4, "big") + b"jp2c" + second)
+    with pytest.raises(image_files.ImageError, match=r"old\.nd2: holds several pictures, as old ND2 files of Nikon do"):
+        image_files.read(tmp_path / "old.nd2")
+    (tmp_path / "a.jp2").write_bytes(one + b"anything")
+    np.testing.assert_array_equal(image_files.read(tmp_path / "a.jp2"), channels(GREY))
+
+
 @pytest.mark.parametrize("form", ["jp2", "j2k"])
 def test_a_file_cut_short_anywhere_is_an_error(tmp_path: Path, form: str) -> None:
     whole = imagecodecs.jpeg2k_encode(RGB, level=0, codecformat=form)
