@@ -182,8 +182,10 @@ EXPOSURE = DataFrameSchema(
 # - measure: what median and mean are of: "corner error, px" of synthetic pairs of held-out tiles, or "1 - NCC" of the real
 #   pairs
 # - median, mean: over the pairs of the check
+# - decision: in the first row, why the network was or was not trained, if that was decided; in the last one, why the trained
+#   network was or was not kept
 HISTORY = DataFrameSchema(
-    {"step": INT, "loss": OPTIONAL_FLOAT, "measure": TEXT, "median": FLOAT, "mean": FLOAT},
+    {"step": INT, "loss": OPTIONAL_FLOAT, "measure": TEXT, "median": FLOAT, "mean": FLOAT, "decision": OPTIONAL_TEXT},
     strict=True, coerce=True,
 )  # fmt: skip
 

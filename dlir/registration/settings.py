@@ -23,6 +23,7 @@ class Train(Section):
     """How the registration network is trained on the tiles. With `model`, a file, that model is used as it is instead."""
 
     model: File | None = None
+    when: Literal["auto", "always", "never"] = "auto"  # auto: where the network misses pairs that the pixels tell
     share: bool = False  # one model for all datasets
     architecture: Architecture = "correlation"
     start: Literal["generic", "random"] = "generic"  # weights at the start

@@ -53,6 +53,7 @@ def report(
     affines: Path | None = None,
     stage: Path | None = None,
     selfcheck: Path | None = None,
+    training: Path | None = None,
     adopted: str = "",
     settings: Report = Report(),
     accuracy: Path | None = None,
@@ -61,6 +62,7 @@ def report(
 
     Args:
         affines, stage, selfcheck: the tables AFFINES, STAGE and SELFCHECK; None where nothing was registered.
+        training: the table HISTORY; None where no network was trained on the tiles.
         adopted: the placement of another run that was taken over then.
         accuracy: the error of each tile (tables.ACCURACY), where a truth is known.
 
@@ -92,6 +94,7 @@ def report(
         "fields": [png(illumination_figure(of_camera)) for of_camera in light],
         "levels": _level_lines(gains),
         "exposure": _exposure_lines(gains),
+        "training": _decisions(training) if training else [],
         "selfcheck": _selfcheck_table(tables.read(selfcheck, tables.SELFCHECK)) if selfcheck else None,
         "accepted": None if accepted is None else _pair_table(accepted),
         "rejected": None if pairs is None else _pair_table(pairs[~pairs["accepted"]]),
@@ -208,6 +211,11 @@ def _lesson_lines(lessons: list[Lesson], listed: pd.DataFrame) -> list[str]:
         for camera, lesson in enumerate(lessons)
         for sentence in lesson.described(listed[listed["camera"] == camera])
     ]
+
+
+def _decisions(training: Path) -> list[str]:
+    """Why the network was or was not trained, and kept, by the history of its training (tables.HISTORY)."""
+    return [f"The network was {decision}." for decision in tables.read(training, tables.HISTORY)["decision"].dropna()]
 
 
 def _selfcheck_table(found: pd.DataFrame) -> Table:

@@ -6,6 +6,7 @@ from dlir.registration.settings import Train
 
 SETTINGS = Train(
     model=None,
+    when="always",
     share=False,
     architecture="correlation",
     start="random",

@@ -6,6 +6,7 @@ NETWORK, PINNED = SETTINGS.register_.method == "network", SETTINGS.train.model
 MODEL = [] if not NETWORK or PINNED else f"{LEARNT}/model.pt"
 if NETWORK and PINNED and not PINNED.is_file():
     sys.exit(f"error: train.model is {PINNED}, and there is no such file: correct it, or leave it null to train")
+HISTORY = [] if not MODEL else f"{LEARNT}/model.csv"
 MODEL_GIVEN = given(PINNED) if NETWORK and PINNED else ""
 GENERIC = SETTINGS.train.start == "generic" and SETTINGS.train.architecture == "correlation"
 START = [placed(PACKAGE / "registration" / "model" / "weights.pt")] if GENERIC else []

@@ -41,6 +41,7 @@ rule report:
         accuracy=lambda wildcards: "results/{dataset}/accuracy.csv" if DATASETS[wildcards.dataset].truth else [],
         hashed=lambda wildcards: of_registration(wildcards, "pairs.csv"),
         model=lambda wildcards: [] if wildcards.dataset in ADOPTED else expand(MODEL, dataset=wildcards.dataset),
+        history=lambda wildcards: [] if wildcards.dataset in ADOPTED else expand(HISTORY, dataset=wildcards.dataset),
         benchmarks=lambda wildcards: [
             f"results/{wildcards.dataset}/benchmarks/{step}.tsv" for step in measured(wildcards)
         ],
@@ -67,6 +68,7 @@ rule report:
         settings=SETTINGS.report.model_dump_json(),
         registration=registration_options,
         accuracy=lambda wildcards, input: f"--accuracy {input.accuracy}" if input.accuracy else "",
+        training=lambda wildcards, input: f"--training {input.history}" if input.history else "",
         model=lambda wildcards: "" if wildcards.dataset in ADOPTED else model_file(wildcards),
         given=MODEL_GIVEN,
         all=lambda wildcards: SETTINGS.model_copy(
@@ -75,7 +77,7 @@ rule report:
         affines=lambda wildcards, input: [path for path in input.registration if path.endswith("affines.csv")],
     shell:
         "{params.dlir} report --tiles {input.tiles} --illumination {input.illumination} {params.registration}"
-        " --placement {input.placement} --exposure {input.exposure} --mosaic {input.mosaic} {params.accuracy} --output {output.page} --settings {params.settings:q}"
+        " --placement {input.placement} --exposure {input.exposure} --mosaic {input.mosaic} {params.accuracy} {params.training} --output {output.page} --settings {params.settings:q}"
         " --log-file {log} --dataset {wildcards.dataset} {params.given}"
         " --then provenance --tiles {input.tiles} --results {input.illumination} {input.hashed} {params.affines} {input.placement}"
         " {input.exposure} {params.model} --benchmarks {input.benchmarks} {input.training} --output {output.provenance}"

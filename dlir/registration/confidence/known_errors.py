@@ -19,7 +19,6 @@ from torch import Tensor
 
 from dlir.core import tables
 from dlir.illumination import fields
-from dlir.reading.image_files import Plane
 from dlir.reading.tile_reader import read_table
 from dlir.registration.model.checkpoint import choose_device, full_precision
 from dlir.registration.model.estimate import Estimate, Method
@@ -27,13 +26,12 @@ from dlir.registration.model.methods import load_method
 from dlir.registration.model.phase_correlation import phase
 from dlir.registration.model.warping import corner_error
 from dlir.registration.pairs.neighbours import MULTIPLE
-from dlir.registration.pairs.synthetic import Augment, Shape, TileStack, overlap_shape, stack_tiles, synthetic_pairs
+from dlir.registration.pairs.synthetic import Augment, Shape, TileStack, overlap_shape, piece, stack_tiles, synthetic_pairs
 from dlir.registration.pairs.windows import TilePlanes, pooled, pooling
 from dlir.registration.settings import Selfcheck
 
 MOST_TILES = 24  # from which windows are cut: enough to represent a dataset
 LONGEST = 512  # px, of a window
-PLACES = 4  # in each tile, of which the one with the most structure is cut out
 BATCH = 8  # synthetic pairs that are registered at a time
 LARGE_ERROR = 2.0  # px, of the column over_2px
 AUGMENT = Augment(noise=(0.01, 0.01), zoom=(1.0, 1.0), dirt=0.0)  # hardly any noise is added to that of the tiles
@@ -67,20 +65,12 @@ def known_errors(
         sample = random.permutation(usual["tile"].to_numpy())[:MOST_TILES]
         planes = TilePlanes(tile_table, fields.read(illumination, tile_table))
         side = max(shape.width + 2 * math.ceil(shape.search) for shape in shapes.values()) // MULTIPLE * MULTIPLE
-        source = stack_tiles([_piece(planes.plane(int(tile)), side, random) for tile in sample], torch.device("cpu"))
+        source = stack_tiles([piece(planes.plane(int(tile)), side, random) for tile in sample], torch.device("cpu"))
         generator = torch.Generator().manual_seed(settings.seed)
         for name, shape in shapes.items():
             errors = _errors(source, shape, methods, settings.count, generator, chosen_device)
             found += [_row(str(name), method, values.numpy()) for method, values in errors.items()]
     return pd.DataFrame(found, columns=list(tables.SELFCHECK.columns))
-
-
-def _piece(plane: Plane, side: int, random: np.random.Generator) -> Plane:
-    """Returns a square part of a tile (along a shorter axis, all of it): of some places, the one with the most structure."""
-    height, width = (min(side, length) for length in plane.shape)
-    corners = random.integers((plane.shape[0] - height + 1, plane.shape[1] - width + 1), size=(PLACES, 2)).tolist()
-    pieces = [plane[y : y + height, x : x + width] for y, x in corners]
-    return max(pieces, key=lambda piece: float(piece.std())).copy()
 
 
 def none(

@@ -27,6 +27,7 @@ from dlir.registration.pairs.windows import expected_shift
 
 SHADING = 0.15  # largest shading towards the edge of a window, in units of the window's standard deviation
 DIRT_BLUR = 1.5  # px, sigma of the blur that turns noise into dirt
+PLACES = 4  # in a tile, from which a piece may be cut
 BLOCK = 8  # px, side of the blocks in which the noise of a tile is measured
 BRIGHTNESS_CLASSES = 8  # in each of which the noise of a tile is measured
 QUIET_QUANTILE = 0.25  # of the blocks of a class: texture adds variance, so the quieter blocks show the noise
@@ -101,6 +102,16 @@ def noise_variance(plane: Plane) -> tuple[float, float]:
     variance = np.array([np.quantile(squares[c], QUIET_QUANTILE) for c in classes]) / QUIET_VARIANCE
     (offset, slope), _ = nnls(np.stack([np.ones_like(level), level], 1), variance)
     return float(offset), float(slope)
+
+
+def piece(plane: Plane, side: int, random: np.random.Generator) -> Plane:
+    """Returns a square part of a tile (along a shorter axis, all of it): of some places, the one with the most structure."""
+    height, width = (min(side, length) for length in plane.shape)
+    if (height, width) == plane.shape:
+        return plane
+    corners = random.integers((plane.shape[0] - height + 1, plane.shape[1] - width + 1), size=(PLACES, 2)).tolist()
+    pieces = [plane[y : y + height, x : x + width] for y, x in corners]
+    return max(pieces, key=lambda piece: float(piece.std())).copy()
 
 
 class TileStack(NamedTuple):

@@ -1,10 +1,11 @@
 """The step `train`: trains the registration network on the user's own tiles, without labels.
 
-Training starts from the generic weights of the package. The network learns from synthetic pairs, which are cut from the tiles
-in the shape of the real overlaps, and from the NCC of the real pairs after registration (`losses.py`). Some tiles are held out:
-every CHECK_EVERY steps the network is checked on synthetic pairs of them. The best weights are kept, and training stops when
-they no longer improve. When they are not clearly better than the weights at the start, those are kept, so that training never
-does harm.
+Training starts from the generic weights of the package, and only where these miss pairs that they could find (`judge.py`),
+unless the setting `when` says otherwise. The network learns from synthetic pairs, which are cut from the tiles in the shape of
+the real overlaps, and from the NCC of the real pairs after registration (`losses.py`). Some tiles are held out: every
+CHECK_EVERY steps the network is checked on synthetic pairs of them. The best weights are kept, and training stops when they no
+longer improve. When they are not clearly better there than the weights at the start, or are worse on the real pairs, those at
+the start are kept, so that training never does harm.
 
 The architecture dlir learns from all real pairs alone, and is checked by their NCC.
 """
@@ -12,6 +13,7 @@ The architecture dlir learns from all real pairs alone, and is checked by their 
 import hashlib
 import json
 import logging
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,21 +26,26 @@ from dlir.core import tables
 from dlir.core.atomic import atomically, write_key
 from dlir.core.progress import progress
 from dlir.illumination import fields
+from dlir.reading.image_files import Plane
 from dlir.reading.tile_reader import read_table
 from dlir.registration.model import checkpoint
 from dlir.registration.model.checkpoint import Network
 from dlir.registration.model.ncc import frequency_bands, masked_ncc, multiscale_score
 from dlir.registration.model.warping import corner_error
-from dlir.registration.pairs.synthetic import Shape, SyntheticPairs, overlap_shape, stack_tiles, synthetic_pairs
-from dlir.registration.pairs.windows import TilePlanes, WindowBatch, batches
+from dlir.registration.pairs.neighbours import MULTIPLE
+from dlir.registration.pairs.synthetic import Shape, SyntheticPairs, overlap_shape, piece, stack_tiles, synthetic_pairs
+from dlir.registration.pairs.windows import COARSEST, TilePlanes, WindowBatch, batches
 from dlir.registration.settings import Train
-from dlir.registration.training import distributed
+from dlir.registration.training import distributed, judge
 from dlir.registration.training.loop import LONGEST, Loop, TrainingData
 
 log = logging.getLogger(__name__)
 MOST = 64  # tiles of each dataset, and as many pairs: more need more memory and teach little
 WIDEST = 128  # px, short side of the windows in training; the trained network registers windows of any size
 HELD_OUT = 0.15  # fraction of the tiles that the network is checked on
+LEAST_PIECE = 640  # px, side of what is cut from a tile at least, if it is that large: no more of it is kept in memory
+LOOKED_AT, LOOK_BATCHES, LOOK_BATCH = 16, 4, 8  # tiles, and batches of so many synthetic pairs, that decide on training
+JUDGED = 8  # real pairs at a time, on which two networks are compared
 CHECK_BATCHES = 12  # batches of synthetic pairs in a check
 CHECK_EVERY = 50  # steps between checks
 PATIENCE = 4  # checks without improvement, after which training stops
@@ -46,7 +53,27 @@ SEED_STRIDE = 1_000_003  # between the seeds of two processes
 LOST = 3.0  # px: larger errors count as this one, since a pair that is lost cannot be lost more
 
 
-STATE_FORMAT = b"2"  # of the file .state; a training that was interrupted with another format starts anew
+STATE_FORMAT = b"3"  # of the file .state; a training that was interrupted with another format starts anew
+
+
+Files = tuple[Path, Path, Path]  # tiles, illumination and pairs of a dataset
+Weights = dict[str, Tensor]
+
+
+class Source(NamedTuple):
+    """A dataset that a network may learn from."""
+
+    planes: TilePlanes
+    pairs: pd.DataFrame  # tables.PAIRS
+    tiles: list[int]  # at most MOST of the usual size, in random order
+    shapes: list[Shape]  # of synthetic pairs
+    seed: int
+
+    def image(self, tile: int) -> Plane:
+        """A tile, or of a large one a part as large as synthetic pairs need."""
+        needed = max((shape.width + 2 * math.ceil(shape.search) for shape in self.shapes), default=0)
+        side = max(LEAST_PIECE, needed // MULTIPLE * MULTIPLE)
+        return piece(self.planes.plane(tile), side, np.random.default_rng([self.seed, tile]))
 
 
 class Checks(NamedTuple):
@@ -85,27 +112,34 @@ def train(
         if distributed.rank() == 0:
             found = pd.DataFrame(history, columns=list(tables.HISTORY.columns))
             tables.write(found, tables.HISTORY, output.with_suffix(".csv"))
-            read = tiles if settings.steps else []
+            read = tiles if len(history) > 1 else []
             learnt = [sha256 for file in read for sha256 in tables.read(file, tables.TILES)["sha256"]]
             checkpoint.save(model, settings.model_dump() | {"tiles": learnt}, output)
             write_key(output, key)
             output.with_suffix(".state").unlink(missing_ok=True)
 
 
-def _trained(
-    datasets: list[tuple[Path, Path, Path]], output: Path, settings: Train, place: torch.device
-) -> tuple[Network, list[dict[str, Any]]]:
+def _trained(datasets: list[Files], output: Path, settings: Train, place: torch.device) -> tuple[Network, list[dict[str, Any]]]:
     """The model and its history (tables.HISTORY); `datasets` are the tiles, illumination and pairs of each dataset."""
     model = _initial_network(settings, place)
-    if not settings.steps:
-        log.info("train.steps is 0: the weights are used as they are")
+    if settings.when == "never" or not settings.steps:
+        log.info("train.%s: the weights are used as they are", "when is never" if settings.steps else "steps is 0")
         return model, []
     generator = torch.Generator(device=place).manual_seed(settings.seed)
+    if settings.when == "auto" and settings.architecture == "correlation":
+        found = distributed.decided_by_rank_zero(lambda: _first_look(model, datasets, settings, place))
+        if found is not None:
+            share = float(found.missed.float().mean())
+            words = f"the network misses {found.missed.sum()} of {len(found.missed)} synthetic pairs that it could find"
+            decision = f"{'not ' if share < judge.WORTHWHILE else ''}trained: {words}"
+            log.info("%s (it is trained from %.0f %% on)", decision, 100 * judge.WORTHWHILE)
+            if share < judge.WORTHWHILE:
+                return model, [_history_row(0, float("nan"), found.error.clamp(max=LOST), True, decision)]
     learnt, checks = [], Checks([], [])
     for files in datasets:
-        learn, check = _training_data(*files, place, settings)
+        learn, check = _training_data(files, place, settings)
         learnt.append(learn)
-        checks.synthetic.extend(_check_pairs(check, settings.batch, generator))
+        checks.synthetic.extend(_check_pairs(check, CHECK_BATCHES, settings.batch, generator))
         checks.real.extend(check.real)
     if not checks.synthetic and not checks.real:
         log.warning("no dataset has a pair to learn from: the network is not trained")
@@ -113,7 +147,51 @@ def _trained(
     if rank := distributed.rank():  # rank 0 draws what a process alone would draw
         generator.manual_seed(settings.seed + SEED_STRIDE * rank)
     chosen = settings.model_dump(include={"steps", "batch", "learning_rate", "similarity"})
-    return model, _improve(Loop(model, learnt, generator, **chosen), checks, settings, output.with_suffix(".state"))
+    start = _copy(model)
+    history, better = _improve(Loop(model, learnt, generator, **chosen), checks, settings, output.with_suffix(".state"))
+    fault = "" if better else "on synthetic pairs it is not clearly better"
+    if better and checks.synthetic:
+        fault = distributed.decided_by_rank_zero(lambda: _fault(model, start, datasets, checks, place))
+    if fault:
+        log.warning("the trained network is not used: %s; the weights from before training are kept", fault)
+        model.load_state_dict(start)
+    words = "it is better on synthetic pairs, and no worse on real ones" if checks.synthetic else "real pairs match better"
+    history[-1]["decision"] = f"not kept: {fault}" if fault else f"kept: {words}"
+    return model, history
+
+
+def _first_look(model: Network, datasets: list[Files], settings: Train, place: torch.device) -> judge.OnSynthetic | None:
+    """What the network at the start finds in a few synthetic pairs of all datasets; None where there are none."""
+    generator = torch.Generator(device=place).manual_seed(settings.seed)
+    checks = []
+    for files in datasets:
+        source = _source(files, settings)
+        if source.shapes:
+            stack = stack_tiles([source.image(tile) for tile in source.tiles[:LOOKED_AT]], place)
+            few = max(1, LOOK_BATCHES // len(datasets))
+            checks += _check_pairs(TrainingData(stack, source.shapes, []), few, LOOK_BATCH, generator)
+    return judge.on_synthetic(model, checks) if checks else None
+
+
+def _fault(model: Network, start: Weights, datasets: list[Files], checks: Checks, place: torch.device) -> str:
+    """In what the trained model is worse than it was with the weights at the start; empty where it is in nothing."""
+    found, trained = [], _copy(model)
+    try:
+        for weights in (trained, start):
+            model.load_state_dict(weights)
+            real = [
+                judge.on_real(model, batches(rows, planes, JUDGED, place, coarsest=COARSEST), seed)
+                for seed, (planes, rows) in enumerate(map(_planes_and_pairs, datasets))
+                if len(rows)
+            ]
+            found.append((judge.on_synthetic(model, checks.synthetic), real))
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+        return "some of its covariances make no sense"
+    finally:
+        model.load_state_dict(trained)
+    (now, now_real), (before, before_real) = found
+    faults = [judge.worse(now, before, *each) for each in zip(now_real, before_real, strict=True)]
+    return next(filter(None, faults), "")
 
 
 def _initial_network(settings: Train, device: torch.device) -> Network:
@@ -122,44 +200,63 @@ def _initial_network(settings: Train, device: torch.device) -> Network:
     return checkpoint.untrained(settings.architecture, settings.seed).to(device)
 
 
-def _training_data(
-    tiles: Path, illumination: Path, pairs: Path, device: torch.device, settings: Train
-) -> tuple[TrainingData, TrainingData]:
+def _planes_and_pairs(files: Files) -> tuple[TilePlanes, pd.DataFrame]:
+    """The planes of the tiles of a dataset, and as many of its pairs (tables.PAIRS) as are looked at."""
+    tiles, illumination, pairs = files
+    table = read_table(tiles)
+    return TilePlanes(table, fields.read(illumination, table)), tables.read(pairs, tables.PAIRS).head(MOST)
+
+
+def _source(files: Files, settings: Train) -> Source:
+    tiles, illumination, pairs = files
+    table, rows = read_table(tiles), tables.read(pairs, tables.PAIRS)
+    usual = tables.of_usual_size(table)
+    chosen = np.random.default_rng(settings.seed).permutation(usual["tile"].to_numpy())[:MOST]
+    size = tables.sizes(usual)[0].tolist()
+    shapes = [shape for _, group in rows.groupby("side") if (shape := overlap_shape(group, size, LONGEST, WIDEST))]
+    return Source(TilePlanes(table, fields.read(illumination, table)), rows, chosen.tolist(), shapes, settings.seed)
+
+
+def _training_data(files: Files, device: torch.device, settings: Train) -> tuple[TrainingData, TrainingData]:
     """What the network learns from in one dataset, and what it is checked on.
 
     The architecture dlir can only learn its own pairs, so it learns from all of them, and is checked on them.
     """
-    table, rows = read_table(tiles), tables.read(pairs, tables.PAIRS)
-    planes = TilePlanes(table, fields.read(illumination, table))
-    chosen = np.random.default_rng(settings.seed).permutation(tables.of_usual_size(table)["tile"].to_numpy())[:MOST]
-    images = [planes.plane(int(tile)) for tile in chosen]
+    source = _source(files, settings)
+    images = [source.image(tile) for tile in source.tiles]
     count = max(1, round(HELD_OUT * len(images)))
     learn, held_out = (stack_tiles(part, device) for part in (images[count:] or images, images[:count]))
+    rows, planes = source.pairs, source.planes
     if settings.architecture == "dlir":
         real = list(batches(rows, planes, len(rows), device)) if len(rows) else []
         return TrainingData(learn, [], real), TrainingData(held_out, [], real)
-    free = rows[~rows[["fixed", "moving"]].isin(chosen[:count]).any(axis=1)]
-    shapes = [shape for _, group in rows.groupby("side") if (shape := overlap_shape(group, images[0].shape, LONGEST, WIDEST))]
-    real = list(batches(free.head(MOST), planes, MOST, device))
-    return TrainingData(learn, shapes, real), TrainingData(held_out, shapes, [])
+    free = rows[~rows[["fixed", "moving"]].isin(source.tiles[:count]).any(axis=1)]
+    real = list(batches(free.head(MOST), planes, MOST, device, coarsest=COARSEST))
+    return TrainingData(learn, source.shapes, real), TrainingData(held_out, source.shapes, [])
 
 
-def _check_pairs(held_out: TrainingData, batch: int, generator: torch.Generator) -> list[tuple[Shape, SyntheticPairs]]:
-    """Batches of synthetic pairs of the tiles that are held out, with the shape of each."""
-    shapes = [held_out.shapes[i % len(held_out.shapes)] for i in range(CHECK_BATCHES if held_out.shapes else 0)]
+def _check_pairs(
+    held_out: TrainingData, count: int, batch: int, generator: torch.Generator
+) -> list[tuple[Shape, SyntheticPairs]]:
+    """So many batches of synthetic pairs of the tiles that are held out, with the shape of each."""
+    shapes = [held_out.shapes[i % len(held_out.shapes)] for i in range(count if held_out.shapes else 0)]
     return [(shape, synthetic_pairs(held_out.tiles, shape, batch, generator)) for shape in shapes]
 
 
-def _improve(loop: Loop, checks: Checks, settings: Train, state: Path) -> list[dict[str, Any]]:
-    """Trains the model of the loop and leaves the best weights in it; returns the history (tables.HISTORY).
+def _improve(loop: Loop, checks: Checks, settings: Train, state: Path) -> tuple[list[dict[str, Any]], bool]:
+    """Trains the model of the loop and leaves the best weights in it.
+
+    Returns:
+        the history (tables.HISTORY), and whether the model is clearly better than before.
 
     Args:
         state: the file from which an interrupted training resumes.
     """
     model, key = loop.model, _key(checks, settings)
     start = distributed.decided_by_rank_zero(lambda: _errors(model, checks))
-    best, history = start, [_history_row(0, float("nan"), start, checks)]
-    weights = start_weights = _copy(model)
+    synthetic = bool(checks.synthetic)
+    best, history = start, [_history_row(0, float("nan"), start, synthetic)]
+    weights = _copy(model)
     log.info("before training: %s", _summary(start, checks))
     if (saved := distributed.decided_by_rank_zero(lambda: _resumable(state, key))) is not None:
         loop.restore(saved["loop"])
@@ -171,7 +268,7 @@ def _improve(loop: Loop, checks: Checks, settings: Train, state: Path) -> list[d
         if loop.done % CHECK_EVERY and loop.done < settings.steps:
             continue
         errors = distributed.decided_by_rank_zero(lambda: _errors(model, checks))
-        history.append(_history_row(loop.done, float(np.mean(losses)), errors, checks))
+        history.append(_history_row(loop.done, float(np.mean(losses)), errors, synthetic))
         losses, without_gain = [], without_gain + 1
         if errors.mean() < best.mean():
             best, weights, without_gain = errors, _copy(model), 0
@@ -183,11 +280,8 @@ def _improve(loop: Loop, checks: Checks, settings: Train, state: Path) -> list[d
             with atomically(state) as partial:
                 torch.save(saved, partial)
     log.info("after training: %s", _summary(best, checks))
-    if not _clearly_better(best, start):
-        log.warning("training did not clearly improve the network: the weights from before training are kept")
-        weights = start_weights
     model.load_state_dict(weights)
-    return history
+    return history, _clearly_better(best, start)
 
 
 @torch.no_grad()
@@ -222,12 +316,13 @@ def _summary(errors: Tensor, checks: Checks) -> str:
     return f"the median error is {float(errors.median()):.3f} px {held_out}, and {lost:.0f} % err by {LOST:.0f} px or more"
 
 
-def _history_row(step: int, loss: float, errors: Tensor, checks: Checks) -> dict[str, Any]:
+def _history_row(step: int, loss: float, errors: Tensor, synthetic: bool, decision: str = "") -> dict[str, Any]:
     measured = {"median": float(errors.median()), "mean": float(errors.mean())}
-    return {"step": step, "loss": loss, "measure": "corner error, px" if checks.synthetic else "1 - NCC", **measured}
+    measure = "corner error, px" if synthetic else "1 - NCC"
+    return {"step": step, "loss": loss, "measure": measure, **measured, "decision": decision or None}
 
 
-def _copy(model: Network) -> dict[str, Tensor]:
+def _copy(model: Network) -> Weights:
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 

@@ -13,6 +13,7 @@ from support.training import SETTINGS, same_weights
 from dlir.core import tables
 from dlir.registration.inference.register import register
 from dlir.registration.model import checkpoint
+from dlir.registration.model.model_settings import settings_of
 from dlir.registration.model.warping import corner_error
 from dlir.registration.pairs.synthetic import synthetic_pairs
 from dlir.registration.settings import Register
@@ -28,9 +29,8 @@ def run(grid: Grid, output: Path, **change: object) -> checkpoint.Network:
 
 def unseen_error(model: checkpoint.Network, grid: Grid) -> float:
     """The mean corner error, px, on synthetic pairs of a tile that is held out."""
-    _, held = train._training_data(
-        grid.tiles, grid.illumination, grid.pairs, torch.device("cpu"), SETTINGS.model_copy(update={"seed": 5})
-    )
+    files = grid.tiles, grid.illumination, grid.pairs
+    _, held = train._training_data(files, torch.device("cpu"), SETTINGS.model_copy(update={"seed": 5}))
     errors = []
     for shape in held.shapes:
         known = synthetic_pairs(held.tiles, shape, 48, torch.Generator().manual_seed(9))
@@ -53,6 +53,35 @@ def test_training_from_random_weights_lowers_the_error(noisy_grid: Grid, tmp_pat
 def test_no_steps_give_the_generic_weights(grid: Grid, tmp_path: Path) -> None:
     model = run(grid, tmp_path / "model.pt", start="generic", steps=0)
     assert same_weights(model, checkpoint.load(checkpoint.GENERIC, torch.device("cpu")))
+
+
+def test_tiles_that_the_network_knows_are_not_trained_on(grid: Grid, tmp_path: Path) -> None:
+    model = run(grid, tmp_path / "model.pt", start="generic", when="auto")
+    assert same_weights(model, checkpoint.load(checkpoint.GENERIC, torch.device("cpu")))
+    history = tables.read(tmp_path / "model.csv", tables.HISTORY)
+    assert len(history) == 1 and history["decision"][0].startswith("not trained: the network misses 0 of 32 ")
+    assert settings_of(tmp_path / "model.pt")["tiles"] == []
+
+
+def test_a_network_that_misses_what_the_pixels_tell_is_trained(noisy_grid: Grid, tmp_path: Path) -> None:
+    run(noisy_grid, tmp_path / "model.pt", when="auto", steps=2)  # from random weights
+    history = tables.read(tmp_path / "model.csv", tables.HISTORY)
+    assert history["step"].tolist() == [0, 2] and "kept: " in history["decision"].iloc[-1]
+
+
+def test_a_network_that_is_worse_on_real_pairs_is_not_kept(grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def damage(loop: Loop) -> float:
+        loop.done += 1
+        with torch.no_grad():
+            loop.model.correlation_weights -= 9.0  # type: ignore[union-attr]
+        return 0.0
+
+    monkeypatch.setattr(Loop, "step", damage)
+    better = itertools.count(0, -1)
+    monkeypatch.setattr(train, "_errors", lambda *_: torch.full((4,), float(next(better))))
+    model = run(grid, tmp_path / "model.pt", start="generic", steps=2)
+    assert same_weights(model, checkpoint.load(checkpoint.GENERIC, torch.device("cpu")))
+    assert tables.read(tmp_path / "model.csv", tables.HISTORY)["decision"].iloc[-1].startswith("not kept: ")
 
 
 def test_the_same_seed_gives_the_same_weights(noisy_grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,6 +109,7 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_undisturbed_one(
 ) -> None:
     monkeypatch.setattr(train, "CHECK_EVERY", 2)
     monkeypatch.setattr(train, "_clearly_better", lambda *_: True)
+    monkeypatch.setattr(train, "_fault", lambda *_: "")
     whole = run(noisy_grid, tmp_path / "whole.pt", steps=5, batch=2)
     step, taken = Loop.step, []
 
@@ -141,6 +171,7 @@ def checked(
     monkeypatch.setattr(Loop, "step", nudge)
     monkeypatch.setattr(train, "CHECK_EVERY", 1)
     monkeypatch.setattr(train, "_errors", lambda *_: next(found))
+    monkeypatch.setattr(train, "_fault", lambda *_: "")
     return run(grid, output, steps=20), taken
 
 
@@ -165,7 +196,7 @@ def test_training_stops_only_when_it_improves_no_more(grid: Grid, tmp_path: Path
 
 
 def test_nothing_is_learnt_from_the_tiles_that_it_is_checked_on(grid: Grid) -> None:
-    learnt, held_out = train._training_data(grid.tiles, grid.illumination, grid.pairs, torch.device("cpu"), SETTINGS)
+    learnt, held_out = train._training_data((grid.tiles, grid.illumination, grid.pairs), torch.device("cpu"), SETTINGS)
 
     def listed(stack: torch.Tensor) -> set[int]:
         """The tiles that a stack (n, 1, y, x) holds, by their pixels."""
