@@ -142,8 +142,11 @@ def _without_light(tiles: NDArray[Any], blind: Mask) -> Mask:
     Args:
         blind: pixels that are known to be blind.
     """
-    typical = np.median(tiles, axis=0)
-    deviation = np.sqrt(np.mean((tiles - typical) ** 2, axis=0, dtype=np.float32))
+    typical = _median(tiles)
+    square = np.zeros(typical.shape, np.float32)
+    for tile in tiles:
+        square += (tile - typical).astype(np.float32) ** 2
+    deviation = np.sqrt(square / np.float32(len(tiles)))
     noisy = deviation[~blind & (deviation > 0)]
     floor = float(np.quantile(noisy, FLOOR)) if noisy.size else np.inf
     if floor * LEAST_CONTRAST >= np.median(deviation):
@@ -151,6 +154,13 @@ def _without_light(tiles: NDArray[Any], blind: Mask) -> Mask:
     still = ndimage.median_filter(deviation, 3, mode="nearest") < STILL * floor
     darkest = float(np.quantile(_middle(tiles), DARKEST))
     return np.asarray(still & (ndimage.median_filter(typical, 3, mode="nearest") + STILL * floor < darkest))
+
+
+def _median(tiles: NDArray[Any]) -> NDArray[Any]:
+    """Returns the median (y, x) of tiles (n, y, x), some rows at a time."""
+    rows = max(1, 2**24 // tiles[:, :1].size)
+    starts = range(0, tiles.shape[1], rows)
+    return np.concatenate([np.median(tiles[:, start : start + rows], axis=0) for start in starts])
 
 
 def _cliff(group: Mask, tiles: NDArray[Any]) -> tuple[Mask, Plane, Plane] | None:
@@ -163,7 +173,7 @@ def _cliff(group: Mask, tiles: NDArray[Any]) -> tuple[Mask, Plane, Plane] | None
     Args:
         tiles: (n, y, x), of one channel.
     """
-    typical = np.median(tiles, axis=0).astype(np.float32)
+    typical = _median(tiles).astype(np.float32)
     distance = ndimage.distance_transform_edt(~group)
     beyond = (distance > REACH) & (distance <= 2 * REACH)
     if not beyond.any() or not any(group[y, x] for y in (0, -1) for x in (0, -1)):

@@ -30,6 +30,7 @@ from dlir.reading.tile_reader import TileReader, read_table
 
 log = logging.getLogger(__name__)
 MOST_TILES = 128  # tiles that the illumination is estimated from at most, evenly chosen from the table
+MOST_BYTES = 384 * 2**20  # of these tiles, of which FEW are taken however large they are
 FEW = 16  # tiles; what was learnt from fewer is learnt again as soon as the tiles change
 KEPT = "illumination"  # in the cache: the fields that were learnt last
 FEWEST_TILES = 4  # tiles that are needed at least to distinguish the illumination from the specimen
@@ -149,8 +150,7 @@ def _estimate_camera(
     if not settings.correct:
         log.info("the illumination is not corrected: illumination.correct is false")
         return fields.identity(shape), []
-    sample, reader = of_camera[:: -(-len(of_camera) // MOST_TILES)], TileReader(of_camera)
-    stack = np.stack([reader.sample(path) for path in progress(list(sample["path"]), "reading tiles")])
+    sample, stack = _sample(of_camera)
     if own_dark is not None and (stack.max(axis=0) <= own_dark).all(axis=(1, 2)).any():
         raise image_files.ImageError(f"{dark}: is as bright as the brightest tile or brighter: give an image without any light")
     seen = find_blind(stack)
@@ -175,6 +175,18 @@ def _estimate_camera(
     for sentence in fields.described([found]):
         log.info("%s%s", sentence, named(of_camera, tiles))
     return found, list(sample["sha256"])
+
+
+def _sample(of_camera: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[Any]]:
+    """Returns some of the tiles (tables.TILES) of a camera, and their pixels (n, channels, y, x)."""
+    reader = TileReader(of_camera)
+    first = reader.sample(of_camera["path"].iloc[0])
+    most = min(max(MOST_BYTES // first.nbytes, FEW), MOST_TILES)
+    sample = of_camera[:: -(-len(of_camera) // most)]
+    stack = np.empty((len(sample), *first.shape), first.dtype)
+    for number, path in enumerate(progress(list(sample["path"]), "reading tiles")):
+        stack[number] = first if number == 0 else reader.sample(path)
+    return sample, stack
 
 
 def estimate_fields(tiles: NDArray[Any], dark: image_files.Plane | None = None, seen: Blind | None = None) -> Fields:
@@ -244,7 +256,7 @@ def _estimate_channel(
     fine = _fine_flat(tiles, flat, dark)
     if fine is None:
         log.warning("what all tiles have in common moves with the stage, so it is a periodic specimen: no dust is corrected")
-        return smooth.broad_flat(tiles - known_dark, blind).astype(np.float32), known_dark.astype(np.float32)
+        return smooth.broad_flat(tiles, known_dark, blind).astype(np.float32), known_dark.astype(np.float32)
     flat *= fine
     return flat / flat[~blind].mean() if not blind.all() else flat, dark
 
@@ -258,5 +270,5 @@ def _fine_flat(tiles: NDArray[Any], flat: image_files.Plane, dark: image_files.P
     lit = level > LEAST_LEVEL * max(float(np.median(level)), 1e-3)  # the floor, 1e-3 grey values, leaves out black tiles
     if lit.sum() < FEWEST_FOR_FINE:
         return np.ones_like(flat)
-    logarithm = fixed_pattern(tiles[lit], level[lit], flat, dark)
+    logarithm = fixed_pattern(tiles if lit.all() else tiles[lit], level[lit], flat, dark)
     return None if logarithm is None else np.exp(smooth.without_polynomial(logarithm), dtype=np.float32)

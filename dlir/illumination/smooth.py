@@ -172,14 +172,16 @@ def _held_out_gains(tiles: Array, polynomials: Array, judged: Array, measure: Ca
     return gains
 
 
-def broad_flat(tiles: NDArray[Any], blind: Mask) -> Array:
+def broad_flat(tiles: NDArray[Any], dark: NDArray[Any], blind: Mask) -> Array:
     """Returns the flat-field (y, x), mean 1, of degree BROAD at most, of tiles (n, y, x) of a periodic specimen.
+
+    Their dark-field is `dark` (y, x).
 
     A robust fit may take half of each period for an outlier. So the pattern has to make the means of the blocks of held-out
     tiles more even as well, by their root mean square, which no period escapes.
     """
     polynomials = Polynomials(blind, BROAD)
-    medians, means = (np.stack([of(tile) for tile in tiles]) for of in (polynomials.medians, polynomials.means))
+    medians, means = (np.stack([of(tile - dark) for tile in tiles]) for of in (polynomials.medians, polynomials.means))
 
     def scatter(held_out: Array, flat: Array) -> Array:
         corrected = held_out / np.maximum(flat, LEAST_FLAT)
