@@ -2,13 +2,20 @@
 
 A step depends on its own module and on all modules of the package that this one imports, directly or through others. Comments,
 docstrings and the layout of the lines do not count, and neither do the modules in `WITHOUT_EFFECT`, of which no number depends.
+
+To parse the whole package takes a second. So what is found in a file is kept in the cache folder of the user.
 """
 
 import ast
+import atexit
 import hashlib
+import json
+import os
+import sys
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 PACKAGE = Path(__file__).parent
 WITHOUT_EFFECT = {"dlir", "dlir.steps", "dlir.core.progress"}  # the front door, this list, and the lines of progress
@@ -74,7 +81,7 @@ def code(step: str) -> str:
 @cache
 def code_of(*modules: str) -> str:
     """The SHA-256 of the code that some modules of the package depend on, with their own."""
-    text = "".join(f"{path.relative_to(PACKAGE).as_posix()}\n{_stripped(path)}\n" for path in _files(*modules))
+    text = "".join(f"{path.relative_to(PACKAGE).as_posix()} {_facts(path).sha256}\n" for path in _files(*modules))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -83,31 +90,75 @@ def _file(module: str) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
-@cache
 def _imported(module: str) -> frozenset[str]:
     """The modules of the package that a module names in its imports, with the packages that hold them."""
-    names = set()
-    for node in ast.walk(_parsed(_file(module))):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-        elif isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-    parts = [name.split(".") for name in names if name.split(".")[0] == "dlir"]
+    parts = [name.split(".") for name in _facts(_file(module)).imports]
     held = {".".join(part[:end]) for part in parts for end in range(1, len(part) + 1)}
     return frozenset(name for name in held if _file(name).exists())
 
 
+class Facts(NamedTuple):
+    """What a file means for the steps."""
+
+    sha256: str  # of its text; of a program without comments and docstrings, in one layout
+    imports: list[str]  # of modules of the package, and of what they hold
+
+
 @cache
-def _parsed(path: Path) -> ast.Module:
-    """The program of a file without its docstrings."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+def _facts(path: Path) -> Facts:
+    content = path.read_bytes()
+    if path.suffix != ".py":
+        return Facts(hashlib.sha256(content).hexdigest(), [])
+    key = hashlib.sha256(content).hexdigest()
+    if key not in _kept():
+        program = _parsed(content)
+        names = [name for node in ast.walk(program) for name in _names(node) if name.split(".")[0] == "dlir"]
+        _kept()[key] = _new[key] = [hashlib.sha256(ast.unparse(program).encode()).hexdigest(), sorted({*names})]
+    return Facts(*_kept()[key])
+
+
+def _parsed(content: bytes) -> ast.Module:
+    """A program without its docstrings."""
+    tree = ast.parse(content)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
     return tree
 
 
+def _names(node: ast.AST) -> list[str]:
+    """The modules that a statement imports, and what it imports of them."""
+    if isinstance(node, ast.ImportFrom) and node.module:
+        return [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+
+
+MOST_KEPT = 5000  # programs; with more, only those of this run are kept
+_new: dict[str, list[Any]] = {}  # what this process found
+
+
+def _file_of_kept() -> Path:
+    folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111  # that of Path raises without a home
+    return Path(folder, "dlir", f"steps.{sys.implementation.cache_tag}.json")
+
+
 @cache
-def _stripped(path: Path) -> str:
-    """The text of a file; of a program without comments and docstrings, in one layout."""
-    return ast.unparse(_parsed(path)) if path.suffix == ".py" else path.read_text(encoding="utf-8")
+def _kept() -> dict[str, list[Any]]:
+    """What was found in programs, by the SHA-256 of each; it is kept from run to run."""
+    try:
+        found: dict[str, list[Any]] = json.loads(_file_of_kept().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+@atexit.register
+def _keep() -> None:
+    """Writes what was found in programs, where that can be done."""
+    if _new:
+        file = _file_of_kept()
+        mine = file.with_suffix(f".{os.getpid()}")
+        with suppress(OSError):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            mine.write_text(json.dumps(_kept() if len(_kept()) <= MOST_KEPT else _new), encoding="utf-8")
+            mine.replace(file)

@@ -81,3 +81,18 @@ def test_code_of_a_package_belongs_to_the_steps_that_use_its_modules(tmp_path: P
 def test_an_edit_of_the_template_changes_the_report(tmp_path: Path) -> None:
     found = edited(tmp_path, "reporting/report.html.j2", {"<h2>Illumination</h2>": "<h2>Edited</h2>"})
     assert {step for step in steps.STEPS if found[step] != steps.code(step)} == {"report"}
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", None])
+def test_what_is_kept_of_programs_may_be_damaged_or_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str | None
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    edited(tmp_path / "first", "core/progress.py", {})
+    (kept,) = (tmp_path / "dlir").iterdir()
+    assert len(kept.read_text()) > 10_000
+    if damage is None:
+        shutil.rmtree(tmp_path / "dlir")
+    else:
+        kept.write_text(damage)
+    assert edited(tmp_path / "second", "core/progress.py", {}) == {step: steps.code(step) for step in steps.STEPS}
