@@ -46,4 +46,5 @@ $(ENVIRONMENT): pyproject.toml setup.py envs/constraints.txt
 	$(PYTHON) -m venv .venv
 	@echo "Installing into .venv; this takes a few minutes."
 	$(BIN)/pip install --quiet --constraint envs/constraints.txt --editable '.[dev,docs,slurm,s3,vendor]'
+	$(BIN)/python -m compileall -q dlir # where Python may not keep bytecode by itself, each process would compile the package again
 	@touch $@
