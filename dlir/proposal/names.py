@@ -89,13 +89,13 @@ def name_patterns(files: Sequence[str]) -> list[NamePattern]:
     """Returns the patterns of the names of files (paths with /, relative to one folder), that of the most files first."""
     sets: dict[tuple[object, ...], list[str]] = defaultdict(list)
     for file in files:
-        stem, ending = _split(file)
+        stem, ending = stem_and_ending(file)
         sets[(*FIELD.split(stem)[1::2], ending.lower())].append(file)
     found = [_pattern(members) for each in sets.values() for members in _alike(sorted(each))]
     return sorted(found, key=lambda each: (-len(each.files), each.images))
 
 
-def _split(file: str) -> tuple[str, str]:
+def stem_and_ending(file: str) -> tuple[str, str]:
     """Returns the path without its endings, and the endings, such as .tif or .ome.tif."""
     path = PurePosixPath(file)
     ending = "".join(path.suffixes[-2:]) if path.suffixes[-2:-1] == [".ome"] else path.suffix
@@ -104,7 +104,7 @@ def _split(file: str) -> tuple[str, str]:
 
 def _fields(file: str) -> list[str]:
     """Returns the fields of a path, which have even places, and what is between them."""
-    return FIELD.split(_split(file)[0])
+    return FIELD.split(stem_and_ending(file)[0])
 
 
 def _form(field: str) -> str:
@@ -135,7 +135,7 @@ def _pattern(files: list[str]) -> NamePattern:
     rows = [_fields(file) for file in files]
     parts = [part for at in range(0, len(rows[0]), 2) for part in _parts(rows, at)]
     ways = sorted(_ways(parts), key=lambda way: -way[0]) if len(parts) <= MOST_PARTS else []
-    ending = _split(files[0])[1]
+    ending = stem_and_ending(files[0])[1]
     if not ways:
         meanings = tuple("*" for _ in parts)
         return NamePattern(_written(rows[0], parts, meanings) + ending, tuple(files), {}, ())

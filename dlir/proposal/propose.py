@@ -20,9 +20,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dlir.core.settings import SettingsError
+from dlir.proposal.copies import without_copies
 from dlir.proposal.fit import Fit, exchanged, fitted, numbered
 from dlir.proposal.look import look
-from dlir.proposal.names import NamePattern, name_patterns
+from dlir.proposal.names import NamePattern
 from dlir.reading import filenames, found_tiles, image_places, many_datasets, patterns
 from dlir.reading.grid_layout import TileError
 from dlir.reading.image_files import ImageError
@@ -81,14 +82,16 @@ def propose(folder: Path, answers: Mapping[str, Any] = MappingProxyType({})) -> 
     if not contents.images:
         names = filenames.listed_names([path.name for path in [*contents.tables, *contents.others]])
         raise ProposalError(f"{folder}: holds no images{f', but {names}' if names else ''}: give the folder of the tiles")
-    found = name_patterns([path.relative_to(folder).as_posix() for path in contents.images])
+    found, left_out = without_copies(folder, [path.relative_to(folder).as_posix() for path in contents.images])
     main = found[0]
     ways, refused = _ways(folder, main, contents.tables)
     ways = [way._replace(keys={**way.keys, **answers}) for way in ways]
     if not ways:
         raise ProposalError(_no_grid(folder, found, refused))
     chosen, fit, tried = _best(ways)
-    left_out = [f"{file}: its name is of another form" for other in found[1:] for file in other.files]
+    for other in found[1:]:
+        what = "its name is" if len(other.files) == 1 else "their names are"
+        left_out.append(f"{filenames.listed_names(other.files)}: {what} of another form")
     left_out += [f"{path.relative_to(folder)}: {why}" for path, why in refused.items()]
     for way in ways:
         if way is not chosen and way.why != NAMES:
