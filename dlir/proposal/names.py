@@ -19,7 +19,10 @@ from typing import NamedTuple
 from dlir.reading import patterns
 
 FIELD = re.compile(r"([_/])")
-NUMBER = re.compile(r"(r[0-9]{2}c[0-9]{2}(?=f[0-9])|-?[0-9]+(?:\.[0-9]+)?)")  # the first is a well, before its field
+GUID, HASH = "[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", re.compile("[0-9a-f]{7,}|[0-9A-F]{7,}")
+NUMBER = re.compile(  # also a number before a GUID, a GUID, and a well before its field
+    rf"([0-9]+?(?={GUID})|{GUID}|r[0-9]{{2}}c[0-9]{{2}}(?=f[0-9])|-?[0-9]+(?:\.[0-9]+)?)"
+)
 WELL, LETTER = re.compile(patterns.WELL), re.compile(r"[A-Za-z]")
 HINTS: dict[str, tuple[str, ...]] = {  # the letters before a number: what it may stand for
     **dict.fromkeys(["r", "row", "rows"], ("row",)),
@@ -40,6 +43,8 @@ MEANINGS = {  # of each kind of part
     "well": ("well", "row+col"),
     "word": ("channel",),
     "word in a folder": ("channel", "dataset"),
+    "first word": ("channel", "dataset"),
+    "code": ("*",),
 }
 LAYOUTS: tuple[frozenset[str], ...] = (
     frozenset({"row", "col"}), frozenset({"x", "y"}), frozenset({"index"}), frozenset({"row+col"})
@@ -84,6 +89,11 @@ class NamePattern(NamedTuple):
         """Whether the pattern says, or counts, where the tiles lie."""
         return any("{" + name in self.images for name in ("row", "index", "x"))
 
+    @property
+    def has_codes(self) -> bool:
+        """Whether the names hold GUIDs."""
+        return re.search(GUID, self.files[0]) is not None
+
 
 def name_patterns(files: Sequence[str]) -> list[NamePattern]:
     """Returns the patterns of the names of files (paths with /, relative to one folder), that of the most files first."""
@@ -122,13 +132,20 @@ def _alike(files: list[str]) -> list[list[str]]:
         if len(forms) == 1:
             continue
         wells = all(WELL.fullmatch(row[at]) for row in rows) or all(LETTER.fullmatch(row[at]) for row in rows)
+        codes = _are_codes([row[at] for row in rows])
         even = len(forms) <= MOST_WORDS and min(forms.values()) == max(forms.values()) < len(files) and max(forms.values()) > 1
-        if not (wells or even or "/" in rows[0][at + 1 :: 2]):
+        if not (wells or codes or even or "/" in rows[0][at + 1 :: 2]):
             by_form = defaultdict(list)
             for file, row in zip(files, rows, strict=True):
                 by_form[_form(row[at])].append(file)
             return [part for members in by_form.values() for part in _alike(members)]
     return [files]
+
+
+def _are_codes(fields: Sequence[str]) -> bool:
+    """Whether fields are codes such as 3f9c2d1, of hexadecimal digits, another one in each file."""
+    letters = any(re.search("[A-Fa-f]", field) for field in fields)
+    return letters and len({*fields}) == len(fields) and all(HASH.fullmatch(field) for field in fields)
 
 
 def _pattern(files: list[str]) -> NamePattern:
@@ -150,6 +167,9 @@ def _parts(rows: list[list[str]], at: int) -> Iterator[Part]:
     """Yields what differs in one field of the names."""
     fields = tuple(row[at] for row in rows)
     folder = " in a folder" if "/" in rows[0][at + 1 :: 2] else ""
+    if _are_codes(fields):
+        yield Part((at, -1), fields, "code", ())
+        return
     if len({_form(field) for field in fields}) > 1:
         well, letter = (all(form.fullmatch(field) for field in fields) for form in (WELL, LETTER))
         dye = any(DYES.search(field.lower()) for field in fields)
@@ -164,7 +184,8 @@ def _parts(rows: list[list[str]], at: int) -> Iterator[Part]:
         before = pieces[0][number - 1] or (rows[0][at - 2] if number == 1 and at >= 2 else "")  # row_001
         word = re.search(r"([A-Za-z]*)[^A-Za-z0-9]*$", before)
         hint = word[1].lower() if word else ""
-        kind = "well" if texts[0].startswith("r") else f"number{folder}"
+        code, well = re.fullmatch(GUID, texts[0]), texts[0].startswith("r")
+        kind = "code" if code else "well" if well else f"number{folder}"
         yield Part((at, number), texts, kind, HINTS.get(hint, ()))
 
 
@@ -179,6 +200,9 @@ def _ways(parts: list[Part]) -> Iterator[tuple[float, tuple[str, ...]]]:
 
 def _worth(parts: list[Part], meanings: tuple[str, ...]) -> float | None:
     """Returns how good a way is; None where it is none: two files would be the same plane of one tile."""
+    hinted = [name in part.hints for part, name in zip(parts, meanings, strict=True) if part.hints]
+    if len(hinted) > 1 and not any(hinted):
+        return None  # the letters say otherwise throughout
     worth = 0.0
     for part, name in zip(parts, meanings, strict=True):
         if name in ("row", "col", "index", "z", "time") and any("." in text for text in part.values):
@@ -193,6 +217,9 @@ def _worth(parts: list[Part], meanings: tuple[str, ...]) -> float | None:
     if len(files) < len(places):
         return None
     tiles = {*zip(apart, places, strict=True)}
+    unnamed = [part.texts for part, name in zip(parts, meanings, strict=True) if name == "*"]
+    if len({*zip(apart, places, *unnamed, strict=True)}) > len(tiles):
+        return None  # the files of a tile may differ in nothing else
     whole = len(files) / (len(tiles) * len({*stacks}))
     worth -= 0 if whole == 1 else 2 + 6 * (1 - whole)  # some tiles lack a channel, a z plane or a time point
     if any(len({place for one, place in tiles if one == each}) < 2 for each in {*apart}):

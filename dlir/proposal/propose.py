@@ -236,6 +236,9 @@ def _no_grid(folder: Path, found: Sequence[NamePattern], refused: Mapping[Path, 
     if len(images) == 1:
         what = f"holds one image, {images[0]}, and a mosaic needs several tiles"
         return f"{folder}: {what}: give the folder of the tiles"
+    if found[0].has_codes:
+        what = f"each file has a code of its own, as in {images[0]}, so nothing tells which channels belong to one tile"
+        return f"{folder}: {what}: take the codes out of the names, or give a folder with one channel"
     tables = "".join(f"; {path.name} cannot be used: {why}" for path, why in list(refused.items())[:2])
     what = f"is no grid of tiles: the names {filenames.listed_names(images)} have no numbers that count tiles or places"
     return f"{folder}: {what}, and no table tells where they lie{tables}: give the folder of the tiles, or add such a table"

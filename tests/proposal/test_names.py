@@ -1,5 +1,6 @@
 """The pattern that names of files have in common: what their numbers and words stand for."""
 
+import uuid
 from itertools import product
 
 import pytest
@@ -34,6 +35,9 @@ R3C4 = list(product(range(3), range(4)))
         ([f"i_t{t}_z{z}_p{k}.tif" for t in range(2) for z in range(3) for k in range(12)], "i_t{time}_z{z}_p{index}.tif"),
         ([f"1-Pos_{c:03d}_{r:03d}/img_000.tif" for r, c in R3C4], "1-Pos_{col}_{row}/img_000.tif"),
         ([f"scan_MMStack_Pos{k}.ome.tif" for k in range(9)], "scan_MMStack_Pos{index}.ome.tif"),
+        ([f"e_{w}_s{k}_w1{uuid.UUID(int=7**(30 + k) * ord(w[0]))}.TIF" for w in ("A01", "B02") for k in range(1, 13)],
+         "e_{well}_s{index}_w1*.TIF"),
+        ([f"s_{k}_{7**(20 + k):x}.tif" for k in range(9)], "s_{index}_*.tif"),
         ([f"s_{k}_2024010112{3 * k:02d}.tif" for k in range(12)], "s_{index}_*.tif"),
     ],
 )  # fmt: skip
@@ -59,3 +63,8 @@ def test_files_of_another_form_are_a_pattern_of_their_own() -> None:
 def test_a_pattern_that_another_one_equals_is_open() -> None:
     found, *_ = name_patterns([f"a{a}_b{b}_{k}.tif" for a in (1, 2) for b in (1, 2) for k in range(6)])
     assert found.others
+
+
+def test_codes_that_differ_between_the_channels_of_a_tile_make_no_layout() -> None:
+    found = name_patterns([f"e_s{k}_w{c}{uuid.UUID(int=7 ** (30 + k) * c)}.TIF" for c in (1, 2) for k in range(9)])
+    assert not found[0].is_layout and found[0].has_codes
