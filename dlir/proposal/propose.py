@@ -24,6 +24,7 @@ from dlir.proposal.copies import without_copies
 from dlir.proposal.fit import Fit, exchanged, fitted, numbered
 from dlir.proposal.look import look
 from dlir.proposal.names import NamePattern
+from dlir.proposal.specimens import is_one
 from dlir.reading import filenames, found_tiles, image_places, many_datasets, patterns
 from dlir.reading.grid_layout import TileError
 from dlir.reading.image_files import ImageError
@@ -31,6 +32,7 @@ from dlir.reading.settings import Dataset
 
 Keys = dict[str, Any]
 NAMES, METADATA = "the names", "the metadata of the files"
+MOST_READINGS = 4  # of the names, beside the first, that are tried on the pixels
 MOST_HEADERS = 100  # files that are opened to see whether they tell places
 NOUNS = {"channel": "channels", "z": "z planes", "time": "time points", "well": "wells", "dataset": "datasets"}
 ASKED = {"overlap": "0.1", "pages": "z", "pixel_size": "0.65"}  # keys that a message may ask for, with an answer
@@ -65,6 +67,7 @@ class Placed(NamedTuple):
     keys: Keys
     why: str
     tiles: int  # whose places it tells
+    names: NamePattern  # how it understands the names
 
 
 def propose(folder: Path, answers: Mapping[str, Any] = MappingProxyType({})) -> Proposal:
@@ -83,7 +86,7 @@ def propose(folder: Path, answers: Mapping[str, Any] = MappingProxyType({})) -> 
         names = filenames.listed_names([path.name for path in [*contents.tables, *contents.others]])
         raise ProposalError(f"{folder}: holds no images{f', but {names}' if names else ''}: give the folder of the tiles")
     found, left_out = without_copies(folder, [path.relative_to(folder).as_posix() for path in contents.images])
-    main = found[0]
+    main = found[0]._replace(others=()) if "images" in answers else found[0]
     ways, refused = _ways(folder, main, contents.tables)
     ways = [way._replace(keys={**way.keys, **answers}) for way in ways]
     if not ways:
@@ -98,14 +101,16 @@ def propose(folder: Path, answers: Mapping[str, Any] = MappingProxyType({})) -> 
             tell = "tell" if chosen.why == NAMES else "tells"
             why = f"the tiles do not fit together by its {way.tiles} places" if way in tried else f"lists {way.tiles} tiles"
             left_out.append(f"{way.why}: {why}; not used, since {chosen.why} {tell} the places of {chosen.tiles}")
-    return _proposal(folder, main._replace(others=() if "images" in answers else main.others), chosen, fit, left_out)
+    reading = chosen.names._replace(others=_as_good(folder, main, chosen, fit, [way for way in ways if way not in tried]))
+    return _proposal(folder, reading, chosen, fit, left_out)
 
 
 def _ways(folder: Path, main: NamePattern, tables: Sequence[Path]) -> tuple[list[Placed], dict[Path, str]]:
     """Returns the ways to know the places, the best first, and the tables that tell none, with the reason."""
     images = f"{folder}/{main.images}"
-    names = [Placed({"images": images}, NAMES, _tile_count(main))] if main.is_layout else []
-    by_tables, refused = _table_ways(images, tables)
+    readings = [each for each in (main, *main.others[:MOST_READINGS]) if each.is_layout]
+    names = [Placed({"images": f"{folder}/{each.images}"}, NAMES, _tile_count(each), each) for each in readings]
+    by_tables, refused = _table_ways(images, main, tables)
     if names and not numbered(names[0].keys):
         return names + by_tables, refused
     whole = [way for way in by_tables if way.tiles >= _tile_count(main)]
@@ -123,7 +128,7 @@ def _metadata_way(folder: Path, main: NamePattern) -> list[Placed]:
         return []
     keys = {"images": _without_places(f"{folder}/{main.images}"), "positions": "metadata"}
     inside = len(places) / len(facts)
-    return [Placed(keys, METADATA, round(inside * _tile_count(main)))]
+    return [Placed(keys, METADATA, round(inside * _tile_count(main)), main)]
 
 
 def _without_places(images: str) -> str:
@@ -137,7 +142,7 @@ def _tile_count(main: NamePattern) -> int:
     return round(len(main.files) / float(np.prod(stack)))
 
 
-def _table_ways(images: str, tables: Sequence[Path]) -> tuple[list[Placed], dict[Path, str]]:
+def _table_ways(images: str, main: NamePattern, tables: Sequence[Path]) -> tuple[list[Placed], dict[Path, str]]:
     """Returns the tables that list tiles, that of the most tiles first, and why the others do not."""
     ways, refused = [], {}
     for table in tables:
@@ -150,7 +155,7 @@ def _table_ways(images: str, tables: Sequence[Path]) -> tuple[list[Placed], dict
         if found.problems:
             refused[table] = found.problems[0]
         else:
-            ways.append(Placed(keys, table.name, len(found.places)))
+            ways.append(Placed(keys, table.name, len(found.places), main))
     registered = [way for way in ways if "register" in way.why.lower()]
     plain = [way for way in ways if way not in registered]
     if plain:
@@ -163,15 +168,33 @@ def _best(ways: Sequence[Placed]) -> tuple[Placed, Fit, list[Placed]]:
     """Returns the first way with which the tiles fit together; the first of all where none does."""
     first: tuple[Placed, Fit] | None = None
     for at, way in enumerate(ways):
-        try:
-            fit = fitted(_of_one_dataset(way.keys))
-        except (TileError, ImageError, SettingsError) as error:
-            fit = Fit(dict(way.keys), None, frozenset(), _short(error))
+        fit = _tried(way)
         if fit.found is not None:
             return way, fit, [*ways[:at]]
         first = first or (way, fit)
     assert first is not None
     return *first, []
+
+
+def _tried(way: Placed) -> Fit:
+    """Returns how the tiles fit together with a way to know their places."""
+    try:
+        return fitted(_of_one_dataset(way.keys))
+    except (TileError, ImageError, SettingsError) as error:
+        return Fit(dict(way.keys), None, frozenset(), _short(error))
+
+
+def _as_good(folder: Path, main: NamePattern, chosen: Placed, fit: Fit, untried: Sequence[Placed]) -> tuple[NamePattern, ...]:
+    """Returns the other ways to understand the names that the pixels do not refute."""
+    if chosen.why != NAMES or not main.others:
+        return ()
+    others = [each for each in (main, *main.others) if each is not chosen.names]
+    if fit.found is not None:
+        others = [way.names for way in untried if way is not chosen and way.why == NAMES and _tried(way).found is not None]
+    apart = chosen.names.images.replace("{channel}", "{dataset}")
+    if any(each.images == apart for each in others) and is_one(folder, chosen.names):
+        others = [each for each in others if each.images != apart]
+    return tuple(others)
 
 
 def _of_one_dataset(keys: Keys) -> Keys:
@@ -209,10 +232,10 @@ def _proposal(folder: Path, main: NamePattern, chosen: Placed, fit: Fit, left_ou
 
 
 def _questions(main: NamePattern, keys: Keys, fit: Fit) -> list[Question]:
+    """Returns what is open; how to understand the names comes first, since all else depends on it."""
+    if main.others:
+        return [Question("images", _which_reading(main), keys["images"])]
     questions = []
-    if main.others and "positions" not in keys:
-        words = f"The names can be understood in several ways. Is it {main.images}, or {' or '.join(main.others)}?"
-        questions.append(Question("images", words, keys["images"]))
     if fit.problem:
         key = next((key for key in ASKED if re.search(rf"\b{key}\b", fit.problem)), "")
         questions.append(Question(key, fit.problem, ASKED.get(key, "")))
@@ -223,6 +246,16 @@ def _questions(main: NamePattern, keys: Keys, fit: Fit) -> list[Question]:
         )
         questions.append(Question("columns", words, str(_likely_columns(len(main.files)))))
     return questions
+
+
+def _which_reading(names: NamePattern) -> str:
+    others = [each.images for each in names.others]
+    if others == [names.images.replace("{channel}", "{dataset}")]:
+        return (
+            f"Are the words in the names channels of one specimen, as in {names.images}, or specimens of their own, as in "
+            f"{others[0]}?"
+        )
+    return f"The names can be understood in several ways. Is it {names.images}, or {' or '.join(others)}?"
 
 
 def _likely_columns(count: int) -> int:

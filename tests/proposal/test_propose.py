@@ -112,6 +112,45 @@ def test_wells_are_datasets_of_one_pattern(tmp_path: Path) -> None:
     assert propose(tmp_path).keys == {"images": f"{tmp_path}/{{well}}/t{{index}}.tif", "columns": 4}
 
 
+@pytest.mark.parametrize("form", ["s_{}_{}.tif", "z{}_{}.tif", "t{}_{}.tif", "t{:02d}{:02d}.tif"])
+def test_numbers_side_by_side_are_rows_and_columns_where_the_tiles_then_fit_together(form: str, tmp_path: Path) -> None:
+    write(tmp_path, {form.format(*cell): pixels for cell, pixels in cut_grid(3, 4, DOWN, RIGHT).items()})
+    found = propose(tmp_path)
+    listed, _ = surveyed(**found.keys)
+    assert not found.questions and list(found.keys) == ["images"]
+    assert all(Path(path).name == form.format(row, col) for path, row, col in listed[["path", "row", "col"]].to_numpy())
+
+
+def test_one_question_lists_all_readings_where_the_tiles_show_nothing(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(1000, 50, (6, 64, 64)).astype(np.uint16)
+    write(tmp_path, {f"z{k // 3}_{k % 3}.tif": pixels for k, pixels in enumerate(noise)})
+    (question,) = propose(tmp_path).questions
+    assert question.key == "images" and "z{row}_{col}.tif" in question.words and "z{z}_{index}.tif" in question.words
+
+
+def test_a_scan_with_a_missing_tile_is_found(tmp_path: Path) -> None:
+    grid = cut_grid(4, 5, DOWN, RIGHT)
+    numbered(tmp_path, {cell: pixels for cell, pixels in grid.items() if cell != (1, 2)}, lambda row, col: 5 * row + col)
+    assert {**propose(tmp_path).keys, "images": ""} == {"images": "", "columns": 5}
+
+
+def test_first_words_are_channels_where_these_show_the_same_structures(tmp_path: Path) -> None:
+    for word, dim in (("upper", 1), ("lower", 2)):
+        write(tmp_path, {f"{word}_r{r}_c{c}.tif": pixels // dim for (r, c), pixels in cut_grid(3, 4, DOWN, RIGHT).items()})
+    found = propose(tmp_path)
+    assert found.keys == {"images": f"{tmp_path}/{{channel}}_r{{row}}_c{{col}}.tif"} and not found.questions
+
+
+def test_first_words_of_unlike_images_are_asked_for(tmp_path: Path) -> None:
+    for word, seed in (("liver", 0), ("spleen", 1)):
+        write(tmp_path, {f"{word}_r{r}_c{c}.tif": p for (r, c), p in cut_grid(3, 4, DOWN, RIGHT, seed=seed).items()})
+    (question,) = propose(tmp_path).questions
+    assert question.words.startswith("Are the words in the names channels of one specimen, as in {channel}_r{row}_c{col}.tif")
+    answer = f"{tmp_path}/{{dataset}}_r{{row}}_c{{col}}.tif"
+    found = propose(tmp_path, {"images": answer})
+    assert found.keys == {"images": answer} and not found.questions
+
+
 @pytest.mark.parametrize(
     ("names", "words"),
     [
