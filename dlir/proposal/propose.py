@@ -11,6 +11,7 @@ The names give the pattern (`names.py`). The places come, in this order, from
 All is tried on up to 100 tiles. What stays open is a question.
 """
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -78,6 +79,7 @@ def propose(folder: Path, answers: Mapping[str, Any] = MappingProxyType({})) -> 
 
     Raises:
         ProposalError: when the folder holds no tiles of one mosaic.
+        TileError: when the name of a tile cannot be used.
     """
     if not folder.is_dir():
         raise ProposalError(f"{folder}: is no folder: give the folder of the tiles")
@@ -85,7 +87,9 @@ def propose(folder: Path, answers: Mapping[str, Any] = MappingProxyType({})) -> 
     if not contents.images:
         names = filenames.listed_names([path.name for path in [*contents.tables, *contents.others]])
         raise ProposalError(f"{folder}: holds no images{f', but {names}' if names else ''}: give the folder of the tiles")
+    _check_endings(contents.images)
     found, left_out = without_copies(folder, [path.relative_to(folder).as_posix() for path in contents.images])
+    found_tiles.raise_if_any(filenames.unusable([folder / file for file in found[0].files]))
     main = found[0]._replace(others=()) if "images" in answers else found[0]
     ways, refused = _ways(folder, main, contents.tables)
     ways = [way._replace(keys={**way.keys, **answers}) for way in ways]
@@ -102,7 +106,17 @@ def propose(folder: Path, answers: Mapping[str, Any] = MappingProxyType({})) -> 
             why = f"the tiles do not fit together by its {way.tiles} places" if way in tried else f"lists {way.tiles} tiles"
             left_out.append(f"{way.why}: {why}; not used, since {chosen.why} {tell} the places of {chosen.tiles}")
     reading = chosen.names._replace(others=_as_good(folder, main, chosen, fit, [way for way in ways if way not in tried]))
-    return _proposal(folder, reading, chosen, fit, left_out)
+    shown = [os.fsencode(line).decode(errors="replace") for line in left_out]  # names may be in an old encoding
+    return _proposal(folder, reading, chosen, fit, shown)
+
+
+def _check_endings(images: Sequence[Path]) -> None:
+    """Raises ProposalError where the names of two images differ only in the case of the ending."""
+    seen: dict[Path, Path] = {}
+    for path in images:
+        other = seen.setdefault(path.with_suffix(path.suffix.lower()), path)
+        if other is not path:
+            raise ProposalError(f"{path} and {other.name} are one place of the grid twice: move the wrong one away")
 
 
 def _ways(folder: Path, main: NamePattern, tables: Sequence[Path]) -> tuple[list[Placed], dict[Path, str]]:
@@ -284,6 +298,9 @@ def _dataset_name(folder: Path) -> str:
 
 
 def _short(error: Exception) -> str:
-    """Returns the lines of a message without its heading."""
+    """Returns the first line of a message without its heading, and how many more there are."""
     lines = [line.strip() for line in str(error).splitlines()]
-    return "; ".join(lines[1:] if len(lines) > 1 else lines)
+    shown = lines[1:] or lines
+    unlisted = re.fullmatch(r"\.\.\. and (\d+) more", shown[-1])
+    more = len(shown) - 1 + (int(unlisted[1]) - 1 if unlisted else 0)
+    return f"{shown[0]} (and {more} more such messages)" if more else shown[0]

@@ -1,6 +1,7 @@
 """Proposed settings: with them the tiles of a folder fit together, or a question says what is open."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from support.stores import write_image
 from support.surveys import cut_grid, surveyed, write
 
 from dlir.proposal.propose import ProposalError, propose
+from dlir.reading.grid_layout import TileError
 
 DOWN, RIGHT = (104.0, 0.0), (0.0, 100.0)
 
@@ -163,6 +165,38 @@ def test_a_folder_that_is_no_grid_is_refused(names: list[str], words: str, tmp_p
     write(tmp_path, {name: np.zeros((32, 32), np.uint16) for name in names})
     with pytest.raises(ProposalError, match=words):
         propose(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ([f"{os.fsdecode(bytes([252]))}_{k}.tif" for k in range(4)], "letters in an old encoding"),
+        ([f"a{{b}}_{k}.tif" for k in range(4)], "has brackets of the kind {} or <>: rename it"),
+        (
+            [*(f"t{k}.tif" for k in range(4)), "t0.TIF"],
+            "t0.TIF are one place of the grid twice|t0.tif are one place of the grid",
+        ),
+    ],
+)
+def test_names_that_cannot_be_used_are_named(names: list[str], words: str, tmp_path: Path) -> None:
+    write(tmp_path, {name: np.zeros((32, 32), np.uint16) for name in names})
+    with pytest.raises((ProposalError, TileError), match=words):
+        propose(tmp_path)
+
+
+def test_files_of_another_form_may_have_any_names(tmp_path: Path) -> None:
+    for name in (os.fsdecode(b"\xfcber"), "a{b}"):
+        write(tmp_path, {f"{name}.tif": np.zeros((32, 32), np.uint16)})
+    write(tmp_path, {f"r{r}_c{c}.tif": pixels for (r, c), pixels in cut_grid(3, 4, DOWN, RIGHT).items()})
+    assert [line.encode() for line in propose(tmp_path).left_out]
+
+
+def test_a_problem_of_many_files_is_told_once(tmp_path: Path) -> None:
+    write(tmp_path, {f"r{k // 8}_c{k % 8}.tif": np.zeros((32, 32), np.uint8) for k in range(16)})
+    for k in range(12, 16):
+        tifffile.imwrite(tmp_path / f"r1_c{k - 8}.tif", np.zeros((32, 32, 3), np.uint8))
+    (question,) = propose(tmp_path).questions
+    assert "r1_c4.tif: is 32 x 32 px, 3 channels" in question.words and question.words.endswith(" (and 3 more such messages)")
 
 
 def test_places_in_the_metadata_come_before_a_table_and_numbers(tmp_path: Path) -> None:
