@@ -26,7 +26,7 @@ from dlir.proposal.fit import Fit, exchanged, fitted, numbered
 from dlir.proposal.look import look
 from dlir.proposal.names import NamePattern
 from dlir.proposal.specimens import is_one
-from dlir.reading import filenames, found_tiles, image_places, many_datasets, patterns
+from dlir.reading import filenames, found_tiles, grid_layout, image_places, many_datasets, patterns
 from dlir.reading.grid_layout import TileError
 from dlir.reading.image_files import ImageError
 from dlir.reading.settings import Dataset
@@ -34,6 +34,7 @@ from dlir.reading.settings import Dataset
 Keys = dict[str, Any]
 NAMES, METADATA = "the names", "the metadata of the files"
 MOST_READINGS = 4  # of the names, beside the first, that are tried on the pixels
+MOST_EMPTY = 4  # places of the grid for a tile
 MOST_HEADERS = 100  # files that are opened to see whether they tell places
 NOUNS = {"channel": "channels", "z": "z planes", "time": "time points", "well": "wells", "dataset": "datasets"}
 ASKED = {"overlap": "0.1", "pages": "z", "pixel_size": "0.65"}  # keys that a message may ask for, with an answer
@@ -107,7 +108,7 @@ def propose(folder: Path, answers: Mapping[str, Any] = MappingProxyType({})) -> 
             left_out.append(f"{way.why}: {why}; not used, since {chosen.why} {tell} the places of {chosen.tiles}")
     reading = chosen.names._replace(others=_as_good(folder, main, chosen, fit, [way for way in ways if way not in tried]))
     shown = [os.fsencode(line).decode(errors="replace") for line in left_out]  # names may be in an old encoding
-    return _proposal(folder, reading, chosen, fit, shown)
+    return _proposal(folder, reading, chosen, fit, shown, answered="images" in answers)
 
 
 def _check_endings(images: Sequence[Path]) -> None:
@@ -219,7 +220,7 @@ def _of_one_dataset(keys: Keys) -> Keys:
     return {**keys, "images": next(iter(found.values())).images}
 
 
-def _proposal(folder: Path, main: NamePattern, chosen: Placed, fit: Fit, left_out: list[str]) -> Proposal:
+def _proposal(folder: Path, main: NamePattern, chosen: Placed, fit: Fit, left_out: list[str], *, answered: bool) -> Proposal:
     told = {**fit.keys, "images": chosen.keys["images"]}
     keys = {key: told[key] for key in sorted(told, key=lambda key: [*Dataset.model_fields, key].index(key))}
     keys = {"images": keys.pop("images"), **{key: keys.pop(key) for key in ("positions",) if key in keys}, **keys}
@@ -242,13 +243,15 @@ def _proposal(folder: Path, main: NamePattern, chosen: Placed, fit: Fit, left_ou
         ]
         seen = "Too little matches to check it" if (fit.found["layout"] == "unknown").any() else "The tiles fit together"
         notes.append(f"{seen}: neighbours share about {' and '.join(axes)}. dlir finds the overlap by itself.")
-    return Proposal(_dataset_name(folder), keys, remarks, notes, left_out, _questions(main, keys, fit))
+    return Proposal(_dataset_name(folder), keys, remarks, notes, left_out, _questions(main, keys, fit, answered))
 
 
-def _questions(main: NamePattern, keys: Keys, fit: Fit) -> list[Question]:
+def _questions(main: NamePattern, keys: Keys, fit: Fit, answered: bool) -> list[Question]:
     """Returns what is open; how to understand the names comes first, since all else depends on it."""
     if main.others:
         return [Question("images", _which_reading(main), keys["images"])]
+    if not answered and "positions" not in keys and (gaps := _gaps(main)):
+        return [Question("images", gaps, keys["images"])]
     questions = []
     if fit.problem:
         key = next((key for key in ASKED if re.search(rf"\b{key}\b", fit.problem)), "")
@@ -260,6 +263,19 @@ def _questions(main: NamePattern, keys: Keys, fit: Fit) -> list[Question]:
         )
         questions.append(Question("columns", words, str(_likely_columns(len(main.files)))))
     return questions
+
+
+def _gaps(names: NamePattern) -> str:
+    """Returns a question where numbers that should count tiles leave most places of the grid empty; else nothing."""
+    matched = patterns.matches(map(Path, names.files), names.images).values()
+    numbers = {int(match["index"]) for match in matched} if "{index}" in names.images else set()
+    if len(numbers) < 2:
+        return ""
+    places = (max(numbers) - min(numbers)) // grid_layout.step_of(numbers) + 1
+    if places <= MOST_EMPTY * len(numbers):
+        return ""
+    empty = f"{places - len(numbers)} of {places} places of the grid would be empty"
+    return f"Do the numbers in {names.images} count the tiles? Then {empty}. If they do not, what do they stand for?"
 
 
 def _which_reading(names: NamePattern) -> str:

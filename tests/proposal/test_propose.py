@@ -130,6 +130,16 @@ def test_one_question_lists_all_readings_where_the_tiles_show_nothing(tmp_path: 
     assert question.key == "images" and "z{row}_{col}.tif" in question.words and "z{z}_{index}.tif" in question.words
 
 
+def test_numbers_that_leave_most_places_empty_are_asked_for(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {f"t{k}.tif": pixels for k, pixels in zip((1, 30, 31, 52, 77), cut_grid(1, 5, DOWN, RIGHT).values(), strict=True)},
+    )
+    (question,) = propose(tmp_path).questions
+    assert "72 of 77 places of the grid would be empty" in question.words
+    assert "would be empty" not in "".join(each.words for each in propose(tmp_path, {"images": question.example}).questions)
+
+
 def test_a_scan_with_a_missing_tile_is_found(tmp_path: Path) -> None:
     grid = cut_grid(4, 5, DOWN, RIGHT)
     numbered(tmp_path, {cell: pixels for cell, pixels in grid.items() if cell != (1, 2)}, lambda row, col: 5 * row + col)
