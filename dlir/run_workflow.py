@@ -68,6 +68,10 @@ def stitch(
     given = {"overlap": list(overlap) if isinstance(overlap, tuple) else overlap, "positions": positions}
     where = {key: value for key, value in given.items() if value is not None}
     found = Path(folder) / images
+    if not (found.exists() or positions or re.search(r"[{*]", images)):
+        raise StitchError(
+            f"{found}: there is no such folder: correct it, or give the path of the tiles, as in tiles/t{{index}}.tif"
+        )
     keys = _keys_of_folder(found, Path(folder), where) if found.is_dir() else {"images": images, **where}
     config = {**(settings or {}), "datasets": {name: keys}}
     Settings.checked(config)

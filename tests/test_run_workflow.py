@@ -45,3 +45,8 @@ def test_a_broken_value_and_further_datasets_are_refused(tmp_path: Path) -> None
         run_workflow.parsed(["place.camera={rotation: 1"])
     with pytest.raises(run_workflow.StitchError, match="datasets is made from the path"):
         run_workflow.stitch("in/{row}_{col}.tif", folder=tmp_path, settings={"datasets": {"other": {}}})
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(run_workflow.StitchError, match="nowhere: there is no such folder: correct it"):
+        run_workflow.stitch("nowhere", folder=tmp_path)

@@ -23,6 +23,7 @@ from dlir.survey.blocks import blocks
 from dlir.survey.survey import survey_tiles
 
 MOST_TILES = 100  # that are read
+LONGEST_LINE = 100_000  # tiles
 MOST_CHANGES = 4  # of the settings, until they fit
 
 
@@ -80,12 +81,13 @@ def exchanged(images: str) -> str:
 
 def _scan_of(keys: Mapping[str, Any]) -> dict[str, Any] | None:
     """Returns the settings of the scan of numbered tiles; None where the pixels do not show it."""
-    tiles = found_tiles.find(_in_one_line(keys, 100_000)).tiles
-    dataset = _in_one_line(keys, len(tiles))
+    tiles = found_tiles.find(_in_one_line(keys, LONGEST_LINE)).tiles
+    numbers = [int(tile.numbers["index"]) for tile in tiles]
+    dataset = _in_one_line(keys, min(max(numbers) - min(numbers) + 1, LONGEST_LINE))  # some of the numbers may be missing
     table = find_tiles(dataset, _left_out(dataset))
     if len(table) < 3:
         return None
-    first = min(int(tile.numbers["index"]) for tile in tiles)
+    first = min(numbers)
     missing = [first - number for number in (0, 1) if 0 < first - number <= grid.MOST_MISSING]
     block = next(blocks(table))
     found = scans.find_scan(block.correlator, table["col"].to_numpy(np.int64), block.unrelated, missing)

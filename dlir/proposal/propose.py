@@ -11,6 +11,7 @@ The names give the pattern (`names.py`). The places come, in this order, from
 All is tried on up to 100 tiles. What stays open is a question.
 """
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,16 +21,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dlir.core.settings import SettingsError
+from dlir.proposal.copies import without_copies
 from dlir.proposal.fit import Fit, exchanged, fitted, numbered
 from dlir.proposal.look import look
-from dlir.proposal.names import NamePattern, name_patterns
-from dlir.reading import filenames, found_tiles, image_places, many_datasets, patterns
+from dlir.proposal.names import NamePattern
+from dlir.proposal.specimens import is_one
+from dlir.reading import filenames, found_tiles, grid_layout, image_places, many_datasets, patterns
 from dlir.reading.grid_layout import TileError
 from dlir.reading.image_files import ImageError
 from dlir.reading.settings import Dataset
 
 Keys = dict[str, Any]
 NAMES, METADATA = "the names", "the metadata of the files"
+MOST_READINGS = 4  # of the names, beside the first, that are tried on the pixels
+MOST_EMPTY = 4  # places of the grid for a tile
 MOST_HEADERS = 100  # files that are opened to see whether they tell places
 NOUNS = {"channel": "channels", "z": "z planes", "time": "time points", "well": "wells", "dataset": "datasets"}
 ASKED = {"overlap": "0.1", "pages": "z", "pixel_size": "0.65"}  # keys that a message may ask for, with an answer
@@ -64,6 +69,7 @@ class Placed(NamedTuple):
     keys: Keys
     why: str
     tiles: int  # whose places it tells
+    names: NamePattern  # how it understands the names
 
 
 def propose(folder: Path, answers: Mapping[str, Any] = MappingProxyType({})) -> Proposal:
@@ -74,6 +80,7 @@ def propose(folder: Path, answers: Mapping[str, Any] = MappingProxyType({})) -> 
 
     Raises:
         ProposalError: when the folder holds no tiles of one mosaic.
+        TileError: when the name of a tile cannot be used.
     """
     if not folder.is_dir():
         raise ProposalError(f"{folder}: is no folder: give the folder of the tiles")
@@ -81,28 +88,44 @@ def propose(folder: Path, answers: Mapping[str, Any] = MappingProxyType({})) -> 
     if not contents.images:
         names = filenames.listed_names([path.name for path in [*contents.tables, *contents.others]])
         raise ProposalError(f"{folder}: holds no images{f', but {names}' if names else ''}: give the folder of the tiles")
-    found = name_patterns([path.relative_to(folder).as_posix() for path in contents.images])
-    main = found[0]
+    _check_endings(contents.images)
+    found, left_out = without_copies(folder, [path.relative_to(folder).as_posix() for path in contents.images])
+    found_tiles.raise_if_any(filenames.unusable([folder / file for file in found[0].files]))
+    main = found[0]._replace(others=()) if "images" in answers else found[0]
     ways, refused = _ways(folder, main, contents.tables)
     ways = [way._replace(keys={**way.keys, **answers}) for way in ways]
     if not ways:
         raise ProposalError(_no_grid(folder, found, refused))
     chosen, fit, tried = _best(ways)
-    left_out = [f"{file}: its name is of another form" for other in found[1:] for file in other.files]
+    for other in found[1:]:
+        what = "its name is" if len(other.files) == 1 else "their names are"
+        left_out.append(f"{filenames.listed_names(other.files)}: {what} of another form")
     left_out += [f"{path.relative_to(folder)}: {why}" for path, why in refused.items()]
     for way in ways:
         if way is not chosen and way.why != NAMES:
             tell = "tell" if chosen.why == NAMES else "tells"
             why = f"the tiles do not fit together by its {way.tiles} places" if way in tried else f"lists {way.tiles} tiles"
             left_out.append(f"{way.why}: {why}; not used, since {chosen.why} {tell} the places of {chosen.tiles}")
-    return _proposal(folder, main._replace(others=() if "images" in answers else main.others), chosen, fit, left_out)
+    reading = chosen.names._replace(others=_as_good(folder, main, chosen, fit, [way for way in ways if way not in tried]))
+    shown = [os.fsencode(line).decode(errors="replace") for line in left_out]  # names may be in an old encoding
+    return _proposal(folder, reading, chosen, fit, shown, answered="images" in answers)
+
+
+def _check_endings(images: Sequence[Path]) -> None:
+    """Raises ProposalError where the names of two images differ only in the case of the ending."""
+    seen: dict[Path, Path] = {}
+    for path in images:
+        other = seen.setdefault(path.with_suffix(path.suffix.lower()), path)
+        if other is not path:
+            raise ProposalError(f"{path} and {other.name} are one place of the grid twice: move the wrong one away")
 
 
 def _ways(folder: Path, main: NamePattern, tables: Sequence[Path]) -> tuple[list[Placed], dict[Path, str]]:
     """Returns the ways to know the places, the best first, and the tables that tell none, with the reason."""
     images = f"{folder}/{main.images}"
-    names = [Placed({"images": images}, NAMES, _tile_count(main))] if main.is_layout else []
-    by_tables, refused = _table_ways(images, tables)
+    readings = [each for each in (main, *main.others[:MOST_READINGS]) if each.is_layout]
+    names = [Placed({"images": f"{folder}/{each.images}"}, NAMES, _tile_count(each), each) for each in readings]
+    by_tables, refused = _table_ways(images, main, tables)
     if names and not numbered(names[0].keys):
         return names + by_tables, refused
     whole = [way for way in by_tables if way.tiles >= _tile_count(main)]
@@ -120,7 +143,7 @@ def _metadata_way(folder: Path, main: NamePattern) -> list[Placed]:
         return []
     keys = {"images": _without_places(f"{folder}/{main.images}"), "positions": "metadata"}
     inside = len(places) / len(facts)
-    return [Placed(keys, METADATA, round(inside * _tile_count(main)))]
+    return [Placed(keys, METADATA, round(inside * _tile_count(main)), main)]
 
 
 def _without_places(images: str) -> str:
@@ -134,7 +157,7 @@ def _tile_count(main: NamePattern) -> int:
     return round(len(main.files) / float(np.prod(stack)))
 
 
-def _table_ways(images: str, tables: Sequence[Path]) -> tuple[list[Placed], dict[Path, str]]:
+def _table_ways(images: str, main: NamePattern, tables: Sequence[Path]) -> tuple[list[Placed], dict[Path, str]]:
     """Returns the tables that list tiles, that of the most tiles first, and why the others do not."""
     ways, refused = [], {}
     for table in tables:
@@ -147,7 +170,7 @@ def _table_ways(images: str, tables: Sequence[Path]) -> tuple[list[Placed], dict
         if found.problems:
             refused[table] = found.problems[0]
         else:
-            ways.append(Placed(keys, table.name, len(found.places)))
+            ways.append(Placed(keys, table.name, len(found.places), main))
     registered = [way for way in ways if "register" in way.why.lower()]
     plain = [way for way in ways if way not in registered]
     if plain:
@@ -160,15 +183,33 @@ def _best(ways: Sequence[Placed]) -> tuple[Placed, Fit, list[Placed]]:
     """Returns the first way with which the tiles fit together; the first of all where none does."""
     first: tuple[Placed, Fit] | None = None
     for at, way in enumerate(ways):
-        try:
-            fit = fitted(_of_one_dataset(way.keys))
-        except (TileError, ImageError, SettingsError) as error:
-            fit = Fit(dict(way.keys), None, frozenset(), _short(error))
+        fit = _tried(way)
         if fit.found is not None:
             return way, fit, [*ways[:at]]
         first = first or (way, fit)
     assert first is not None
     return *first, []
+
+
+def _tried(way: Placed) -> Fit:
+    """Returns how the tiles fit together with a way to know their places."""
+    try:
+        return fitted(_of_one_dataset(way.keys))
+    except (TileError, ImageError, SettingsError) as error:
+        return Fit(dict(way.keys), None, frozenset(), _short(error))
+
+
+def _as_good(folder: Path, main: NamePattern, chosen: Placed, fit: Fit, untried: Sequence[Placed]) -> tuple[NamePattern, ...]:
+    """Returns the other ways to understand the names that the pixels do not refute."""
+    if chosen.why != NAMES or not main.others:
+        return ()
+    others = [each for each in (main, *main.others) if each is not chosen.names]
+    if fit.found is not None:
+        others = [way.names for way in untried if way is not chosen and way.why == NAMES and _tried(way).found is not None]
+    apart = chosen.names.images.replace("{channel}", "{dataset}")
+    if any(each.images == apart for each in others) and is_one(folder, chosen.names):
+        others = [each for each in others if each.images != apart]
+    return tuple(others)
 
 
 def _of_one_dataset(keys: Keys) -> Keys:
@@ -179,7 +220,7 @@ def _of_one_dataset(keys: Keys) -> Keys:
     return {**keys, "images": next(iter(found.values())).images}
 
 
-def _proposal(folder: Path, main: NamePattern, chosen: Placed, fit: Fit, left_out: list[str]) -> Proposal:
+def _proposal(folder: Path, main: NamePattern, chosen: Placed, fit: Fit, left_out: list[str], *, answered: bool) -> Proposal:
     told = {**fit.keys, "images": chosen.keys["images"]}
     keys = {key: told[key] for key in sorted(told, key=lambda key: [*Dataset.model_fields, key].index(key))}
     keys = {"images": keys.pop("images"), **{key: keys.pop(key) for key in ("positions",) if key in keys}, **keys}
@@ -202,14 +243,16 @@ def _proposal(folder: Path, main: NamePattern, chosen: Placed, fit: Fit, left_ou
         ]
         seen = "Too little matches to check it" if (fit.found["layout"] == "unknown").any() else "The tiles fit together"
         notes.append(f"{seen}: neighbours share about {' and '.join(axes)}. dlir finds the overlap by itself.")
-    return Proposal(_dataset_name(folder), keys, remarks, notes, left_out, _questions(main, keys, fit))
+    return Proposal(_dataset_name(folder), keys, remarks, notes, left_out, _questions(main, keys, fit, answered))
 
 
-def _questions(main: NamePattern, keys: Keys, fit: Fit) -> list[Question]:
+def _questions(main: NamePattern, keys: Keys, fit: Fit, answered: bool) -> list[Question]:
+    """Returns what is open; how to understand the names comes first, since all else depends on it."""
+    if main.others:
+        return [Question("images", _which_reading(main), keys["images"])]
+    if not answered and "positions" not in keys and (gaps := _gaps(main)):
+        return [Question("images", gaps, keys["images"])]
     questions = []
-    if main.others and "positions" not in keys:
-        words = f"The names can be understood in several ways. Is it {main.images}, or {' or '.join(main.others)}?"
-        questions.append(Question("images", words, keys["images"]))
     if fit.problem:
         key = next((key for key in ASKED if re.search(rf"\b{key}\b", fit.problem)), "")
         questions.append(Question(key, fit.problem, ASKED.get(key, "")))
@@ -220,6 +263,29 @@ def _questions(main: NamePattern, keys: Keys, fit: Fit) -> list[Question]:
         )
         questions.append(Question("columns", words, str(_likely_columns(len(main.files)))))
     return questions
+
+
+def _gaps(names: NamePattern) -> str:
+    """Returns a question where numbers that should count tiles leave most places of the grid empty; else nothing."""
+    matched = patterns.matches(map(Path, names.files), names.images).values()
+    numbers = {int(match["index"]) for match in matched} if "{index}" in names.images else set()
+    if len(numbers) < 2:
+        return ""
+    places = (max(numbers) - min(numbers)) // grid_layout.step_of(numbers) + 1
+    if places <= MOST_EMPTY * len(numbers):
+        return ""
+    empty = f"{places - len(numbers)} of {places} places of the grid would be empty"
+    return f"Do the numbers in {names.images} count the tiles? Then {empty}. If they do not, what do they stand for?"
+
+
+def _which_reading(names: NamePattern) -> str:
+    others = [each.images for each in names.others]
+    if others == [names.images.replace("{channel}", "{dataset}")]:
+        return (
+            f"Are the words in the names channels of one specimen, as in {names.images}, or specimens of their own, as in "
+            f"{others[0]}?"
+        )
+    return f"The names can be understood in several ways. Is it {names.images}, or {' or '.join(others)}?"
 
 
 def _likely_columns(count: int) -> int:
@@ -233,6 +299,9 @@ def _no_grid(folder: Path, found: Sequence[NamePattern], refused: Mapping[Path, 
     if len(images) == 1:
         what = f"holds one image, {images[0]}, and a mosaic needs several tiles"
         return f"{folder}: {what}: give the folder of the tiles"
+    if found[0].has_codes:
+        what = f"each file has a code of its own, as in {images[0]}, so nothing tells which channels belong to one tile"
+        return f"{folder}: {what}: take the codes out of the names, or give a folder with one channel"
     tables = "".join(f"; {path.name} cannot be used: {why}" for path, why in list(refused.items())[:2])
     what = f"is no grid of tiles: the names {filenames.listed_names(images)} have no numbers that count tiles or places"
     return f"{folder}: {what}, and no table tells where they lie{tables}: give the folder of the tiles, or add such a table"
@@ -245,6 +314,9 @@ def _dataset_name(folder: Path) -> str:
 
 
 def _short(error: Exception) -> str:
-    """Returns the lines of a message without its heading."""
+    """Returns the first line of a message without its heading, and how many more there are."""
     lines = [line.strip() for line in str(error).splitlines()]
-    return "; ".join(lines[1:] if len(lines) > 1 else lines)
+    shown = lines[1:] or lines
+    unlisted = re.fullmatch(r"\.\.\. and (\d+) more", shown[-1])
+    more = len(shown) - 1 + (int(unlisted[1]) - 1 if unlisted else 0)
+    return f"{shown[0]} (and {more} more such messages)" if more else shown[0]

@@ -50,6 +50,13 @@ def placeholders(images: str) -> set[str]:
     return {name_of(piece) for piece in PLACEHOLDER.findall(images)}
 
 
+def unknown(images: str) -> str:
+    """Returns what looks like a placeholder and is none, such as {co}, or {row without its end; empty where there is none."""
+    known = "|".join((*NUMBERS, *PLACES, *NAMES, "well"))
+    found = re.search(rf"\{{[^{{}}/]*\}}|\{{(?:{known})", PLACEHOLDER.sub("", images))
+    return found[0] if found else ""
+
+
 def run_together(images: str) -> str:
     """Returns two placeholders side by side of which nothing says where the first ends; empty where there are none.
 

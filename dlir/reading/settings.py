@@ -82,6 +82,9 @@ class Dataset(Layout):
         """Raises ValueError when neither the file names nor a table say where the tiles lie."""
         found = patterns.placeholders(self.images) & {"row", "col", "index", "x", "y"}
         length = self.columns if self.order == "rows" else self.rows
+        if wrong := patterns.unknown(self.images):
+            known = ", ".join(f"{{{name}}}" for name in (*patterns.NUMBERS, *patterns.PLACES, *patterns.NAMES, "well"))
+            raise ValueError(f"images has {wrong}, which is no placeholder; these are {known}, and {{row:3}} for three digits")
         for name in ("positions", "overrides"):
             if self.placement and getattr(self, name):
                 raise ValueError(f"placement says where the tiles lie, and {name} has no effect: delete one of the two")

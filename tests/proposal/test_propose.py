@@ -1,6 +1,7 @@
 """Proposed settings: with them the tiles of a folder fit together, or a question says what is open."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from support.stores import write_image
 from support.surveys import cut_grid, surveyed, write
 
 from dlir.proposal.propose import ProposalError, propose
+from dlir.reading.grid_layout import TileError
 
 DOWN, RIGHT = (104.0, 0.0), (0.0, 100.0)
 
@@ -112,6 +114,55 @@ def test_wells_are_datasets_of_one_pattern(tmp_path: Path) -> None:
     assert propose(tmp_path).keys == {"images": f"{tmp_path}/{{well}}/t{{index}}.tif", "columns": 4}
 
 
+@pytest.mark.parametrize("form", ["s_{}_{}.tif", "z{}_{}.tif", "t{}_{}.tif", "t{:02d}{:02d}.tif"])
+def test_numbers_side_by_side_are_rows_and_columns_where_the_tiles_then_fit_together(form: str, tmp_path: Path) -> None:
+    write(tmp_path, {form.format(*cell): pixels for cell, pixels in cut_grid(3, 4, DOWN, RIGHT).items()})
+    found = propose(tmp_path)
+    listed, _ = surveyed(**found.keys)
+    assert not found.questions and list(found.keys) == ["images"]
+    assert all(Path(path).name == form.format(row, col) for path, row, col in listed[["path", "row", "col"]].to_numpy())
+
+
+def test_one_question_lists_all_readings_where_the_tiles_show_nothing(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(1000, 50, (6, 64, 64)).astype(np.uint16)
+    write(tmp_path, {f"z{k // 3}_{k % 3}.tif": pixels for k, pixels in enumerate(noise)})
+    (question,) = propose(tmp_path).questions
+    assert question.key == "images" and "z{row}_{col}.tif" in question.words and "z{z}_{index}.tif" in question.words
+
+
+def test_numbers_that_leave_most_places_empty_are_asked_for(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {f"t{k}.tif": pixels for k, pixels in zip((1, 30, 31, 52, 77), cut_grid(1, 5, DOWN, RIGHT).values(), strict=True)},
+    )
+    (question,) = propose(tmp_path).questions
+    assert "72 of 77 places of the grid would be empty" in question.words
+    assert "would be empty" not in "".join(each.words for each in propose(tmp_path, {"images": question.example}).questions)
+
+
+def test_a_scan_with_a_missing_tile_is_found(tmp_path: Path) -> None:
+    grid = cut_grid(4, 5, DOWN, RIGHT)
+    numbered(tmp_path, {cell: pixels for cell, pixels in grid.items() if cell != (1, 2)}, lambda row, col: 5 * row + col)
+    assert {**propose(tmp_path).keys, "images": ""} == {"images": "", "columns": 5}
+
+
+def test_first_words_are_channels_where_these_show_the_same_structures(tmp_path: Path) -> None:
+    for word, dim in (("upper", 1), ("lower", 2)):
+        write(tmp_path, {f"{word}_r{r}_c{c}.tif": pixels // dim for (r, c), pixels in cut_grid(3, 4, DOWN, RIGHT).items()})
+    found = propose(tmp_path)
+    assert found.keys == {"images": f"{tmp_path}/{{channel}}_r{{row}}_c{{col}}.tif"} and not found.questions
+
+
+def test_first_words_of_unlike_images_are_asked_for(tmp_path: Path) -> None:
+    for word, seed in (("liver", 0), ("spleen", 1)):
+        write(tmp_path, {f"{word}_r{r}_c{c}.tif": p for (r, c), p in cut_grid(3, 4, DOWN, RIGHT, seed=seed).items()})
+    (question,) = propose(tmp_path).questions
+    assert question.words.startswith("Are the words in the names channels of one specimen, as in {channel}_r{row}_c{col}.tif")
+    answer = f"{tmp_path}/{{dataset}}_r{{row}}_c{{col}}.tif"
+    found = propose(tmp_path, {"images": answer})
+    assert found.keys == {"images": answer} and not found.questions
+
+
 @pytest.mark.parametrize(
     ("names", "words"),
     [
@@ -124,6 +175,38 @@ def test_a_folder_that_is_no_grid_is_refused(names: list[str], words: str, tmp_p
     write(tmp_path, {name: np.zeros((32, 32), np.uint16) for name in names})
     with pytest.raises(ProposalError, match=words):
         propose(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ([f"{os.fsdecode(bytes([252]))}_{k}.tif" for k in range(4)], "letters in an old encoding"),
+        ([f"a{{b}}_{k}.tif" for k in range(4)], "has brackets of the kind {} or <>: rename it"),
+        (
+            [*(f"t{k}.tif" for k in range(4)), "t0.TIF"],
+            "t0.TIF are one place of the grid twice|t0.tif are one place of the grid",
+        ),
+    ],
+)
+def test_names_that_cannot_be_used_are_named(names: list[str], words: str, tmp_path: Path) -> None:
+    write(tmp_path, {name: np.zeros((32, 32), np.uint16) for name in names})
+    with pytest.raises((ProposalError, TileError), match=words):
+        propose(tmp_path)
+
+
+def test_files_of_another_form_may_have_any_names(tmp_path: Path) -> None:
+    for name in (os.fsdecode(b"\xfcber"), "a{b}"):
+        write(tmp_path, {f"{name}.tif": np.zeros((32, 32), np.uint16)})
+    write(tmp_path, {f"r{r}_c{c}.tif": pixels for (r, c), pixels in cut_grid(3, 4, DOWN, RIGHT).items()})
+    assert [line.encode() for line in propose(tmp_path).left_out]
+
+
+def test_a_problem_of_many_files_is_told_once(tmp_path: Path) -> None:
+    write(tmp_path, {f"r{k // 8}_c{k % 8}.tif": np.zeros((32, 32), np.uint8) for k in range(16)})
+    for k in range(12, 16):
+        tifffile.imwrite(tmp_path / f"r1_c{k - 8}.tif", np.zeros((32, 32, 3), np.uint8))
+    (question,) = propose(tmp_path).questions
+    assert "r1_c4.tif: is 32 x 32 px, 3 channels" in question.words and question.words.endswith(" (and 3 more such messages)")
 
 
 def test_places_in_the_metadata_come_before_a_table_and_numbers(tmp_path: Path) -> None:

@@ -88,3 +88,12 @@ def test_the_glob_finds_all_that_matches(tmp_path: Path, images: str) -> None:
         (tmp_path / name).touch()
     found = [path.relative_to(tmp_path) for path in tmp_path.glob("/".join(map(patterns.as_glob, Path(images).parts)))]
     assert {*names} <= {str(path) for path in patterns.matches(found, images)} and len(found) >= len({*names}) + 1
+
+
+@pytest.mark.parametrize(
+    ("images", "wrong"),
+    [("r{row}_c{co}.tif", "{co}"), ("{idx}.tif", "{idx}"), ("r{row_c{col}.tif", "{row"), ("t{x:3}_{y}", "{x:3}"),
+     ("r{row:2}_{col}*{channel}{well}/{dataset}.tif", ""), ("a{b/{index}.tif", "")],
+)  # fmt: skip
+def test_what_is_no_placeholder_is_named(images: str, wrong: str) -> None:
+    assert patterns.unknown(images) == wrong
