@@ -13,7 +13,7 @@ import zarr
 from support.workflow import GRID, PHASE, Workflow, write_tiles
 
 pytestmark = pytest.mark.slow
-STEPS = ["tiles", "adopt", "illumination", "export", "exposure", "mosaic", "report", "provenance"]
+STEPS = ["tiles", "adopt", "illumination", "exposure", "mosaic", "report"]
 AS_LABELS = {"illumination": {"correct": False}, "mosaic": {"interpolation": 0, "blend": "none"}}
 
 
@@ -44,7 +44,7 @@ def test_nothing_is_registered_and_the_mosaics_overlay(finished: Workflow) -> No
     assert "The placement was taken from results/grid/placement.csv" in page
     content = json.loads((results / "provenance.json").read_text())
     assert list(content["results"]) == ["illumination.tif", "placement.csv", "exposure.csv"]
-    assert set(content["stages"]) == set(STEPS) - {"provenance"}
+    assert set(content["stages"]) == set(STEPS) - {"report"}
     assert (results / "TileConfiguration.registered.txt").is_file()
     assert finished.planned() == {}
 
@@ -55,11 +55,9 @@ def test_a_change_before_the_placement_runs_it_again(finished: Workflow, tmp_pat
     assert planned == {
         "place": 1,
         "adopt": 1,
-        "export": 2,
         "exposure": 2,
         "mosaic": 2,
         "report": 2,
-        "provenance": 2,
         "illumination": 1,
     }
 

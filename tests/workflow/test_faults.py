@@ -26,8 +26,7 @@ from support.workflow import GRID, PHASE, Workflow, contents, write_tiles
 
 pytestmark = pytest.mark.slow
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="mounting file systems needs root")
-STEPS = ["tiles", "survey", "illumination", "pairs", "register", "selfcheck", "place", "export", "exposure", "mosaic",
-          "report", "provenance"]  # fmt: skip
+STEPS = ["tiles", "survey", "illumination", "pairs", "register", "selfcheck", "place", "mosaic", "report"]
 FIRST = "in/grid/0_0.tif"
 # Put into the copy's command. The file `pause` names a step and what it is to stop before: `put` 1, 2, ... is the first,
 # second, ... time that something takes its place, or `put` and the name of that; `open` 1, 2, ... that a tile is opened.

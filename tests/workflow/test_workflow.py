@@ -103,13 +103,13 @@ def test_phase_correlation_needs_no_model(two: Workflow) -> None:
 
 def test_bands_are_jobs_of_their_own(two: Workflow) -> None:
     planned = two.planned(mosaic={"bands": 3})
-    assert planned == {"band": 6, "mosaic": 2, "report": 2, "provenance": 2}
+    assert planned == {"band": 6, "mosaic": 2, "report": 2}
 
 
 @pytest.mark.parametrize(("share", "models"), [(False, 2), (True, 1)])
 def test_datasets_share_a_model_when_told(two: Workflow, share: bool, models: int) -> None:
     planned = two.planned(register={"method": "network"}, train={"share": share})
-    later = ["register", "selfcheck", "place", "export", "exposure", "mosaic", "report", "provenance"]
+    later = ["register", "selfcheck", "place", "mosaic", "report"]
     assert planned == {"train": models, **dict.fromkeys(later, 2)}
 
 
@@ -147,7 +147,7 @@ def test_nothing_changed(demo: tuple[Workflow, str], two: Workflow) -> None:
 
 def test_provenance_holds_what_each_step_took(demo: tuple[Workflow, str]) -> None:
     found = json.loads((demo[0].folder / "results" / "demo" / "provenance.json").read_text())
-    assert set(found["stages"]) == set(FLOW) - {"provenance"}
+    assert set(found["stages"]) == set(FLOW) - {"report"}
     assert min(step["seconds"] for step in found["stages"].values()) > 0
     assert max(step["peak_memory_mb"] or 0 for step in found["stages"].values()) > 100
     assert found["settings"]["datasets"].keys() == {"demo"}
@@ -192,7 +192,7 @@ def test_a_moved_folder_of_code_and_results(repository: Path, tmp_path: Path) ->
         ("register", "accept", 0.6, ["register"]),
         ("selfcheck", "count", 3, ["selfcheck"]),
         ("place", "stage_weight", 2.0, ["place"]),
-        ("exposure", "correct", True, ["exposure"]),
+        ("exposure", "correct", True, ["place"]),
         ("mosaic", "interpolation", 3, ["mosaic"]),
         ("report", "overview", 800, ["report"]),
     ],
@@ -221,13 +221,13 @@ def test_comments_and_order_of_the_config(
         ("demo/make", ["demo"]),
         ("reading/grid_layout", ["tiles"]),
         ("survey/scans", ["survey"]),
-        ("registration/model/checkpoint", ["train", "register", "selfcheck", "provenance"]),
+        ("registration/model/checkpoint", ["train", "register", "selfcheck"]),
         ("registration/model/hough_correlation", ["train", "register", "selfcheck"]),  # imported through others
         ("registration/inference/consensus", ["register"]),
         ("registration/confidence/selfcheck", ["selfcheck"]),
         ("placement/place", ["place"]),
         ("illumination/smooth", ["illumination"]),
-        ("fusion/exposure", ["exposure"]),
+        ("fusion/exposure", ["place"]),
         ("fusion/mosaic", ["mosaic"]),
         ("reporting/accuracy", ["accuracy"]),
         ("core/tables", [step for step in FLOW if step != "train"]),
