@@ -89,6 +89,19 @@ rule all:
         [path for name in DATASETS for path in [f"results/{name}/mosaic.ome.tif"] if os.path.exists(path)],
 
 
+STARTED = time.time()
+
+
+def failures():
+    """What the steps that failed in this run say, by the names of their datasets."""
+    logs = [
+        (name, file) for name in [*DATASETS, *GROUPS] for file in sorted(Path(f"results/{name}/logs").glob("*.log"))
+    ]
+    recent = [(name, file) for name, file in logs if file.stat().st_mtime >= STARTED]
+    said = [(name, file.stem, file.read_text(errors="replace").partition(": error: ")[2]) for name, file in recent]
+    return {name: f"the step {step} failed: {words.strip()}" for name, step, words in said if words}
+
+
 onstart:
     without_pauses()
     stop_jobs_at_a_signal()
@@ -107,3 +120,11 @@ onsuccess:
         with open(f"results/{name}/accuracy.csv") as table:
             errors = [float(row["error"]) for row in csv.DictReader(table)]
         print(f"{name}: median placement error {median(errors):.3f} px, worst tile {max(errors):.3f} px")
+
+
+onerror:
+    failed = failures()
+    for name, words in failed.items():
+        print(f"{name}: {words}")
+    for group in [group for group in GROUPS if failed.keys() & members(group)]:
+        print(f"{group}: the page and the plate of all its datasets wait for a run without an error")

@@ -102,7 +102,8 @@ def stitch(
         name: name of the dataset; the results go to results/NAME.
         positions: table of the nominal places, when the names of the files do not tell them.
         cores: processor cores to use; all by default.
-        set: another setting as section.key=value, such as train.steps=0 or tiles.columns=9; may be given several times.
+        set: another setting as section.key=value, such as train.steps=0 or tiles.columns=9; may be given several times, but not
+            with a file of settings.
         dry_run: only list the jobs that would run.
     """
     from dlir import run_workflow

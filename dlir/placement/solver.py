@@ -58,7 +58,7 @@ CONVERGED = 1e-3  # px: the rounds end when no place moves by more
 UPPER_QUARTILE = np.sqrt(2 * np.log(4))  # of the length of a normal vector in the plane, in standard deviations
 GROSS = 10.0  # times the median: a larger residual is that of a wrong pair, and says nothing of how well right ones fit
 PRIOR_WIDTH = 3.0  # times the stage's error: standard deviation of the prior on places
-OVERRULED_WEIGHT = 0.07  # the weight of a pair whose residual is five standard deviations
+OVERRULED_WEIGHT = 0.07  # the weight of a certain pair whose residual is five standard deviations
 LEAST_REDUNDANCY = 0.5  # the share of spare measurements is never taken to be smaller
 
 
@@ -139,7 +139,7 @@ def solve(
     exact = pairs.subset(pairs.more_exact_than(float(np.mean(stage.error))))
     known = groups(exact.i, exact.j, count) * (slips.part.max() + 1) + slips.part
     stage = stage.with_measured_error(places, np.unique(known, return_inverse=True)[1]) if len(pairs.i) else stage
-    overruled = weight < OVERRULED_WEIGHT
+    overruled = weight * pairs.confidence < OVERRULED_WEIGHT  # a pair in doubt claims little, so that its residual may be small
     by_loops = probability_by_loops(loops_of_four(pairs.i, pairs.j), pairs.confidence, residual, spread)
     apart = (places - stage.prior)[pairs.j] - (places - stage.prior)[pairs.i] - residual
     apart = apart + np.where(slips.single[:, None], slips.shift[pairs.j] - slips.shift[pairs.i], 0.0)

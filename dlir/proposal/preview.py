@@ -5,6 +5,8 @@ section1: 12 tiles in 3 rows and 4 columns
    0  t00   t01   t02   t03
    1  t07   t06   t05   t04
    2  t08   t09   t10   t11
+
+Where no overlap is told, the tiles are drawn with the one that some of them show.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -17,9 +19,11 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from dlir.core.atomic import atomically
+from dlir.proposal import fit
 from dlir.reading import filenames, image_files
+from dlir.reading.grid_layout import TileError
 from dlir.reading.image_files import Image, ImageError, Plane
-from dlir.reading.inventory import outline
+from dlir.reading.inventory import USUAL_OVERLAP, outline
 from dlir.reading.settings import Dataset
 from dlir.reporting.figures import DISPLAYED
 from dlir.survey.thumbnails import shrunk
@@ -37,9 +41,27 @@ def preview(name: str, settings: Dataset, output: Path) -> str:
     Raises:
         TileError: when the tiles cannot be found, or the header of one cannot be read.
     """
-    tiles = outline(settings)
+    tiles, note = outline(settings), ""
+    if None in settings.told_overlap and settings.on_grid and len(tiles) > 1:
+        tiles, note = _with_shown_overlap(tiles, settings)
     draw(tiles, settings, output)
-    return described(name, tiles)
+    return described(name, tiles) + note
+
+
+def _with_shown_overlap(tiles: pd.DataFrame, settings: Dataset) -> tuple[pd.DataFrame, str]:
+    """Returns the tiles with places by the overlap that some of them show, and a line on that; as they are where none does."""
+    try:
+        shown = fit.fitted(settings.model_dump(exclude_defaults=True))
+    except (TileError, ImageError):
+        shown = None
+    if shown is None or shown.found is None or shown.changed:
+        return tiles, f"\nThe overlap is not yet known: the picture shows {100 * USUAL_OVERLAP:.0f} %."
+    steps = shown.found.set_index("side")[["step_y", "step_x"]].astype(float).reindex(["down", "right"], fill_value=0.0)
+    places = tiles[["row", "col"]].to_numpy(float) @ steps.to_numpy()
+    rows = shown.found.to_dict("records")
+    shares = [f"{100 * row['overlap']:.0f} % along {'y' if row['side'] == 'down' else 'x'}" for row in rows]
+    note = f"\nThe overlap is the one that the tiles show: {' and '.join(shares)}."
+    return tiles.assign(y=places[:, 0], x=places[:, 1]), note
 
 
 def described(name: str, tiles: pd.DataFrame) -> str:

@@ -84,8 +84,8 @@ def unusable(paths: Iterable[Path]) -> list[str]:
             problems.append(f"{shown}: the name or its folder has brackets of the kind {{}} or <>: rename it")
         elif IMAGE.fullmatch(text):
             problems.append(f"{shown}: the name ends with # and a number, which means an image in a file: rename it")
-        elif "\r" in text:
-            problems.append(f"{text!r}: the name or its folder has a line break (\\r): rename it")
+        elif "\r" in text or "\n" in text:
+            problems.append(f"{text!r}: the name or its folder has a line break: rename it")
         elif shown != text:
             problems.append(f"{shown}: the name or its folder has letters in an old encoding, shown here as \ufffd: rename it")
         elif why := no_file(path):

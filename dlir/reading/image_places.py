@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from dlir.core.text_tables import TextTableError
-from dlir.reading import contents, grid_layout, image_files, micro_manager_metadata
+from dlir.reading import contents, grid_layout, image_files, micro_manager_metadata, ome_xml
 from dlir.reading.filenames import Tile, listed_names
 from dlir.reading.found_tiles import FoundTiles, raise_if_any
 from dlir.reading.image_facts import NO_FACTS, ImageFacts, first_known
@@ -136,9 +136,12 @@ def _placed(found: FoundTiles, images: Mapping[Path, Sequence[ImageFacts]], sett
             own = tile if len(facts) == 1 else tile._replace(path=Path(f"{tile.path}#{number}"))
             tiles += [(own, each)] if each.place else []
             without += [] if each.place else [own.path]
-    if silent:
+    damaged = {file: words for file in silent if tiles and (words := _damage(file))}
+    problems += damaged.values()
+    if silent := [file for file in silent if file not in damaged]:
         what = "tell no place of the stage" if len(silent) > 1 else "tells no place of the stage"
-        remedy = f", as other files do: move {'them' if len(silent) > 1 else 'it'} away, or give a table"
+        them = "them" if len(silent) > 1 else "it"
+        remedy = f", as other files do: copy {them} again if a part may be missing, else move {them} away, or give a table"
         problems.append(f"{listed_names(silent)}: {what}{remedy if tiles else f': {OTHERWISE}'}")
     raise_if_any(problems)
     places = {tile.path: facts.place for tile, facts in tiles if facts.place}
@@ -156,6 +159,18 @@ def _placed(found: FoundTiles, images: Mapping[Path, Sequence[ImageFacts]], sett
         centred=all(facts.of_centre for _, facts in tiles),
         facts=[facts for _, facts in tiles],
     )
+
+
+def _damage(file: Path) -> str:
+    """Returns what is wrong with a file that tells no place of the stage; nothing where all of it can be read."""
+    try:
+        with image_files.opened(file, image=0) as stack:
+            for time, z in np.ndindex(stack.sizes.times, stack.sizes.depth):
+                stack.read(time, z)
+            damaged = ome_xml.NOT_VALID in stack.notes
+    except ImageError as error:
+        return str(error)
+    return f"{file}: is damaged ({ome_xml.NOT_VALID}): copy it again from the microscope" if damaged else ""
 
 
 def _unit(facts: Sequence[ImageFacts], settings: Dataset) -> Unit:

@@ -173,6 +173,7 @@ def _read_tiles(settings: Dataset, without: Collection[Path] = ()) -> tuple[pd.D
     raise_if_any([*(report.problem for report in reports if report.problem), *_different_files(reports)])
     raise_if_any(_axes_in_names_and_files(reports[0], found.values))
     _log_notes(reports, found.left_out, settings)
+    _log_copies(reports)
     settings = image_places.with_pixel_size(settings, found.facts or [report.facts for report in reports])
     same = _same_columns(reports, found.values, settings)
     by_file = {report.path: report for report in reports}
@@ -338,6 +339,17 @@ def _log_notes(reports: list[FileReport], left_out: list[Path], settings: Datase
         what = "image beside the tiles, which does" if len(others) == 1 else "images beside the tiles, which do"
         names = filenames.listed_names([other.name for other in others])
         log.warning("left out %d other %s not match images: %s", len(others), what, names)
+
+
+def _log_copies(reports: Iterable[FileReport]) -> None:
+    """Warns of files with the same bytes: one of them may have been copied in the place of another."""
+    first: dict[str, Path] = {}
+    whole = [report for report in reports if filenames.image_of(str(report.path)) is None]
+    copies = [f"{each.path} of {one}" for each in whole if (one := first.setdefault(each.sha256, each.path)) != each.path]
+    if copies:
+        what = "1 file is an exact copy" if len(copies) == 1 else f"{len(copies)} files are exact copies"
+        remedy = "copy it again from the microscope if a tile was taken for another one"
+        log.warning("%s: %s: %s", what, filenames.listed_names(copies), remedy)
 
 
 def _names_in_metadata(reports: list[FileReport]) -> list[str]:

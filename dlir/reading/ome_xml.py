@@ -11,15 +11,17 @@ from xml.etree.ElementTree import Element
 
 from dlir.reading.image_facts import ImageFacts, Pair, micrometres, number, pixel_size, place
 
+DAMAGED = "damaged"  # the tag of an element that stands for metadata that are no valid XML
+NOT_VALID = "its OME metadata are no valid XML, and are left out"
 MICROMETRE, NO_UNIT = "µm", "reference frame"  # the units where a size or a position has none
 
 
 def parsed(xml: str | None) -> Element:
-    """Returns the OME metadata; an empty element where there are none or they are not valid XML."""
+    """Returns the OME metadata; an empty element where there are none, or one called DAMAGED where they are no valid XML."""
     try:
         return ElementTree.fromstring(xml or "<OME/>")
     except ElementTree.ParseError:
-        return Element("OME")
+        return Element(DAMAGED)
 
 
 def images_in_file(ome: Element) -> list[Element]:

@@ -56,10 +56,13 @@ class Sheet(NamedTuple):
         """
         texts = [[line.at(column).replace("\u2212", "-") for column in (pair.y, pair.x)] for line in self.lines]
         cells = [cell for both in texts for cell in both]
-        commas = [cell for cell in cells if "," in cell]
-        if self.separator == "," and commas and all(re.fullmatch(r"[+-]?[0-9]{1,3},[0-9]{3}", cell) for cell in commas):
-            what = f"{commas[0]!r} may be {commas[0].replace(',', '')} or {commas[0].replace(',', '.')}"
-            raise TextTableError(f"{self.table}: {what}: write decimals with a point, and nothing between thousands")
+        commas = [(line, cell) for line, both in zip(self.lines, texts, strict=True) for cell in both if "," in cell]
+        unclear = self.separator == "," or pair.y.factor <= 1  # what is in mm may well have three decimals
+        if commas and unclear and all(re.fullmatch(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}", cell) for _, cell in commas):
+            line, cell = commas[0]
+            what = f"{cell!r} may be {cell.replace(',', '')} or {cell.replace(',', '.')}"
+            remedy = "write decimals with a point, and nothing between thousands"
+            raise TextTableError(f"{self.table}, {line.where}: {what}: {remedy}")
         decimal = bool(commas) and not any("." in cell for cell in cells)
         places: list[Place | None] = []
         for both in texts:

@@ -1,6 +1,7 @@
 """The formats PNG and JPEG.
 
-A PNG begins with its header, and a palette stands before the pixels. A JPEG is a row of segments, each with a marker and a
+A PNG is a row of chunks, each with a length and a name: the header is the first, a palette stands before the pixels, and EXIF
+metadata before or after them. A JPEG is a row of segments, each with a marker and a
 length, and the segment that is called the frame header has the size. Where the end of a file is missing, the codecs return
 zeros or grey; so the mark at the end is looked for. A JPEG of four samples stores the light that four inks leave.
 """
@@ -34,17 +35,19 @@ def _png_header(file: BinaryIO) -> Header:
     if (length, name) != (13, b"IHDR") or colour not in PNG_SAMPLES:
         raise ValueError("a PNG without a header")
     next_bytes(file, 7)  # the rest of the header, and its check sum
-    channels = PNG_CHANNELS[colour]
-    while name not in (b"IDAT", b"IEND"):
+    channels, turn = PNG_CHANNELS[colour], orientation.UPRIGHT
+    while name != b"IEND":
         length, name = struct.unpack(">I4s", next_bytes(file, 8))
         after = file.tell() + length + 4
         if name == b"PLTE" and colour == PALETTE:
             channels = len(colours.palette(np.frombuffer(next_bytes(file, length), np.uint8).reshape(-1, 3).T))
         elif name == b"acTL" and (pictures := struct.unpack(">I", next_bytes(file, 4))[0]) > 1:
             raise NoTileError(f"is an animation of {pictures} pictures: export them as the pages of a TIFF")
+        elif name == b"eXIf":
+            turn = orientation.of_exif(next_bytes(file, length).removeprefix(EXIF))
         file.seek(after)
     stored = height * (width * PNG_SAMPLES[colour] * bits // 8)
-    return Header(channels, height, width, np.dtype("uint16" if bits > 8 else "uint8"), stored)
+    return Header(channels, height, width, np.dtype("uint16" if bits > 8 else "uint8"), stored, turn)
 
 
 def _jpeg_header(file: BinaryIO) -> Header:

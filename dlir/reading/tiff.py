@@ -51,7 +51,7 @@ class TiffStack:
             raise ValueError("cut short: a TIFF without an image")
         self.ome = ome_xml.parsed(self.tiff.ome_metadata)
         _check_announced_planes(self.ome)
-        self.notes: tuple[str, ...] = ()
+        self.notes: tuple[str, ...] = (ome_xml.NOT_VALID,) if self.ome.tag == ome_xml.DAMAGED else ()
         self.all_series = self._images()
         if not self.all_series:
             raise ValueError("none of its pages can be read")

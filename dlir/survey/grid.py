@@ -53,7 +53,7 @@ def survey_grid(tiles: pd.DataFrame, dataset: Dataset) -> Grid:
     numbers = (indices - _first(indices, dataset)) // step if indices is not None else None
     size, found, verdict = _size(tiles), dict[str, Direction](), None
     for block in blocks(tiles, numbers, scan.length if scan else 1):
-        if scan and indices is not None and numbers is not None and block.tiles[["row", "col"]].nunique().min() > 1:
+        if scan and indices is not None and numbers is not None:
             firsts = range(int(indices.min()), max(int(indices.min()) - MOST_MISSING * step, 0) - 1, -step)
             missing = [(_first(indices, dataset) - first) // step for first in firsts]
             verdict = check_scan(block.correlator, numbers[block.tiles.index.to_numpy()], scan, block.unrelated, missing)

@@ -6,7 +6,8 @@ start and whether lines are rows or columns need no trial, the vectors show them
 
 First those pairs of tiles are matched that would overlap by the scan that the settings state, by the same with or without the
 snake, and the tiles that follow each other. A certain match that the stated scan does not explain contradicts it. Only where
-several do, all pairs among numbers near to each other are matched, and all scans are compared on these matches.
+several do, or where few neighbours along the lines or across them match, all pairs among numbers near to each other are
+matched, and all scans are compared on these matches. So a scan is also tried that puts all tiles into a single line.
 """
 
 from collections.abc import Iterable
@@ -25,6 +26,7 @@ MOST_STATED = 96  # pairs that are matched to check the stated scan
 MOST_ENDS = 24  # of these, at line ends
 BLOCK = 26  # tiles that follow each other, of which all pairs are matched
 MOST_FAR = 300  # pairs that are matched for lines longer than a block
+SEEN = 0.25  # weight of matches for each pair of neighbours, from which on a direction of the scan is seen
 CONTRADICTED = 1.5  # weight of matches, from which on they contradict the stated scan; a certain match weighs 1
 MANY_CONTRADICTED = 2.5  # from which on the layout is in doubt, even if no other scan explains the tiles
 FEW = 0.04  # of the weight of all matches: so many may be contradicted by chance
@@ -55,6 +57,7 @@ class Explained(NamedTuple):
     good: float  # weight of the matches that it explains
     bad: float  # weight of the others
     silent: int  # neighbours without a match
+    seen: bool  # whether neighbours across the lines, and along them, match as the scan says
 
     @property
     def worth(self) -> float:
@@ -81,8 +84,7 @@ def check_scan(
     pairs = _stated_pairs(numbers, stated)
     found = dict(zip(pairs, matches(correlator, pairs, unrelated), strict=True))
     explained = _explained(stated, numbers, found, correlator)
-    neighbours = sum(_apart(stated.cells(numbers), pairs) == 1)
-    if explained.bad < CONTRADICTED and explained.good > 0.25 * neighbours:
+    if explained.bad < CONTRADICTED and explained.seen:
         return Verdict("fits", explained)
     more = [pair for pair in _near_pairs(numbers, stated, found) if pair not in found]
     found |= dict(zip(more, matches(correlator, more, unrelated), strict=True))
@@ -156,7 +158,7 @@ def _near_pairs(numbers: NDArray[np.int64], stated: Scan, found: dict[Pair, Matc
     if stated.length > BLOCK / 2:
         index = {int(number): k for k, number in enumerate(numbers)}
         starts = [int(number) for number in sorted(numbers)[: len(numbers) // 2]]
-        apart = range(2, int(2.2 * stated.length))
+        apart = range(2, int(2.2 * min(stated.length, len(numbers))))
         wanted = [(start, start + step) for step in apart for start in starts[:: max(1, len(starts) * len(apart) // MOST_FAR)]]
         pairs |= {_ordered(index[i], index[j]) for i, j in wanted if i in index and j in index}
     return sorted(pairs)
@@ -178,12 +180,6 @@ def _changes(scan: Scan, stated: Scan) -> int:
     return sum(one != other for one, other in zip(scan, stated, strict=True))
 
 
-def _apart(cells: NDArray[np.int64], pairs: list[Pair]) -> NDArray[np.int64]:
-    """How many steps (n,) lie between the tiles of pairs."""
-    ends = np.array(pairs, int).reshape(-1, 2)
-    return np.asarray(np.abs(cells[ends[:, 1]] - cells[ends[:, 0]]).sum(axis=1))
-
-
 def _explained(scan: Scan, numbers: NDArray[np.int64], found: dict[Pair, Match], correlator: Correlator) -> Explained:
     pairs, cells = list(found), scan.cells(numbers)
     ends = np.array(pairs, int).reshape(-1, 2)
@@ -192,16 +188,18 @@ def _explained(scan: Scan, numbers: NDArray[np.int64], found: dict[Pair, Match],
     apart, certain = cells[ends[:, 1]] - cells[ends[:, 0]], weight > 0
     near = TOLERANCE * correlator.size
     steps = np.full((2, 2), np.nan)
+    neighbours = (np.abs(apart) == [[[1, 0]], [[0, 1]]]).all(axis=2)  # (2, n): across the lines, and along them
     for axis in (0, 1):
-        unit = certain & (np.abs(apart[:, axis]) == 1) & (apart[:, 1 - axis] == 0)
+        unit = certain & neighbours[axis]
         each = shift[unit] * apart[unit, axis, None]
         if len(each):
             agree = (np.abs(each[:, None] - each) < near).all(axis=2)
             steps[axis] = np.median(each[agree[agree.sum(axis=1).argmax()]], axis=0)
     expected = np.where(apart[:, :, None] == 0, 0.0, apart[:, :, None] * steps).sum(axis=1)
     fits = (np.abs(shift - expected) < near).all(axis=1)  # not where a step is unknown
-    silent = int((~certain & (np.abs(apart).sum(axis=1) == 1)).sum())
-    return Explained(scan, steps, float(weight[fits].sum()), float(weight[~fits].sum()), silent)
+    silent = int((~certain & neighbours.any(axis=0)).sum())
+    seen = bool((neighbours @ (weight * fits) > SEEN * neighbours.sum(axis=1)).all())
+    return Explained(scan, steps, float(weight[fits].sum()), float(weight[~fits].sum()), silent, seen)
 
 
 def _sound(steps: Array, size: NDArray[np.int64]) -> bool:

@@ -55,6 +55,16 @@ def test_groups_that_no_pair_joins_are_placed_by_the_stage(tmp_path: Path, caplo
     assert offset.to_numpy() == pytest.approx(2.0 * np.sqrt(2), rel=0.4)
 
 
+def test_a_pair_that_is_overruled_joins_no_groups(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The registration took nearly all confidence from the pair, so that its residual is small beside what it claims."""
+    graph = make_graph(1, 9, stage_error=3.0)
+    graph.pairs.loc[5, ["y0", "x0", "var_y", "var_x", "confidence"]] += [15.0, 16.0, 5.0, 9.0, -0.9977]
+    with caplog.at_level(logging.WARNING):
+        table = place_graph(graph, tmp_path)
+    assert table["group"].tolist() == 6 * [0] + 3 * [1]
+    assert "2 groups that no accepted pair joins" in caplog.text and "6.tif, 7.tif, 8.tif" in caplog.text
+
+
 def test_the_log_and_the_table_say_where_the_stage_slipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     graph = make_graph(5, 6, stage_error=1.0)
     row = graph.tiles["row"] == 2

@@ -1,12 +1,13 @@
 """The preview: a text with the names in their rows and columns, and a picture with each tile at its place."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from support.surveys import write
+from support.surveys import SIDE, cut_grid, write
 
 from dlir.proposal.preview import preview
 from dlir.reading.settings import Dataset
@@ -46,3 +47,24 @@ def test_the_picture_shows_each_image_of_one_file(tmp_path: Path) -> None:
     picture = np.asarray(Image.open(tmp_path / "a.png").convert("L"), float)
     for x, shown in ((10, 0), (95, 128), (190, 255)):
         assert picture[int(10 / 61 * picture.shape[0]), int(x / 201 * picture.shape[1])] == pytest.approx(shown, abs=6), x
+
+
+def test_without_an_overlap_the_picture_has_the_one_that_the_tiles_show(tmp_path: Path) -> None:
+    tiles = cut_grid(3, 3, (115.0, 0.0), (0.0, 77.0), seed=3)
+    write(tmp_path, {f"r{row}_c{col}.tif": pixels for (row, col), pixels in tiles.items()})
+    settings = Dataset.checked({"images": str(tmp_path / "r{row}_c{col}.tif")})
+    text = preview("a", settings, tmp_path / "a.png")
+    assert re.search(r"The overlap is the one that the tiles show: (9|10|11) % along y and (39|40|41) % along x\.$", text)
+    height, width = np.asarray(Image.open(tmp_path / "a.png").convert("L")).shape
+    assert height / width == pytest.approx((2 * 115 + SIDE) / (2 * 77 + SIDE), rel=0.02)
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_an_overlap_that_is_not_known_is_said(broken: bool, tmp_path: Path) -> None:
+    tiles = cut_grid(2, 2, (115.0, 0.0), (0.0, 77.0), blank=1.0)
+    write(tmp_path, {f"r{row}_c{col}.tif": pixels for (row, col), pixels in tiles.items()})
+    if broken:
+        whole = (tmp_path / "r0_c0.tif").read_bytes()
+        (tmp_path / "r0_c0.tif").write_bytes(whole[: len(whole) // 2])
+    text = preview("a", Dataset.checked({"images": str(tmp_path / "r{row}_c{col}.tif")}), tmp_path / "a.png")
+    assert text.endswith("The overlap is not yet known: the picture shows 10 %.")

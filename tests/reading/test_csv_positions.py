@@ -45,6 +45,19 @@ def test_a_table_is_read(text: str, unit: str, places: list[tuple[float, float]]
     assert ([row.name for row in found.rows], found.unit, found.problems) == (list(NAMES), unit, [])
 
 
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("name;x;y\na.tif;12,5;3\n", (3, 12.5)),
+        ("name;x;y\na.tif;0,570;1,234\n", (1.234, 0.57)),  # nobody writes thousands as 0,570
+        ("name;x;y\na.tif;1570,250;1,234\n", (1.234, 1570.25)),
+        ("name;X [mm];Y [mm]\na.tif;1,570;2,001\n", (2001, 1570)),
+    ],
+)
+def test_decimal_commas_are_read(text: str, place: tuple[float, float]) -> None:
+    assert read(text).rows[0].place == pytest.approx(place)
+
+
 TWICE = "name,x_px,y_px,x_um,y_um\na.tif,0,0,50,60\nb.tif,100,10,{},66.5\n"
 
 
@@ -90,7 +103,9 @@ def test_what_was_taken_is_noted() -> None:
         ("name,x_um,y_um\n,mm,mm\na.tif,0,0\n", {}, "gives two units for y_um and x_um: leave one"),
         ("name,x,y,unit\na.tif,0,0,um\nb.tif,0,5,inch\n", {}, "the unit 'inch' is not known: write px, um, mm or nm"),
         ("name,row,row,col\na.tif,0,0,0\n", {}, "has two columns of one meaning, row and row"),
-        ('name,x,y\na.tif,"1,843","2,000"\n', {}, "'2,000' may be 2000 or 2.000: write decimals with a point"),
+        ('name,x,y\na.tif,"1,843","2,000"\n', {}, "line 2: '2,000' may be 2000 or 2.000: write decimals with a point"),
+        ("name;x;y\na.tif;0;0\nb.tif;1,570;0\n", {}, "line 3: '1,570' may be 1570 or 1.570: write decimals with a point"),
+        ("name;x_um;y_um\na.tif;1,570;570\n", {}, "line 2: '1,570' may be 1570 or 1.570: write decimals with a point"),
         ("name,x,y\na.tif,1,5,2,5\n", {}, "line 2: has 5 cells, and the header has 3: correct it, and write decimals"),
         (f"name,x,y\na.tif,0,{'0' * 200_000}\n", {}, r"line 2: cannot be read as CSV \(field larger than field limit"),
     ],

@@ -141,7 +141,8 @@ def test_braces_without_values_stay_in_the_path() -> None:
     ("name", "words"),
     [
         ("in/a{x}1.tif", "in/a{x}1.tif: the name or its folder has brackets of the kind {} or <>: rename it"),
-        ("in/a\r1.tif", r"'in/a\r1.tif': the name or its folder has a line break (\r): rename it"),
+        ("in/a\r1.tif", r"'in/a\r1.tif': the name or its folder has a line break: rename it"),
+        ("in/a\n1.tif", r"'in/a\n1.tif': the name or its folder has a line break: rename it"),
         ("<old>/1.tif", "<old>/1.tif: the name or its folder has brackets of the kind {} or <>: rename it"),
         (
             "in/\udce91.tif",

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -195,10 +196,28 @@ def test_files_without_places_or_with_one_place_are_named(tmp_path: Path) -> Non
     for name, words in (
         ("plain", r"plain0\.tif, .*plain1\.tif: tell no place of the stage: give positions, a table"),
         ("same", "all 2 tiles have one place in their metadata"),
-        ("some", r"some2\.tif: tells no place of the stage, as other files do: move it away"),
+        ("some", r"some2\.tif: tells no place of the stage, as other files do: copy it again if a part may be missing"),
     ):
         with pytest.raises(TileError, match=words):
             find_tiles(Dataset.checked({"images": str(tmp_path / f"{name}*.tif"), "positions": "metadata"}))
+
+
+@pytest.mark.parametrize(
+    ("damaged", "words"),
+    [
+        (lambda whole: whole[: len(whole) * 6 // 10], r"is damaged \(cut short: .*\): copy it again from the microscope$"),
+        (lambda whole: whole.replace(b"<Image", b"<Imbge"), r"is damaged \(its OME metadata are no valid XML.*\): copy it"),
+        (lambda whole: whole[:-9], "tells no place of the stage, as other files do: copy it again if a part may be missing"),
+    ],
+    ids=["pixels", "metadata", "end of the metadata"],
+)
+def test_a_damaged_file_is_called_damaged(damaged: Callable[[bytes], bytes], words: str, tmp_path: Path) -> None:
+    for k in range(4):
+        write_ome(tmp_path / f"t{k}.tif", k)
+    (tmp_path / "t2.tif").write_bytes(damaged((tmp_path / "t2.tif").read_bytes()))
+    os.utime(tmp_path / "t2.tif", (10**9, 10**9))
+    with pytest.raises(TileError, match=rf"\n  [^\n]*t2\.tif: {words}"):
+        find_tiles(Dataset.checked({"images": str(tmp_path / "t*.tif"), "positions": "metadata"}))
 
 
 def write_two_images(path: Path, *numbers: int | None) -> None:
@@ -212,7 +231,7 @@ def test_a_file_of_many_images_without_any_place_is_named(tmp_path: Path, caplog
     write_two_images(tmp_path / "s0.ome.tif", 0, 1)
     write_two_images(tmp_path / "s1.ome.tif", None, None)
     settings = Dataset.checked({"images": str(tmp_path / "s*.ome.tif"), "positions": "metadata"})
-    with pytest.raises(TileError, match=r"^[^#]*s1\.ome\.tif: tells no place of the stage, as other files do: move it away"):
+    with pytest.raises(TileError, match=r"^[^#]*s1\.ome\.tif: tells no place of the stage, as other files do: copy it again"):
         find_tiles(settings)
     write_two_images(tmp_path / "s1.ome.tif", 2, None)  # as a picture of the label of a slide
     with caplog.at_level(logging.INFO):

@@ -53,6 +53,32 @@ def test_the_hash_is_that_of_the_file(tmp_path: Path, dataset: Make) -> None:
     assert run(tmp_path, dataset(images, columns=1, mirrored=True))["sha256"].tolist() != [expected]
 
 
+def test_files_with_the_same_bytes_are_named_once(
+    tmp_path: Path, dataset: Make, write_tiles: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = write_tiles(*(f"t{k}.tif" for k in range(8)))
+    images = folder / "t{index}.tif"
+    assert len(find_tiles(dataset(images, columns=8))) == 8 and "copies" not in caplog.text and "copy" not in caplog.text
+    (folder / "t5.tif").write_bytes((folder / "t4.tif").read_bytes())
+    assert len(find_tiles(dataset(images, columns=8))) == 8
+    assert f"1 file is an exact copy: {folder / 't5.tif'} of {folder / 't4.tif'}: copy it again" in caplog.text
+    caplog.clear()
+    for k in (1, 2, 3):
+        (folder / f"t{k}.tif").write_bytes((folder / "t0.tif").read_bytes())
+    find_tiles(dataset(images, columns=8))
+    (warning,) = [record.getMessage() for record in caplog.records if "exact" in record.getMessage()]
+    assert warning.startswith(f"4 files are exact copies: {folder / 't1.tif'} of {folder / 't0.tif'}, ")
+    assert "t4.tif" not in warning and "t3.tif" in warning and "and 1 more: copy" in warning
+
+
+def test_images_of_one_file_are_no_copies(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with tifffile.TiffWriter(tmp_path / "all.ome.tif", ome=True) as file:
+        for _ in range(2):
+            file.write(np.zeros((20, 30), np.uint8))
+    assert len(find_tiles(Dataset.checked({"images": f"{tmp_path}/all.ome.tif#{{index}}", "columns": 2}))) == 2
+    assert "exact" not in caplog.text
+
+
 def test_a_single_tile_is_row_0_column_0(tmp_path: Path, dataset: Make, write_tiles: Write) -> None:
     table = run(tmp_path, dataset(write_tiles("t7.tif") / "t{index}.tif", columns=4))
     assert table[["tile", "row", "col", "y", "x"]].to_numpy().tolist() == [[0, 0, 0, 0, 0]]
@@ -187,8 +213,8 @@ def test_what_is_left_out_or_not_said_is_a_warning(
     tmp_path: Path, dataset: Make, write_tiles: Write, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = write_tiles("t 3.tif", "t1.png")
-    for name in ("t1.tif", "t2.tif"):
-        tifffile.imwrite(folder / name, np.zeros((20, 30), np.uint16), photometric="miniswhite")
+    for number, name in enumerate(("t1.tif", "t2.tif")):
+        tifffile.imwrite(folder / name, np.full((20, 30), number, np.uint16), photometric="miniswhite")
     with caplog.at_level(logging.WARNING):
         run(tmp_path, dataset(folder / "t{index}.tif", columns=2))
     darkness, others = [record.getMessage() for record in caplog.records]

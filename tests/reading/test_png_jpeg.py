@@ -71,3 +71,22 @@ def test_the_orientation_of_a_jpeg_is_that_of_a_viewer(tmp_path: Path, number: i
     with image_files.opened(tmp_path / "a.jpg") as stack:
         assert stack.sizes == (1, 1, *wanted.shape) and bool(stack.notes) == (number != 1)
         assert np.abs(stack.read() - wanted.astype(int)).max() <= 2
+
+
+@pytest.mark.parametrize("at_the_end", [False, True])
+@pytest.mark.parametrize("number", range(1, 9))
+def test_the_orientation_of_a_png_is_that_of_a_viewer(tmp_path: Path, number: int, at_the_end: bool) -> None:
+    exif = Image.Exif()
+    exif[274] = number
+    Image.fromarray(NOISE).save(tmp_path / "a.png", exif=exif)
+    if at_the_end:  # where the standard allows it, too
+        content = (tmp_path / "a.png").read_bytes()
+        start = content.index(b"eXIf") - 4
+        end = content.index(b"IDAT") - 4
+        (tmp_path / "a.png").write_bytes(content[:start] + content[end:-12] + content[start:end] + content[-12:])
+    with Image.open(tmp_path / "a.png") as image:
+        image.load()
+        wanted = np.moveaxis(np.asarray(ImageOps.exif_transpose(image)), -1, 0)
+    with image_files.opened(tmp_path / "a.png") as stack:
+        assert stack.sizes == (1, 1, *wanted.shape) and bool(stack.notes) == (number != 1)
+        np.testing.assert_array_equal(stack.read(), wanted)

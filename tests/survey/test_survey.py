@@ -110,6 +110,39 @@ def test_a_wrong_scan_is_named(
         surveyed(images, **stated)
 
 
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"columns": 9}, {"columns": 12}, {"columns": 99}, {"columns": 1}, {"rows": 1, "order": "columns"},
+        {"rows": 9, "order": "columns"}, {"rows": 99, "order": "columns"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_grid_stated_as_a_single_line_is_named(stated: dict[str, Any], tmp_path: Path) -> None:
+    images = numbered(tmp_path, cut_grid(3, 3, DOWN, RIGHT, seed=3), 3)
+    with pytest.raises(SurveyError) as error:
+        surveyed(images, **stated, overlap=0.2)
+    assert error.value.settings["rows" if error.value.settings.get("order") == "columns" else "columns"] == 3
+
+
+def test_a_line_twice_as_long_is_named(tmp_path: Path) -> None:
+    images = numbered(tmp_path, cut_grid(4, 4, DOWN, RIGHT, seed=3), 4)
+    with pytest.raises(SurveyError, match="They fit if columns: 4"):
+        surveyed(images, columns=8, overlap=0.2)
+
+
+@pytest.mark.parametrize("blank", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize("right", [RIGHT, (0.0, 45.0)], ids=["22 %", "65 %"])
+def test_a_single_row_or_column_is_accepted(right: Step, blank: float, tmp_path: Path) -> None:
+    images = numbered(tmp_path, cut_grid(1, 9, DOWN, right, seed=3, blank=blank), 9)
+    for columns in (9, 99):
+        _, found = surveyed(images, columns=columns, overlap=1 - right[1] / SIDE)
+        assert found["layout"].isin(["fits", "unknown"]).all()
+    down = numbered(tmp_path / "column", cut_grid(9, 1, DOWN, right, seed=3, blank=blank), 1)
+    _, found = surveyed(down, columns=1, overlap=1 - DOWN[0] / SIDE)
+    assert found["layout"].isin(["fits", "unknown"]).all()
+
+
 def test_a_first_index_that_is_too_low_is_named(tmp_path: Path) -> None:
     grid = cut_grid(4, 5, DOWN, RIGHT, seed=3)
     write(tmp_path, {f"t{1 + row * 5 + (4 - col if row % 2 else col):03d}.tif": pixels for (row, col), pixels in grid.items()})

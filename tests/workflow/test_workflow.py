@@ -324,3 +324,22 @@ def test_a_pattern_with_wells_makes_a_dataset_of_each_and_a_plate(repository: Pa
     (tmp_path / "in" / "A01" / "0_0.tif").write_bytes((tmp_path / "in" / "A01" / "0_1.tif").read_bytes())
     planned = run.planned()
     assert planned["tiles"] == planned["mosaic"] == planned["plate"] == planned["index"] == 1
+
+
+def test_a_broken_well_stops_no_other_one_and_is_named_at_the_end(repository: Path, tmp_path: Path) -> None:
+    write_tiles(tmp_path)
+    for well in ("A01", "A02", "B02"):
+        shutil.copytree(tmp_path / "in" / "grid", tmp_path / "in" / well)
+    (tmp_path / "in" / "A02" / "1_1.tif").write_bytes(b"")
+    settings = {"datasets": {"screen": {"images": "in/{well}/{row}_{col}.tif", "overlap": 0.25}}, **PHASE}
+    run = Workflow(repository, tmp_path, settings)
+    result = run()
+    assert result.returncode == 1
+    results = tmp_path / "results" / "screen"
+    assert sorted(path.parent.name for path in results.glob("*/report.html")) == ["A01", "B02"]
+    printed = result.stdout + result.stderr
+    assert "screen/A02: the step tiles failed: the tiles cannot be used:\n  in/A02/1_1.tif: is an empty file" in printed
+    assert "screen: the page and the plate of all its datasets wait for a run without an error" in printed
+    shutil.copy(tmp_path / "in" / "A01" / "1_1.tif", tmp_path / "in" / "A02")
+    run.finish()
+    assert (results / "index.html").exists() and (results / "plate.ome.zarr").exists()
