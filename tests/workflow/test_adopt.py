@@ -55,7 +55,7 @@ def test_a_change_before_the_placement_runs_it_again(finished: Workflow, tmp_pat
     assert planned == {
         "place": 1,
         "adopt": 1,
-        "exposure": 2,
+        "exposure": 1,
         "mosaic": 2,
         "report": 2,
         "illumination": 1,
