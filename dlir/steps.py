@@ -85,11 +85,13 @@ def code_of(*modules: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+@cache
 def _file(module: str) -> Path:
     path = PACKAGE.joinpath(*module.split(".")[1:])
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
+@cache
 def _imported(module: str) -> frozenset[str]:
     """The modules of the package that a module names in its imports, with the packages that hold them."""
     parts = [name.split(".") for name in _facts(_file(module)).imports]

@@ -123,7 +123,7 @@ def serve(address: str) -> None:
             if os.fork() == 0:
                 listener.close()
                 if _programs(steps.PACKAGE) != code:  # a test has edited it
-                    for function in (steps.code, steps.code_of, steps._facts):
+                    for function in (steps.code, steps.code_of, steps._imported, steps._facts):
                         function.cache_clear()
                 _run(connection)
             connection.close()

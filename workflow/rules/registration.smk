@@ -97,6 +97,7 @@ rule selfcheck:
         **{kind: f"results/{{dataset}}/{file}" for kind, file in SELFCHECKED.items()},
         raw=lambda wildcards: fetched([wildcards.dataset]),
         model=MODEL,
+        after=ancient("results/{dataset}/affines.csv"),  # the step `register` leaves the table in the cache
     output:
         "results/{dataset}/selfcheck.csv",
     log:

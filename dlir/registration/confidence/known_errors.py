@@ -30,8 +30,8 @@ from dlir.registration.pairs.synthetic import Augment, Shape, TileStack, overlap
 from dlir.registration.pairs.windows import TilePlanes, pooled, pooling
 from dlir.registration.settings import Selfcheck
 
-MOST_TILES = 24  # from which windows are cut: enough to represent a dataset
-LONGEST = 512  # px, of a window
+MOST_TILES = 12  # from which windows are cut: enough to represent a dataset
+LONGEST = 256  # px, of a window
 BATCH = 8  # synthetic pairs that are registered at a time
 LARGE_ERROR = 2.0  # px, of the column over_2px
 AUGMENT = Augment(noise=(0.01, 0.01), zoom=(1.0, 1.0), dirt=0.0)  # hardly any noise is added to that of the tiles
