@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from pandera.errors import SchemaErrors
-from pandera.pandas import Check, Column, DataFrameSchema
 
 from dlir.core.affine import COLUMNS
 from dlir.core.atomic import atomically
+from dlir.core.schema import Column, Schema, SchemaError
 
 # Kinds of columns; an optional one may have empty cells
 INT = Column("int64")
@@ -50,10 +49,10 @@ _TILES = {
     "z_names": OPTIONAL_TEXT, "channel_names": OPTIONAL_TEXT, "reference_channel": OPTIONAL_INT, "reference_z": OPTIONAL_INT,
     "reference_time": OPTIONAL_INT, "pages": OPTIONAL_TEXT, "mirrored": BOOL, "pixel_size": OPTIONAL_FLOAT, "sha256": TEXT,
 }  # fmt: skip
-TILES = DataFrameSchema(_TILES, unique=["path"], strict=True, coerce=True)
+TILES = Schema(_TILES, unique=["path"])
 
 # The same before the survey: y and x are empty along an axis on which no overlap is given.
-FILES = DataFrameSchema({**_TILES, "y": OPTIONAL_FLOAT, "x": OPTIONAL_FLOAT}, unique=["path"], strict=True, coerce=True)
+FILES = Schema({**_TILES, "y": OPTIONAL_FLOAT, "x": OPTIONAL_FLOAT}, unique=["path"])
 
 # What the survey found: one row for each direction in which the grid has neighbours.
 # - side: down: the step from a tile to the one below it; right: to the one at its right
@@ -66,11 +65,11 @@ FILES = DataFrameSchema({**_TILES, "y": OPTIONAL_FLOAT, "x": OPTIONAL_FLOAT}, un
 # - layout: fits: the pixels agree with the settings; other: they fit another layout, which `advice` names; unclear: they do not
 #   fit; unknown: too little matches to tell
 # - advice: what to set; empty where the layout fits
-SURVEY = DataFrameSchema(
+SURVEY = Schema(
     {"side": TEXT, "told_y": OPTIONAL_FLOAT, "told_x": OPTIONAL_FLOAT, "found_y": OPTIONAL_FLOAT, "found_x": OPTIONAL_FLOAT,
      "spread_y": OPTIONAL_FLOAT, "spread_x": OPTIONAL_FLOAT, "pairs": INT, "sure": INT, "step_y": FLOAT, "step_x": FLOAT,
      "overlap": FLOAT, "layout": TEXT, "advice": OPTIONAL_TEXT},
-    unique=["side"], strict=True, coerce=True,
+    unique=["side"],
 )  # fmt: skip
 
 # One row for each pair of neighbouring tiles, with a window in each tile that holds their overlap.
@@ -81,11 +80,11 @@ SURVEY = DataFrameSchema(
 # - height, width: size of both windows
 # - nominal_y, nominal_x: nominal place of the moving tile less that of the fixed tile
 # - search: largest distance from the nominal offset, on either axis, at which the overlap is searched
-PAIRS = DataFrameSchema(
+PAIRS = Schema(
     {"pair": INT, "fixed": INT, "moving": INT, "side": TEXT, "fixed_y": INT, "fixed_x": INT,
      "moving_y": INT, "moving_x": INT, "height": INT, "width": INT, "nominal_y": FLOAT, "nominal_x": FLOAT,
      "search": FLOAT},
-    unique=["fixed", "moving"], strict=True, coerce=True,
+    unique=["fixed", "moving"],
 )  # fmt: skip
 
 # One row for each pair, as registration found it.
@@ -107,12 +106,11 @@ PAIRS = DataFrameSchema(
 LINEAR = ("yy", "yx", "xy", "xx")  # the entries of the linear part
 LINEAR_COVARIANCE = [f"cov_{first}_{second}" for first in LINEAR for second in LINEAR]
 BOW = ("bow_y", "bow_x")
-AFFINES = DataFrameSchema(
+AFFINES = Schema(
     {"pair": INT, "fixed": INT, "moving": INT, "side": TEXT, **AFFINE, "centre_y": FLOAT, "centre_x": FLOAT,
      "var_y": FLOAT, "cov_yx": FLOAT, "var_x": FLOAT, **dict.fromkeys(LINEAR_COVARIANCE, FLOAT),
      **dict.fromkeys(BOW, OPTIONAL_FLOAT), "score_before": FLOAT, "score_after": FLOAT,
      "confidence": FLOAT, "accepted": BOOL, "overruled": BOOL, "reason": OPTIONAL_TEXT, "method": TEXT, "time": TIME},
-    strict=True, coerce=True,
 )  # fmt: skip
 
 # One row for each tile, as it is placed.
@@ -131,12 +129,11 @@ AFFINES = DataFrameSchema(
 # - placed_by: pairs; stage, where the tile has no accepted pair; user, where OVERRIDES places the tile; placement, where
 #   it lies as in another run, whose columns from pairs to loop are repeated here
 # - time: the time point at which it lies there; there is no such column where one placement holds for all
-PLACEMENT = DataFrameSchema(
+PLACEMENT = Schema(
     {"tile": INT, "path": TEXT, **AFFINE, "pairs": INT, "residual": OPTIONAL_FLOAT, "deviation": OPTIONAL_FLOAT,
      "group": INT, "slip_y": FLOAT, "slip_x": FLOAT, "loop": OPTIONAL_FLOAT, "placed_by": TEXT,
      "time": TIME},
-    checks=Check(lambda table: ~table.duplicated([key for key in ("path", "time") if key in table]), name="each tile once"),
-    strict=True, coerce=True,
+    unique=["path", "time"],
 )  # fmt: skip
 
 # One row, on the stage and the tile model; one for each time point that is placed by itself.
@@ -154,12 +151,11 @@ PLACEMENT = DataFrameSchema(
 # - time: the time point; there is no such column, and one row, where one time point stands for all
 LINEAR_PARTS = ("rotation", "scale", "aspect", "shear")
 BACKLASH = ("row_y", "row_x", "column_y", "column_x")
-STAGE = DataFrameSchema(
+STAGE = Schema(
     {"model": TEXT, **{f"foretold_{part}": FLOAT for part in LINEAR_PARTS}, "rotation": FLOAT,
      "rotation_interval": FLOAT, "scale": OPTIONAL_FLOAT, "scale_interval": OPTIONAL_FLOAT, "skew": FLOAT,
      "skew_interval": FLOAT, "error_y": FLOAT, "error_x": FLOAT,
      **{f"backlash_{part}": FLOAT for part in BACKLASH}, "time": TIME},
-    strict=True, coerce=True,
 )  # fmt: skip
 
 # One row for each tile and channel.
@@ -170,10 +166,10 @@ STAGE = DataFrameSchema(
 # - pedestal: grey values that the mosaic keeps of the dark-field, so that no pixel falls below 0; the same for all tiles
 # - clipped: number of pixels of the tile that were above 0 and still fall below it, over all z planes and time points
 # A pixel of the mosaic is (pixel - dark) / (flat gain) scale + pedestal.
-EXPOSURE = DataFrameSchema(
-    {"tile": INT, "channel": INT, "gain": Column("float64", Check.gt(0)), "scale": Column("float64", Check.gt(0)),
+EXPOSURE = Schema(
+    {"tile": INT, "channel": INT, "gain": Column("float64", above=0), "scale": Column("float64", above=0),
      "pedestal": FLOAT, "clipped": INT},
-    unique=["tile", "channel"], strict=True, coerce=True,
+    unique=["tile", "channel"],
 )  # fmt: skip
 
 # One row for each check of the network during the training.
@@ -184,9 +180,8 @@ EXPOSURE = DataFrameSchema(
 # - median, mean: over the pairs of the check
 # - decision: in the first row, why the network was or was not trained, if that was decided; in the last one, why the trained
 #   network was or was not kept
-HISTORY = DataFrameSchema(
+HISTORY = Schema(
     {"step": INT, "loss": OPTIONAL_FLOAT, "measure": TEXT, "median": FLOAT, "mean": FLOAT, "decision": OPTIONAL_TEXT},
-    strict=True, coerce=True,
 )  # fmt: skip
 
 # One row for each side and registration method, measured on synthetic pairs, whose affine is known.
@@ -195,43 +190,42 @@ HISTORY = DataFrameSchema(
 # - pairs: number of synthetic pairs
 # - median, p95: median and 95 % quantile of the corner error
 # - over_2px: fraction of the pairs whose corner error is above 2 px
-SELFCHECK = DataFrameSchema(
+SELFCHECK = Schema(
     {"side": TEXT, "method": TEXT, "pairs": INT, "median": FLOAT, "p95": FLOAT, "over_2px": FLOAT},
-    unique=["side", "method"], strict=True, coerce=True,
+    unique=["side", "method"],
 )  # fmt: skip
 
 # One row for each tile, from a placement that is known to be right; further columns are allowed.
 # - path: as in TILES
 # - yy, ..., x0: affine from a pixel of the tile to the true frame
-TRUTH = DataFrameSchema({"path": TEXT, **AFFINE}, unique=["path"], coerce=True)
+TRUTH = Schema({"path": TEXT, **AFFINE}, unique=["path"], strict=False)
 
 # One row for each tile, from the comparison of a placement with TRUTH.
 # - tile, path: as in TILES
 # - error: largest error at the centres of the four corner pixels
-ACCURACY = DataFrameSchema({"tile": INT, "path": TEXT, "error": FLOAT}, unique=["path"], strict=True, coerce=True)
+ACCURACY = Schema({"tile": INT, "path": TEXT, "error": FLOAT}, unique=["path"])
 
 
 class TableError(ValueError):
     """A table lacks a column or has a value that its schema does not allow."""
 
 
-def check(table: pd.DataFrame, schema: DataFrameSchema, path: Path) -> pd.DataFrame:
+def check(table: pd.DataFrame, schema: Schema, path: Path) -> pd.DataFrame:
     """Returns the table with the column types of its schema; `path` is its file, for the message.
 
     Raises:
         TableError: naming the file, the column and up to five rows at fault.
     """
     try:
-        return schema.validate(table, lazy=True)
-    except SchemaErrors as error:
-        cases = error.failure_cases.head(5)
-        lines = [f"  {c.column or ''} row {c.index}: {c.check} ({c.failure_case})" for c in cases.itertuples()]
+        return schema.validate(table)
+    except SchemaError as error:
+        lines = [f"  {c.column}{'' if c.row == '' else f' row {c.row}'}: {c.why}" for c in error.cases[:5]]
         raise TableError("\n".join([f"{path}: the table does not fit its schema:", *lines])) from None
 
 
-def read(path: Path, schema: DataFrameSchema) -> pd.DataFrame:
+def read(path: Path, schema: Schema) -> pd.DataFrame:
     """Reads the CSV file `path` and checks it; raises TableError as `check` does, and when the file is no such table."""
-    texts = {name: "str" for name, column in schema.columns.items() if str(column.dtype).startswith("str")}
+    texts = {name: "str" for name, column in schema.columns.items() if column.dtype == "str"}
     try:
         table = pd.read_csv(path, keep_default_na=True, dtype=texts)  # with dtype, "007" stays a text
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
@@ -239,7 +233,7 @@ def read(path: Path, schema: DataFrameSchema) -> pd.DataFrame:
     return check(table, schema, path)
 
 
-def write(table: pd.DataFrame, schema: DataFrameSchema, path: Path) -> None:
+def write(table: pd.DataFrame, schema: Schema, path: Path) -> None:
     """Checks the table and writes it whole or not at all, as CSV; raises TableError as `check` does."""
     checked = check(table, schema, path)
     with atomically(path) as partial:

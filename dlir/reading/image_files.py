@@ -22,7 +22,6 @@ from dlir.reading.encoded_image import EncodedImage
 from dlir.reading.filenames import no_file
 from dlir.reading.gif_bmp_webp import BMP, GIF, WEBP
 from dlir.reading.image_facts import ImageFacts
-from dlir.reading.ome_zarr_tile import OmeZarrTile
 from dlir.reading.png_jpeg import JPEG, PNG
 from dlir.reading.source import NoTileError, Pages, Sizes, image_number
 from dlir.reading.tiff import TiffStack, silenced
@@ -106,6 +105,8 @@ def opened(path: str | Path, pages: Pages = "channel", image: int | None = None)
     with file or nullcontext():
         with _image_errors(path):
             if file is None:
+                from dlir.reading.ome_zarr_tile import OmeZarrTile  # imports zarr, which is slow, and most tiles are no stores
+
                 states = zarr_store.states(path)
                 stack = Stack(path, OmeZarrTile(path, image, states), Identity.of_store(states))
             else:

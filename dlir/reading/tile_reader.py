@@ -14,9 +14,9 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from pandera.pandas import DataFrameSchema
 
 from dlir.core import tables
+from dlir.core.schema import Schema
 from dlir.reading import contents, filenames, image_files
 from dlir.reading.contents import KNOWN, Contents, Identity
 from dlir.reading.image_files import Image, ImageError
@@ -25,7 +25,7 @@ from dlir.reading.source import Pages
 REMEDY = "run again, which begins with the step tiles"  # where a file has changed
 
 
-def read_table(path: Path, schema: DataFrameSchema = tables.TILES) -> pd.DataFrame:
+def read_table(path: Path, schema: Schema = tables.TILES) -> pd.DataFrame:
     """Returns a table of tiles whose files are to be read, and takes from its folder what these files are known to hold."""
     KNOWN.known |= Contents.read(path.parent / contents.TILES).known
     return tables.read(path, schema)

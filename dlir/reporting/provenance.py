@@ -20,7 +20,7 @@ from dlir.illumination import fields
 from dlir.registration.model.model_settings import settings_of
 
 DEPENDENCIES = (
-    "cyclopts", "imagecodecs", "jinja2", "matplotlib", "numpy", "ome-zarr-models", "pandas", "pandera", "pillow", "pydantic",
+    "cyclopts", "imagecodecs", "jinja2", "matplotlib", "numpy", "ome-zarr-models", "pandas", "pillow", "pydantic",
     "pyyaml", "scikit-image", "scipy", "snakemake", "tifffile", "torch", "zarr",
 )  # fmt: skip  # the dependencies in pyproject.toml, in the same order
 MEASURED = {"seconds": "s", "cpu_seconds": "cpu_time", "peak_memory_mb": "max_rss"}  # our name: the column of Snakemake

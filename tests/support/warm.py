@@ -36,7 +36,7 @@ sys.exit(int(status) if status else 137)
 LATER = [  # imported by Snakemake and the steps when they are needed
     "snakemake.cli", "snakemake.api", "snakemake.workflow", "snakemake.report.html_reporter", "snakemake_storage_plugin_s3",
     "dlir.config", "dlir.dataset_files", "requests", "smart_open", "argparse_dataclass", "platformdirs", "cyclopts._convert",
-    "pandera.backends.pandas.register", "pandera.backends.pandas.builtin_checks", "imagecodecs._shared", "imagecodecs._deflate",
+    "imagecodecs._shared", "imagecodecs._deflate",
     "PIL.JpegImagePlugin",
 ]  # fmt: skip
 
