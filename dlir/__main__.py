@@ -119,6 +119,19 @@ def stitch(
 
 
 @app.command
+def plan(config: Path, *, cores: int | None = None) -> None:
+    """Tell how long a run will take on this machine, and how much memory and disk, from the number and the size of the tiles.
+
+    Args:
+        config: the file of the settings, as `dlir init` writes it.
+        cores: processor cores of the run; all by default.
+    """
+    from dlir import plan as planning
+
+    planning.plan(config, cores)
+
+
+@app.command
 def snakefile() -> None:
     """Print the path of the Snakefile, for snakemake -s "$(dlir snakefile)" and for modules of other workflows."""
     from dlir import run_workflow

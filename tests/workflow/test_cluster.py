@@ -10,13 +10,15 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 from support import ROOT, slurm
 from support.workflow import GRID, PHASE, Workflow, write_tiles
+
+from dlir import needs
+from dlir.config import Settings
 
 pytestmark = pytest.mark.slow
 FAST = ["--seconds-between-status-checks", "2", "--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "5"]
@@ -117,16 +119,15 @@ def test_resources_grow_with_tiles_and_attempt(tmp_path: Path) -> None:
     """The functions of the rules, on tables of few and of many tiles."""
     space: dict[str, Any] = {
         "taught_by": lambda name: [name], "Path": tmp_path.joinpath, "working_copy": str, "csv": csv, "ceil": math.ceil,
-        "SimpleNamespace": SimpleNamespace, "cache": cache,
+        "cache": cache, "needs": needs, "SETTINGS": Settings(),
     }  # fmt: skip
     exec((ROOT / "workflow" / "rules" / "resources.smk").read_text(), space)
     for name, rows, side in (("few", 4, 512), ("many", 400, 512), ("large", 4, 2048)):
         table = tmp_path / "results" / name / "tiles.csv"
         table.parent.mkdir(parents=True)
-        table.write_text("tile,col,height,width,channels\n" + "".join(f"{i},{i % 2},{side},{side},1\n" for i in range(rows)))
-    memory = space["memory"](1000, lambda tiles: 2 * min(tiles.count, 100))
-    assert memory("few", 1) == 1000 + 2 * 4 * 1
-    assert memory("many", 1) == 1000 + 2 * 100 * 1
-    assert memory("large", 1) == 1000 + 2 * 4 * 16
-    assert memory("few", 3) == 3 * memory("few", 1)
-    assert space["minutes"](10, 0.1)("many", 2) == 100
+        lines = "".join(f"{i},{i % 2},{side},{side},1,1,1\n" for i in range(rows))
+        table.write_text("tile,col,height,width,channels,times,depth\n" + lines)
+    memory, minutes = space["memory"]("register"), space["minutes"]("register")
+    assert memory("few", 1) < memory("many", 1) and memory("few", 1) < memory("large", 1)
+    assert memory("few", 3) == pytest.approx(3 * memory("few", 1), abs=3)
+    assert minutes("few", 1) < minutes("many", 1) and minutes("many", 2) == pytest.approx(2 * minutes("many", 1), abs=2)

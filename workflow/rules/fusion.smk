@@ -20,8 +20,8 @@ rule band:
         "../../envs/dlir.yaml"
     threads: 8
     resources:
-        mem_mb=memory(1000, blocks),
-        runtime=minutes(20, 0.2),
+        mem_mb=memory("band"),
+        runtime=minutes("band"),
     params:
         dlir=dlir_command,
         code=steps.code("band"),
@@ -53,8 +53,8 @@ rule mosaic:
         "../../envs/dlir.yaml"
     threads: 8
     resources:
-        mem_mb=memory(1000, blocks),
-        runtime=minutes(20, 0.2),
+        mem_mb=memory("mosaic"),
+        runtime=minutes("mosaic"),
     params:
         dlir=dlir_command,
         code=steps.code("mosaic"),
@@ -104,8 +104,8 @@ rule ome_tiff:  # only where it is asked for: snakemake --cores N results/NAME/m
         "../../envs/dlir.yaml"
     threads: 8
     resources:
-        mem_mb=memory(1000, lambda tiles: 4 * tiles.columns),
-        runtime=minutes(20, 0.2),
+        mem_mb=memory("ome_tiff"),
+        runtime=minutes("ome_tiff"),
     params:
         dlir=dlir_command,
         code=steps.code("ome_tiff"),

@@ -15,8 +15,8 @@ rule illumination:
     conda:
         "../../envs/dlir.yaml"
     resources:
-        mem_mb=memory(1000, lambda tiles: 3 * min(tiles.count, 128) + 32),
-        runtime=minutes(10, 0.1),
+        mem_mb=memory("illumination"),
+        runtime=minutes("illumination"),
     params:
         dlir=dlir_command,
         code=steps.code("illumination"),

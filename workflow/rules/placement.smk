@@ -33,8 +33,8 @@ rule adopt:
     conda:
         "../../envs/dlir.yaml"
     resources:
-        mem_mb=memory(1000, lambda tiles: 0),
-        runtime=minutes(10, 0),
+        mem_mb=memory("adopt"),
+        runtime=minutes("adopt"),
     params:
         dlir=dlir_command,
         code=steps.code("adopt"),
@@ -69,8 +69,8 @@ rule place:
     conda:
         "../../envs/dlir.yaml"
     resources:
-        mem_mb=memory(2000, lambda tiles: 70),
-        runtime=minutes(10, 0.05),
+        mem_mb=memory("place"),
+        runtime=minutes("place"),
     params:
         dlir=dlir_command,
         code=[steps.code("place"), *EXPORTED],
@@ -103,8 +103,8 @@ rule exposure:  # of a placement that was taken over; for others the step runs b
     conda:
         "../../envs/dlir.yaml"
     resources:
-        mem_mb=memory(1000, lambda tiles: 70),
-        runtime=minutes(10, 0.05),
+        mem_mb=memory("exposure"),
+        runtime=minutes("exposure"),
     params:
         dlir=dlir_command,
         code=EXPORTED,

@@ -37,8 +37,8 @@ rule tiles:
     conda:
         "../../envs/dlir.yaml"
     resources:
-        mem_mb=memory(1000, lambda tiles: 12),
-        runtime=minutes(10, 0.05),
+        mem_mb=memory("tiles"),
+        runtime=minutes("tiles"),
     params:
         dlir=dlir_command,
         code=steps.code("tiles"),
@@ -66,8 +66,8 @@ rule survey:
     conda:
         "../../envs/dlir.yaml"
     resources:
-        mem_mb=memory(1000, lambda tiles: 1),
-        runtime=minutes(10, 0.02),
+        mem_mb=memory("survey"),
+        runtime=minutes("survey"),
     params:
         dlir=dlir_command,
         code=steps.code("survey"),

@@ -13,8 +13,8 @@ rule pairs:
     conda:
         "../../envs/dlir.yaml"
     resources:
-        mem_mb=memory(1000, lambda tiles: 0),
-        runtime=minutes(10, 0),
+        mem_mb=memory("pairs"),
+        runtime=minutes("pairs"),
     params:
         dlir=dlir_command,
         code=steps.code("pairs"),
@@ -43,8 +43,8 @@ rule train:
         "../../envs/dlir.yaml"
     threads: 8
     resources:
-        mem_mb=memory(4000, lambda tiles: 4 * min(tiles.count, 64 * len(DATASETS))),
-        runtime=minutes(240, 0.1),
+        mem_mb=memory("train"),
+        runtime=minutes("train"),
         device="auto",
     params:
         dlir=dlir_together if SETTINGS.train.processes > 1 else dlir_command,
@@ -75,8 +75,8 @@ rule register:
         "../../envs/dlir.yaml"
     threads: 8
     resources:
-        mem_mb=memory(4000, lambda tiles: 2 * min(tiles.count, 256)),
-        runtime=minutes(30, 0.5),
+        mem_mb=memory("register"),
+        runtime=minutes("register"),
         device="auto",
     params:
         dlir=dlir_command,
@@ -108,8 +108,8 @@ rule selfcheck:
         "../../envs/dlir.yaml"
     threads: 8
     resources:
-        mem_mb=memory(4000, lambda tiles: 2 * min(tiles.count, 256)),
-        runtime=minutes(60, 0.1),
+        mem_mb=memory("selfcheck"),
+        runtime=minutes("selfcheck"),
         device="auto",
     params:
         dlir=dlir_command,

@@ -15,8 +15,8 @@ rule accuracy:
     conda:
         "../../envs/dlir.yaml"
     resources:
-        mem_mb=memory(1000, lambda tiles: 0),
-        runtime=minutes(10, 0),
+        mem_mb=memory("accuracy"),
+        runtime=minutes("accuracy"),
     params:
         dlir=dlir_command,
         code=steps.code("accuracy"),
@@ -60,8 +60,8 @@ rule report:
     conda:
         "../../envs/dlir.yaml"
     resources:
-        mem_mb=memory(2000, lambda tiles: 16),
-        runtime=minutes(20, 0.1),
+        mem_mb=memory("report"),
+        runtime=minutes("report"),
     params:
         dlir=dlir_command,
         code=[steps.code(step) for step in steps.STEPS],

@@ -2,24 +2,23 @@
 
 MEASURED = ["tiles", "survey", "illumination", "pairs", "register", "selfcheck", "place", "adopt", "exposure", "mosaic"]
 REGISTRATION = ["survey", "pairs", "register", "selfcheck", "place"]  # what `adopt` and `exposure` replace
+LEAST_MB, MARGIN_MB = 500, 1.5
+LEAST_MINUTES, MARGIN_MINUTES = 10, 5
 
 
 def extent(wildcards):
-    """The tiles of a job: their number, columns, height (px), and MB each as float32; a guess before tiles.csv exists."""
+    """How many tiles a job has, and how large they are; a guess by the first file before tiles.csv exists."""
     names = taught_by(wildcards)
     tables = [Path(working_copy(f"results/{name}/tiles.csv")) for name in names]
     rows = [row for table in tables for row in rows_of(table)]
     if not rows:
         paths = [path for name in names for path in TILES[name]]
-        size = max(map(bytes_of, paths[:1]), default=2**22)
-        return SimpleNamespace(
-            count=len(paths), columns=ceil(len(paths) ** 0.5), height=512, megabytes=4 * size / 2**20
-        )
-    height, width, channels = (max(int(row[key]) for row in rows) for key in ("height", "width", "channels"))
-    columns = 1 + max(int(row["col"]) for row in rows)
-    return SimpleNamespace(
-        count=len(rows), columns=columns, height=height, megabytes=height * width * channels * 4 / 2**20
+        pixels = max(map(bytes_of, paths[:1]), default=2**22)  # of one byte
+        return needs.Extent(len(paths), ceil(len(paths) ** 0.5), ceil(pixels**0.5), ceil(pixels**0.5), 1, 1, 1)
+    height, width, channels, columns, times, depth = (
+        max(int(row[key]) for row in rows) for key in ("height", "width", "channels", "col", "times", "depth")
     )
+    return needs.Extent(len(rows), 1 + columns, height, width, channels, times * depth, 4)
 
 
 @cache
@@ -31,28 +30,26 @@ def bytes_of(path):
 def rows_of(table):
     """The rows of a tiles.csv; none where it is missing or damaged, since the step that reads it says so."""
     rows = list(csv.DictReader(table.read_text(errors="replace").splitlines())) if table.is_file() else []
-    numbers = [row.get(key) or "" for row in rows for key in ("height", "width", "channels", "col")]
-    return rows if all(number.isdecimal() for number in numbers) else []
+    keys = ("height", "width", "channels", "col", "times", "depth")
+    return rows if all((row.get(key) or "").isdecimal() for row in rows for key in keys) else []
 
 
-def memory(base, held):
-    """MB of a job that needs `base` MB and holds `held(extent)` tiles; each retry asks for as much again."""
-
-    def mem_mb(wildcards, attempt):
-        tiles = extent(wildcards)
-        return ceil(attempt * (base + held(tiles) * tiles.megabytes))
-
-    return mem_mb
+def need(step, wildcards):
+    """What a step needs for its tiles."""
+    training = 0 if SETTINGS.train.when == "never" else SETTINGS.train.steps
+    return needs.needs(step, extent(wildcards), training=training, shard=SETTINGS.mosaic.shard)
 
 
-def blocks(tiles):
-    """The memory of fusion in tiles: those that it keeps, and the blocks that its threads work on."""
-    return 32 + 30 * (SETTINGS.mosaic.shard / tiles.height) ** 2
+def memory(step):
+    """MB that a job asks for, half as much again as it needs; each retry asks for as much more."""
+    return lambda wildcards, attempt: ceil(attempt * (LEAST_MB + MARGIN_MB * need(step, wildcards).memory))
 
 
-def minutes(base, each):
-    """Minutes of a job that needs `base` minutes and `each` minutes for a tile; each retry asks for as much again."""
-    return lambda wildcards, attempt: ceil(attempt * (base + each * extent(wildcards).count))
+def minutes(step):
+    """Minutes that a job asks for: enough for one core of a slow machine; each retry asks for as much more."""
+    return lambda wildcards, attempt: ceil(
+        attempt * (LEAST_MINUTES + MARGIN_MINUTES * need(step, wildcards).wall(1) / 60)
+    )
 
 
 def measured(wildcards):

@@ -36,7 +36,7 @@ from dlir.registration.pairs.neighbours import MULTIPLE
 
 CPU_BATCH, GPU_BATCH = 8, 128  # pairs, at most, that are registered at a time, by each thread of a CPU and by a GPU
 CPU_PIXELS = 400_000  # of the windows of such a batch on a CPU, at most, where they are several: more only take more memory
-CACHED_TILES, CACHED_BYTES = 256, 3 * 10**8  # kept in memory, at most: more than two rows of most grids
+CACHED_TILES, CACHED_BYTES = 256, 16 * 10**7  # kept in memory, at most: more than two rows of most grids of small tiles
 LEAST_CACHED = 4  # tiles that are kept however large they are: both of a pair, in two threads
 ENOUGH_PIXELS = 40_000  # of a window: larger ones are pooled, which is quicker and averages the noise
 COARSEST = 4  # px by which windows are pooled at most: finer structure than this could be lost
