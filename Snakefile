@@ -34,7 +34,7 @@ if (HERE / "dlir").is_dir():  # in a checkout, the package beside this file; els
     sys.path.insert(0, str(HERE))
 
 import dlir
-from dlir import dataset_files, steps
+from dlir import dataset_files, needs, steps
 from dlir.config import Settings, check_keys
 from dlir.core import hashing, sealed
 from dlir.demo.settings import DEMO_TRUTH
