@@ -10,10 +10,13 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from support.specimens import ONE_PLANE
 
 from dlir import __main__ as cli
 from dlir import steps
+from dlir.core import tables
 
 FILES = ["--tiles", "no.csv", "--output", "out.csv"]
 
@@ -144,6 +147,7 @@ def test_defects_keep_their_traceback(monkeypatch: pytest.MonkeyPatch, caplog: p
 def test_lists_of_files_and_unions_arrive_whole() -> None:
     steps = {
         "model": None,
+        "when": "auto",
         "share": True,
         "architecture": "dlir",
         "similarity": "local",
@@ -181,3 +185,31 @@ def test_a_file_of_the_user_that_changed_stops_a_step(tmp_path: Path) -> None:
     given.write_text("as it was")
     result = dlir("pairs", "--tiles", tmp_path / "tiles.csv", "--output", tmp_path / "pairs.csv", "--given", given, known)
     assert "was changed" not in result.stderr and "tiles.csv" in result.stderr
+
+
+TILE = {
+    "tile": 0, "path": "a.tif", "row": 0, "col": 0, "y": 0.0, "x": 0.0, "height": 64, "width": 64, "channels": 1,
+    "dtype": "uint8", "sha256": "0", "pixel_size": 1.0, **ONE_PLANE,
+}  # fmt: skip
+
+
+def test_a_file_of_the_user_that_changes_during_the_step_stops_it(tmp_path: Path) -> None:
+    tables.write(pd.DataFrame([TILE]), tables.TILES, tmp_path / "tiles.csv")
+    given = tmp_path / "pairs.csv"  # the step itself changes it
+    given.write_text("as it was")
+    known = hashlib.sha256(b"as it was").hexdigest()
+    result = dlir("pairs", "--tiles", tmp_path / "tiles.csv", "--output", given, "--given", given, known)
+    assert result.returncode == 1
+    assert result.stderr.endswith(f"pairs: error: {given}: was changed since the run began: run again\n")
+
+
+def test_steps_share_a_process_and_a_log(tmp_path: Path) -> None:
+    tables.write(pd.DataFrame([TILE]), tables.TILES, tmp_path / "tiles.csv")
+    one = ["pairs", "--tiles", tmp_path / "tiles.csv", "--output"]
+    result = dlir(
+        *one, tmp_path / "a.csv", "--log-file", tmp_path / "log", "--dataset", "x", "--then", *one, tmp_path / "b.csv"
+    )
+    assert result.returncode == 0 and (tmp_path / "a.csv").is_file() and (tmp_path / "b.csv").is_file()
+    assert (tmp_path / "log").read_text().count("x pairs: found 0 pairs") == 2
+    failed = dlir("pairs", "--tiles", tmp_path / "no.csv", "--output", tmp_path / "c.csv", "--then", *one, tmp_path / "d.csv")
+    assert failed.returncode == 1 and not (tmp_path / "d.csv").exists()  # the first one failed

@@ -119,13 +119,13 @@ def test_blind_pixels_are_filled_and_marked(tmp_path: Path) -> None:
 
 def test_large_windows_are_pooled_about_their_centres() -> None:
     rng = np.random.default_rng(3)
-    tile = rng.normal(size=(160, 600)).astype(np.float32)
+    tile = rng.normal(size=(160, 1000)).astype(np.float32)
     rows = pd.DataFrame([{**row(0, 0, (-90.0, 8.0)), "fixed": 0, "moving": 1, "side": "down", "fixed_y": 0, "fixed_x": 0,
-                          "height": 160, "width": 600, "search": 10.0}])  # fmt: skip
+                          "height": 160, "width": 1000, "search": 10.0}])  # fmt: skip
     planes = TilePlanes.of_arrays([tile, tile])
     assert pooling(rows).tolist() == [2] and pooling(rows, 1).tolist() == [1]
     (batch,) = batches(rows, planes, 4, torch.device("cpu"), coarsest=4)
-    means = tile[:, 4:596].reshape(80, 2, 296, 2).mean(axis=(1, 3))  # the sides are multiples of 16
+    means = tile[:, 4:996].reshape(80, 2, 496, 2).mean(axis=(1, 3))  # the sides are multiples of 16
     assert batch.fixed[0, 0].numpy() == pytest.approx((means - means.mean()) / means.std(), abs=1e-4)
     assert (batch.step, batch.centre, batch.search) == (2, (44.0, -4.0), 8.0)  # in px of the window, multiples of 4
     shift = torch.tensor([[[1.0, 0.0, 45.0], [0.0, 1.0, -4.0]]])
@@ -135,7 +135,7 @@ def test_large_windows_are_pooled_about_their_centres() -> None:
     ] == pytest.approx(4.0)
 
 
-@pytest.mark.parametrize(("sides", "step"), [((200, 200), 1), ((100, 401), 2), ((256, 4096), 4), ((63, 9000), 1)])
+@pytest.mark.parametrize(("sides", "step"), [((300, 300), 1), ((100, 1001), 2), ((256, 4096), 4), ((63, 9000), 1)])
 def test_windows_are_pooled_until_they_are_small_enough_or_narrow(sides: tuple[int, int], step: int) -> None:
     assert pooling(pd.DataFrame([sides], columns=["height", "width"])).tolist() == [step]
 
