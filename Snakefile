@@ -56,6 +56,7 @@ wildcard_constraints:
 
 include: "workflow/rules/contents.smk"
 include: "workflow/rules/learning.smk"
+include: "workflow/rules/together.smk"
 include: "workflow/rules/resources.smk"
 include: "workflow/rules/reading.smk"
 include: "workflow/rules/illumination.smk"
@@ -90,16 +91,6 @@ rule all:
 
 
 STARTED = time.time()
-
-
-def failures():
-    """What the steps that failed in this run say, by the names of their datasets."""
-    logs = [
-        (name, file) for name in [*DATASETS, *GROUPS] for file in sorted(Path(f"results/{name}/logs").glob("*.log"))
-    ]
-    recent = [(name, file) for name, file in logs if file.stat().st_mtime >= STARTED]
-    said = [(name, file.stem, file.read_text(errors="replace").partition(": error: ")[2]) for name, file in recent]
-    return {name: f"the step {step} failed: {words.strip()}" for name, step, words in said if words}
 
 
 onstart:

@@ -71,3 +71,13 @@ def registration_options(wildcards, input):
     if wildcards.dataset in ADOPTED:
         return f"--adopted {shlex.quote(str(DATASETS[wildcards.dataset].placement))}"
     return " ".join(f"--{Path(path).stem} {path}" for path in input.registration)
+
+
+def failures():
+    """What the steps that failed in this run say, by the names of their datasets."""
+    logs = [
+        (name, file) for name in [*DATASETS, *GROUPS] for file in sorted(Path(f"results/{name}/logs").glob("*.log"))
+    ]
+    recent = [(name, file) for name, file in logs if file.stat().st_mtime >= STARTED]
+    said = [(name, file.stem, file.read_text(errors="replace").partition(": error: ")[2]) for name, file in recent]
+    return {name: f"the step {step} failed: {words.strip()}" for name, step, words in said if words}

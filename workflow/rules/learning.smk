@@ -17,11 +17,6 @@ except ValueError as error:
 METHOD_CODE = (
     hashing.of_file(OWN_METHOD) if OWN_METHOD else ""
 )  # an edit of a method of one's own registers all pairs again
-SELFCHECKED = {
-    "tiles": "tiles.csv",
-    "illumination": "illumination.tif",
-    "pairs": "pairs.csv",
-}  # the inputs of the self-check
 TRAINING = SETTINGS.train.model_copy(update={"model": None}).model_dump_json()
 
 
@@ -71,21 +66,3 @@ def given_fields(wildcards):
 def again(wildcards, output):
     """The option that makes the illumination learn again where the user forces it; not a setting, so it takes `output`."""
     return "--again" if is_forced("illumination") else ""
-
-
-def selfcheck_command(wildcards, device):
-    """The command line of the step `selfcheck`, which keeps its table in the cache."""
-    results = f"results/{wildcards.dataset}"
-    files = " ".join(f"--{option} {results}/{file}" for option, file in SELFCHECKED.items())
-    model = f"--model {model_file(wildcards)}" if NETWORK else ""
-    cache = "" if BUCKET else f"--cache {results}/cache"
-    settings = shlex.quote(SETTINGS.selfcheck.model_dump_json())
-    return f"selfcheck {files} {model} --method {SETTINGS.register_.method} --settings {settings} --device {device} {cache}"
-
-
-def selfcheck_ahead(wildcards, output, resources):
-    """The step `selfcheck` behind `register`, while the network is loaded; not a setting of that, so it takes `output`.
-
-    The rule of that step then finds its table in the cache. In a bucket there is none.
-    """
-    return "" if BUCKET else f"--then {selfcheck_command(wildcards, resources.device)}"

@@ -3,18 +3,6 @@
 
 LEVELS = "results/{dataset}/exposure.csv"
 FIJI, POSITIONS = "results/{dataset}/TileConfiguration.registered.txt", "results/{dataset}/positions.csv"
-EXPORTED = [steps.code("export"), steps.code("exposure"), SETTINGS.exposure.model_dump_json()]
-
-
-def export_and_exposure(wildcards, input, output):
-    """The command lines of the steps `export` and `exposure`, one behind the other."""
-    name, settings = wildcards.dataset, shlex.quote(SETTINGS.exposure.model_dump_json())
-    files = f"--tiles results/{name}/tiles.csv --placement results/{name}/placement.csv"
-    pairs = "" if name in ADOPTED else f"--pairs {input.pairs}"
-    exposure = (
-        f"exposure {files} --illumination {input.illumination} {pairs} --output {output.exposure} --settings {settings}"
-    )
-    return f"export {files} --output {output.positions} --fiji {output.fiji} --then {exposure}"
 
 
 rule adopt:
