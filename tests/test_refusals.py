@@ -183,9 +183,7 @@ def stitched(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         for step in [step for step in STEPS if step != "accuracy"]:
             patch.setattr(sys, "argv", command(step))
-            with pytest.raises(SystemExit) as ended:
-                cli.main()
-            assert not ended.value.code, step
+            cli.main()
     return folder
 
 

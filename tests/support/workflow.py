@@ -24,7 +24,7 @@ FLOW = {  # the rules, and those whose output each reads
     "pairs": ["survey"],
     "train": ["survey", "illumination", "pairs"],
     "register": ["pairs", "train"],
-    "selfcheck": ["survey", "illumination", "pairs", "train"],
+    "selfcheck": ["survey", "illumination", "pairs", "train", "register"],
     "place": ["survey", "register"],
     "mosaic": ["place"],
     "accuracy": ["place"],

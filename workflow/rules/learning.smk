@@ -66,3 +66,18 @@ def given_fields(wildcards):
 def again(wildcards, output):
     """The option that makes the illumination learn again where the user forces it; not a setting, so it takes `output`."""
     return "--again" if is_forced("illumination") else ""
+
+
+def selfcheck_ahead(wildcards, input, output, resources):
+    """The step `selfcheck` behind `register`, while the network is loaded; it keeps its table for the rule of that name.
+
+    Its settings are none of `register`, so this takes `output`. In a bucket there is no cache, and the rule does it all.
+    """
+    if BUCKET:
+        return ""
+    files = f"--tiles {input.tiles} --illumination {input.illumination} --pairs {input.pairs}"
+    model = f"--model {model_file(wildcards)}" if NETWORK else ""
+    how = f"--method {SETTINGS.register_.method} --settings {shlex.quote(SETTINGS.selfcheck.model_dump_json())}"
+    return (
+        f"--then selfcheck {files} {model} {how} --device {resources.device} --cache results/{wildcards.dataset}/cache"
+    )

@@ -3,6 +3,7 @@
 
 LEVELS = "results/{dataset}/exposure.csv"
 FIJI, POSITIONS = "results/{dataset}/TileConfiguration.registered.txt", "results/{dataset}/positions.csv"
+EXPORTED = [steps.code("export"), steps.code("exposure"), SETTINGS.exposure.model_dump_json()]
 
 
 rule adopt:
@@ -65,11 +66,14 @@ rule place:
         settings=SETTINGS.place.model_dump_json(),
         overrides=given_overrides,
         given=lambda wildcards: given(DATASETS[wildcards.dataset].overrides),
-        then=export_and_exposure,
+        exposure=SETTINGS.exposure.model_dump_json(),
     shell:
         "{params.dlir} place --tiles {input.tiles} --survey {input.survey} --affines {input.affines} {params.overrides}"
         " --output {output.placement} --stage {output.stage} --settings {params.settings:q} {params.given}"
-        " --log-file {log} --dataset {wildcards.dataset} --then {params.then}"
+        " --log-file {log} --dataset {wildcards.dataset}"
+        " --then export --tiles {input.tiles} --placement {output.placement} --output {output.positions} --fiji {output.fiji}"
+        " --then exposure --tiles {input.tiles} --illumination {input.illumination} --pairs {input.pairs}"
+        " --placement {output.placement} --output {output.exposure} --settings {params.exposure:q}"
 
 
 rule exposure:  # of a placement that was taken over; for others the step runs behind `place`
@@ -96,6 +100,9 @@ rule exposure:  # of a placement that was taken over; for others the step runs b
     params:
         dlir=dlir_command,
         code=EXPORTED,
-        command=export_and_exposure,
+        exposure=SETTINGS.exposure.model_dump_json(),
     shell:
-        "{params.dlir} {params.command} --log-file {log} --dataset {wildcards.dataset}"
+        "{params.dlir} export --tiles {input.tiles} --placement {input.placement} --output {output.positions} --fiji {output.fiji}"
+        " --log-file {log} --dataset {wildcards.dataset}"
+        " --then exposure --tiles {input.tiles} --illumination {input.illumination} --placement {input.placement}"
+        " --output {output.exposure} --settings {params.exposure:q}"

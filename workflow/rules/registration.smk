@@ -1,4 +1,4 @@
-# tiles.csv, illumination.tif -> pairs.csv -> model.pt -> affines.csv.
+# tiles.csv, illumination.tif -> pairs.csv -> model.pt -> affines.csv; selfcheck.csv measures it on known pairs.
 
 
 rule pairs:
@@ -94,10 +94,12 @@ rule register:
 
 rule selfcheck:
     input:
-        **{kind: f"results/{{dataset}}/{file}" for kind, file in SELFCHECKED.items()},
         raw=lambda wildcards: fetched([wildcards.dataset]),
+        tiles="results/{dataset}/tiles.csv",
+        illumination="results/{dataset}/illumination.tif",
+        pairs="results/{dataset}/pairs.csv",
         model=MODEL,
-        after=ancient("results/{dataset}/affines.csv"),  # the step `register` leaves the table in the cache
+        after="results/{dataset}/affines.csv",  # the step `register` leaves the table in the cache
     output:
         "results/{dataset}/selfcheck.csv",
     log:
@@ -116,7 +118,10 @@ rule selfcheck:
         code=[steps.code("selfcheck"), METHOD_CODE],
         method=SETTINGS.register_.method,
         settings=SETTINGS.selfcheck.model_dump_json(),
-        command=lambda wildcards, output, resources: selfcheck_command(wildcards, resources.device),
+        model=lambda wildcards: f"--model {model_file(wildcards)}" if NETWORK else "",
         given=MODEL_GIVEN,
+        cache="" if BUCKET else "--cache results/{dataset}/cache",
     shell:
-        "{params.dlir} {params.command} --output {output} {params.given} --log-file {log} --dataset {wildcards.dataset}"
+        "{params.dlir} selfcheck --tiles {input.tiles} --illumination {input.illumination} --pairs {input.pairs} {params.model} {params.given}"
+        " --method {params.method} --output {output} --settings {params.settings:q} --device {resources.device} {params.cache}"
+        " --log-file {log} --dataset {wildcards.dataset}"
