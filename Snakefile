@@ -56,7 +56,6 @@ wildcard_constraints:
 
 include: "workflow/rules/contents.smk"
 include: "workflow/rules/learning.smk"
-include: "workflow/rules/together.smk"
 include: "workflow/rules/resources.smk"
 include: "workflow/rules/reading.smk"
 include: "workflow/rules/illumination.smk"
