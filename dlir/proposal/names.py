@@ -21,7 +21,7 @@ from dlir.reading import patterns
 FIELD = re.compile(r"([_/])")
 GUID, HASH = "[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", re.compile("[0-9a-f]{7,}|[0-9A-F]{7,}")
 NUMBER = re.compile(  # also a number before a GUID, a GUID, and a well before its field
-    rf"([0-9]+?(?={GUID})|{GUID}|r[0-9]{{2}}c[0-9]{{2}}(?=f[0-9])|-?[0-9]+(?:\.[0-9]+)?)"
+    rf"([0-9]+?(?={GUID})|{GUID}|r[0-9]{{2}}c[0-9]{{2}}(?=f[0-9])|[+-]?[0-9]+(?:\.[0-9]+)?)"
 )
 WELL, LETTER = re.compile(patterns.WELL), re.compile(r"[A-Za-z]")
 SPECIMENS = ("plate", "slide", "section", "sample", "specimen", "mouse", "animal", "region")

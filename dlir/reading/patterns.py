@@ -151,7 +151,7 @@ def _as_regex(images: str, names: str, letters: frozenset[str]) -> re.Pattern[st
         elif name in known:
             parts.append(f"((?P={name}))")
         else:
-            sign = "-?" if name in SIGNED and not before.startswith("*") else ""  # after any text, - is part of it
+            sign = "[+-]?" if name in SIGNED and not before.startswith("*") else ""  # after any text, - is part of it
             parts.append(f"(?P<{name}>{_stands_for(piece, names, name in letters, sign)})")
             known.add(name)
         folders = piece == "**"

@@ -19,6 +19,7 @@ R3C4 = list(product(range(3), range(4)))
         ([f"t_x{c - 1}_y{r - 1}.tif" for r, c in R3C4], "t_x{col}_y{row}.tif"),
         ([f"x{c * 205:05d}_y{r * 205:05d}.tif" for r, c in R3C4], "x{col}_y{row}.tif"),
         ([f"t{k}_x{x}_y{y}.tif" for k, (x, y) in enumerate(product((0.0, 1023, 2047), (0, 1000, 2001)))], "t*_x{x}_y{y}.tif"),
+        ([f"x{c - 1:+03d}_y{r - 1:+03d}.tif" for r, c in R3C4], "x{col}_y{row}.tif"),
         ([f"t{r}_{c}.tif" for r, c in R3C4], "t{row}_{col}.tif"),
         ([f"t{t}_s{k}.tif" for t, k in R3C4], "t{time}_s{index}.tif"),
         ([f"{'ABC'[r]}_{c + 1}.tif" for r, c in R3C4], "{row}_{col}.tif"),

@@ -22,7 +22,7 @@ def named(images: str, name: str) -> dict[str, str]:
         ("{row}{col}.tif", "2b.tif", {"row": "2", "col": "b"}),
         ("{row}{col}.tif", "0102.tif", {}),
         ("{row}_{col}.tif", "AA_-3.tif", {"row": "AA", "col": "-3"}),
-        ("x{x}_y{y}.tif", "x-12.5_y+3.tif", {}),
+        ("x{x}_y{y}.tif", "x-12.5_y+3.tif", {"x": "-12.5", "y": "+3"}),
         ("x{x}_y{y}.tif", "x-12.5_y3.tif", {"x": "-12.5", "y": "3"}),
         ("{x}-{y}.tif", "100-200,5.tif", {"x": "100", "y": "200,5"}),
         ("{well}/t{index}.tif", "B02/t1.tif", {"well": "B02", "index": "1"}),
