@@ -100,7 +100,7 @@ def write(folder: Path, make: object, kind: str, seed: int) -> NDArray[np.float6
     step, jitter = SIDE * (1 - OVERLAP), 30.0 if kind == "stage errs by much" else 6.0
     size = tuple(int(step * (n - 1) + SIDE + 2 * jitter + 80) for n in (ROWS, COLUMNS))
     picture = make(size, random)  # type: ignore[operator]
-    picture = picture / picture.std()
+    picture = (picture - picture.mean()) / picture.std()
     peak, contrast = (12.0, 1.0) if kind == "few photons" else (2000.0, 0.06 if kind == "low contrast" else 1.0)
     turn = np.deg2rad(0.8 if kind == "turned camera" else 0.0)
     rotation = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
@@ -113,7 +113,7 @@ def write(folder: Path, make: object, kind: str, seed: int) -> NDArray[np.float6
         place = middle + nominal + random.uniform(-jitter, jitter, 2)
         points = np.moveaxis(grid @ rotation.T + place, -1, 0)
         shown = ndimage.map_coordinates(spline, points, order=3, prefilter=False, mode="mirror")
-        light = np.maximum(2 + contrast * shown, 0.05) * peak / 2
+        light = np.maximum(3 + contrast * shown, 0.05) * peak / 3
         if kind == "debris":
             specks = (random.random((SIDE, SIDE)) > 0.9995).astype(float)
             light = light + peak * 30 * ndimage.gaussian_filter(specks, 3)
