@@ -122,5 +122,6 @@ def register_pairs(
     # what repeats itself matches anywhere in the whole tiles
     search = None if ties else partial(global_search, planes=planes, tiles=tiles)
     found = consensus(pairs, tiles, estimate, settings, refine, search, ties)
+    planes.plane.cache_clear()  # the self-check that follows in this process needs the memory
     log.info("accepted %d of %d pairs; overruled %d of them", found["accepted"].sum(), len(found), found["overruled"].sum())
     return found
