@@ -81,6 +81,7 @@ def test_the_same_inputs_give_the_same_table(grid: Grid, tmp_path: Path) -> None
     pd.testing.assert_frame_equal(run(grid, tmp_path), run(grid, tmp_path))
 
 
+@pytest.mark.slow
 def test_only_the_pairs_of_a_tile_that_changed_are_registered_again(
     grid: Grid, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

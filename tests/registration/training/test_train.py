@@ -87,6 +87,7 @@ def test_a_network_that_is_worse_on_real_pairs_is_not_kept(grid: Grid, tmp_path:
     assert tables.read(tmp_path / "model.csv", tables.HISTORY)["decision"].iloc[-1].startswith("not kept: ")
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights(noisy_grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     better = itertools.count(0, -1)  # each check finds a smaller error, so that the last weights are kept
     monkeypatch.setattr(train, "_errors", lambda *_: torch.full((4,), float(next(better))))
@@ -106,6 +107,7 @@ def test_training_that_does_harm_is_undone(grid: Grid, tmp_path: Path, monkeypat
     assert same_weights(run(grid, tmp_path / "model.pt", steps=2), run(grid, tmp_path / "none.pt", steps=0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["killed", "damaged"])
 def test_an_interrupted_run_ends_with_the_weights_of_an_undisturbed_one(
     kind: str, noisy_grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
