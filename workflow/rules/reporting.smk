@@ -39,7 +39,7 @@ rule report:
         mosaic="results/{dataset}/mosaic.ome.zarr",
         sums="results/{dataset}/mosaic.sha256",
         accuracy=lambda wildcards: "results/{dataset}/accuracy.csv" if DATASETS[wildcards.dataset].truth else [],
-        hashed=lambda wildcards: of_registration(wildcards, "pairs.csv"),
+        hashed=lambda wildcards: of_registration(wildcards, "pairs.csv", "affines.csv"),
         model=lambda wildcards: [] if wildcards.dataset in ADOPTED else expand(MODEL, dataset=wildcards.dataset),
         history=lambda wildcards: [] if wildcards.dataset in ADOPTED else expand(HISTORY, dataset=wildcards.dataset),
         benchmarks=lambda wildcards: [
@@ -74,12 +74,11 @@ rule report:
         all=lambda wildcards: SETTINGS.model_copy(
             update={"datasets": {name: DATASETS[name] for name in taught_by(wildcards)}}
         ).model_dump_json(by_alias=True),
-        affines=lambda wildcards, input: [path for path in input.registration if path.endswith("affines.csv")],
     shell:
         "{params.dlir} report --tiles {input.tiles} --illumination {input.illumination} {params.registration}"
         " --placement {input.placement} --exposure {input.exposure} --mosaic {input.mosaic} {params.accuracy} {params.training} --output {output.page} --settings {params.settings:q}"
         " --log-file {log} --dataset {wildcards.dataset} {params.given}"
-        " --then provenance --tiles {input.tiles} --results {input.illumination} {input.hashed} {params.affines} {input.placement}"
+        " --then provenance --tiles {input.tiles} --results {input.illumination} {input.hashed} {input.placement}"
         " {input.exposure} {params.model} --benchmarks {input.benchmarks} {input.training} --output {output.provenance}"
         " --settings {params.all:q}"
 
