@@ -66,7 +66,8 @@ def on_synthetic(model: Network, checks: Synthetic) -> OnSynthetic:
     for shape, pairs in checks:
         found = model(pairs.fixed, pairs.moving, shape.search, shape.centre)
         error = corner_error(found.affine, pairs.affine, shape.height, shape.width).nan_to_num(torch.inf)
-        here, truly = alignment_ncc(*above_noise(pairs.fixed, pairs.moving), found.affine, pairs.affine)
+        clear = found.clear or above_noise(pairs.fixed, pairs.moving)
+        here, truly = alignment_ncc(*clear, found.affine, pairs.affine)
         errors.append(error.cpu())
         confidences.append(found.confidence.cpu())
         missed.append(((error > RIGHT_PX) & (truly > here)).cpu())

@@ -126,8 +126,9 @@ def _trained(datasets: list[Files], output: Path, settings: Train, place: torch.
         log.info("train.%s: the weights are used as they are", "when is never" if settings.steps else "steps is 0")
         return model, []
     generator = torch.Generator(device=place).manual_seed(settings.seed)
+    sources = [_source(files, settings) for files in datasets]
     if settings.when == "auto" and settings.architecture == "correlation":
-        found = distributed.decided_by_rank_zero(lambda: _first_look(model, datasets, settings, place))
+        found = distributed.decided_by_rank_zero(lambda: _first_look(model, sources, settings, place))
         if found is not None:
             share = float(found.missed.float().mean())
             words = f"the network misses {found.missed.sum()} of {len(found.missed)} synthetic pairs that it could find"
@@ -136,8 +137,8 @@ def _trained(datasets: list[Files], output: Path, settings: Train, place: torch.
             if share < judge.WORTHWHILE:
                 return model, [_history_row(0, float("nan"), found.error.clamp(max=LOST), True, decision)]
     learnt, checks = [], Checks([], [])
-    for files in datasets:
-        learn, check = _training_data(files, place, settings)
+    for source in sources:
+        learn, check = _training_data(source, place, settings)
         learnt.append(learn)
         checks.synthetic.extend(_check_pairs(check, CHECK_BATCHES, settings.batch, generator))
         checks.real.extend(check.real)
@@ -151,7 +152,7 @@ def _trained(datasets: list[Files], output: Path, settings: Train, place: torch.
     history, better = _improve(Loop(model, learnt, generator, **chosen), checks, settings, output.with_suffix(".state"))
     fault = "" if better else "on synthetic pairs it is not clearly better"
     if better and checks.synthetic:
-        fault = distributed.decided_by_rank_zero(lambda: _fault(model, start, datasets, checks, place))
+        fault = distributed.decided_by_rank_zero(lambda: _fault(model, start, sources, checks, place))
     if fault:
         log.warning("the trained network is not used: %s; the weights from before training are kept", fault)
         model.load_state_dict(start)
@@ -160,29 +161,28 @@ def _trained(datasets: list[Files], output: Path, settings: Train, place: torch.
     return model, history
 
 
-def _first_look(model: Network, datasets: list[Files], settings: Train, place: torch.device) -> judge.OnSynthetic | None:
+def _first_look(model: Network, sources: list[Source], settings: Train, place: torch.device) -> judge.OnSynthetic | None:
     """What the network at the start finds in a few synthetic pairs of all datasets; None where there are none."""
     generator = torch.Generator(device=place).manual_seed(settings.seed)
     checks = []
-    for files in datasets:
-        source = _source(files, settings)
+    for source in sources:
         if source.shapes:
             stack = stack_tiles([source.image(tile) for tile in source.tiles[:LOOKED_AT]], place)
-            few = max(1, LOOK_BATCHES // len(datasets))
+            few = max(1, LOOK_BATCHES // len(sources))
             checks += _check_pairs(TrainingData(stack, source.shapes, []), few, LOOK_BATCH, generator)
     return judge.on_synthetic(model, checks) if checks else None
 
 
-def _fault(model: Network, start: Weights, datasets: list[Files], checks: Checks, place: torch.device) -> str:
+def _fault(model: Network, start: Weights, sources: list[Source], checks: Checks, place: torch.device) -> str:
     """In what the trained model is worse than it was with the weights at the start; empty where it is in nothing."""
     found, trained = [], _copy(model)
     try:
         for weights in (trained, start):
             model.load_state_dict(weights)
             real = [
-                judge.on_real(model, batches(rows, planes, JUDGED, place, coarsest=COARSEST), seed)
-                for seed, (planes, rows) in enumerate(map(_planes_and_pairs, datasets))
-                if len(rows)
+                judge.on_real(model, batches(source.pairs.head(MOST), source.planes, JUDGED, place, coarsest=COARSEST), seed)
+                for seed, source in enumerate(sources)
+                if len(source.pairs)
             ]
             found.append((judge.on_synthetic(model, checks.synthetic), real))
     except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
@@ -200,13 +200,6 @@ def _initial_network(settings: Train, device: torch.device) -> Network:
     return checkpoint.untrained(settings.architecture, settings.seed).to(device)
 
 
-def _planes_and_pairs(files: Files) -> tuple[TilePlanes, pd.DataFrame]:
-    """The planes of the tiles of a dataset, and as many of its pairs (tables.PAIRS) as are looked at."""
-    tiles, illumination, pairs = files
-    table = read_table(tiles)
-    return TilePlanes(table, fields.read(illumination, table)), tables.read(pairs, tables.PAIRS).head(MOST)
-
-
 def _source(files: Files, settings: Train) -> Source:
     tiles, illumination, pairs = files
     table, rows = read_table(tiles), tables.read(pairs, tables.PAIRS)
@@ -217,12 +210,11 @@ def _source(files: Files, settings: Train) -> Source:
     return Source(TilePlanes(table, fields.read(illumination, table)), rows, chosen.tolist(), shapes, settings.seed)
 
 
-def _training_data(files: Files, device: torch.device, settings: Train) -> tuple[TrainingData, TrainingData]:
+def _training_data(source: Source, device: torch.device, settings: Train) -> tuple[TrainingData, TrainingData]:
     """What the network learns from in one dataset, and what it is checked on.
 
     The architecture dlir can only learn its own pairs, so it learns from all of them, and is checked on them.
     """
-    source = _source(files, settings)
     images = [source.image(tile) for tile in source.tiles]
     count = max(1, round(HELD_OUT * len(images)))
     learn, held_out = (stack_tiles(part, device) for part in (images[count:] or images, images[:count]))

@@ -107,7 +107,7 @@ def test_two_processes_take_the_step_of_their_mean_gradient(
     def loop(rank: int) -> Loop:
         model = train._initial_network(TOGETHER, torch.device("cpu"))
         files = (noisy_grid.tiles, noisy_grid.illumination, noisy_grid.pairs)
-        source, _ = train._training_data(files, torch.device("cpu"), TOGETHER)
+        source, _ = train._training_data(train._source(files, TOGETHER), torch.device("cpu"), TOGETHER)
         generator = torch.Generator()
         generator.set_state(torch.load(trained / f"{rank}-1.pt", weights_only=True)["drawn"])
         return Loop(

@@ -30,7 +30,8 @@ def run(grid: Grid, output: Path, **change: object) -> checkpoint.Network:
 def unseen_error(model: checkpoint.Network, grid: Grid) -> float:
     """The mean corner error, px, on synthetic pairs of a tile that is held out."""
     files = grid.tiles, grid.illumination, grid.pairs
-    _, held = train._training_data(files, torch.device("cpu"), SETTINGS.model_copy(update={"seed": 5}))
+    settings = SETTINGS.model_copy(update={"seed": 5})
+    _, held = train._training_data(train._source(files, settings), torch.device("cpu"), settings)
     errors = []
     for shape in held.shapes:
         known = synthetic_pairs(held.tiles, shape, 48, torch.Generator().manual_seed(9))
@@ -201,7 +202,8 @@ def test_training_stops_only_when_it_improves_no_more(grid: Grid, tmp_path: Path
 
 
 def test_nothing_is_learnt_from_the_tiles_that_it_is_checked_on(grid: Grid) -> None:
-    learnt, held_out = train._training_data((grid.tiles, grid.illumination, grid.pairs), torch.device("cpu"), SETTINGS)
+    source = train._source((grid.tiles, grid.illumination, grid.pairs), SETTINGS)
+    learnt, held_out = train._training_data(source, torch.device("cpu"), SETTINGS)
 
     def listed(stack: torch.Tensor) -> set[int]:
         """The tiles that a stack (n, 1, y, x) holds, by their pixels."""
