@@ -79,6 +79,12 @@ def exchanged(images: str) -> str:
     return images.replace("{row", "{\0").replace("{col", "{row").replace("{\0", "{col")
 
 
+def shares(found: pd.DataFrame) -> str:
+    """Returns the overlaps that the pixels show (tables.SURVEY) in words: 10 % along y and 26 % along x."""
+    rows = found.to_dict("records")
+    return " and ".join(f"{100 * row['overlap']:.0f} % along {'y' if row['side'] == 'down' else 'x'}" for row in rows)
+
+
 def _scan_of(keys: Mapping[str, Any]) -> dict[str, Any] | None:
     """Returns the settings of the scan of numbered tiles; None where the pixels do not show it."""
     tiles = found_tiles.find(_in_one_line(keys, LONGEST_LINE)).tiles

@@ -58,9 +58,7 @@ def _with_shown_overlap(tiles: pd.DataFrame, settings: Dataset) -> tuple[pd.Data
         return tiles, f"\nThe overlap is not yet known: the picture shows {100 * USUAL_OVERLAP:.0f} %."
     steps = shown.found.set_index("side")[["step_y", "step_x"]].astype(float).reindex(["down", "right"], fill_value=0.0)
     places = tiles[["row", "col"]].to_numpy(float) @ steps.to_numpy()
-    rows = shown.found.to_dict("records")
-    shares = [f"{100 * row['overlap']:.0f} % along {'y' if row['side'] == 'down' else 'x'}" for row in rows]
-    note = f"\nThe overlap is the one that the tiles show: {' and '.join(shares)}."
+    note = f"\nThe overlap is the one that the tiles show: {fit.shares(shown.found)}."
     return tiles.assign(y=places[:, 0], x=places[:, 1]), note
 
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from dlir.core.settings import SettingsError
 from dlir.proposal.copies import without_copies
-from dlir.proposal.fit import Fit, exchanged, fitted, numbered
+from dlir.proposal.fit import Fit, exchanged, fitted, numbered, shares
 from dlir.proposal.look import look
 from dlir.proposal.names import NamePattern
 from dlir.proposal.specimens import is_one
@@ -237,12 +237,8 @@ def _proposal(folder: Path, main: NamePattern, chosen: Placed, fit: Fit, left_ou
         remarks["positions"] = f"tells the places of {chosen.tiles} tiles"
     notes = [f"The places of the tiles come from {chosen.why}."]
     if fit.found is not None and len(fit.found):
-        axes = [
-            f"{100 * row['overlap']:.0f} % along {'y' if row['side'] == 'down' else 'x'}"
-            for row in fit.found.to_dict("records")
-        ]
         seen = "Too little matches to check it" if (fit.found["layout"] == "unknown").any() else "The tiles fit together"
-        notes.append(f"{seen}: neighbours share about {' and '.join(axes)}. dlir finds the overlap by itself.")
+        notes.append(f"{seen}: neighbours share about {shares(fit.found)}. dlir finds the overlap by itself.")
     return Proposal(_dataset_name(folder), keys, remarks, notes, left_out, _questions(main, keys, fit, answered))
 
 
