@@ -53,7 +53,7 @@ class Blind(NamedTuple):
 def find_blind(tiles: NDArray[Any]) -> Blind:
     """Returns the blind and the dim pixels of tiles (n, channels, y, x)."""
     sample = tiles[:: -(-len(tiles) // MOST_TILES)]
-    blind, light = _of_one_value(tiles), np.ones(tiles.shape[1:], np.float32)
+    blind, light = of_one_value(tiles), np.ones(tiles.shape[1:], np.float32)
     dim = np.zeros_like(blind)
     without_light = [_without_light(sample[:, channel], blind) for channel in range(tiles.shape[1])]
     candidates = _groups(np.all(without_light, axis=0)) if len(tiles) >= FEWEST_TILES else []
@@ -116,10 +116,12 @@ def _groups(pixels: Mask) -> list[Mask]:
     return [label == n for n in at_border[at_border > 0] if size[n] >= LEAST_GROUP * min(pixels.shape)]
 
 
-def _of_one_value(tiles: NDArray[Any]) -> Mask:
+def of_one_value(tiles: NDArray[Any]) -> Mask:
     """Returns the pixels (y, x) of groups that have one and the same value in all tiles (n, channels, y, x)."""
-    first = tiles[0]
-    constant, blind = (tiles == first).all(axis=(0, 1)), np.zeros(tiles.shape[2:], bool)
+    first, blind = tiles[0], np.zeros(tiles.shape[2:], bool)
+    constant = ~blind
+    for tile in tiles[1:]:
+        constant &= (tile == first).all(axis=0)
     if not constant.any() or len(tiles) < 2:
         return blind
     often = COMMON if len(tiles) >= FEWEST_TILES else RARE

@@ -6,10 +6,14 @@ Shading, dust and fringes stay at the same pixels in every tile. In a nearly emp
 instead of the specimen, at a wrong place. So tiles are corrected pixel by pixel before registration. `smooth.py` finds the
 smooth part of the flat-field, the shading, and `dark.py` the dark-field. `fine.py` then finds dust and fringes, in tiles
 corrected for these.
+
+The tiles of a very large camera are pooled first, by 2 or 4 px: finer dust is not corrected there. Pixels that show no image
+are looked for at every pixel all the same.
 """
 
 import io
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +24,11 @@ from numpy.typing import NDArray
 from dlir.core import hashing, sealed
 from dlir.core.progress import progress
 from dlir.illumination import fields, smooth
-from dlir.illumination.blind import Blind, Mask, filled, find_blind
+from dlir.illumination.blind import Blind, Mask, filled, find_blind, of_one_value
 from dlir.illumination.dark import find_dark
 from dlir.illumination.fields import Fields, Lesson
 from dlir.illumination.fine import fixed_pattern
+from dlir.illumination.octaves import enlarged, pooled
 from dlir.illumination.settings import Illumination
 from dlir.reading import image_files
 from dlir.reading.tile_reader import TileReader, read_table
@@ -31,6 +36,7 @@ from dlir.reading.tile_reader import TileReader, read_table
 log = logging.getLogger(__name__)
 MOST_TILES = 128  # tiles that the illumination is estimated from at most, evenly chosen from the table
 MOST_BYTES = 384 * 2**20  # of these tiles, of which FEW are taken however large they are
+MOST_PIXELS = 8_000_000  # of a channel of a tile: larger ones are pooled by 2, 4 and so on
 FEW = 16  # tiles; what was learnt from fewer is learnt again as soon as the tiles change
 KEPT = "illumination"  # in the cache: the fields that were learnt last
 FEWEST_TILES = 4  # tiles that are needed at least to distinguish the illumination from the specimen
@@ -150,10 +156,11 @@ def _estimate_camera(
     if not settings.correct:
         log.info("the illumination is not corrected: illumination.correct is false")
         return fields.identity(shape), []
-    sample, stack = _sample(of_camera)
-    if own_dark is not None and (stack.max(axis=0) <= own_dark).all(axis=(1, 2)).any():
+    halvings = _halvings(shape)
+    sample, stack = _sample(of_camera, halvings)
+    if own_dark is not None and (stack.max(axis=0) <= pooled(own_dark, halvings)).all(axis=(1, 2)).any():
         raise image_files.ImageError(f"{dark}: is as bright as the brightest tile or brighter: give an image without any light")
-    seen = find_blind(stack)
+    seen = _find_blind(stack, sample, halvings)
     found = fields.identity(shape)._replace(blind=seen.blind, dim=seen.dim)
     if own_flat is not None:
         if (least := own_flat[:, ~seen.blind].min(initial=np.inf)) <= 0:
@@ -171,39 +178,91 @@ def _estimate_camera(
         what = "many grey values are below 0, so 0 is not what the camera gives without light"
         log.warning("the flat-field is not estimated: %s: give dark, an image without light%s", what, named(of_camera, tiles))
     else:
-        found = estimate_fields(stack, own_dark, seen)
+        found = estimate_fields(stack, own_dark, seen, halvings)
     for sentence in fields.described([found]):
         log.info("%s%s", sentence, named(of_camera, tiles))
     return found, list(sample["sha256"])
 
 
-def _sample(of_camera: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[Any]]:
-    """Returns some of the tiles (tables.TILES) of a camera, and their pixels (n, channels, y, x)."""
+def _halvings(shape: tuple[int, ...]) -> int:
+    """Returns how often the sides of tiles (channels, y, x) are halved, so that little memory is enough."""
+    return next(halvings for halvings in range(32) if shape[1] * shape[2] <= MOST_PIXELS * 4**halvings)
+
+
+def _sample(of_camera: pd.DataFrame, halvings: int) -> tuple[pd.DataFrame, NDArray[Any]]:
+    """Returns some of the tiles (tables.TILES) of a camera, and their pooled pixels (n, channels, y, x)."""
     reader = TileReader(of_camera)
-    first = reader.sample(of_camera["path"].iloc[0])
+    first = pooled(reader.sample(of_camera["path"].iloc[0]), halvings)
     most = min(max(MOST_BYTES // first.nbytes, FEW), MOST_TILES)
     sample = of_camera[:: -(-len(of_camera) // most)]
     stack = np.empty((len(sample), *first.shape), first.dtype)
     for number, path in enumerate(progress(list(sample["path"]), "reading tiles")):
-        stack[number] = first if number == 0 else reader.sample(path)
+        stack[number] = first if number == 0 else pooled(reader.sample(path), halvings)
     return sample, stack
 
 
-def estimate_fields(tiles: NDArray[Any], dark: image_files.Plane | None = None, seen: Blind | None = None) -> Fields:
+def _find_blind(stack: NDArray[Any], sample: pd.DataFrame, halvings: int) -> Blind:
+    """Returns the blind and the dim pixels of a camera.
+
+    Where the tiles are pooled, a few are read again: a frame that is one px wide does not show in pooled ones.
+
+    Args:
+        stack: (n, channels, y, x), the tiles, pooled.
+        sample: the same tiles (tables.TILES).
+    """
+    seen = find_blind(stack)
+    if not halvings:
+        return seen
+    reader = TileReader(sample)
+    first = reader.sample(sample["path"].iloc[0])
+    few = max(MOST_BYTES // (2 * first.nbytes), FEWEST_TILES)
+    paths = sample["path"].iloc[:: -(-len(sample) // few)]
+    shape, whole = first.shape[1:], np.empty((len(paths), *first.shape), first.dtype)
+    for number, path in enumerate(paths):
+        whole[number] = reader.sample(path)
+    blind = _repeated(seen.blind, halvings, shape) | of_one_value(whole)
+    light = (
+        np.stack([_repeated(channel, halvings, shape) for channel in seen.light]) if seen.dim.any() else seen.light[:, :1, :1]
+    )
+    return Blind(blind, _repeated(seen.dim, halvings, shape) & ~blind, np.broadcast_to(light, first.shape))
+
+
+def _repeated(plane: NDArray[Any], halvings: int, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Returns a pooled plane (y, x) with the shape (y, x) that the tiles have; each px is repeated."""
+    side = 2**halvings
+    return plane.repeat(side, axis=0)[: shape[0]].repeat(side, axis=1)[:, : shape[1]]
+
+
+def estimate_fields(
+    tiles: NDArray[Any], dark: image_files.Plane | None = None, seen: Blind | None = None, halvings: int = 0
+) -> Fields:
     """Estimates the fields that tiles (n, channels, y, x) have in common.
 
     Args:
         dark: the dark-field (channels, y, x), which is kept where it is given.
         seen: the pixels that show no image, or little light; all show the image without.
+        halvings: how often the sides of the tiles were halved; dark, seen and the fields have the size that they had before.
     """
     nothing = np.zeros(tiles.shape[2:], bool)
     seen = seen or Blind(nothing, nothing, np.ones(tiles.shape[1:], np.float32))
     left_out = seen.blind | seen.dim
-    tiles = np.stack([filled(tile, left_out) for tile in tiles]) if left_out.any() else tiles
-    channels = [_estimate_channel(tiles[:, i], None if dark is None else dark[i], left_out) for i in range(tiles.shape[1])]
-    flats, darks = (np.stack(planes) for planes in zip(*channels, strict=True))
+    covered = pooled(left_out[None], halvings)[0] > 0
+    tiles = np.stack([filled(tile, covered) for tile in tiles]) if left_out.any() else tiles
+    given = None if dark is None else pooled(dark, halvings)
+    channels = [_estimate_channel(tiles[:, i], None if given is None else given[i], covered) for i in range(tiles.shape[1])]
+    flats, darks = (_enlarged(planes, left_out.shape) for planes in zip(*channels, strict=True))
     flats[:, left_out] = seen.light[:, left_out]
-    return Fields(flats, darks, seen.blind, seen.dim)
+    return Fields(flats, darks if dark is None else dark, seen.blind, seen.dim)
+
+
+def _enlarged(planes: Sequence[image_files.Plane], shape: tuple[int, ...]) -> image_files.Plane:
+    """Returns pooled planes (y, x) as channels (channels, y, x) with the shape (y, x) that the tiles have."""
+    if not np.any(planes):  # no dark-field takes no memory
+        return np.broadcast_to(np.float32(0), (len(planes), *shape))
+    found = np.empty((len(planes), *shape), np.float32)
+    for channel, plane in zip(found, planes, strict=True):
+        channel[...] = enlarged(plane, shape)
+    return found
 
 
 def _reaches_below_zero(tiles: NDArray[Any]) -> bool:

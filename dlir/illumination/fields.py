@@ -7,7 +7,7 @@ correction keeps the overall level of the grey values. The dark-field `dark` is 
 Blind pixels show no image (`blind.py`). One TIFF file holds all three, with a series for each camera of a dataset.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -74,7 +74,8 @@ Light = Sequence[Fields]  # of each camera, in the order of their numbers
 
 def identity(shape: tuple[int, ...]) -> Fields:
     """Returns the fields that leave tiles of this shape (channels, y, x) unchanged: flat is 1, dark is 0, no pixel is blind."""
-    return Fields(np.ones(shape, np.float32), np.zeros(shape, np.float32), np.zeros(shape[1:], bool), np.zeros(shape[1:], bool))
+    flat, dark = (np.broadcast_to(np.float32(value), shape) for value in (1, 0))
+    return Fields(flat, dark, np.zeros(shape[1:], bool), np.zeros(shape[1:], bool))
 
 
 def without_light(tiles: pd.DataFrame) -> list[Fields]:
@@ -111,9 +112,23 @@ def read(path: Path, tiles: pd.DataFrame) -> list[Fields]:
 
 def read_all(file: Path | BinaryIO) -> list[Fields]:
     """Returns the fields of each camera in a file of `write`."""
+    found = []
     with tifffile.TiffFile(file) as opened:
-        stored = [series.asarray() for series in opened.series]
-    return [Fields(flat, dark, shown[0] == 0, (shown[0] > 0) & (shown[0] < 1)) for flat, dark, shown in stored]
+        for camera, series in enumerate(opened.series):
+            channels = range(series.shape[1])
+            dark, flat = (_channels(opened, camera, first, series.shape[1:]) for first in (len(channels), 0))
+            shown = opened.asarray(series=camera, key=2 * len(channels))
+            found.append(Fields(flat, dark, shown == 0, (shown > 0) & (shown < 1)))
+    return found
+
+
+def _channels(opened: tifffile.TiffFile, camera: int, first: int, shape: tuple[int, ...]) -> Plane:
+    """Reads the channels (channels, y, x) of a field, from its first page; those of one value, such as no dark-field, take no
+    memory."""
+    planes = np.empty(shape, np.float32)
+    for channel, plane in enumerate(planes):
+        plane[...] = opened.asarray(series=camera, key=first + channel)
+    return np.broadcast_to(planes.flat[0].copy(), shape) if (planes == planes.flat[0]).all() else planes
 
 
 def write(light: Light, path: Path, learnt_from: Sequence[Lesson] = ()) -> None:
@@ -128,9 +143,24 @@ def write(light: Light, path: Path, learnt_from: Sequence[Lesson] = ()) -> None:
     with atomically(path) as partial, tifffile.TiffWriter(partial) as file:
         for illumination, lesson in zip(light, learnt_from or [Lesson()] * len(light), strict=True):
             metadata = {"axes": "QCYX", "learnt_from": lesson._asdict()}
-            shown = np.where(illumination.blind, 0, np.where(illumination.dim, 0.5, 1))
-            planes = np.stack(np.broadcast_arrays(illumination.flat, illumination.dark, shown)).astype(np.float32)
-            file.write(planes, photometric="minisblack", compression="zlib", metadata=metadata)
+            shape = (3, *illumination.flat.shape)
+            file.write(
+                _planes(illumination),
+                shape=shape,
+                dtype=np.float32,
+                photometric="minisblack",
+                compression="zlib",
+                metadata=metadata,
+            )
+
+
+def _planes(illumination: Fields) -> Iterator[Plane]:
+    """Yields the planes (y, x), float32, of the file, one after the other, since those of a large camera take much memory."""
+    for plane in (*illumination.flat, *illumination.dark):
+        yield np.ascontiguousarray(plane, np.float32)
+    shown = np.ones(illumination.size, np.float32)
+    shown[illumination.dim], shown[illumination.blind] = 0.5, 0
+    yield from [shown] * len(illumination.flat)
 
 
 def lessons(file: Path | BinaryIO) -> list[Lesson]:

@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from dlir.reading.image_files import Image
+
 Picture = NDArray[np.floating]  # (y, x)
 
 
@@ -16,7 +18,29 @@ def halved(image: Picture) -> Picture:
 def doubled(image: Picture, shape: tuple[int, ...]) -> Picture:
     """Returns the image at twice the resolution, cut to `shape` (y, x), interpolated linearly between pixel centres."""
     for length in shape:  # first along y, then along x of the transposed image
-        before, after = np.concatenate([image[:1], image[:-1]]), np.concatenate([image[1:], image[-1:]])
-        both = np.stack([0.75 * image + 0.25 * before, 0.75 * image + 0.25 * after], axis=1)
-        image = both.reshape(-1, image.shape[1])[:length].T
+        both = np.empty((2 * len(image), image.shape[1]), image.dtype)
+        for own, neighbours in (both[::2], [image[:1], image[:-1]]), (both[1::2], [image[1:], image[-1:]]):
+            np.multiply(image, 0.75, out=own)
+            first = len(neighbours[0])
+            own[:first] += 0.25 * neighbours[0]
+            own[first:] += 0.25 * neighbours[1]
+        image = both[:length].T
     return image
+
+
+def pooled(image: Image, halvings: int) -> Image:
+    """Returns an image (channels, y, x) whose sides are halved so often, as float32; the image itself where they are not."""
+    channels = list(image.astype(np.float32)) if halvings else []
+    for _ in range(halvings):
+        channels = [halved(channel) for channel in channels]
+    return np.stack(channels) if halvings else image
+
+
+def enlarged(plane: Picture, shape: tuple[int, ...]) -> Picture:
+    """Returns a pooled plane (y, x) with the shape (y, x) that the tiles have, interpolated linearly."""
+    shapes = [shape]
+    while shapes[-1] != plane.shape:
+        shapes.append(tuple(-(-side // 2) for side in shapes[-1]))
+    for larger in shapes[-2::-1]:
+        plane = doubled(plane, larger)
+    return plane

@@ -10,7 +10,7 @@ from scipy import ndimage
 from support.specimens import ONE_PLANE
 
 from dlir.core import hashing, tables
-from dlir.illumination import fields
+from dlir.illumination import estimate, fields
 from dlir.illumination.estimate import estimate_fields, illumination
 from dlir.illumination.settings import Illumination
 from dlir.reading import image_files
@@ -334,3 +334,14 @@ def test_a_given_flat_field_is_used_for_tiles_of_its_size(tmp_path: Path, caplog
     tifffile.imwrite(tmp_path / "flat.tif", given[:50])
     with pytest.raises(image_files.ImageError, match=r"flat\.tif: has the shape \(1, 50, 96\)"):
         illumination(table, tmp_path / "out.tif", flat=tmp_path / "flat.tif")
+
+
+def test_a_very_large_camera_is_estimated_from_pooled_tiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimate, "MOST_PIXELS", SIZE * SIZE // 2)  # so that tiles of SIZE px are halved
+    flat, tiles = flat_field(dust=0.3), as_tiles(1 + 0.02 * np.random.default_rng(1).standard_normal((30, SIZE, SIZE)))
+    tiles = np.rint(tiles * flat).astype(np.uint16)
+    tiles[:, :, :, 0] = 0  # a frame that is one px wide
+    learnt(tmp_path, tiles)
+    (found,) = fields.read_all(tmp_path / "out.tif")
+    assert found.flat.shape == (1, SIZE, SIZE) and (found.blind == (np.arange(SIZE) == 0)).all()
+    assert np.std((found.flat[0] / flat)[:, 2:]) < 0.02 < 0.04 < np.std(1 / flat)

@@ -28,6 +28,15 @@ def test_written_fields_are_read_back(tmp_path: Path, shape: tuple[int, ...]) ->
     assert all(np.array_equal(one, other) for one, other in zip(found, written, strict=True))
 
 
+def test_a_field_of_one_value_takes_no_memory(tmp_path: Path) -> None:
+    flat = np.random.default_rng(0).random((2, 20, 30), np.float32)
+    fields.write(
+        [fields.identity((2, 20, 30))._replace(flat=flat)], tmp_path / "illumination.tif", [fields.Lesson(dtype="uint8")]
+    )
+    (found,) = fields.read(tmp_path / "illumination.tif", tiles_of(2, 20, 30))
+    assert not any(found.dark.strides) and not found.dark.any() and np.array_equal(found.flat, flat)
+
+
 def test_several_cameras_have_a_series_each_and_one_has_the_layout_of_a_plain_tiff(tmp_path: Path) -> None:
     shapes = [(2, 20, 30), (2, 12, 30), (2, 20, 30)]
     light = [fields.identity(shape)._replace(flat=np.full(shape, k + 1, np.float32)) for k, shape in enumerate(shapes)]

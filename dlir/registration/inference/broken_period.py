@@ -63,10 +63,10 @@ def what_breaks(planes: TilePlanes, tile: int, window: tuple[int, ...], vector: 
         window: px, the first pixel (y, x), the height and the width.
         vector: (2,) px, after which the specimen repeats itself.
     """
-    (y, x, height, width), plane = window, planes.plane(tile)
+    y, x, height, width = window
     reach = np.ceil(np.abs(vector)).astype(int) + MARGIN
     top, left = max(y - reach[0], 0), max(x - reach[1], 0)
-    part = plane[top : y + height + reach[0], left : x + width + reach[1]]
+    part = planes.plane(tile, slice(top, y + height + reach[0]), slice(left, x + width + reach[1]))
     part = ndimage.gaussian_filter(part - part.mean(), OPTICS, mode="nearest")
     inner = slice(y - top, y - top + height), slice(x - left, x - left + width)
     broken, periodic = (image[inner] for image in without_period(part, vector))

@@ -201,7 +201,7 @@ def _finer(
     coarsest = finer = COARSEST
     while finer > 1:
         finer //= 2
-        unsure = ~found["accepted"].to_numpy(bool) & (pooling(pairs) > finer)
+        unsure = ~found["accepted"].to_numpy(bool) & (pooling(pairs) > pooling(pairs, finer))
         if not unsure.any():
             continue
         better = _with_verdict(register(pairs[unsure], what="unsure pairs with finer pixels", coarsest=finer), settings)

@@ -190,8 +190,8 @@ def _refine_batch(batch: WindowBatch, linear: float) -> pd.DataFrame:
     prior = torch.stack([excess.log(), torch.zeros_like(excess)]).view(2, -1, 1, 1)
     refined = refine(fixed, moving, aligned.affine, 1, ITERATIONS, prior, linear, weight)
     covariance = excess.view(-1, 1, 1) * aperture.covariance(refined, 1, weight)
-    covariance[:, SHIFT, SHIFT] += LEAST_DEVIATION**2
-    bent = bow(*refined.maps[:2], weight * refined.maps[2])
+    covariance[:, SHIFT, SHIFT] += (LEAST_DEVIATION / batch.step) ** 2
+    bent = batch.step * bow(*refined.maps[:2], weight * refined.maps[2])
     return batch.rows[IDENTITY].assign(
         **affine_columns(refined.affine, covariance, batch), **dict(zip(BOW, bent.double().cpu().numpy().T, strict=True))
     )

@@ -108,9 +108,8 @@ def register_pairs(
 
     def estimate(pairs: pd.DataFrame, what: str, linear: float, coarsest: int) -> pd.DataFrame:
         work = partial(estimate_batch, method=method, linear=linear)
-        coarsest = coarsest if pooled else 1
-        batches = partial(in_batches, planes=planes, device=device, work=work, coarsest=coarsest)
-        return coarse.complete(pairs, what, linear, coarsest, estimate=batches)
+        batches = partial(in_batches, planes=planes, device=device, work=work, coarsest=coarsest if pooled else None)
+        return coarse.complete(pairs, what, linear, coarsest if pooled else 1, estimate=batches)
 
     refine = None
     if pooled:  # the affines of other methods are too inexact to start the fine registration
@@ -122,6 +121,6 @@ def register_pairs(
     # what repeats itself matches anywhere in the whole tiles
     search = None if ties else partial(global_search, planes=planes, tiles=tiles)
     found = consensus(pairs, tiles, estimate, settings, refine, search, ties)
-    planes.plane.cache_clear()  # the self-check that follows in this process needs the memory
+    planes.pixels.cache_clear()  # the self-check that follows in this process needs the memory
     log.info("accepted %d of %d pairs; overruled %d of them", found["accepted"].sum(), len(found), found["overruled"].sum())
     return found

@@ -37,9 +37,11 @@ from dlir.registration.pairs.neighbours import MULTIPLE
 CPU_BATCH, GPU_BATCH = 8, 128  # pairs, at most, that are registered at a time, by each thread of a CPU and by a GPU
 CPU_PIXELS = 400_000  # of the windows of such a batch on a CPU, at most, where they are several: more only take more memory
 CACHED_TILES, CACHED_BYTES = 256, 16 * 10**7  # kept in memory, at most: more than two rows of most grids of small tiles
-LEAST_CACHED = 4  # tiles that are kept however large they are: both of a pair, in two threads
+LEAST_CACHED = 3  # tiles that are kept however large they are: both of a pair, and the next one
 ENOUGH_PIXELS = 100_000  # of a window: larger ones are pooled, which is quicker and averages the noise
-COARSEST = 4  # px by which windows are pooled at most: finer structure than this could be lost
+COARSEST = 4  # px by which windows are pooled: finer structure than this could be lost
+LARGE_PIXELS = 600_000  # of a window, pooled or not: on a CPU such windows are registered one after the other, to save memory
+MOST_PIXELS = 1_300_000  # of a window: even larger ones are pooled whatever is asked for, since nothing else bounds the memory
 NARROWEST = 32  # cells: no side of a pooled window is shorter
 BLIND_MARGIN = 2  # px around blind pixels that the fine registration leaves out, since the filters reach so far
 CELL = 4  # px, to which the expected shift and the search are rounded: the coarse search resolves no less
@@ -73,15 +75,18 @@ class TilePlanes:
         self.light = [illumination.of(self.reader.chosen) for illumination in light]
         self.left_out = [illumination.blind | illumination.dim for illumination in light]
         self.masks = [_away_from(left_out) for left_out in self.left_out] if any(map(np.any, self.left_out)) else None
-        kept = int(CACHED_BYTES / (4 * tables.sizes(tiles).prod(axis=1).max()))
-        self.plane = lru_cache(maxsize=min(max(kept, LEAST_CACHED), CACHED_TILES))(self._plane)
+        channels = len(range(self.reader.channels)[self.reader.chosen])
+        largest = tables.sizes(tiles).prod(axis=1).max() * channels * self.reader.dtype.itemsize
+        self.pixels = lru_cache(maxsize=min(max(int(CACHED_BYTES / largest), LEAST_CACHED), CACHED_TILES))(self._pixels)
 
     @classmethod
     def of_arrays(cls, images: Sequence[image_files.Plane]) -> Self:
         """Takes images (y, x) in memory, already corrected, as the tiles 0, 1, ..."""
         planes = cls.__new__(cls)
         planes.masks = None
-        planes.plane = lru_cache(maxsize=None)(images.__getitem__)
+        planes.cameras = {tile: tile for tile in range(len(images))}
+        planes.light = [fields.identity((1, *image.shape)) for image in images]
+        planes.pixels = lru_cache(maxsize=None)(lambda tile: images[tile][None])
         return planes
 
     def shown(self, tile: int) -> image_files.Plane | None:
@@ -91,14 +96,23 @@ class TilePlanes:
         """
         return None if self.masks is None else self.masks[self.cameras[tile]]
 
-    def _plane(self, tile: int) -> image_files.Plane:
-        camera = self.cameras[tile]
-        pixels = filled(self.reader.reference(self.paths[tile]), self.left_out[camera])
-        return np.asarray(fields.correct(pixels, self.light[camera]).mean(axis=0))
+    def _pixels(self, tile: int) -> image_files.Image:
+        """The registered channels (channels, y, x) of a tile as they are read, with blind and dim pixels filled."""
+        return filled(self.reader.reference(self.paths[tile]), self.left_out[self.cameras[tile]])
+
+    def plane(self, tile: int, rows: slice = slice(None), columns: slice = slice(None)) -> image_files.Plane:
+        """Returns the plane of a tile, or a part of it, given by its rows and columns of pixels."""
+        pixels, light = self.pixels(tile), self.light[self.cameras[tile]]
+        total: image_files.Plane | None = None
+        for channel, image in enumerate(pixels):  # one after the other, since those of a large tile take much memory
+            plane = fields.correct(image[None, rows, columns], light.of(slice(channel, channel + 1)).part(rows, columns))[0]
+            total = plane if total is None else np.add(total, plane, out=total)
+        assert total is not None
+        return total if len(pixels) == 1 else np.divide(total, len(pixels), out=total)
 
     def window(self, tile: int, y: int, x: int, height: int, width: int, step: int = 1) -> image_files.Plane:
         """Returns a part of a tile, whose first px is (y, x), pooled by `step`, with mean zero and standard deviation one."""
-        part = self.plane(tile)[y : y + height, x : x + width]
+        part = self.plane(tile, slice(y, y + height), slice(x, x + width))
         if step > 1:
             part = part.reshape(height // step, step, width // step, step).mean(axis=(1, 3))
         return np.asarray((part - part.mean()) / (part.std() + 1e-6))
@@ -129,7 +143,8 @@ def in_window_frame(tile_affines: Array, batch: WindowBatch) -> Array:
     """
     fixed, moving = _centres(batch)
     inverse = affine.invert(tile_affines)
-    return affine.compose(affine.translation(-moving), affine.compose(inverse, affine.translation(fixed)))
+    windows = affine.compose(affine.translation(-moving), affine.compose(inverse, affine.translation(fixed)))
+    return np.asarray(windows / [1.0, 1.0, batch.step])  # shifts are px of the windows
 
 
 def affine_columns(window_affines: Tensor, covariance: Tensor, batch: WindowBatch) -> dict[str, Array]:
@@ -175,7 +190,7 @@ def in_batches(
     device: torch.device,
     work: Callable[[WindowBatch], pd.DataFrame],
     *,
-    coarsest: int = 1,
+    coarsest: int | None = 1,
 ) -> pd.DataFrame:
     """Applies `work` to the windows of all pairs, batch by batch and without gradients, and joins the tables that it returns.
 
@@ -186,7 +201,7 @@ def in_batches(
         pairs: tables.PAIRS.
         what: names the pairs in the log.
         work: returns a table with one row for each pair of a batch.
-        coarsest: by how many px large windows are pooled at most.
+        coarsest: by how many px large windows are pooled; see `pooling`.
     """
     on_cpu, threads = device.type == "cpu", torch.get_num_threads()
     groups = _groups(pairs, CPU_BATCH if on_cpu else GPU_BATCH, coarsest, CPU_PIXELS if on_cpu else None)
@@ -195,8 +210,10 @@ def in_batches(
     def worked(rows: pd.DataFrame) -> pd.DataFrame:
         return work(_batch(rows, planes, device))
 
+    large = any(rows[["height", "width"]].iloc[0].prod() > LARGE_PIXELS * rows["step"].iloc[0] ** 2 for rows in groups)
+    at_a_time = threads if on_cpu and not large else 1
     try:
-        workers = ThreadPoolExecutor(threads if on_cpu else 1, initializer=torch.set_num_threads, initargs=(1,))
+        workers = ThreadPoolExecutor(at_a_time, initializer=torch.set_num_threads, initargs=(threads // at_a_time,))
         with full_precision(), workers as pool:
             return pd.concat(progress(pool.map(worked, groups), f"registering {what}", len(pairs), size=len))
     finally:
@@ -210,13 +227,22 @@ def batches(
     return (_batch(rows, planes, device) for rows in _groups(pairs, size, coarsest))
 
 
-def pooling(pairs: pd.DataFrame, coarsest: int = COARSEST) -> NDArray[np.int64]:
-    """Returns by how many px (n,), 1, 2, 4 and so on, the windows of pairs (tables.PAIRS) are pooled, at most by `coarsest`."""
+def pooling(pairs: pd.DataFrame, coarsest: int | None = COARSEST) -> NDArray[np.int64]:
+    """Returns by how many px (n,), 1, 2, 4 and so on, the windows of pairs (tables.PAIRS) are pooled.
+
+    Args:
+        coarsest: the most px for windows of more than ENOUGH_PIXELS; only those of more than MOST_PIXELS are pooled further.
+            None for windows that are never pooled.
+    """
     sides = pairs[["height", "width"]].to_numpy(int)
     steps = np.ones(len(pairs), np.int64)
-    for _ in range(coarsest.bit_length() - 1):
-        large = sides.prod(axis=1) > ENOUGH_PIXELS * steps**2
-        steps[large & (sides.min(axis=1) >= 2 * NARROWEST * steps)] *= 2
+    while coarsest:
+        area = sides.prod(axis=1) / steps**2
+        large = ((area > ENOUGH_PIXELS) & (steps < coarsest)) | (area > MOST_PIXELS)
+        large &= sides.min(axis=1) >= 2 * NARROWEST * steps
+        if not large.any():
+            break
+        steps[large] *= 2
     return steps
 
 
@@ -230,7 +256,7 @@ def pooled(windows: Tensor, step: int) -> Tensor:
     return standardise(small - small.mean(dim=(2, 3), keepdim=True))
 
 
-def _groups(pairs: pd.DataFrame, size: int, coarsest: int, pixels: int | None = None) -> list[pd.DataFrame]:
+def _groups(pairs: pd.DataFrame, size: int, coarsest: int | None, pixels: int | None = None) -> list[pd.DataFrame]:
     """The pairs (tables.PAIRS) of each batch of at most `size`, with the columns centre_y, centre_x and reach, px, and step.
 
     The expected shift and the search of a pair are rounded without regard to the other pairs, so that the estimate of a pair

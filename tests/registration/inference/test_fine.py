@@ -15,6 +15,7 @@ from dlir.illumination import fields
 from dlir.registration.inference.cache import EstimateCache
 from dlir.registration.inference.fine import _weight, refine_overlaps
 from dlir.registration.model.lucas_kanade import refine
+from dlir.registration.pairs import windows
 from dlir.registration.pairs.windows import TilePlanes
 
 SHIFT_COVARIANCE = ["var_y", "cov_yx", "var_x"]
@@ -48,6 +49,13 @@ def test_pairs_become_exact(grid: Grid) -> None:
     found = true_pairs(grid, 0.4)
     assert grid.errors(found).min() > 0.5
     assert grid.errors(refined(grid, found)).max() < 0.05
+
+
+def test_very_large_overlaps_are_pooled_and_stay_exact(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(windows, "MOST_PIXELS", 4000)  # so that all overlaps of this grid are pooled
+    monkeypatch.setattr(windows, "NARROWEST", 8)
+    errors = grid.errors(refined(grid, true_pairs(grid, 0.4)))
+    assert np.median(errors) < 0.05 and errors.max() < 0.1  # they are 0.57 px before
 
 
 @pytest.mark.parametrize("noise", [3.0, 200.0, 400.0])

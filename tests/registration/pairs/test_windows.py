@@ -135,6 +135,14 @@ def test_large_windows_are_pooled_about_their_centres() -> None:
     ] == pytest.approx(4.0)
 
 
+@pytest.mark.parametrize(
+    ("sides", "coarsest", "step"),
+    [((1200, 6000), 1, 4), ((600, 6000), 2, 2), ((205, 2048), 1, 1), ((1200, 6000), None, 1)],
+)
+def test_the_largest_windows_are_pooled_whatever_is_asked_for(sides: tuple[int, int], coarsest: int | None, step: int) -> None:
+    assert pooling(pd.DataFrame([sides], columns=["height", "width"]), coarsest).tolist() == [step]
+
+
 @pytest.mark.parametrize(("sides", "step"), [((300, 300), 1), ((100, 1001), 2), ((256, 4096), 4), ((63, 9000), 1)])
 def test_windows_are_pooled_until_they_are_small_enough_or_narrow(sides: tuple[int, int], step: int) -> None:
     assert pooling(pd.DataFrame([sides], columns=["height", "width"])).tolist() == [step]
