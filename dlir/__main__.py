@@ -171,9 +171,10 @@ def _keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError, TypeError):  # no glibc
         return
-    # M_TOP_PAD, M_TRIM_THRESHOLD, M_MMAP_MAX and M_ARENA_MAX of malloc.h
-    top_pad, trim_threshold, mmap_max, arena_max = -2, -1, -4, -8
-    for option, value in ((top_pad, 2**28), (trim_threshold, 2**31 - 1), (mmap_max, 0), (arena_max, 1)):
+    # M_TOP_PAD, M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and M_ARENA_MAX of malloc.h. Blocks of 32 MB and more, such as very large
+    # tiles, are few, and go back to the system, since they would leave gaps that nothing fills
+    top_pad, trim_threshold, mmap_threshold, arena_max = -2, -1, -3, -8
+    for option, value in ((top_pad, 2**26), (trim_threshold, 2**31 - 1), (mmap_threshold, 2**25), (arena_max, 1)):
         mallopt(option, value)
 
 

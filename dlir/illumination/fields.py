@@ -9,11 +9,12 @@ Blind pixels show no image (`blind.py`). One TIFF file holds all three, with a s
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import pandas as pd
 import tifffile
+from numpy.typing import NDArray
 
 from dlir.core import tables
 from dlir.core.atomic import atomically
@@ -118,17 +119,22 @@ def read_all(file: Path | BinaryIO) -> list[Fields]:
             channels = range(series.shape[1])
             dark, flat = (_channels(opened, camera, first, series.shape[1:]) for first in (len(channels), 0))
             shown = opened.asarray(series=camera, key=2 * len(channels))
-            found.append(Fields(flat, dark, shown == 0, (shown > 0) & (shown < 1)))
+            found.append(Fields(flat, dark, _without_copies(shown == 0), _without_copies((shown > 0) & (shown < 1))))
     return found
 
 
 def _channels(opened: tifffile.TiffFile, camera: int, first: int, shape: tuple[int, ...]) -> Plane:
-    """Reads the channels (channels, y, x) of a field, from its first page; those of one value, such as no dark-field, take no
-    memory."""
+    """Reads the channels (channels, y, x) of a field, from its first page."""
     planes = np.empty(shape, np.float32)
     for channel, plane in enumerate(planes):
         plane[...] = opened.asarray(series=camera, key=first + channel)
-    return np.broadcast_to(planes.flat[0].copy(), shape) if (planes == planes.flat[0]).all() else planes
+    return _without_copies(planes)
+
+
+def _without_copies(planes: NDArray[Any]) -> NDArray[Any]:
+    """Returns the pixels; those of one value, such as no dark-field, take no memory."""
+    first = planes.flat[0]
+    return np.broadcast_to(first.copy(), planes.shape) if (planes == first).all() else planes
 
 
 def write(light: Light, path: Path, learnt_from: Sequence[Lesson] = ()) -> None:

@@ -31,7 +31,7 @@ from dlir.registration.confidence.calibration import AMBIGUOUS, RIGHT, exactness
 from dlir.registration.confidence.stage_scatter import Errors, nearest_offsets, tie_probability
 from dlir.registration.inference.broken_period import SAME, Broken, decided_shift, what_breaks
 from dlir.registration.model.noise_filter import above_noise
-from dlir.registration.model.period import Image, find_lattice, nearest
+from dlir.registration.model.period import find_lattice, nearest
 from dlir.registration.pairs.windows import TilePlanes, expected_shift
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,8 @@ def lattice_of(pairs: pd.DataFrame, planes: TilePlanes, listed: pd.DataFrame) ->
     if not len(tiles):
         return None
     tiles = tiles[np.unique(np.linspace(0, len(tiles) - 1, SAMPLE).round().astype(int))]
-    middles = [_middle(planes.plane(int(tile))) for tile in tiles]
+    middle = _middle(tables.usual_size(listed).tolist())
+    middles = [planes.plane(int(tile), *middle) for tile in tiles]
     windows = torch.from_numpy(np.stack([(middle - middle.mean()) / (middle.std() + 1e-6) for middle in middles])[:, None])
     half = (len(windows) + 1) // 2
     first, second = above_noise(windows[:half], windows[-half:])
@@ -220,8 +221,7 @@ def _moved_to_peak(found: pd.DataFrame, look: Look, vectors: Array) -> pd.DataFr
     return found
 
 
-def _middle(plane: Image) -> Image:
-    """The middle of a tile."""
-    height, width = (min(side, SAMPLE_SIDE) for side in plane.shape)
-    y, x = (plane.shape[0] - height) // 2, (plane.shape[1] - width) // 2
-    return plane[y : y + height, x : x + width]
+def _middle(size: list[int]) -> tuple[slice, slice]:
+    """The rows and the columns of the middle of a tile of this size (y, x), px."""
+    rows, columns = (slice(first := (side - min(side, SAMPLE_SIDE)) // 2, first + min(side, SAMPLE_SIDE)) for side in size)
+    return rows, columns

@@ -10,6 +10,7 @@ Large windows may be pooled: each of their pixels is then the mean of `step` x `
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from threading import Lock
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -40,7 +41,7 @@ CACHED_TILES, CACHED_BYTES = 256, 16 * 10**7  # kept in memory, at most: more th
 LEAST_CACHED = 3  # tiles that are kept however large they are: both of a pair, and the next one
 ENOUGH_PIXELS = 100_000  # of a window: larger ones are pooled, which is quicker and averages the noise
 COARSEST = 4  # px by which windows are pooled: finer structure than this could be lost
-LARGE_PIXELS = 600_000  # of a window, pooled or not: on a CPU such windows are registered one after the other, to save memory
+LARGE_PIXELS = 430_000  # of a window, pooled or not: on a CPU such windows are registered one after the other, to save memory
 MOST_PIXELS = 1_300_000  # of a window: even larger ones are pooled whatever is asked for, since nothing else bounds the memory
 NARROWEST = 32  # cells: no side of a pooled window is shorter
 BLIND_MARGIN = 2  # px around blind pixels that the fine registration leaves out, since the filters reach so far
@@ -71,7 +72,7 @@ class TilePlanes:
         """Prepares to read tiles (tables.TILES)."""
         self.paths = dict(zip(tiles["tile"], tiles["path"], strict=True))
         self.cameras = dict(zip(tiles["tile"], tiles["camera"], strict=True))
-        self.reader = TileReader(tiles)
+        self.reader, self.reading = TileReader(tiles), Lock()  # one tile after the other: to read a large one takes memory
         self.light = [illumination.of(self.reader.chosen) for illumination in light]
         self.left_out = [illumination.blind | illumination.dim for illumination in light]
         self.masks = [_away_from(left_out) for left_out in self.left_out] if any(map(np.any, self.left_out)) else None
@@ -98,7 +99,8 @@ class TilePlanes:
 
     def _pixels(self, tile: int) -> image_files.Image:
         """The registered channels (channels, y, x) of a tile as they are read, with blind and dim pixels filled."""
-        return filled(self.reader.reference(self.paths[tile]), self.left_out[self.cameras[tile]])
+        with self.reading:
+            return filled(self.reader.reference(self.paths[tile]), self.left_out[self.cameras[tile]])
 
     def plane(self, tile: int, rows: slice = slice(None), columns: slice = slice(None)) -> image_files.Plane:
         """Returns the plane of a tile, or a part of it, given by its rows and columns of pixels."""
