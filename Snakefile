@@ -78,6 +78,7 @@ rule all:
                 "mosaic.ome.zarr",
                 "mosaic.sha256",
                 "report.html",
+                "report_files",
                 "positions.csv",
                 "TileConfiguration.registered.txt",
                 "provenance.json",

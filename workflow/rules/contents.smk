@@ -15,6 +15,7 @@ RESULTS = [
     "exposure.csv",
     "mosaic.sha256",
     "report.html",
+    "report_files",
     "provenance.json",
 ]  # of a dataset, whose making Snakemake has to know; files.csv first, from which all others follow
 FUTURE = 60 * 10**9  # ns that a clock may be ahead

@@ -1,4 +1,4 @@
-# accuracy.csv, where the truth is known; report.html and, in the same process, what made the results: provenance.json.
+# accuracy.csv, where the truth is known; what made the results, provenance.json; and, in the same process, report.html.
 
 
 rule accuracy:
@@ -52,6 +52,7 @@ rule report:
         ),
     output:
         page=report("results/{dataset}/report.html", caption="../report/report.rst", category="{dataset}"),
+        files=directory("results/{dataset}/report_files"),
         provenance="results/{dataset}/provenance.json",
     log:
         "results/{dataset}/logs/report.log",
@@ -75,12 +76,12 @@ rule report:
             update={"datasets": {name: DATASETS[name] for name in taught_by(wildcards)}}
         ).model_dump_json(by_alias=True),
     shell:
-        "{params.dlir} report --tiles {input.tiles} --illumination {input.illumination} {params.registration}"
-        " --placement {input.placement} --exposure {input.exposure} --mosaic {input.mosaic} {params.accuracy} {params.training} --output {output.page} --settings {params.settings:q}"
-        " --log-file {log} --dataset {wildcards.dataset} {params.given}"
-        " --then provenance --tiles {input.tiles} --results {input.illumination} {input.hashed} {input.placement}"
+        "{params.dlir} provenance --tiles {input.tiles} --results {input.illumination} {input.hashed} {input.placement}"
         " {input.exposure} {params.model} --benchmarks {input.benchmarks} {input.training} --output {output.provenance}"
-        " --settings {params.all:q}"
+        " --settings {params.all:q} --log-file {log} --dataset {wildcards.dataset} {params.given}"
+        " --then report --tiles {input.tiles} --illumination {input.illumination} {params.registration}"
+        " --placement {input.placement} --exposure {input.exposure} --mosaic {input.mosaic} {params.accuracy}"
+        " {params.training} --provenance {output.provenance} --output {output.page} --settings {params.settings:q}"
 
 
 rule index:
