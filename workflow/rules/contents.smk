@@ -14,6 +14,7 @@ RESULTS = [
     "positions.csv",
     "exposure.csv",
     "mosaic.sha256",
+    "verdict.json",
     "report.html",
     "report_files",
     "provenance.json",
