@@ -11,10 +11,11 @@ from support.results import results_of_grid
 
 from dlir.reporting import seams
 from dlir.reporting.page_files import PageFiles
+from dlir.reporting.seam_pictures import NAMES
 
 
 def pictures(found: dict, folder: Path) -> dict[str, np.ndarray]:
-    return {name: imagecodecs.jpeg8_decode((folder / found[name]).read_bytes()).astype(float) for name in seams.NAMES}
+    return {name: imagecodecs.jpeg8_decode((folder / found[name]).read_bytes()).astype(float) for name in NAMES}
 
 
 def table(count: int, **columns: object) -> pd.DataFrame:
@@ -37,7 +38,7 @@ def test_pictures_show_the_specimen_at_their_place(tmp_path: Path) -> None:
     found = seams.seams(results, PageFiles(tmp_path / "files", 0))
     for seam in found:
         at = np.stack(np.meshgrid(np.arange(seam["height"]), np.arange(seam["width"]), indexing="ij"), -1)
-        true = specimen(at + (seam["top"], seam["left"]))
+        true = specimen(at + np.array([seam["top"], seam["left"]]))
         shown = pictures(seam, tmp_path / "files")
         for name in ("fixed", "moving"):
             (left, top), (right, bottom) = (np.array(seam["outlines"][name])[[0, 2]] / 100).tolist()
