@@ -25,6 +25,7 @@ def results_of_grid(
         mosaic: whether the tiles are fused.
         more: what else `dlir.reporting.results.read` takes.
     """
+    folder.mkdir(exist_ok=True)
     true = grid(5.0, rows, columns, STEP)
     inputs = MosaicInputs(folder, [1000 + 20 * cut_tile(matrix) for matrix in true], true)
     nominal = np.array([[row * STEP, column * STEP] for row in range(rows) for column in range(columns)], float)

@@ -46,7 +46,7 @@
     const box = overlay(seam, moving, mode);
     box.setAttribute("role", "img");
     const { fixed, moving: other } = pairs.get(seam.pair);
-    box.setAttribute("aria-label", `Tiles ${fixed} and ${other} over each other (${modes[mode].toLowerCase()}), ${words}`);
+    box.setAttribute("aria-label", `Tiles ${fixed} and ${other} over each other (${modes[mode].toLowerCase()}), ${words.toLowerCase()}`);
     const shown = element("figure", {}, box, element("figcaption", {}, `${words}. The tiles differ by ${percent(difference)} of the contrast.`));
     shown.style.maxWidth = `${Math.min(seam.width * 2.5, 560)}px`;
     return shown;
@@ -117,8 +117,8 @@
     if (seam) {
       const pictures = element("div", { className: "seam-pictures" });
       pictures.append(
-        figure(seam, "before", "where the stage puts them", seam.difference_before),
-        figure(seam, "moving", "as placed", seam.difference_after),
+        figure(seam, "before", "Where the stage puts them", seam.difference_before),
+        figure(seam, "moving", "As placed", seam.difference_after),
       );
       content.push(chooser(), ...(mode === "blink" ? [blinker(pictures)] : []), pictures);
       if (mode.includes("-")) {
