@@ -35,6 +35,7 @@ class Results(NamedTuple):
     accuracy: pd.DataFrame | None  # tables.ACCURACY; None where no truth is known
     mosaic: Path  # the OME-Zarr store
     provenance: dict[str, Any]  # provenance.json: versions, settings, and what each step took; empty where there is none
+    verdict: dict[str, Any] | None  # verdict.json; None where there is none
 
     @property
     def times(self) -> list[int]:
@@ -66,6 +67,7 @@ def read(
     training: Path | None = None,
     accuracy: Path | None = None,
     provenance: Path | None = None,
+    verdict: Path | None = None,
 ) -> Results:
     """Reads the results of a dataset; raises SchemaError when a table is not what its step writes."""
     listed, placed = read_table(tiles), tables.read(placement, tables.PLACEMENT)
@@ -84,6 +86,7 @@ def read(
         accuracy=tables.read(accuracy, tables.ACCURACY) if accuracy else None,
         mosaic=mosaic,
         provenance=json.loads(provenance.read_text(encoding="utf-8")) if provenance else {},
+        verdict=json.loads(verdict.read_text(encoding="utf-8")) if verdict else None,
     )
 
 
