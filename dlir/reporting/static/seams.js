@@ -152,12 +152,25 @@
     gallery.append(element("h3", {}, `${words} (${found.length})`), element("ul", { className: "seam-cards" }, ...found.map(card)));
   }
   if (seams.size) show(dlir.facts.seams[0].pair);
-  else if (pairs.size) panel.hidden = true;
+
+  // Shows the seam of a pair that was chosen in the mosaic beside it, with a way to its numbers.
+  function showBesideMosaic(number) {
+    const chosen = document.getElementById("chosen");
+    const seam = seams.get(number);
+    if (!chosen || !pairs.has(number)) return;
+    const link = element("a", { href: "#seam-open" }, seam ? "Open its seam: before and after, blink, two colours" : "Its numbers; no picture of its seam was kept");
+    link.addEventListener("click", () => document.getElementById("seam-heading").focus({ preventScroll: true }));
+    if (seam) {
+      const box = overlay(seam, "moving", "blend");
+      box.setAttribute("role", "img");
+      box.setAttribute("aria-label", "Both tiles blended, as placed");
+      chosen.append(box);
+    }
+    chosen.append(element("p", {}, link));
+  }
 
   dlir.on("pair", ({ pair, from }) => {
     show(pair);
-    if (from !== "map") return;
-    panel.scrollIntoView({ block: "start", behavior: still.matches ? "auto" : "smooth" });
-    document.getElementById("seam-heading").focus({ preventScroll: true });
+    if (from === "map") showBesideMosaic(pair);
   });
 })();
