@@ -33,6 +33,7 @@ def report(
     affines: Path | None = None,
     stage: Path | None = None,
     selfcheck: Path | None = None,
+    known_pairs: Path | None = None,
     training: Path | None = None,
     adopted: str = "",
     accuracy: Path | None = None,
@@ -43,7 +44,8 @@ def report(
     """Write the page `output` and the folder `report_files` beside it. The title is the name of the folder of `output`.
 
     Args:
-        affines, stage, selfcheck: the tables AFFINES, STAGE and SELFCHECK; None where nothing was registered.
+        affines, stage, selfcheck, known_pairs: the tables AFFINES, STAGE, SELFCHECK and KNOWN_PAIRS; None where nothing was
+            registered.
         training: the table HISTORY; None where no network was trained on the tiles.
         adopted: the placement of another run that was taken over then.
         accuracy: the error of each tile (tables.ACCURACY), where a truth is known.
@@ -56,7 +58,8 @@ def report(
     """
     found = results.read(
         output.absolute().parent.name, tiles, illumination, placement, exposure, mosaic, affines=affines, stage=stage,
-        selfcheck=selfcheck, training=training, accuracy=accuracy, provenance=provenance, verdict=verdict,
+        selfcheck=selfcheck, known_pairs=known_pairs, training=training, accuracy=accuracy, provenance=provenance,
+        verdict=verdict,
     )  # fmt: skip
     times = sentences.time_table(found)
     shown = found if times is None else found.at(_worst_time(found))

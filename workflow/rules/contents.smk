@@ -9,6 +9,7 @@ RESULTS = [
     "pairs.csv",
     "affines.csv",
     "selfcheck.csv",
+    "known_pairs.csv",
     "placement.csv",
     "stage.csv",
     "positions.csv",
