@@ -48,6 +48,7 @@ STEPS = {
     "ome_tiff": Step("dlir.fusion.ome_tiff", "Write the mosaic as an OME-TIFF, too."),
     "plate": Step("dlir.fusion.plate", "Write the mosaics of the wells of a plate as one OME-Zarr plate."),
     "accuracy": Step("dlir.reporting.accuracy", "Compare a placement with one known to be right."),
+    "judge": Step("dlir.reporting.verdict", "Write the verdict on a mosaic: good, good but look here, or not to be trusted."),
     "report": Step("dlir.reporting.report", "Write the page with the pictures and the residuals."),
     "index": Step("dlir.reporting.index", "Write one page for many datasets, such as the wells of a plate."),
     "provenance": Step("dlir.reporting.provenance", "Write what made the results of a dataset, and what each step took."),

@@ -14,6 +14,7 @@ RESULTS = [
     "positions.csv",
     "exposure.csv",
     "mosaic.sha256",
+    "verdict.json",
     "report.html",
     "provenance.json",
 ]  # of a dataset, whose making Snakemake has to know; files.csv first, from which all others follow
