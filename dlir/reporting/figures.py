@@ -15,6 +15,7 @@ from matplotlib.patheffects import withStroke
 
 from dlir.core import affine, tables
 from dlir.fusion.blend import PlacedTiles, Region, camera_weight
+from dlir.fusion.display import grey_limits
 from dlir.illumination.blind import filled
 from dlir.illumination.fields import Fields, Light
 from dlir.reading import image_files
@@ -29,7 +30,6 @@ BAR_HEIGHT = 0.7  # inches, the strip below the overview with the colour bar
 NUMBER_SIZE = 0.16  # of a tile's shorter side, size of its number
 LEAST_NUMBER, LARGEST_NUMBER = 4, 14  # points; smaller numbers are left out
 LEAST_RESIDUAL_RANGE = 0.5  # px, the colour bar reaches at least so far
-DISPLAYED = (0.5, 99.7)  # percentiles of the grey values that are shown as black and white
 GREY = "#808080"  # text that can be read on a bright and on a dark page
 BLIND = "#e08030"  # pixels that show no image
 
@@ -186,19 +186,6 @@ def png(figure: Figure) -> str:
     quick = {"compress_level": 3}  # by default half of the time of the report, for files that are as large
     figure.savefig(file, format="png", dpi=DOTS_PER_INCH, transparent=True, pil_kwargs=quick)
     return base64.b64encode(file.getvalue()).decode()
-
-
-def grey_limits(pixels: Image) -> tuple[float, float]:
-    """The grey values (low, high) that are shown as black and white. Pixels that no tile covers do not count.
-
-    Args:
-        pixels: (channels, y, x).
-    """
-    covered = pixels[:, pixels.any(0)].astype(np.float32)
-    if not covered.size:
-        return 0.0, 1.0
-    low, high = np.percentile(covered, DISPLAYED)
-    return float(low), float(high)
 
 
 def _label(bar: "matplotlib.axes.Axes", text: str) -> None:
