@@ -74,13 +74,14 @@ rule report:
         all=lambda wildcards: SETTINGS.model_copy(
             update={"datasets": {name: DATASETS[name] for name in taught_by(wildcards)}}
         ).model_dump_json(by_alias=True),
+        configs=own_configs,
     shell:
         "{params.dlir} report --tiles {input.tiles} --illumination {input.illumination} {params.registration}"
         " --placement {input.placement} --exposure {input.exposure} --mosaic {input.mosaic} {params.accuracy} {params.training} --output {output.page} --settings {params.settings:q}"
         " --log-file {log} --dataset {wildcards.dataset} {params.given}"
         " --then provenance --tiles {input.tiles} --results {input.illumination} {input.hashed} {input.placement}"
         " {input.exposure} {params.model} --benchmarks {input.benchmarks} {input.training} --output {output.provenance}"
-        " --settings {params.all:q}"
+        " --settings {params.all:q} {params.configs}"
 
 
 rule index:
