@@ -202,5 +202,6 @@ def _text(run: FinishedRun, rows: list[Row], tiles: pd.DataFrame) -> str:
     names = {None: "", **dict(zip(tiles["tile"], tiles["path"], strict=True))}
     known = [row for row, _ in present]
     for row in (row for row in rows if row not in known):
-        writer.writerow({**row, "fixed": names[row["fixed"]], "moving": names[row["moving"]]})
+        ends = {end: names.get(row[end], f"tile {row[end]}") for end in ("fixed", "moving")}
+        writer.writerow({**row, **ends})
     return "\n".join([lines[0], *kept, new.getvalue()])
