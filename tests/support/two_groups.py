@@ -36,6 +36,6 @@ def write(folder: Path, **settings: Any) -> Path:
         rows.append({"path": path, "yy": 1.0, "yx": 0.0, "y0": place[0], "xy": 0.0, "xx": 1.0, "x0": place[1]})
     pd.DataFrame(rows).to_csv(folder / "truth.csv", index=False)
     dataset = {"images": "tiles/{row}_{col}.tif", "overlap": 0.2, "truth": "truth.csv"}
-    config = {"datasets": {"two": dataset}, "register": {"method": "phase"}, "selfcheck": {"count": 2}, **settings}
+    config = {"datasets": {"two": dataset}, "train": {"steps": 0}, "selfcheck": {"count": 2}, **settings}
     (folder / "mine.yaml").write_text(yaml.safe_dump(config))
     return folder / "mine.yaml"
