@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from dlir.core import affine, hashing, tables, text_tables, time_points
+from dlir.core.affine import Array
 from dlir.core.atomic import atomically
 from dlir.placement import overrides_table
 from dlir.placement.overrides import read_overrides
@@ -50,7 +51,7 @@ def start(run: FinishedRun) -> dict[str, Any]:
 
     - rows: those of the table that is there
     - pairs: for each pair its number, the two tiles, by how much the moving tile lies from the fixed one at the middle of the
-      overlap (y, x), px of a tile, and whether the pair is accepted
+      overlap (y, x), px of a tile, whether the pair is accepted, and its time point where each is registered by itself
     - table: the path of the table
     - state: a hash that changes with the placement and the table; `solve` and `save` take it
 
@@ -60,10 +61,11 @@ def start(run: FinishedRun) -> dict[str, Any]:
     """
     if run.adopted:
         raise MendError(f"the tiles lie as in another run, {run.adopted}: mend that one, and run this one again")
-    pairs = _first_time(tables.read(run.results / "affines.csv", tables.AFFINES))
+    pairs = tables.read(run.results / "affines.csv", tables.AFFINES)
     centre = pairs[["centre_y", "centre_x"]].to_numpy()[:, None]
     offset = (affine.apply(affine.from_table(pairs), centre) - centre)[:, 0].round(3)
     shown = pairs[["pair", "fixed", "moving"]].assign(y=offset[:, 0], x=offset[:, 1], accepted=pairs["accepted"])
+    shown["time"] = pairs.get("time")
     return {
         "rows": [row for row, _ in _present(run, _tiles(run))],
         "pairs": shown.astype(object).to_numpy().tolist(),
@@ -72,12 +74,12 @@ def start(run: FinishedRun) -> dict[str, Any]:
     }
 
 
-def solve(run: FinishedRun, rows: list[Row], state: str) -> dict[str, Any]:
-    """Returns what the solve makes of the rows.
+def solve(run: FinishedRun, rows: list[Row], state: str, time: int | None = None) -> dict[str, Any]:
+    """Returns what the solve makes of the rows, at one time point where each is placed by itself.
 
     - tiles: for each tile its number, its affine (yy, yx, y0, xy, xx, x0) to the mosaic, residual, deviation, group, and what
-      places it, as in tables.PLACEMENT. The first pixel of a mosaic is that of its first tile; so that the new affines can be
-      compared with the old mosaic, they are shifted until half of the tiles of the largest group are where they were.
+      places it, as in tables.PLACEMENT. A mosaic begins at its outermost tiles, so one tile that moves there shifts all others;
+      therefore the new affines are shifted together until as many tiles as possible are where they were.
     - moved: the number of tiles that are elsewhere than before
     - groups: the number of groups
     - largest: the largest residual of a tile, px; None without pairs
@@ -91,12 +93,15 @@ def solve(run: FinishedRun, rows: list[Row], state: str) -> dict[str, Any]:
     survey = tables.read(run.results / "survey.csv", tables.SURVEY)
     with _as_table(run, rows, tiles) as table:
         user = read_overrides(table, tiles)
-    placed = _first_time(place_times(tiles, pairs, run.place, user, survey)[0])
-    before = _first_time(tables.read(run.results / "placement.csv", tables.PLACEMENT))
+    placed, _ = place_times(tiles, pairs, run.place, user, survey)
+    before = tables.read(run.results / "placement.csv", tables.PLACEMENT)
+    if times := time_points.listed(placed):
+        shown_time = time if time in times else times[0]
+        placed, before = (time_points.at(table, shown_time) for table in (placed, before))
     middle = (tables.sizes(tiles) - 1)[:, None] / 2
     new, old = affine.from_table(placed), affine.from_table(before)
     moved = (affine.apply(new, middle) - affine.apply(old, middle))[:, 0]
-    common = np.median(moved[(before["group"] == 0).to_numpy()], axis=0)
+    common = _commonest(moved)
     new[:, :, 2] -= common
     shown = placed[["tile"]].assign(**affine.to_columns(new))
     shown = shown.assign(**placed[["residual", "deviation", "group", "placed_by"]])
@@ -128,14 +133,14 @@ def save(run: FinishedRun, rows: list[Row], state: str) -> Saved:
     return Saved(str(run.table), kept, len(rows) - kept, len(before) - kept, settings, run.command(), _state(run))
 
 
+def _commonest(moved: Array) -> Array:
+    """Returns the shift (2,) that most of the shifts (n, 2) share to within MOVED."""
+    alike = np.linalg.norm(moved[:, None] - moved, axis=2) < MOVED
+    return np.asarray(np.median(moved[alike[alike.sum(axis=1).argmax()]], axis=0))
+
+
 def _tiles(run: FinishedRun) -> pd.DataFrame:
     return tables.read(run.results / "tiles.csv", tables.TILES)
-
-
-def _first_time(table: pd.DataFrame) -> pd.DataFrame:
-    """Returns the rows of the first time point, of a table in which each is registered and placed by itself."""
-    times = time_points.listed(table)
-    return time_points.at(table, times[0]) if times else table
 
 
 def _state(run: FinishedRun) -> str:

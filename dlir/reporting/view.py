@@ -126,9 +126,9 @@ class Server(ThreadingHTTPServer):
         return HTTPStatus.OK, kind, file.read_bytes()
 
     def _edited(self, path: str, body: bytes) -> Answer:
-        rows, state = _rows_in(body)
+        rows, state, time = _rows_in(body)
         if path == "solve":
-            return self._json(lambda: mend.solve(finished_run.read(self.results), rows, state))
+            return self._json(lambda: mend.solve(finished_run.read(self.results), rows, state, time))
         if path == "save":
             return self._json(lambda: mend.save(finished_run.read(self.results), rows, state)._asdict())
         raise RefusedError(HTTPStatus.NOT_FOUND, "nothing is written there")
@@ -223,17 +223,18 @@ class Handler(BaseHTTPRequestHandler):
         return self.rfile.read(int(length))
 
 
-def _rows_in(body: bytes) -> tuple[list[mend.Row], str]:
-    """Returns the rows of overrides and the state in the body of a request; raises RefusedError where they are none."""
+def _rows_in(body: bytes) -> tuple[list[mend.Row], str, int | None]:
+    """Returns the rows of overrides, the state and the time point in the body of a request; raises RefusedError where it has
+    none."""
     try:
         sent = json.loads(body)
         rows = [{name: row[name] for name in COLUMNS} for row in sent["rows"]]
-        state = sent["state"]
-    except (ValueError, TypeError, KeyError, RecursionError):
+        state, time = sent["state"], sent.get("time")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise RefusedError(HTTPStatus.BAD_REQUEST, "the request has no rows with fixed, moving, y and x") from None
-    if not (isinstance(state, str) and all(map(_is_row, rows))):
+    if not (isinstance(state, str) and isinstance(time, int | None) and all(map(_is_row, rows))):
         raise RefusedError(HTTPStatus.BAD_REQUEST, "fixed and moving are numbers of tiles; y and x are numbers, or both null")
-    return rows, state
+    return rows, state, time
 
 
 def _is_row(row: mend.Row) -> bool:

@@ -9,7 +9,7 @@
   const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
   const solved = { places: new Map(), groups: new Map() }; // the tiles as the last solve places them, by their numbers
   const edits = []; // {words, rows, saved}, in the order in which the user made them
-  let tiles = [], pairs = [], begun = null, time = dlir.facts.time;
+  let tiles = [], pairs = [], begun = null, time = dlir.time;
   let held = null; // {movers, shift, pair}: what is being moved
   let unsaved = false;
 
@@ -18,6 +18,7 @@
   const said = element("p", { id: "mend-said", role: "status" });
   const heading = element("h3", { id: "mend-heading" }, "Mend by hand");
   const number = element("input", { type: "number", min: "0", id: "mend-tile" });
+  const byClick = element("input", { type: "checkbox", checked: true });
   const whole = element("input", { type: "checkbox", id: "mend-group" });
   const difference = element("input", { type: "checkbox", id: "mend-difference" });
   const ofHeld = element("div", { className: "mend-held", hidden: true });
@@ -28,8 +29,9 @@
   const undo = button("Undo the last edit", () => drop(edits.at(-1)));
   const store = button("Save", save);
 
-  function button(text, act) {
+  function button(text, act, label) {
     const made = element("button", { type: "button" }, text);
+    if (label) made.setAttribute("aria-label", label);
     made.addEventListener("click", act);
     return made;
   }
@@ -42,18 +44,19 @@
     take.addEventListener("submit", (event) => {
       event.preventDefault();
       takeTile(Number(number.value));
+      if (held) show(held.tile);
     });
-    const switches = element("div", { className: "mend-switches" }, take, labelled(whole, "with its whole group"), labelled(difference, "show the difference"));
+    const switches = element("div", { className: "mend-switches" }, take, labelled(byClick, "take what I click"), labelled(whole, "with its whole group"), labelled(difference, "show the difference"));
     const help = element(
       "p", {},
       "Click a tile in the mosaic, or give its number, and drag it; the arrow keys move it by 1 px, with Shift by 10 px. Click a pair in ",
-      "the mosaic or in a table to mark it. Nothing changes before you save and run the command that is shown then.",
+      "the mosaic or in a table to mark it. The orange outlines show what the solve makes of your edits. Nothing changes before you save and run the command that is shown then.",
     );
     const made = element(
       "section", { id: "mend", "aria-labelledby": "mend-heading" },
       heading, help, switches, said, ofHeld, ofPair, element("h4", {}, "Edits"), list, element("div", {}, undo, " ", store), outcome, saved,
     );
-    document.getElementById("mosaic").append(made);
+    document.getElementById("pointer").after(made);
     const links = document.querySelector("header nav ul");
     links?.children[1]?.after(element("li", {}, element("a", { href: "#mend" }, "Mend by hand")));
     difference.addEventListener("change", () => map.draw());
@@ -63,7 +66,7 @@
 
   function showEdits() {
     list.replaceChildren(
-      ...edits.map((edit) => element("li", {}, edit.words, " ", element("span", { className: "mend-rows" }, edit.rows.map(inWords).join("; ")), " ", button("Remove", () => drop(edit)))),
+      ...edits.map((edit, index) => element("li", {}, edit.words, " ", element("span", { className: "mend-rows" }, edit.rows.map(inWords).join("; ")), " ", button("Remove", () => drop(edit), `Remove edit ${index + 1}`))),
     );
     if (!edits.length) list.append(element("li", { className: "none" }, "none yet"));
     undo.disabled = !edits.length;
@@ -170,6 +173,13 @@
     hold({ tile, movers: new Set(movers), shift: [0, 0], pair: null });
   }
 
+  function show(tile) {
+    const { height, width } = tiles.find((each) => each.tile === tile);
+    const points = geometry.corners(solved.places.get(tile), { height, width });
+    dlir.goTo((points[0][0] + points[2][0]) / 2, (points[0][1] + points[2][1]) / 2, 1.5 * Math.max(height, width));
+    document.getElementById("viewer").scrollIntoView({ block: "nearest" });
+  }
+
   function hold(taken) {
     held = taken;
     ofHeld.hidden = false;
@@ -252,6 +262,7 @@
     const SVG = "http://www.w3.org/2000/svg";
     const svg = document.createElementNS(SVG, "svg");
     const mosaic = svg.appendChild(document.createElementNS(SVG, "g"));
+    let scale = 1; // px of the page in one of the mosaic
     svg.setAttribute("class", "mend-map");
     svg.setAttribute("aria-hidden", "true");
 
@@ -276,6 +287,8 @@
         const under = held.pair ? [held.pair.fixed] : [...touched];
         const over = [...held.movers];
         if (under.length + over.length <= MOST_PICTURES) {
+          // the mosaic shows the tiles where they were
+          drawn.push(...over.map((tile) => outline(byNumber.get(tile), byNumber.get(tile), "hole")));
           drawn.push(...under.map((tile) => picture(solved.places.get(tile), byNumber.get(tile), "under")));
           const kind = difference.checked ? "over difference" : "over";
           drawn.push(...over.map((tile) => picture(geometry.shifted(solved.places.get(tile), held.shift), byNumber.get(tile), kind)));
@@ -289,25 +302,9 @@
         }
       }
       mosaic.replaceChildren(...drawn);
-      follow();
     }
 
-    // Keeps the outlines on the mosaic.
-    function follow() {
-      const image = dlir.viewer.world.getItemAt(0);
-      if (!image) return;
-      const at = (y, x) => image.imageToViewerElementCoordinates(new OpenSeadragon.Point(x + 0.5, y + 0.5));
-      const [origin, end] = [at(0, 0), at(0, 1000)];
-      const scale = (end.x - origin.x) / 1000;
-      mosaic.setAttribute("transform", `matrix(${scale} 0 0 ${scale} ${origin.x} ${origin.y})`);
-      mosaic.style.setProperty("--px", 1 / scale);
-    }
-
-    function px() {
-      return Number(mosaic.style.getPropertyValue("--px")) || 1;
-    }
-
-    let last = null;
+    let last = null; // where the pointer was
     svg.addEventListener("pointerdown", (event) => {
       if (!held || !event.target.classList.contains("held")) return;
       last = [event.clientY, event.clientX];
@@ -317,30 +314,17 @@
     svg.addEventListener("pointermove", (event) => {
       if (!last || !held) return;
       const now = [event.clientY, event.clientX];
-      move([0, 1].map((axis) => (now[axis] - last[axis]) * px()));
+      move([0, 1].map((axis) => (now[axis] - last[axis]) / scale));
       last = now;
     });
     for (const name of ["pointerup", "pointercancel"]) svg.addEventListener(name, () => (last = null));
 
-    // A click takes the tile whose middle is nearest.
-    function clicked(event) {
-      if (!event.quick) return;
-      const image = dlir.viewer.world.getItemAt(0);
-      const { x, y } = image.viewerElementToImageCoordinates(event.position);
-      const there = tiles.map((tile) => {
-        const points = geometry.corners(solved.places.get(tile.tile), tile);
-        const [my, mx] = [0, 1].map((axis) => (points[0][axis] + points[2][axis]) / 2);
-        return { tile: tile.tile, off: Math.max(Math.abs(y - my) / tile.height, Math.abs(x - mx) / tile.width) };
-      });
-      const nearest = there.reduce((a, b) => (b.off < a.off ? b : a));
-      if (nearest.off <= 0.5) takeTile(nearest.tile);
-    }
-
     function begin() {
-      document.getElementById("viewer").append(svg);
-      for (const name of ["update-viewport", "open", "resize"]) dlir.viewer.addHandler(name, follow);
-      dlir.viewer.addHandler("canvas-click", clicked);
-      dlir.viewer.addHandler("canvas-key", (event) => { if (held) event.preventDefaultAction = true; });
+      document.getElementById("pictures").append(svg);
+      dlir.draw((_, view) => {
+        scale = view.scale;
+        mosaic.setAttribute("transform", `matrix(${scale} 0 0 ${scale} ${view.x(0)} ${view.y(0)})`);
+      });
     }
 
     return { begin, draw };
@@ -372,15 +356,15 @@
     map.begin();
     if (edits.length) solve();
     else map.draw();
-    dlir.on("pair", ({ pair }) => takePair(pair));
-    dlir.on("tile", ({ tile }) => takeTile(tile));
+    dlir.on("pair", ({ pair }) => byClick.checked && takePair(pair));
+    dlir.on("tile", ({ tile }) => byClick.checked && takeTile(tile));
     dlir.on("time", (event) => {
       time = event.time;
       release();
       atTime();
       solve();
     });
-    document.getElementById("mosaic").addEventListener("keydown", pressed, true);
+    document.addEventListener("keydown", pressed, true);
     addEventListener("beforeunload", (event) => { if (unsaved) event.preventDefault(); });
   }
 
