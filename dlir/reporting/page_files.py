@@ -42,14 +42,20 @@ class PageFiles:
         if embed:
             self._kept[name] = content
         elif self._waiting is None:
-            self._write(name, content)
+            self.write(name, content)
         else:
             self._waiting[name] = content
         if self._waiting is not None and self._size > self._largest:
             for waiting, picture in self._waiting.items():
-                self._write(waiting, picture)
+                self.write(waiting, picture)
             self._waiting = None
         return name
+
+    def write(self, name: str, content: bytes) -> None:
+        """Writes a picture to the folder that the page does not show, such as one for another page."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
 
     @property
     def is_embedded(self) -> bool:
@@ -59,11 +65,6 @@ class PageFiles:
     def embedded(self) -> dict[str, str]:
         """Returns the pictures that the page holds as data URIs, by their names."""
         return {name: _data_uri(name, content) for name, content in {**self._kept, **(self._waiting or {})}.items()}
-
-    def _write(self, name: str, content: bytes) -> None:
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
 
 
 def _data_uri(name: str, content: bytes) -> str:

@@ -8,15 +8,8 @@ import jinja2
 from markupsafe import Markup
 
 STYLES = ("page.css", "viewer.css", "seams.css", "plots.css", "edit.css")
-SCRIPTS = (
-    "openseadragon.min.js",
-    "page.js",
-    "viewer.js",
-    "seams.js",
-    "plots.js",
-    "edit_geometry.js",
-    "edit.js",
-)  # in the order in which they run
+SCRIPTS = ("openseadragon.min.js", "page.js", "viewer.js", "layers.js", "seams.js", "plots.js",
+           "edit_geometry.js", "edit.js")  # fmt: skip  # in the order in which they run
 
 
 def page(template: str) -> jinja2.Template:

@@ -43,8 +43,8 @@
     take.lastChild.type = "submit";
     take.addEventListener("submit", (event) => {
       event.preventDefault();
+      dlir.emit("tile", { tile: Number(number.value) }); // which shows it
       takeTile(Number(number.value));
-      if (held) show(held.tile);
     });
     const switches = element("div", { className: "mend-switches" }, take, labelled(byClick, "take what I click"), labelled(whole, "with its whole group"), labelled(difference, "show the difference"));
     const help = element(
@@ -171,13 +171,6 @@
       return;
     }
     hold({ tile, movers: new Set(movers), shift: [0, 0], pair: null });
-  }
-
-  function show(tile) {
-    const { height, width } = tiles.find((each) => each.tile === tile);
-    const points = geometry.corners(solved.places.get(tile), { height, width });
-    dlir.goTo((points[0][0] + points[2][0]) / 2, (points[0][1] + points[2][1]) / 2, 1.5 * Math.max(height, width));
-    document.getElementById("viewer").scrollIntoView({ block: "nearest" });
   }
 
   function hold(taken) {

@@ -47,6 +47,6 @@ document.addEventListener("click", (event) => {
   if (!link) return;
   event.preventDefault();
   const { pair, tile } = link.dataset;
-  if (pair !== undefined) dlir.emit("pair", { pair: Number(pair) });
-  else dlir.emit("tile", { tile: Number(tile) });
+  if (pair !== undefined) dlir.emit("pair", { pair: Number(pair), from: "link" });
+  else dlir.emit("tile", { tile: Number(tile), from: "link" });
 });
