@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 STYLES = ("page.css", "viewer.css", "seams.css", "plots.css", "edit.css")
 SCRIPTS = ("openseadragon.min.js", "page.js", "viewer.js", "layers.js", "seams.js", "plots.js",
-           "edit_geometry.js", "edit.js")  # fmt: skip  # in the order in which they run
+           "edit_geometry.js", "edit_map.js", "edit.js")  # fmt: skip  # in the order in which they run
 
 
 def page(template: str) -> jinja2.Template:

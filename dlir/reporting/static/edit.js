@@ -4,13 +4,17 @@
   const served = location.protocol === "http:" && /^\/[\w-]{43}\//.test(location.pathname);
   if (!served) return;
 
-  const { element } = dlir;
-  const MOST_PICTURES = 40; // of tiles, at once
+  const { element, geometry } = dlir;
   const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
-  const solved = { places: new Map(), groups: new Map() }; // the tiles as the last solve places them, by their numbers
+  const state = {
+    tiles: [], pairs: [], // of the time point that is shown
+    places: new Map(), groups: new Map(), // of the tiles as the last solve has them, by their numbers
+    held: null, // {tile, movers, shift, pair}: what is being moved
+    difference: false, // whether that is shown as the difference to what lies below it
+  };
   const edits = []; // {words, rows, saved}, in the order in which the user made them
-  let tiles = [], pairs = [], begun = null, time = dlir.time;
-  let held = null; // {movers, shift, pair}: what is being moved
+  let begun = null; // what the server told at first
+  let time = dlir.time;
   let unsaved = false;
 
   // ---- the panel
@@ -59,8 +63,11 @@
     document.getElementById("pointer").after(made);
     const links = document.querySelector("header nav ul");
     links?.children[1]?.after(element("li", {}, element("a", { href: "#mend" }, "Mend by hand")));
-    difference.addEventListener("change", () => map.draw());
-    whole.addEventListener("change", () => held && !held.pair && takeTile(held.tile));
+    difference.addEventListener("change", () => {
+      state.difference = difference.checked;
+      map.draw();
+    });
+    whole.addEventListener("change", () => state.held && !state.held.pair && takeTile(state.held.tile));
     showEdits();
   }
 
@@ -117,8 +124,8 @@
       const found = await post("solve", { rows: rows(), time: time ?? null });
       if (mine !== asked) return; // a later edit has asked again
       for (const [tile, yy, yx, y0, xy, xx, x0, , , group] of found.tiles) {
-        solved.places.set(tile, { yy, yx, y0, xy, xx, x0 });
-        solved.groups.set(tile, group);
+        state.places.set(tile, { yy, yx, y0, xy, xx, x0 });
+        state.groups.set(tile, group);
       }
       const moved = found.moved === 1 ? "1 tile moves" : `${found.moved} tiles move`;
       const groups = found.groups === 1 ? "all tiles are joined" : `the tiles form ${found.groups} groups`;
@@ -159,14 +166,14 @@
   // ---- what is moved
 
   function takeTile(tile) {
-    if (!solved.places.has(tile)) {
+    if (!state.places.has(tile)) {
       said.textContent = `There is no tile ${tile}.`;
       return;
     }
     number.value = tile;
-    const group = solved.groups.get(tile);
-    const movers = whole.checked ? tiles.map((each) => each.tile).filter((each) => solved.groups.get(each) === group) : [tile];
-    if (movers.length === tiles.length && tiles.length > 1) {
+    const group = state.groups.get(tile);
+    const movers = whole.checked ? state.tiles.map((each) => each.tile).filter((each) => state.groups.get(each) === group) : [tile];
+    if (movers.length === state.tiles.length && state.tiles.length > 1) {
       said.textContent = "All tiles are in this group: take a tile alone.";
       return;
     }
@@ -174,44 +181,46 @@
   }
 
   function hold(taken) {
-    held = taken;
+    state.held = taken;
     ofHeld.hidden = false;
     ofPair.hidden = true;
-    showHeld();
+    ofHeld.replaceChildren(button("Keep here", keep), " ", button("Let go", release));
+    sayHeld();
+    map.draw();
   }
 
   function release() {
-    held = null;
+    state.held = null;
     ofHeld.hidden = true;
     said.textContent = "";
     map.draw();
   }
 
-  function showHeld() {
-    const name = tiles.find((each) => each.tile === held.tile).name;
-    const what = held.pair ? `tile ${held.tile} against tile ${held.pair.fixed}` : held.movers.size === 1 ? `tile ${held.tile} (${name})` : `the ${held.movers.size} tiles of the group of tile ${held.tile}`;
-    const [y, x] = held.shift;
+  function sayHeld() {
+    const { tile, movers, pair, shift } = state.held;
+    const group = movers.size > 1 ? `the ${movers.size} tiles of the group of tile ${tile}` : "";
+    const what = group || (pair ? `tile ${tile} against tile ${pair.fixed}` : `tile ${tile}`);
+    const [y, x] = shift;
     said.textContent = `You hold ${what}, moved by ${y.toFixed(1)} px down and ${x.toFixed(1)} px to the right.`;
-    ofHeld.replaceChildren(button("Keep here", keep), " ", button("Let go", release));
-    map.draw();
   }
 
   function move([dy, dx]) {
-    held.shift = [held.shift[0] + dy, held.shift[1] + dx];
-    showHeld();
+    state.held.shift = [state.held.shift[0] + dy, state.held.shift[1] + dx];
+    map.shift();
+    sayHeld();
   }
 
   function keep() {
-    const { movers, shift, pair, tile } = held;
+    const { movers, shift, pair, tile } = state.held;
     if (pair) {
-      const place = geometry.shifted(solved.places.get(tile), shift);
-      const sizes = [pair.fixed, tile].map((each) => tiles.find((other) => other.tile === each));
-      const measured = geometry.offset(solved.places.get(pair.fixed), place, sizes);
+      const place = geometry.shifted(state.places.get(tile), shift);
+      const sizes = [pair.fixed, tile].map((each) => state.tiles.find((other) => other.tile === each));
+      const measured = geometry.offset(state.places.get(pair.fixed), place, sizes);
       release();
       add("Measured here:", [geometry.row(pair.fixed, tile, measured)]);
       return;
     }
-    const found = geometry.dragged(tiles, solved.places, pairs, movers, shift);
+    const found = geometry.dragged(state.tiles, state.places, state.pairs, movers, shift);
     if (!found.length) {
       said.textContent = "It overlaps no other tile there: move it onto one.";
       return;
@@ -221,13 +230,13 @@
   }
 
   function takePair(wanted) {
-    const pair = pairs.find((each) => each.pair === wanted);
+    const pair = state.pairs.find((each) => each.pair === wanted);
     if (!pair) return;
     release();
     const { fixed, moving, y, x } = pair;
-    const known = dlir.pairs.find((each) => each.pair === wanted) || {};
-    const state = known.overruled ? "overruled" : pair.accepted ? "accepted" : "rejected";
-    said.textContent = `Pair ${wanted}: tile ${moving} lies ${y}, ${x} px (y, x) from tile ${fixed}; ${state}${known.reason ? ` (${known.reason})` : ""}.`;
+    const known = dlir.pairs.find((each) => each.pair === wanted && isHere(each)) || {};
+    const judged = known.overruled ? "overruled" : pair.accepted ? "accepted" : "rejected";
+    said.textContent = `Pair ${wanted}: tile ${moving} lies ${y}, ${x} px (y, x) from tile ${fixed}; ${judged}${known.reason ? ` (${known.reason})` : ""}.`;
     const measure = () => hold({ tile: moving, movers: new Set([moving]), shift: [0, 0], pair });
     ofPair.hidden = false;
     ofPair.replaceChildren(
@@ -238,7 +247,7 @@
   }
 
   function pressed(event) {
-    if (!held || event.target.matches("input, select, textarea")) return;
+    if (!state.held || event.target.matches("input, select, textarea")) return;
     const step = STEPS[event.key];
     const isButton = event.target.matches("button, a, summary");
     if (step) move(step.map((px) => px * (event.shiftKey ? 10 : 1)));
@@ -249,89 +258,18 @@
     event.stopPropagation(); // else the mosaic moves, too
   }
 
-  // ---- the map: outlines as they were and as they are solved, and the pictures of what is moved and of what it is moved onto
-
-  const map = (() => {
-    const SVG = "http://www.w3.org/2000/svg";
-    const svg = document.createElementNS(SVG, "svg");
-    const mosaic = svg.appendChild(document.createElementNS(SVG, "g"));
-    let scale = 1; // px of the page in one of the mosaic
-    svg.setAttribute("class", "mend-map");
-    svg.setAttribute("aria-hidden", "true");
-
-    const shape = (name, attributes) => {
-      const made = document.createElementNS(SVG, name);
-      for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-      return made;
-    };
-    const outline = (place, tile, kind) =>
-      shape("polygon", { class: kind, points: geometry.corners(place, tile).map(([y, x]) => `${x},${y}`).join(" ") });
-    const picture = (place, tile, kind) =>
-      shape("image", {
-        class: kind, href: `tile/${tile.tile}.jpg`, x: -0.5, y: -0.5, width: tile.width, height: tile.height, preserveAspectRatio: "none",
-        transform: `matrix(${place.xx} ${place.yx} ${place.xy} ${place.yy} ${place.x0} ${place.y0})`,
-      });
-
-    function draw() {
-      const byNumber = new Map(tiles.map((tile) => [tile.tile, tile]));
-      const drawn = [];
-      if (held) {
-        const touched = new Set(geometry.overlaps(tiles, solved.places, held.movers, held.shift).map(({ still }) => still));
-        const under = held.pair ? [held.pair.fixed] : [...touched];
-        const over = [...held.movers];
-        if (under.length + over.length <= MOST_PICTURES) {
-          // the mosaic shows the tiles where they were
-          drawn.push(...over.map((tile) => outline(byNumber.get(tile), byNumber.get(tile), "hole")));
-          drawn.push(...under.map((tile) => picture(solved.places.get(tile), byNumber.get(tile), "under")));
-          const kind = difference.checked ? "over difference" : "over";
-          drawn.push(...over.map((tile) => picture(geometry.shifted(solved.places.get(tile), held.shift), byNumber.get(tile), kind)));
-        }
-        drawn.push(...over.map((tile) => outline(geometry.shifted(solved.places.get(tile), held.shift), byNumber.get(tile), "held")));
-      }
-      for (const tile of tiles) {
-        const place = solved.places.get(tile.tile);
-        if (Math.hypot(place.y0 - tile.y0, place.x0 - tile.x0) > 0.5) {
-          drawn.push(outline(tile, tile, "before"), outline(place, tile, "after"));
-        }
-      }
-      mosaic.replaceChildren(...drawn);
-    }
-
-    let last = null; // where the pointer was
-    svg.addEventListener("pointerdown", (event) => {
-      if (!held || !event.target.classList.contains("held")) return;
-      last = [event.clientY, event.clientX];
-      svg.setPointerCapture(event.pointerId);
-      event.preventDefault();
-    });
-    svg.addEventListener("pointermove", (event) => {
-      if (!last || !held) return;
-      const now = [event.clientY, event.clientX];
-      move([0, 1].map((axis) => (now[axis] - last[axis]) / scale));
-      last = now;
-    });
-    for (const name of ["pointerup", "pointercancel"]) svg.addEventListener(name, () => (last = null));
-
-    function begin() {
-      document.getElementById("pictures").append(svg);
-      dlir.draw((_, view) => {
-        scale = view.scale;
-        mosaic.setAttribute("transform", `matrix(${scale} 0 0 ${scale} ${view.x(0)} ${view.y(0)})`);
-      });
-    }
-
-    return { begin, draw };
-  })();
+  const map = dlir.mendMap(state, move);
 
   // ---- the beginning
 
+  const isHere = (each) => each.time === undefined || each.time === null || each.time === time;
+
   function atTime() {
-    const here = (each) => each.time === undefined || each.time === null || each.time === time;
-    tiles = dlir.tiles.filter(here);
-    pairs = begun.pairs.map(([pair, fixed, moving, y, x, accepted, at]) => ({ pair, fixed, moving, y, x, accepted, time: at })).filter(here);
-    for (const tile of tiles) {
-      solved.places.set(tile.tile, tile);
-      solved.groups.set(tile.tile, tile.group);
+    state.tiles = dlir.tiles.filter(isHere);
+    state.pairs = begun.pairs.map(([pair, fixed, moving, y, x, accepted, at]) => ({ pair, fixed, moving, y, x, accepted, time: at })).filter(isHere);
+    for (const tile of state.tiles) {
+      state.places.set(tile.tile, tile);
+      state.groups.set(tile.tile, tile.group);
     }
   }
 

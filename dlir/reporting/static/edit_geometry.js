@@ -1,7 +1,7 @@
 "use strict";
 // Where tiles lie, how they overlap, and which rows of overrides say so. Places are affines {yy, yx, y0, xy, xx, x0} from a px of a
 // tile to a px of the mosaic, by the numbers of the tiles; offsets [y, x] are px of a tile, as the solver takes them.
-const geometry = (() => {
+dlir.geometry = (() => {
   const CONTRADICTED = 2; // px: a pair that is further off than this is not right
 
   const apply = (a, [y, x]) => [a.yy * y + a.yx * x + a.y0, a.xy * y + a.xx * x + a.x0];
