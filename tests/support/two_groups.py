@@ -1,5 +1,6 @@
 """Tiles of two parts of a specimen with nothing between them: no pair joins the two, and the stage slipped in between."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,25 @@ def true_places() -> NDArray[np.float64]:
     return np.asarray(grid + stage_error + (grid[:, 1] >= 2 * STEP)[:, None] * SLIP)
 
 
-def write(folder: Path, **settings: Any) -> Path:
-    """Writes tiles/ROW_COLUMN.tif, truth.csv and mine.yaml with the dataset `two`, and returns the file of the settings."""
+@cache
+def pixels() -> NDArray[np.uint16]:
+    """Returns the tiles (n, y, x), row by row."""
     specimen, rng = Specimen(5, waves=200, shortest=5.0), np.random.default_rng(4)
-    (folder / "tiles").mkdir(parents=True)
-    rows = []
-    for place, (row, column) in zip(true_places(), np.ndindex(ROWS, COLUMNS), strict=True):
+    tiles = []
+    for place in true_places():
         x = place[1] + np.arange(SIDE)
         clean = 4000 + 30 * specimen.tile(np.c_[np.eye(2), place], SIDE, SIDE) * ~((x > EMPTY[0]) & (x < EMPTY[1]))
+        tiles.append(np.rint(clean + 4 * rng.standard_normal(clean.shape)).astype(np.uint16))
+    return np.stack(tiles)
+
+
+def write(folder: Path, **settings: Any) -> Path:
+    """Writes tiles/ROW_COLUMN.tif, truth.csv and mine.yaml with the dataset `two`, and returns the file of the settings."""
+    (folder / "tiles").mkdir(parents=True)
+    rows = []
+    for tile, place, (row, column) in zip(pixels(), true_places(), np.ndindex(ROWS, COLUMNS), strict=True):
         path = f"tiles/{row}_{column}.tif"
-        tifffile.imwrite(folder / path, np.rint(clean + 4 * rng.standard_normal(clean.shape)).astype(np.uint16))
+        tifffile.imwrite(folder / path, tile)
         rows.append({"path": path, "yy": 1.0, "yx": 0.0, "y0": place[0], "xy": 0.0, "xx": 1.0, "x0": place[1]})
     pd.DataFrame(rows).to_csv(folder / "truth.csv", index=False)
     dataset = {"images": "tiles/{row}_{col}.tif", "overlap": 0.2, "truth": "truth.csv"}
