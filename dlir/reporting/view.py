@@ -204,8 +204,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _checked_path(self) -> str:
         """Returns the path that is asked for, without the token; raises RefusedError for whoever does not know that."""
-        host = urlsplit(f"//{self.headers.get('Host', '')}").hostname
-        if host not in HOSTS:
+        if re.sub(r":[0-9]*$", "", self.headers.get("Host", "")) not in HOSTS:
             raise RefusedError(HTTPStatus.FORBIDDEN, f"this server is reached as {ADDRESS} only")
         token, _, path = unquote(urlsplit(self.path).path).lstrip("/").partition("/")
         if not secrets.compare_digest(token.encode(), self.server.token.encode()):

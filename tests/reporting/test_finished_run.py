@@ -68,7 +68,7 @@ def test_the_command_has_the_settings_of_the_run(configs: list[str], words: list
 def test_a_folder_that_was_moved_is_named(tmp_path: Path) -> None:
     results = finished_runs.make(tmp_path / "run")
     moved = results.rename(tmp_path / "elsewhere")
-    with pytest.raises(FinishedRunError, match="elsewhere: its run left it elsewhere, or .*: run the workflow again"):
+    with pytest.raises(FinishedRunError, match=r"elsewhere: its run left it elsewhere, or .*: run the workflow again"):
         finished_run.read(moved)
 
 

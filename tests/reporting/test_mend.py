@@ -1,5 +1,6 @@
 """Mending by hand: what the solve makes of rows is what a run would make of them, and a table is saved whole or not at all."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,15 @@ JOINED = {"fixed": 1, "moving": 2, "y": float(OFFSET[0]), "x": float(OFFSET[1])}
 IGNORED = {"fixed": 0, "moving": 1, "y": None, "x": None}
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The working directory of a run."""
+    return finished_runs.make(tmp_path_factory.mktemp("finished")).parents[1]
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> FinishedRun:
-    return finished_run.read(finished_runs.make(tmp_path))
+def run(finished: Path, tmp_path: Path) -> FinishedRun:
+    return finished_run.read(shutil.copytree(finished, tmp_path / "run") / "results" / "two")
 
 
 def with_table(folder: Path, text: str) -> FinishedRun:
