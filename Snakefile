@@ -1,6 +1,7 @@
 """Stitches the tiles of every dataset into a mosaic and reports on it: snakemake --cores N [--configfile mine.yaml]."""
 
 import csv
+import json
 import os
 import re
 import secrets
@@ -78,6 +79,8 @@ rule all:
                 "mosaic.ome.zarr",
                 "mosaic.sha256",
                 "report.html",
+                "report_files",
+                "verdict.json",
                 "positions.csv",
                 "TileConfiguration.registered.txt",
                 "provenance.json",
@@ -110,6 +113,8 @@ onsuccess:
         with open(f"results/{name}/accuracy.csv") as table:
             errors = [float(row["error"]) for row in csv.DictReader(table)]
         print(f"{name}: median placement error {median(errors):.3f} px, worst tile {max(errors):.3f} px")
+    for name in finished:
+        print(f"{name}: {json.loads(Path(f'results/{name}/verdict.json').read_text(encoding='utf-8'))['sentence']}")
 
 
 onerror:

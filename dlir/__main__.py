@@ -152,6 +152,23 @@ def snakefile() -> None:
     sys.stdout.write(f"{run_workflow.snakefile()}\n")
 
 
+@app.command
+def verdict(results: Path, *, strict: bool = False) -> None:
+    """Print whether a mosaic is good, what to look at first, and what would mend it.
+
+    Args:
+        results: the folder of the results of a dataset, such as results/section1.
+        strict: end with exit code 10 where the verdict is "good, but look here", and 11 where it is "not to be trusted"; 0 if
+            the mosaic is good.
+    """
+    from dlir.reporting import verdict_file
+
+    content = verdict_file.read(results)
+    sys.stdout.write(f"{verdict_file.described(content)}\n")
+    if strict:
+        sys.exit(verdict_file.EXIT_CODES[content["grade"]])
+
+
 class Messages(logging.Formatter):
     """Messages with the time, the dataset and the step; warnings and errors say that they are."""
 

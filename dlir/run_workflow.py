@@ -14,6 +14,7 @@ from dlir.config import Settings
 from dlir.core.atomic import atomically
 from dlir.proposal import commands
 from dlir.reading.settings import Share
+from dlir.reporting import verdict_file
 from dlir.reporting.finished_run import OWN_CONFIG, OWN_TABLE, RESULTS
 
 PACKAGE = Path(__file__).resolve().parent
@@ -84,13 +85,15 @@ def stitch(
     with atomically(results / OWN_CONFIG) as partial:
         partial.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     run(results / OWN_CONFIG, folder, cores, dry_run)
-    if not dry_run:
-        log.info("the mosaic is %s; open %s in a browser", results / "mosaic.ome.zarr", results / "report.html")
     return results
 
 
 def run(config: Path, folder: str | Path = ".", cores: int | None = None, dry_run: bool = False) -> None:
-    """Runs the workflow with a file of settings, below `folder`; raises StitchError when a job failed."""
+    """Runs the workflow with a file of settings, below `folder`, and ends with the verdict on each mosaic.
+
+    Raises:
+        StitchError: when a job failed.
+    """
     if cores is not None and cores < 1:
         raise StitchError(f"cores is {cores}: give the number of processor cores to use")
     profile = snakefile().parent / "workflow" / "profiles" / "local"
@@ -113,6 +116,17 @@ def run(config: Path, folder: str | Path = ".", cores: int | None = None, dry_ru
     if workflow.returncode:
         logs = f"; the logs are in {config.parent / 'logs'}" if (config.parent / "logs").is_dir() else ""
         raise StitchError(f"the workflow stopped with status {workflow.returncode}: see the messages above{logs}")
+    if not dry_run:  # Snakemake's own last words come after those of the workflow
+        _tell_verdicts(config, Path(folder) / "results")
+
+
+def _tell_verdicts(config: Path, results: Path) -> None:
+    """Logs the verdict on each dataset in a file of settings; those of an entry with {well} or {dataset} are in one folder."""
+    for name in yaml.safe_load(config.read_text(encoding="utf-8")).get("datasets") or {}:
+        for file in [results / str(name) / verdict_file.FILE, *sorted((results / str(name)).glob(f"*/{verdict_file.FILE}"))]:
+            if file.is_file():
+                found = verdict_file.read(file.parent)["sentence"]
+                log.info("%s: %s Open %s in a browser.", file.parent.relative_to(results), found, file.with_name("report.html"))
 
 
 def _keys_of_folder(images: Path, folder: Path, known: dict[str, Any]) -> dict[str, Any]:

@@ -184,7 +184,18 @@ HISTORY = Schema(
     {"step": INT, "loss": OPTIONAL_FLOAT, "measure": TEXT, "median": FLOAT, "mean": FLOAT, "decision": OPTIONAL_TEXT},
 )  # fmt: skip
 
-# One row for each side and registration method, measured on synthetic pairs, whose affine is known.
+# One row for each synthetic pair and registration method; the affine of such a pair is known.
+# - side: down or right, as in PAIRS
+# - pair: number of the synthetic pair of that side, from 0; all methods register the same ones
+# - method: network, phase, the user's own function, or none: no registration
+# - error: corner error: how far the corners of the window lie from their true places, root mean square
+# - confidence: probability that the affine is right, as the method itself reports it
+KNOWN_PAIRS = Schema(
+    {"side": TEXT, "pair": INT, "method": TEXT, "error": FLOAT, "confidence": FLOAT},
+    unique=["side", "pair", "method"],
+)  # fmt: skip
+
+# One row for each side and registration method, the summary of KNOWN_PAIRS.
 # - side: down or right, as in PAIRS
 # - method: network, phase, the user's own function, or none: no registration
 # - pairs: number of synthetic pairs

@@ -37,7 +37,7 @@ def tile_table(results: Results) -> dict[str, Any]:
     found = []
     for time in results.times or [0]:
         there = results.at(time)
-        stage = _stage_places(there)
+        stage = stage_places(there)
         table = there.placed.assign(
             name=[Path(path).name for path in there.placed["path"]],
             stage_y=stage[:, 0],
@@ -81,7 +81,7 @@ def worst_first(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows).sort_values(["alone", "p95"], ascending=False, ignore_index=True)
 
 
-def _stage_places(results: Results) -> Array:
+def stage_places(results: Results) -> Array:
     """Returns stage_y and stage_x (n, 2), px, of the placed tiles of one time point; see `tile_table`."""
     placed = affine.from_table(results.placed)
     middle = (tables.sizes(results.listed, results.placed["tile"]) - 1) / 2

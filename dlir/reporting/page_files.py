@@ -8,7 +8,6 @@ without its folder, too.
 import base64
 from pathlib import Path
 
-LARGEST_PAGE = 9_000_000  # bytes of all pictures together, up to which they are embedded
 KINDS = {".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
 
 
@@ -19,7 +18,7 @@ class PageFiles:
         folder: the folder; its name is in front of each picture that is not embedded.
     """
 
-    def __init__(self, folder: Path, largest: int = LARGEST_PAGE) -> None:
+    def __init__(self, folder: Path, largest: float) -> None:
         """Makes an empty collection.
 
         Args:

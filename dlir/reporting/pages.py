@@ -7,22 +7,18 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-STYLES = ("page.css", "viewer.css", "seams.css", "plots.css", "edit.css")
-SCRIPTS = ("openseadragon.min.js", "page.js", "viewer.js", "layers.js", "seams.js", "plots.js",
-           "edit_geometry.js", "edit_map.js", "edit.js")  # fmt: skip  # in the order in which they run
-
 
 def page(template: str) -> jinja2.Template:
     """Returns a page with places for its content; whatever is filled in is escaped.
 
-    A template may include another one. `static(name)` puts a file of the folder `static` into the page, and `as_json(value)`
-    a value as JSON, which no text in it can break out of.
+    A template may include another one. `static(name)` puts a file of the folder `static` into the page, and `as_json(value)` a
+    value as JSON, which no text in it can break out of. All names of files are in quotation marks: `steps.py` looks for these.
     """
     loader = jinja2.PackageLoader("dlir.reporting", ".")
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
     )
-    environment.globals |= {"static": _static, "as_json": as_json, "styles": STYLES, "scripts": SCRIPTS}
+    environment.globals |= {"static": _static, "as_json": as_json}
     return environment.get_template(template)
 
 

@@ -27,8 +27,9 @@ SIDE = 512  # px, of a picture
 BLOCK = 4 * SIDE  # px, side of what is read at once
 EMBEDDED = 2 * SIDE  # px; coarser levels of the reference lie in the page in any case
 LEFT_OUT = 1  # a level, unless it is the coarsest one
-QUALITY, LOWER_QUALITY = 85, 65  # of JPEG; the lower one for mosaics that are too large for one file
-LARGE = 50_000_000  # px of all pictures of the reference; mosaics with more are large
+QUALITIES = (85, 75, 65, 55, 45)  # of JPEG: the best one with which the reference stays within the BUDGET, or the last one
+BUDGET = 45_000_000  # bytes, by an estimate that may be a fifth too low, since coarse levels have more detail in a px
+SAMPLED = 5  # pictures along each side of the mosaic, by which the size of all is estimated
 OTHERS = 30_000_000  # px of all pictures of other planes
 BELOW, ABOVE = 0.1, 0.5  # by which the range is wider than that which is shown at first, in parts of the latter
 THUMBNAIL = "thumbnail.jpg"  # in the folder: the mosaic in its colours, at most as large as one picture
@@ -72,7 +73,7 @@ def pictures(results: Results, files: PageFiles) -> dict[str, Any]:
     channels = [_channel(channel, arrays[0].dtype) for channel in ome["omero"]["channels"]]
     reference = Plane(reader.time, reader.z if reader.depth > 1 else 0)
     sizes = [arrays[level].shape[-2:] for level in kept]
-    quality = LOWER_QUALITY if len(channels) * sum(height * width for height, width in sizes) > LARGE else QUALITY
+    quality = _quality(arrays[0], axes, reference, channels, sum(height * width for height, width in sizes))
     others, finest = _others(reader, reference, [len(channels) * height * width for height, width in sizes])
     planes = []
     for plane in progress([reference, *others], "making pictures of the mosaic"):
@@ -133,6 +134,28 @@ def _name(plane: Plane) -> str:
     return f"mosaic/t{plane.time}_{'max' if plane.z is None else f'z{plane.z}'}"
 
 
+def _quality(array: "zarr.Array[Any]", axes: str, plane: Plane, channels: Sequence[Channel], size: int) -> int:
+    """Returns the quality of the JPEGs of a plane, whose levels have `size` px together, by a sample of its finest level."""
+    if len(channels) * size <= BUDGET:  # a px takes less than a byte
+        return QUALITIES[0]
+    height, width = array.shape[-2:]
+    middles = (np.arange(SAMPLED) + 0.5) / SAMPLED
+    tops, lefts = ((middles * max(0, length - SIDE)).astype(int).tolist() for length in (height, width))
+    sample = [
+        _grey(pixels, channel)
+        for top in tops
+        for left in lefts
+        for pixels, channel in zip(
+            _read(array, axes, plane, slice(top, top + SIDE), slice(left, left + SIDE)), channels, strict=True
+        )
+    ]
+    share = len(channels) * size / sum(pixels.size for pixels in sample)
+    for quality in QUALITIES:
+        if share * sum(len(_jpeg(pixels, quality)) for pixels in sample) <= BUDGET:
+            break
+    return quality
+
+
 def _level(
     array: "zarr.Array[Any]",
     axes: str,
@@ -155,8 +178,7 @@ def _level(
                 row, column = (y + top) // SIDE, (x + left) // SIDE
                 present[row, column] = True
                 for channel, picture in enumerate(grey):
-                    content = bytes(imagecodecs.jpeg8_encode(np.ascontiguousarray(picture[part]), level=quality, optimize=True))
-                    files.add(f"{name}/{channel}_{row}_{column}.jpg", content, embed=embed)
+                    files.add(f"{name}/{channel}_{row}_{column}.jpg", _jpeg(picture[part], quality), embed=embed)
     return "".join("01"[there] for there in present.ravel().tolist())
 
 
@@ -199,4 +221,9 @@ def _thumbnail(pixels: Image, channels: Sequence[Channel]) -> bytes:
         for pixel, c in zip(pixels, channels, strict=True)
     ]
     light = np.einsum("cyx,ck->yxk", np.asarray(grey, np.float32), colours / 255)
-    return bytes(imagecodecs.jpeg8_encode(light.clip(0, 255).astype(np.uint8), level=QUALITY))
+    return _jpeg(light.clip(0, 255).astype(np.uint8), QUALITIES[0])
+
+
+def _jpeg(picture: NDArray[np.uint8], quality: int) -> bytes:
+    """Returns a picture (y, x) or (y, x, 3) as JPEG."""
+    return bytes(imagecodecs.jpeg8_encode(np.ascontiguousarray(picture), level=quality, optimize=True))

@@ -16,6 +16,7 @@ from dlir.reporting.facts import pair_table, tile_table, worst_first
 from dlir.reporting.page_files import PageFiles
 from dlir.reporting.pages import page
 from dlir.reporting.results import Results
+from dlir.reporting.settings import Report
 
 log = logging.getLogger(__name__)
 FOLDER = "report_files"  # beside the page
@@ -32,44 +33,58 @@ def report(
     affines: Path | None = None,
     stage: Path | None = None,
     selfcheck: Path | None = None,
+    known_pairs: Path | None = None,
     training: Path | None = None,
     adopted: str = "",
     accuracy: Path | None = None,
     provenance: Path | None = None,
+    verdict: Path | None = None,
+    settings: Report = Report(),
 ) -> None:
     """Write the page `output` and the folder `report_files` beside it. The title is the name of the folder of `output`.
 
     Args:
-        affines, stage, selfcheck: the tables AFFINES, STAGE and SELFCHECK; None where nothing was registered.
+        affines, stage, selfcheck, known_pairs: the tables AFFINES, STAGE, SELFCHECK and KNOWN_PAIRS; None where nothing was
+            registered.
         training: the table HISTORY; None where no network was trained on the tiles.
         adopted: the placement of another run that was taken over then.
         accuracy: the error of each tile (tables.ACCURACY), where a truth is known.
         provenance: provenance.json, for the settings, the versions, and the time of each step.
+        verdict: verdict.json.
+        settings: section `report` of config.yaml.
 
     Raises:
         ImageError: when a tile at a seam that is shown can no longer be read.
     """
     found = results.read(
         output.absolute().parent.name, tiles, illumination, placement, exposure, mosaic, affines=affines, stage=stage,
-        selfcheck=selfcheck, training=training, accuracy=accuracy, provenance=provenance,
+        selfcheck=selfcheck, known_pairs=known_pairs, training=training, accuracy=accuracy, provenance=provenance,
+        verdict=verdict,
     )  # fmt: skip
     times = sentences.time_table(found)
-    shown = found if times is None else found.at(int(worst_first(found)["time"].iloc[0]))
+    shown = found if times is None else found.at(_worst_time(found))
     with atomically(output.parent / FOLDER) as folder, atomically(output) as partial:
         folder.mkdir()
-        files = PageFiles(folder)
+        files = PageFiles(folder, 1e6 * settings.embed)
         facts = _facts(found, shown, files)
         content = {
             "dataset": found.dataset,
             "adopted": adopted,
             "affines": affines.name if affines else "",
             "times": times,
+            "verdict": found.verdict,
             "facts": facts,
             **sentences.said(shown),
         }
         partial.write_text(page("report.html.j2").render(content), encoding="utf-8")
     of_pairs = "" if shown.pairs is None else f", {shown.pairs['accepted'].sum()} of {len(shown.pairs)} pairs accepted"
     log.info("wrote %s: %d tiles%s", output, len(shown.placed), of_pairs)
+
+
+def _worst_time(found: Results) -> int:
+    """The time point that the page is about: that of the verdict, else the one with the largest residuals."""
+    told = (found.verdict or {}).get("time")
+    return int(worst_first(found)["time"].iloc[0]) if told is None else int(told)
 
 
 def _facts(found: Results, shown: Results, files: PageFiles) -> dict[str, Any]:
@@ -87,7 +102,7 @@ def _facts(found: Results, shown: Results, files: PageFiles) -> dict[str, Any]:
         "pixel_size": float(size) if size > 0 else None,
         "shape": [pictures["height"], pictures["width"]],
         "time": int(shown.listed["reference_time"].iloc[0]) if found.times else None,
-        "verdict": None,
+        "verdict": found.verdict,
         "tiles": tile_table(found),
         "pairs": pair_table(found),
         "pictures": pictures,

@@ -27,6 +27,7 @@ class Results(NamedTuple):
     pairs: pd.DataFrame | None  # tables.AFFINES with off_y, off_x and residual, px, the largest first; None where adopted
     stage: pd.DataFrame | None  # tables.STAGE
     selfcheck: pd.DataFrame | None  # tables.SELFCHECK
+    known_pairs: pd.DataFrame | None  # tables.KNOWN_PAIRS
     history: pd.DataFrame | None  # tables.HISTORY; None where no network was trained on the tiles
     exposure: pd.DataFrame  # tables.EXPOSURE
     light: Light  # the illumination of each camera
@@ -34,6 +35,7 @@ class Results(NamedTuple):
     accuracy: pd.DataFrame | None  # tables.ACCURACY; None where no truth is known
     mosaic: Path  # the OME-Zarr store
     provenance: dict[str, Any]  # provenance.json: versions, settings, and what each step took; empty where there is none
+    verdict: dict[str, Any] | None  # verdict.json; None where there is none
 
     @property
     def times(self) -> list[int]:
@@ -61,9 +63,11 @@ def read(
     affines: Path | None = None,
     stage: Path | None = None,
     selfcheck: Path | None = None,
+    known_pairs: Path | None = None,
     training: Path | None = None,
     accuracy: Path | None = None,
     provenance: Path | None = None,
+    verdict: Path | None = None,
 ) -> Results:
     """Reads the results of a dataset; raises SchemaError when a table is not what its step writes."""
     listed, placed = read_table(tiles), tables.read(placement, tables.PLACEMENT)
@@ -74,6 +78,7 @@ def read(
         pairs=_pairs(affines, placed) if affines else None,
         stage=tables.read(stage, tables.STAGE) if stage else None,
         selfcheck=tables.read(selfcheck, tables.SELFCHECK) if selfcheck else None,
+        known_pairs=tables.read(known_pairs, tables.KNOWN_PAIRS) if known_pairs else None,
         history=tables.read(training, tables.HISTORY) if training else None,
         exposure=tables.read(exposure, tables.EXPOSURE),
         light=fields.read(illumination, listed),
@@ -81,6 +86,7 @@ def read(
         accuracy=tables.read(accuracy, tables.ACCURACY) if accuracy else None,
         mosaic=mosaic,
         provenance=json.loads(provenance.read_text(encoding="utf-8")) if provenance else {},
+        verdict=json.loads(verdict.read_text(encoding="utf-8")) if verdict else None,
     )
 
 

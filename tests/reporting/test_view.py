@@ -1,4 +1,4 @@
-"""The server of `dlir view`: only its user gets an answer, and nothing outside the results is read, nor written without the token."""
+"""The server of `dlir view`: only its user gets an answer; nothing outside the results is read, or written without a token."""
 
 import http.client
 import io

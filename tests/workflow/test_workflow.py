@@ -194,7 +194,7 @@ def test_a_moved_folder_of_code_and_results(repository: Path, tmp_path: Path) ->
         ("place", "stage_weight", 2.0, ["place"]),
         ("exposure", "correct", True, ["place"]),
         ("mosaic", "interpolation", 3, ["mosaic"]),
-        ("report", "overview", 800, ["report"]),
+        ("report", "embed", 0, ["report"]),
     ],
 )
 def test_a_setting_reruns_its_step_and_those_after(

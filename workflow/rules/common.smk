@@ -84,6 +84,12 @@ def own_configs(wildcards, output):
     return f"--configs {shlex.join(names)}" if names else ""
 
 
+def judged_options(wildcards, input):
+    """The options of the verdict on how the tiles were registered; none where their placement was taken over."""
+    files = {Path(path).stem: path for path in [*input.registration, *input.surveyed]}
+    return " ".join(f"--{name} {path}" for name, path in files.items() if name != "stage")
+
+
 def failures():
     """What the steps that failed in this run say, by the names of their datasets."""
     logs = [

@@ -1,4 +1,4 @@
-# accuracy.csv, where the truth is known; report.html and, in the same process, what made the results: provenance.json.
+# accuracy.csv, where the truth is known; in one process the verdict, what made the results, and the page that shows both.
 
 
 rule accuracy:
@@ -36,6 +36,8 @@ rule report:
         registration=lambda wildcards: of_registration(wildcards, "affines.csv", "stage.csv", "selfcheck.csv"),
         placement="results/{dataset}/placement.csv",
         exposure="results/{dataset}/exposure.csv",
+        surveyed=lambda wildcards: of_registration(wildcards, "survey.csv"),
+        overrides=lambda wildcards: in_bucket(DATASETS[wildcards.dataset].overrides),
         mosaic="results/{dataset}/mosaic.ome.zarr",
         sums="results/{dataset}/mosaic.sha256",
         accuracy=lambda wildcards: "results/{dataset}/accuracy.csv" if DATASETS[wildcards.dataset].truth else [],
@@ -51,7 +53,9 @@ rule report:
             else expand(f"{LEARNT}/benchmarks/train.tsv", dataset=wildcards.dataset)
         ),
     output:
+        verdict="results/{dataset}/verdict.json",
         page=report("results/{dataset}/report.html", caption="../report/report.rst", category="{dataset}"),
+        files=directory("results/{dataset}/report_files"),
         provenance="results/{dataset}/provenance.json",
     log:
         "results/{dataset}/logs/report.log",
@@ -66,22 +70,26 @@ rule report:
         dlir=dlir_command,
         code=[steps.code(step) for step in steps.STEPS],
         settings=SETTINGS.report.model_dump_json(),
+        judged=judged_options,
+        overrides=given_overrides,
         registration=registration_options,
         accuracy=lambda wildcards, input: f"--accuracy {input.accuracy}" if input.accuracy else "",
         training=lambda wildcards, input: f"--training {input.history}" if input.history else "",
         model=lambda wildcards: "" if wildcards.dataset in ADOPTED else model_file(wildcards),
-        given=MODEL_GIVEN,
+        given=lambda wildcards: f"{MODEL_GIVEN} {given(DATASETS[wildcards.dataset].overrides)}",
         all=lambda wildcards: SETTINGS.model_copy(
             update={"datasets": {name: DATASETS[name] for name in taught_by(wildcards)}}
         ).model_dump_json(by_alias=True),
         configs=own_configs,
     shell:
-        "{params.dlir} report --tiles {input.tiles} --illumination {input.illumination} {params.registration}"
-        " --placement {input.placement} --exposure {input.exposure} --mosaic {input.mosaic} {params.accuracy} {params.training} --output {output.page} --settings {params.settings:q}"
-        " --log-file {log} --dataset {wildcards.dataset} {params.given}"
+        "{params.dlir} judge --tiles {input.tiles} --placement {input.placement} --exposure {input.exposure} {params.judged}"
+        " {params.overrides} --output {output.verdict}"
         " --then provenance --tiles {input.tiles} --results {input.illumination} {input.hashed} {input.placement}"
         " {input.exposure} {params.model} --benchmarks {input.benchmarks} {input.training} --output {output.provenance}"
-        " --settings {params.all:q} {params.configs}"
+        " --settings {params.all:q} {params.configs} --log-file {log} --dataset {wildcards.dataset} {params.given}"
+        " --then report --tiles {input.tiles} --illumination {input.illumination} {params.registration}"
+        " --placement {input.placement} --exposure {input.exposure} --mosaic {input.mosaic} {params.accuracy}"
+        " {params.training} --provenance {output.provenance} --verdict {output.verdict} --output {output.page} --settings {params.settings:q}"
 
 
 rule index:

@@ -4,6 +4,7 @@
 "use strict";
 
 (() => {
+  const FULL = 60; // px of the page: with smaller tiles, lines are thinner
   const NEAR = 9; // px of the page: a click so close to a pair chooses it
   const LINES = {
     pairs: { colour: "#39c5ff", dash: [], width: 1.5, words: "placed by its pairs" },
@@ -74,18 +75,25 @@
 
   // ---- drawing
 
-  function stroke(context, style, path) {
+  // A line with a dark rim, for bright pictures. Where tiles are small on the screen, lines are thin and without a rim, since they
+  // would cover the mosaic.
+  function stroke(context, style, path, tileOnScreen = Infinity) {
+    const part = Math.min(1, Math.max(0.35, tileOnScreen / FULL));
     context.lineCap = "round";
     context.lineJoin = "round";
-    context.setLineDash([]);
-    context.strokeStyle = "#000a";
-    context.lineWidth = style.width + 2;
-    context.stroke(path); // a dark rim, for bright pictures
-    context.setLineDash(style.dash);
+    if (part === 1) {
+      context.setLineDash([]);
+      context.strokeStyle = "#000a";
+      context.lineWidth = style.width + 2;
+      context.stroke(path);
+    }
+    context.globalAlpha = Math.sqrt(part);
+    context.setLineDash(style.dash.map((length) => length * part));
     context.strokeStyle = style.colour;
-    context.lineWidth = style.width;
+    context.lineWidth = style.width * part;
     context.stroke(path);
     context.setLineDash([]);
+    context.globalAlpha = 1;
   }
 
   function outline(path, view, corners, by = [0, 0]) {
@@ -155,7 +163,7 @@
       path.moveTo(view.x(ends[0][1]), view.y(ends[0][0]));
       path.lineTo(view.x(ends[1][1]), view.y(ends[1][0]));
     }
-    for (const [kind, path] of Object.entries(paths)) stroke(context, KINDS[kind], path);
+    for (const [kind, path] of Object.entries(paths)) stroke(context, KINDS[kind], path, side * view.scale);
     for (const pair of seenPairs(view)) {
       if (!KINDS[pair.kind].cross || side * view.scale < 12) continue;
       const cross = new Path2D();
@@ -174,7 +182,7 @@
     const path = new Path2D();
     const accepted = seenPairs(view).filter((pair) => pair.accepted);
     for (const pair of accepted) arrow(path, view, [pair.y, pair.x], [pair.off_y * factors.residual, pair.off_x * factors.residual]);
-    stroke(context, RESIDUAL, path);
+    stroke(context, RESIDUAL, path, side * view.scale);
     if (side * view.scale < 120) return;
     for (const pair of accepted) write(context, `${pair.residual.toFixed(2)} px`, view.x(pair.x), view.y(pair.y) - 12, 12);
   }
@@ -190,7 +198,7 @@
       path.moveTo(view.x(pair.x) + radii[0] * Math.cos(angle), view.y(pair.y) + radii[0] * Math.sin(angle));
       path.ellipse(view.x(pair.x), view.y(pair.y), radii[0], radii[1], angle, 0, 2 * Math.PI);
     }
-    stroke(context, EXACT, path);
+    stroke(context, EXACT, path, side * view.scale);
   }
 
   const group = (number) => `hsl(${HUES[(number - 1) % HUES.length]} 90% 65% / 0.55)`;
@@ -226,7 +234,7 @@
       draw(context, view) {
         const path = new Path2D();
         for (const tile of seen(view)) outline(path, view, tile.corners, tile.off);
-        stroke(context, STAGE, path);
+        stroke(context, STAGE, path, side * view.scale);
       },
     },
     {
@@ -236,7 +244,7 @@
         for (const [kind, style] of Object.entries(LINES)) {
           const path = new Path2D();
           for (const tile of seen(view)) if (tile.placed_by === kind) outline(path, view, tile.corners);
-          stroke(context, style, path);
+          stroke(context, style, path, side * view.scale);
         }
       },
     },
@@ -255,7 +263,7 @@
           const by = off.map((length) => -length * factors.moved);
           arrow(path, view, [centre[0] - by[0], centre[1] - by[1]], by);
         }
-        stroke(context, MOVED, path);
+        stroke(context, MOVED, path, side * view.scale);
       },
     },
     {
@@ -279,7 +287,7 @@
           path.moveTo(view.x(centre[1]) + radius, view.y(centre[0]));
           path.arc(view.x(centre[1]), view.y(centre[0]), radius, 0, 2 * Math.PI);
         }
-        stroke(context, KNOWN, path);
+        stroke(context, KNOWN, path, side * view.scale);
       },
     },
     {
