@@ -88,6 +88,17 @@ def registration_options(wildcards, input):
     return " ".join(f"--{Path(path).stem} {path}" for path in input.registration)
 
 
+def own_configs(wildcards, output):
+    """The option that names the files of the user's settings, as seen from the working directory where they lie below it.
+
+    The parameter `output` tells Snakemake that this is no setting: other files with the same settings then rerun nothing.
+    """
+    files = [file for file in config_files() if file.resolve() != (HERE / "config.yaml").resolve()]
+    here = Path.cwd()
+    names = [str(file.relative_to(here) if file.is_relative_to(here) else file) for file in files]
+    return f"--configs {shlex.join(names)}" if names else ""
+
+
 def judged_options(wildcards, input):
     """The options of the verdict on how the tiles were registered; none where their placement was taken over."""
     files = {Path(path).stem: path for path in [*input.registration, *input.surveyed]}

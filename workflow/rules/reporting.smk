@@ -82,6 +82,7 @@ rule report:
         all=lambda wildcards: SETTINGS.model_copy(
             update={"datasets": {name: DATASETS[name] for name in taught_by(wildcards)}}
         ).model_dump_json(by_alias=True),
+        configs=own_configs,
     message:
         "{wildcards.dataset}: writes the report"
     shell:
@@ -89,7 +90,7 @@ rule report:
         " {params.overrides} --output {output.verdict}"
         " --then provenance --tiles {input.tiles} --results {input.illumination} {input.hashed} {input.placement}"
         " {input.exposure} {params.model} --benchmarks {input.benchmarks} {input.training} --output {output.provenance}"
-        " --settings {params.all:q} --log-file {log} --dataset {wildcards.dataset} {params.given}"
+        " --settings {params.all:q} {params.configs} --log-file {log} --dataset {wildcards.dataset} {params.given}"
         " --then report --tiles {input.tiles} --illumination {input.illumination} {params.registration}"
         " --placement {input.placement} --exposure {input.exposure} --mosaic {input.mosaic} {params.accuracy}"
         " {params.training} --provenance {output.provenance} --verdict {output.verdict} --output {output.page} --settings {params.settings:q}"
