@@ -8,7 +8,8 @@ One plane, the reference, is there to its full resolution. Other z planes and ti
 allows, and where there are very many, only some of them are there.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import product
 from math import ceil, sqrt
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ from dlir.reading.tile_reader import TileReader
 from dlir.reporting.page_files import PageFiles
 
 SIDE = 512  # px, of a picture
+OVERLAP = 1  # px, by which a picture is larger on each side where others follow: else their edges would show as lines
 BLOCK = 4 * SIDE  # px, side of what is read at once
 EMBEDDED = 2 * SIDE  # px; coarser levels of the reference lie in the page in any case
 LEFT_OUT = 1  # a level, unless it is the coarsest one
@@ -64,7 +66,7 @@ def pictures(mosaic: Path, listed: pd.DataFrame, files: PageFiles) -> dict[str, 
 
     Returns:
         What the viewer has to know:
-        - height, width: px, of the mosaic; side: px, of a picture
+        - height, width: px, of the mosaic; side: px, of a picture without its overlap
         - channels: see Channel
         - levels: height and width of each level, and its factor: how many px of the mosaic are one of its px, along each side
         - planes: time, z (null: the maximum over z), finest: its finest level, by its place in levels, and present: for each
@@ -96,6 +98,7 @@ def pictures(mosaic: Path, listed: pd.DataFrame, files: PageFiles) -> dict[str, 
         "height": sizes[0][0],
         "width": sizes[0][1],
         "side": SIDE,
+        "overlap": OVERLAP,
         "channels": [channel._asdict() for channel in channels],
         "levels": [
             {"name": str(level), "factor": 2**level, "height": height, "width": width}
@@ -177,22 +180,24 @@ def _level(
     """Adds the pictures of one level of a plane, and returns which there are, row by row."""
     height, width = array.shape[-2:]
     present = np.zeros((-(-height // SIDE), -(-width // SIDE)), bool)
-    for y, x in _corners(height, width, BLOCK):
-        block = _read(array, axes, plane, slice(y, y + BLOCK), slice(x, x + BLOCK))
+    for y, x in product(range(0, height, BLOCK), range(0, width, BLOCK)):
+        down, across = _with_overlap(y, BLOCK, 0), _with_overlap(x, BLOCK, 0)
+        block = _read(array, axes, plane, down, across)
         grey = [_grey(pixels, channel) for pixels, channel in zip(block, channels, strict=True)]
-        for top, left in _corners(block.shape[1], block.shape[2], SIDE):
-            part = slice(top, top + SIDE), slice(left, left + SIDE)
-            if block[:, *part].any():
-                row, column = (y + top) // SIDE, (x + left) // SIDE
+        for top, left in product(range(y, min(y + BLOCK, height), SIDE), range(x, min(x + BLOCK, width), SIDE)):
+            part = _with_overlap(top, SIDE, down.start), _with_overlap(left, SIDE, across.start)
+            y0, x0 = top - down.start, left - across.start
+            if block[:, y0 : y0 + SIDE, x0 : x0 + SIDE].any():
+                row, column = top // SIDE, left // SIDE
                 present[row, column] = True
                 for channel, picture in enumerate(grey):
                     files.add(f"{name}/{channel}_{row}_{column}.jpg", _jpeg(picture[part], quality), embed=embed)
     return "".join("01"[there] for there in present.ravel().tolist())
 
 
-def _corners(height: int, width: int, side: int) -> Iterator[tuple[int, int]]:
-    """Yields the top left corners of the squares that an image is cut into."""
-    return ((y, x) for y in range(0, height, side) for x in range(0, width, side))
+def _with_overlap(start: int, length: int, origin: int) -> slice:
+    """Returns a part of an axis with its overlap; the axis of an array that begins at `origin`, and ends where it does."""
+    return slice(max(0, start - OVERLAP) - origin, start + length + OVERLAP - origin)
 
 
 def _read(array: "zarr.Array[Any]", axes: str, plane: Plane, y: slice, x: slice) -> Image:

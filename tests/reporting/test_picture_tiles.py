@@ -69,7 +69,8 @@ class Store:
             path = f"{of_plane['name']}/{name}/{channel}_{row}_{column}.jpg"
             if there == "1":
                 picture = imagecodecs.jpeg8_decode(self.content(path))
-                found[row * side : (row + 1) * side, column * side : (column + 1) * side] = picture
+                top, left = (max(0, at * side - self.told["overlap"]) for at in (row, column))
+                found[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
         return found
 
 
