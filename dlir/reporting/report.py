@@ -73,6 +73,7 @@ def report(
             "affines": affines.name if affines else "",
             "times": times,
             "verdict": found.verdict,
+            "pair_names": _pair_names(shown),
             "facts": facts,
             **sentences.said(shown),
         }
@@ -85,6 +86,14 @@ def _worst_time(found: Results) -> int:
     """The time point that the page is about: that of the verdict, else the one with the largest residuals."""
     told = (found.verdict or {}).get("time")
     return int(worst_first(found)["time"].iloc[0]) if told is None else int(told)
+
+
+def _pair_names(shown: Results) -> dict[int, str]:
+    """The two tiles of each pair, such as 3-4, by its number."""
+    if shown.pairs is None:
+        return {}
+    columns = (shown.pairs[name].tolist() for name in ("pair", "fixed", "moving"))
+    return {pair: f"{fixed}-{moving}" for pair, fixed, moving in zip(*columns, strict=True)}
 
 
 def _facts(found: Results, shown: Results, files: PageFiles) -> dict[str, Any]:
