@@ -73,7 +73,7 @@ def test_a_pair_that_is_clicked_in_the_mosaic_opens_its_seam_there(shown: Opened
 
 def test_a_seam_without_pictures_says_so(page: Path, tmp_path: Path) -> None:
     before, text, after = re.split(r'(?<=id="facts">)(.*?)(?=</script>)', page.read_text(), maxsplit=1, flags=re.DOTALL)
-    (tmp_path / "page.html").write_text(before + as_json({**json.loads(text), "seams": []}) + after)
+    (tmp_path / "page.html").write_text(before + str(as_json({**json.loads(text), "seams": []})) + after)
     with opened(tmp_path / "page.html") as found:
         found.do("dlir.emit('pair', {pair: 3, from: 'map'})")
         words = found.page.locator("#seam-open").text_content()
