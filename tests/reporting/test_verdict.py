@@ -1,4 +1,4 @@
-"""The verdict against truth: good where all tiles lie right, never good where one is off unsaid, and what it says of each fault."""
+"""The verdict against truth: good where all tiles lie right, never good where one is off, and what it says of each fault."""
 
 import json
 from pathlib import Path
@@ -15,8 +15,8 @@ from dlir.reporting.findings import SEAM, Finding
 from dlir.reporting.verdict import Verdict, judge, verdict
 
 SURVEY = {
-    "side": "down", "told_y": STEP, "told_x": 0.0, "found_y": STEP, "found_x": 0.0, "spread_y": 1.0, "spread_x": 1.0, "pairs": 12,
-    "sure": 12, "step_y": STEP, "step_x": 0.0, "overlap": 0.09, "layout": "fits", "advice": None,
+    "side": "down", "told_y": STEP, "told_x": 0.0, "found_y": STEP, "found_x": 0.0, "spread_y": 1.0, "spread_x": 1.0,
+    "pairs": 12, "sure": 12, "step_y": STEP, "step_x": 0.0, "overlap": 0.09, "layout": "fits", "advice": None,
 }  # fmt: skip
 
 
