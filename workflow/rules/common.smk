@@ -32,6 +32,21 @@ def only(names):
     return "|".join(map(re.escape, names)) or "(?!)"
 
 
+def unknown_dataset(path):
+    """What to say of a file that no rule makes since the settings have no such dataset; empty for other files."""
+    folder, _, _ = path.removeprefix("results/").rpartition("/")
+    known = any(f"{folder}/".startswith(f"{name}/") for name in [*DATASETS, *GROUPS])
+    if known or not folder or not path.startswith("results/"):
+        return ""
+    return (
+        f"{path}: the settings have no dataset {folder}, but {filenames.listed_names(list(DATASETS))}: correct the name, or"
+        " give the file of settings that has it after --configfile"
+    )
+
+
+explain_missing(unknown_dataset)
+
+
 def of_registration(wildcards, *files):
     """Results of registration as inputs; none for a dataset with the placement of another run."""
     return [] if wildcards.dataset in ADOPTED else [f"results/{wildcards.dataset}/{file}" for file in files]
@@ -71,6 +86,17 @@ def registration_options(wildcards, input):
     if wildcards.dataset in ADOPTED:
         return f"--adopted {shlex.quote(str(DATASETS[wildcards.dataset].placement))}"
     return " ".join(f"--{Path(path).stem} {path}" for path in input.registration)
+
+
+def own_configs(wildcards, output):
+    """The option that names the files of the user's settings, as seen from the working directory where they lie below it.
+
+    The parameter `output` tells Snakemake that this is no setting: other files with the same settings then rerun nothing.
+    """
+    files = [file for file in config_files() if file.resolve() != (HERE / "config.yaml").resolve()]
+    here = Path.cwd()
+    names = [str(file.relative_to(here) if file.is_relative_to(here) else file) for file in files]
+    return f"--configs {shlex.join(names)}" if names else ""
 
 
 def judged_options(wildcards, input):

@@ -1,4 +1,4 @@
-# accuracy.csv, where the truth is known; report.html and, in the same process, the verdict and what made the results.
+# accuracy.csv, where the truth is known; in one process the verdict, what made the results, and the page that shows both.
 
 
 rule accuracy:
@@ -22,6 +22,8 @@ rule accuracy:
         code=steps.code("accuracy"),
         truth=lambda wildcards: working_copy(str(DATASETS[wildcards.dataset].truth)),
         given=lambda wildcards: "" if DEMO else given(DATASETS[wildcards.dataset].truth),
+    message:
+        "{wildcards.dataset}: compares the placement with the truth"
     shell:
         "{params.dlir} accuracy --tiles {input.tiles} --placement {input.placement} --truth {params.truth:q} --output {output}"
         " {params.given}"
@@ -55,6 +57,7 @@ rule report:
     output:
         verdict="results/{dataset}/verdict.json",
         page=report("results/{dataset}/report.html", caption="../report/report.rst", category="{dataset}"),
+        files=directory("results/{dataset}/report_files"),
         provenance="results/{dataset}/provenance.json",
     log:
         "results/{dataset}/logs/report.log",
@@ -79,15 +82,18 @@ rule report:
         all=lambda wildcards: SETTINGS.model_copy(
             update={"datasets": {name: DATASETS[name] for name in taught_by(wildcards)}}
         ).model_dump_json(by_alias=True),
+        configs=own_configs,
+    message:
+        "{wildcards.dataset}: writes the report"
     shell:
         "{params.dlir} judge --tiles {input.tiles} --placement {input.placement} --exposure {input.exposure} {params.judged}"
         " {params.overrides} --output {output.verdict}"
-        " --then report --tiles {input.tiles} --illumination {input.illumination} {params.registration}"
-        " --placement {input.placement} --exposure {input.exposure} --mosaic {input.mosaic} {params.accuracy} {params.training} --output {output.page} --settings {params.settings:q}"
-        " --log-file {log} --dataset {wildcards.dataset} {params.given}"
         " --then provenance --tiles {input.tiles} --results {input.illumination} {input.hashed} {input.placement}"
         " {input.exposure} {params.model} --benchmarks {input.benchmarks} {input.training} --output {output.provenance}"
-        " --settings {params.all:q}"
+        " --settings {params.all:q} {params.configs} --log-file {log} --dataset {wildcards.dataset} {params.given}"
+        " --then report --tiles {input.tiles} --illumination {input.illumination} {params.registration}"
+        " --placement {input.placement} --exposure {input.exposure} --mosaic {input.mosaic} {params.accuracy}"
+        " {params.training} --provenance {output.provenance} --verdict {output.verdict} --output {output.page} --settings {params.settings:q}"
 
 
 rule index:
@@ -112,5 +118,7 @@ rule index:
         code=steps.code("index"),
         results=lambda wildcards: [working_copy(f"results/{name}") for name in members(wildcards.group)],
         wells=wells_of,
+    message:
+        "{wildcards.group}: writes the page of its datasets"
     shell:
         "{params.dlir} index --results {params.results:q} --output {output} {params.wells} --log-file {log} --dataset {wildcards.group}"
