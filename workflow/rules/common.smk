@@ -85,7 +85,8 @@ def registration_options(wildcards, input):
     """The options of the report on how the tiles were registered, or from where their placement was taken."""
     if wildcards.dataset in ADOPTED:
         return f"--adopted {shlex.quote(str(DATASETS[wildcards.dataset].placement))}"
-    return " ".join(f"--{Path(path).stem} {path}" for path in input.registration)
+    files = [*input.registration, *input.known_pairs]
+    return " ".join(f"--{Path(path).stem.replace('_', '-')} {path}" for path in files)
 
 
 def own_configs(wildcards, output):

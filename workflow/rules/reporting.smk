@@ -36,6 +36,7 @@ rule report:
         tiles="results/{dataset}/tiles.csv",
         illumination="results/{dataset}/illumination.tif",
         registration=lambda wildcards: of_registration(wildcards, "affines.csv", "stage.csv", "selfcheck.csv"),
+        known_pairs=lambda wildcards: of_registration(wildcards, "known_pairs.csv"),
         placement="results/{dataset}/placement.csv",
         exposure="results/{dataset}/exposure.csv",
         surveyed=lambda wildcards: of_registration(wildcards, "survey.csv"),
