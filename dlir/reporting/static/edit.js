@@ -184,7 +184,9 @@
     state.held = taken;
     ofHeld.hidden = false;
     ofPair.hidden = true;
-    ofHeld.replaceChildren(button("Keep here", keep), " ", button("Let go", release));
+    const here = button("Keep here", keep);
+    ofHeld.replaceChildren(here, " ", button("Let go", release));
+    here.focus({ preventScroll: true });
     sayHeld();
     map.draw();
   }
