@@ -26,6 +26,7 @@ include: "workflow/rules/snakemake_internals.smk"
 
 
 HERE = folder_of_snakefile()
+few_files_in_reasons()
 
 
 configfile: f"{HERE}/config.yaml"
@@ -90,6 +91,8 @@ rule all:
         expand("results/{group}/index.html", group=GROUPS),
         expand("results/{group}/plate.ome.zarr", group=PLATES),
         [path for name in DATASETS for path in [f"results/{name}/mosaic.ome.tif"] if os.path.exists(path)],
+    message:
+        "all results are there"
 
 
 STARTED = time.time()

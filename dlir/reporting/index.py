@@ -17,10 +17,11 @@ from matplotlib.image import imsave
 
 from dlir.core import tables, time_points
 from dlir.core.atomic import atomically
+from dlir.fusion.display import grey_limits
 from dlir.fusion.plate import place_of
 from dlir.reading import patterns
 from dlir.reading.tile_reader import TileReader
-from dlir.reporting.figures import grey_limits, reference_plane, stretched
+from dlir.reporting.figures import reference_plane, stretched
 from dlir.reporting.pages import page
 
 log = logging.getLogger(__name__)

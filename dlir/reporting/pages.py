@@ -5,7 +5,7 @@ from importlib import resources
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 
 def page(template: str) -> jinja2.Template:
@@ -18,6 +18,7 @@ def page(template: str) -> jinja2.Template:
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
     )
+    environment.filters["with_code"] = _with_code
     environment.globals |= {"static": _static, "as_json": as_json}
     return environment.get_template(template)
 
@@ -29,6 +30,12 @@ def as_json(value: Any) -> Markup:
     """
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return Markup(text.replace("<", "\\u003c"))
+
+
+def _with_code(text: str) -> Markup:
+    """Returns a text with what stands between `` ` `` as code; all else is escaped."""
+    parts = map(escape, text.split("`"))
+    return Markup("").join(Markup("<code>{}</code>").format(part) if place % 2 else part for place, part in enumerate(parts))
 
 
 def _static(name: str) -> Markup:

@@ -10,10 +10,12 @@ allows, and where there are very many, only some of them are there.
 
 from collections.abc import Iterator, Sequence
 from math import ceil, sqrt
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import imagecodecs
 import numpy as np
+import pandas as pd
 import zarr
 from numpy.typing import NDArray
 
@@ -21,7 +23,6 @@ from dlir.core.progress import progress
 from dlir.reading.image_files import Image
 from dlir.reading.tile_reader import TileReader
 from dlir.reporting.page_files import PageFiles
-from dlir.reporting.results import Results
 
 SIDE = 512  # px, of a picture
 BLOCK = 4 * SIDE  # px, side of what is read at once
@@ -53,23 +54,30 @@ class Plane(NamedTuple):
     z: int | None  # None: the maximum over all z planes
 
 
-def pictures(results: Results, files: PageFiles) -> dict[str, Any]:
+def pictures(mosaic: Path, listed: pd.DataFrame, files: PageFiles) -> dict[str, Any]:
     """Returns how the pictures of a mosaic lie, for the viewer of the page, and adds them to its files.
 
-    - height, width: px, of the mosaic; side: px, of a picture
-    - channels: see Channel
-    - levels: height and width of each level, and its factor: how many px of the mosaic are one of its px, along each side
-    - planes: time, z (null: the maximum over z), finest: its finest level, by its place in levels, and present: for each level
-      a text of 0 and 1 that says, row by row, which pictures there are; the others would be black in all channels
-    - reference: the time and the z of the plane that is shown first
-    - times, depth: how many time points and z planes the mosaic has
+    Args:
+        mosaic: the OME-Zarr store.
+        listed: its tiles (tables.TILES).
+        files: of the page.
+
+    Returns:
+        What the viewer has to know:
+        - height, width: px, of the mosaic; side: px, of a picture
+        - channels: see Channel
+        - levels: height and width of each level, and its factor: how many px of the mosaic are one of its px, along each side
+        - planes: time, z (null: the maximum over z), finest: its finest level, by its place in levels, and present: for each
+          level a text of 0 and 1 that says, row by row, which pictures there are; the others would be black in all channels
+        - reference: the time and the z of the plane that is shown first
+        - times, depth: how many time points and z planes the mosaic has
     """
-    ome: Any = zarr.open_group(results.mosaic, mode="r").attrs["ome"]
+    ome: Any = zarr.open_group(mosaic, mode="r").attrs["ome"]
     described = ome["multiscales"][0]
     axes = "".join(axis["name"] for axis in described["axes"])
-    arrays = [zarr.open_array(results.mosaic / dataset["path"], mode="r") for dataset in described["datasets"]]
+    arrays = [zarr.open_array(mosaic / dataset["path"], mode="r") for dataset in described["datasets"]]
     kept = [level for level in range(len(arrays)) if level != LEFT_OUT or level == len(arrays) - 1]
-    reader = TileReader(results.listed)
+    reader = TileReader(listed)
     channels = [_channel(channel, arrays[0].dtype) for channel in ome["omero"]["channels"]]
     reference = Plane(reader.time, reader.z if reader.depth > 1 else 0)
     sizes = [arrays[level].shape[-2:] for level in kept]

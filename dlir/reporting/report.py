@@ -73,6 +73,7 @@ def report(
             "affines": affines.name if affines else "",
             "times": times,
             "verdict": found.verdict,
+            "pair_names": _pair_names(shown),
             "facts": facts,
             **sentences.said(shown),
         }
@@ -87,6 +88,14 @@ def _worst_time(found: Results) -> int:
     return int(worst_first(found)["time"].iloc[0]) if told is None else int(told)
 
 
+def _pair_names(shown: Results) -> dict[int, str]:
+    """The two tiles of each pair, such as 3-4, by its number."""
+    if shown.pairs is None:
+        return {}
+    columns = (shown.pairs[name].tolist() for name in ("pair", "fixed", "moving"))
+    return {pair: f"{fixed}-{moving}" for pair, fixed, moving in zip(*columns, strict=True)}
+
+
 def _facts(found: Results, shown: Results, files: PageFiles) -> dict[str, Any]:
     """All that the scripts of the page know; the pictures go into the files.
 
@@ -94,7 +103,7 @@ def _facts(found: Results, shown: Results, files: PageFiles) -> dict[str, Any]:
         found: the results of all time points.
         shown: those of the time point that the page is about, or the same.
     """
-    pictures = picture_tiles.pictures(found, files)
+    pictures = picture_tiles.pictures(found.mosaic, found.listed, files)
     size = found.listed["pixel_size"].iloc[0]
     return {
         "dataset": found.dataset,

@@ -11,13 +11,9 @@ from dlir.placement.summary import group_sentences, slip_sentences
 from dlir.reporting.facts import worst_first
 from dlir.reporting.results import Results
 
-MOST_ROWS = 50  # pairs in a table of the page
+MOST_ROWS = 50  # of the table of the time points
 MOST_UNKNOWN_SKEW = 3.0  # degrees: a skew that is known no better, as from pairs in one direction, is not told
 METHODS = {"network": "network", "phase": "phase correlation", "none": "no registration"}  # others keep their own name
-PAIR_COLUMNS = {
-    "pair": "pair", "fixed": "fixed", "moving": "moving", "side": "side", "residual": "residual, px",
-    "score_before": "NCC before", "score_after": "NCC after", "confidence": "confidence", "reason": "reason",
-}  # fmt: skip
 
 
 class Table(NamedTuple):
@@ -45,8 +41,6 @@ def said(results: Results) -> dict[str, Any]:
         "exposure": _exposure_lines(results.exposure),
         "training": [] if history is None else [f"The network was {why}." for why in history["decision"].dropna()],
         "selfcheck": None if results.selfcheck is None else _selfcheck_table(results.selfcheck),
-        "accepted": None if pairs is None else _pair_table(pairs[pairs["accepted"]]),
-        "rejected": None if pairs is None else _pair_table(pairs[~pairs["accepted"]]),
     }
 
 
@@ -161,13 +155,6 @@ def _selfcheck_table(found: pd.DataFrame) -> Table:
         over_2px=found["over_2px"].map("{:.0%}".format),
     )
     return _table(shown, ["side", "method", "pairs", "median, px", "95 %, px", "over 2 px"])
-
-
-def _pair_table(pairs: pd.DataFrame) -> Table:
-    """The first rows of the pairs (tables.AFFINES, with residuals) for the page."""
-    shown = pairs[list(PAIR_COLUMNS)].head(MOST_ROWS)
-    decimals = {name: shown[name].map("{:.3f}".format) for name in ("residual", "score_before", "score_after", "confidence")}
-    return _table(shown.assign(reason=shown["reason"].fillna(""), **decimals), list(PAIR_COLUMNS.values()), len(pairs))
 
 
 def _table(shown: pd.DataFrame, columns: list[str], total: int | None = None) -> Table:

@@ -10,11 +10,11 @@ import numpy as np
 from PIL import Image as Picture
 
 from dlir.core import tables
+from dlir.fusion.display import grey_limits
 from dlir.illumination import fields
 from dlir.reading import image_files
 from dlir.reading.image_files import Plane
 from dlir.reading.tile_reader import TileReader, read_table
-from dlir.reporting.figures import grey_limits
 
 LONGEST = 1024  # px, of a side of the JPEG
 SAMPLED = 9  # tiles, spread over the grid, from which black and white are taken

@@ -621,7 +621,7 @@ def test_a_tile_from_the_future(run: Run, undisturbed: Path, survived: Survived)
     result = run()
     assert result.returncode == 0, result.stderr
     warning = result.stderr.index(f"warning: {FIRST}: dated in the future")
-    assert warning < result.stderr.index("rule tiles:")
+    assert warning < result.stderr.index(": finds and checks the tiles")
     again = run()
     assert again.returncode == 0 and "Nothing to be done" in again.stdout + again.stderr
     survived("a tile is dated in the future", *recovered(run, undisturbed, contents(run.results)))

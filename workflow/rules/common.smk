@@ -32,6 +32,21 @@ def only(names):
     return "|".join(map(re.escape, names)) or "(?!)"
 
 
+def unknown_dataset(path):
+    """What to say of a file that no rule makes since the settings have no such dataset; empty for other files."""
+    folder, _, _ = path.removeprefix("results/").rpartition("/")
+    known = any(f"{folder}/".startswith(f"{name}/") for name in [*DATASETS, *GROUPS])
+    if known or not folder or not path.startswith("results/"):
+        return ""
+    return (
+        f"{path}: the settings have no dataset {folder}, but {filenames.listed_names(list(DATASETS))}: correct the name, or"
+        " give the file of settings that has it after --configfile"
+    )
+
+
+explain_missing(unknown_dataset)
+
+
 def of_registration(wildcards, *files):
     """Results of registration as inputs; none for a dataset with the placement of another run."""
     return [] if wildcards.dataset in ADOPTED else [f"results/{wildcards.dataset}/{file}" for file in files]

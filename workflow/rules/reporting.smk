@@ -22,6 +22,8 @@ rule accuracy:
         code=steps.code("accuracy"),
         truth=lambda wildcards: working_copy(str(DATASETS[wildcards.dataset].truth)),
         given=lambda wildcards: "" if DEMO else given(DATASETS[wildcards.dataset].truth),
+    message:
+        "{wildcards.dataset}: compares the placement with the truth"
     shell:
         "{params.dlir} accuracy --tiles {input.tiles} --placement {input.placement} --truth {params.truth:q} --output {output}"
         " {params.given}"
@@ -81,6 +83,8 @@ rule report:
             update={"datasets": {name: DATASETS[name] for name in taught_by(wildcards)}}
         ).model_dump_json(by_alias=True),
         configs=own_configs,
+    message:
+        "{wildcards.dataset}: writes the report"
     shell:
         "{params.dlir} judge --tiles {input.tiles} --placement {input.placement} --exposure {input.exposure} {params.judged}"
         " {params.overrides} --output {output.verdict}"
@@ -114,5 +118,7 @@ rule index:
         code=steps.code("index"),
         results=lambda wildcards: [working_copy(f"results/{name}") for name in members(wildcards.group)],
         wells=wells_of,
+    message:
+        "{wildcards.group}: writes the page of its datasets"
     shell:
         "{params.dlir} index --results {params.results:q} --output {output} {params.wells} --log-file {log} --dataset {wildcards.group}"

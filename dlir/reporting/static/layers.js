@@ -79,7 +79,7 @@
   // would cover the mosaic.
   function stroke(context, style, path, tileOnScreen = Infinity) {
     const part = Math.min(1, Math.max(0.35, tileOnScreen / FULL));
-    context.lineCap = "round";
+    context.lineCap = style.dash.length ? "butt" : "round";
     context.lineJoin = "round";
     if (part === 1) {
       context.setLineDash([]);
