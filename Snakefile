@@ -25,6 +25,7 @@ include: "workflow/rules/snakemake_internals.smk"
 
 
 HERE = folder_of_snakefile()
+few_files_in_reasons()
 
 
 configfile: f"{HERE}/config.yaml"
@@ -40,6 +41,7 @@ from dlir.core import hashing, sealed
 from dlir.demo.settings import DEMO_TRUTH
 from dlir.reading import contents, filenames, found_tiles, grid_layout, many_datasets
 from dlir.registration.settings import own_method_file
+from dlir.reporting import verdict_file
 
 
 report: "workflow/report/workflow.rst"
@@ -78,6 +80,8 @@ rule all:
                 "mosaic.ome.zarr",
                 "mosaic.sha256",
                 "report.html",
+                "report_files",
+                "verdict.json",
                 "positions.csv",
                 "TileConfiguration.registered.txt",
                 "provenance.json",
@@ -85,8 +89,11 @@ rule all:
         ),
         expand("results/{dataset}/accuracy.csv", dataset=WITH_TRUTH),
         expand("results/{group}/index.html", group=GROUPS),
+        ["results/index.html"] if len(DATASETS) > 1 else [],
         expand("results/{group}/plate.ome.zarr", group=PLATES),
         [path for name in DATASETS for path in [f"results/{name}/mosaic.ome.tif"] if os.path.exists(path)],
+    message:
+        "all results are there"
 
 
 STARTED = time.time()
@@ -110,6 +117,8 @@ onsuccess:
         with open(f"results/{name}/accuracy.csv") as table:
             errors = [float(row["error"]) for row in csv.DictReader(table)]
         print(f"{name}: median placement error {median(errors):.3f} px, worst tile {max(errors):.3f} px")
+    for name in [name for name in finished if Path(f"results/{name}/{verdict_file.FILE}").exists()]:
+        print(f"{name}: {verdict_file.read(Path('results', name))['sentence']}")
 
 
 onerror:
@@ -118,3 +127,5 @@ onerror:
         print(f"{name}: {words}")
     for group in [group for group in GROUPS if failed.keys() & members(group)]:
         print(f"{group}: the page and the plate of all its datasets wait for a run without an error")
+    if failed and len(DATASETS) > 1:
+        print("results/index.html, the page of all datasets, waits for a run without an error")

@@ -14,6 +14,8 @@ from dlir.config import Settings
 from dlir.core.atomic import atomically
 from dlir.proposal import commands
 from dlir.reading.settings import Share
+from dlir.reporting import verdict_file
+from dlir.reporting.finished_run import OWN_CONFIG, OWN_TABLE, RESULTS
 
 PACKAGE = Path(__file__).resolve().parent
 log = logging.getLogger(__name__)
@@ -42,7 +44,8 @@ def stitch(
 ) -> Path:
     """Stitch the tiles that `images` means; a second call runs only the steps that changed.
 
-    The settings go to `results/NAME/config.yaml`, below `folder`, and the results beside them.
+    The settings go to `results/NAME/config.yaml`, below `folder`, and the results beside them. Where `dlir view` has saved a
+    table of overrides there, it counts.
 
     Args:
         images: the folder of the tiles, which is looked at as by `dlir init`; or their path, in which {row} and {col}, or
@@ -73,20 +76,24 @@ def stitch(
             f"{found}: there is no such folder: correct it, or give the path of the tiles, as in tiles/t{{index}}.tif"
         )
     keys = _keys_of_folder(found, Path(folder), where) if found.is_dir() else {"images": images, **where}
+    results = Path(folder) / RESULTS / name
+    if (results / OWN_TABLE).is_file():  # which `dlir view` saved
+        keys = {**keys, "overrides": f"{RESULTS}/{name}/{OWN_TABLE}"}
     config = {**(settings or {}), "datasets": {name: keys}}
     Settings.checked(config)
-    results = Path(folder) / "results" / name
     results.mkdir(parents=True, exist_ok=True)
-    with atomically(results / "config.yaml") as partial:
+    with atomically(results / OWN_CONFIG) as partial:
         partial.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-    run(results / "config.yaml", folder, cores, dry_run)
-    if not dry_run:
-        log.info("the mosaic is %s; open %s in a browser", results / "mosaic.ome.zarr", results / "report.html")
+    run(results / OWN_CONFIG, folder, cores, dry_run)
     return results
 
 
 def run(config: Path, folder: str | Path = ".", cores: int | None = None, dry_run: bool = False) -> None:
-    """Runs the workflow with a file of settings, below `folder`; raises StitchError when a job failed."""
+    """Runs the workflow with a file of settings, below `folder`, and ends with the verdict on each mosaic.
+
+    Raises:
+        StitchError: when a job failed.
+    """
     if cores is not None and cores < 1:
         raise StitchError(f"cores is {cores}: give the number of processor cores to use")
     profile = snakefile().parent / "workflow" / "profiles" / "local"
@@ -109,6 +116,17 @@ def run(config: Path, folder: str | Path = ".", cores: int | None = None, dry_ru
     if workflow.returncode:
         logs = f"; the logs are in {config.parent / 'logs'}" if (config.parent / "logs").is_dir() else ""
         raise StitchError(f"the workflow stopped with status {workflow.returncode}: see the messages above{logs}")
+    if not dry_run:  # Snakemake's own last words come after those of the workflow
+        _tell_verdicts(config, Path(folder) / "results")
+
+
+def _tell_verdicts(config: Path, results: Path) -> None:
+    """Logs the verdict on each dataset in a file of settings; those of an entry with {well} or {dataset} are in one folder."""
+    for name in yaml.safe_load(config.read_text(encoding="utf-8")).get("datasets") or {}:
+        for file in [results / str(name) / verdict_file.FILE, *sorted((results / str(name)).glob(f"*/{verdict_file.FILE}"))]:
+            if file.is_file():
+                found = verdict_file.read(file.parent)["sentence"]
+                log.info("%s: %s Open %s in a browser.", file.parent.relative_to(results), found, file.with_name("report.html"))
 
 
 def _keys_of_folder(images: Path, folder: Path, known: dict[str, Any]) -> dict[str, Any]:

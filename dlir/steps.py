@@ -11,6 +11,7 @@ import atexit
 import hashlib
 import json
 import os
+import re
 import sys
 from contextlib import suppress
 from functools import cache
@@ -48,6 +49,7 @@ STEPS = {
     "ome_tiff": Step("dlir.fusion.ome_tiff", "Write the mosaic as an OME-TIFF, too."),
     "plate": Step("dlir.fusion.plate", "Write the mosaics of the wells of a plate as one OME-Zarr plate."),
     "accuracy": Step("dlir.reporting.accuracy", "Compare a placement with one known to be right."),
+    "judge": Step("dlir.reporting.verdict", "Write the verdict on a mosaic: good, good but look here, or not to be trusted."),
     "report": Step("dlir.reporting.report", "Write the page with the pictures and the residuals."),
     "index": Step("dlir.reporting.index", "Write one page for many datasets, such as the wells of a plate."),
     "provenance": Step("dlir.reporting.provenance", "Write what made the results of a dataset, and what each step took."),
@@ -69,7 +71,15 @@ def _files(*modules: str) -> list[Path]:
         todo = set().union(*map(_imported, todo)) - found - WITHOUT_EFFECT
     programs = [_file(module) for module in found]
     templates = [path.with_suffix(".html.j2") for path in programs]
-    return sorted([*programs, *(path for path in templates if path.exists())])
+    return sorted({*programs, *(part for path in templates if path.exists() for part in _template(path))})
+
+
+def _template(path: Path) -> set[Path]:
+    """A template of a page, and the templates, styles and scripts that it names."""
+    names = re.findall(r'"([\w.]+\.(?:html\.j2|css|js))"', path.read_text(encoding="utf-8"))
+    beside = [path.parent / name for name in names if name.endswith(".j2")]
+    static = [path.parent / "static" / name for name in names if not name.endswith(".j2")]
+    return {path, *static, *(part for other in beside for part in _template(other))}
 
 
 @cache

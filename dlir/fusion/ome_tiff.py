@@ -12,6 +12,7 @@ from ome_zarr_models.v05.coordinate_transformations import VectorScale
 from ome_zarr_models.v05.image import Image as ImageModel
 
 from dlir.core.atomic import atomically
+from dlir.fusion import display
 from dlir.reading.image_files import Image
 
 log = logging.getLogger(__name__)
@@ -21,18 +22,24 @@ TILE = 512  # px, side of a tile of the TIFF
 def ome_tiff(mosaic: Path, output: Path, *, threads: int = 1) -> None:
     """Writes the OME-Zarr store `mosaic` to the BigTIFF file `output`. One row of TIFF tiles is in memory at a time.
 
-    Three channels of 8 bit, without z and time, become the red, green and blue of one colour plane. All other images become
-    planes in the order of the store.
+    Red, green and blue of 8 bit, without z and time, become one colour plane. All other images become planes in the order of
+    the store, with the names and the colours of their channels.
 
     Args:
         threads: number of threads that compress the tiles.
     """
     group = zarr.open_group(mosaic, mode="r")
     multiscale = ImageModel.from_zarr(group).ome_attributes.multiscales[0]
+    ome: Any = group.attrs["ome"]
+    channels = ome["omero"]["channels"]
     axes = "".join(str(axis.name) for axis in multiscale.axes)
     levels = [zarr.open_array(mosaic / dataset.path, mode="r") for dataset in multiscale.datasets]
-    rgb = axes == "cyx" and levels[0].shape[0] == 3 and levels[0].dtype == np.uint8
+    names = [channel.get("label", "") for channel in channels]
+    rgb = axes == "cyx" and display.is_rgb(len(names), levels[0].dtype, names)
     metadata: dict[str, Any] = {"axes": "YXS" if rgb else axes.upper(), "Name": multiscale.name}
+    if not rgb:
+        metadata["Channel"] = {"Color": [_colour_number(channel["color"]) for channel in channels]}
+        metadata["Channel"] |= {"Name": names} if all(names) else {}
     scale = multiscale.datasets[0].coordinateTransformations[0]
     if multiscale.axes[-1].unit and isinstance(scale, VectorScale):
         height, width = scale.scale[-2:]
@@ -48,6 +55,11 @@ def ome_tiff(mosaic: Path, output: Path, *, threads: int = 1) -> None:
             )
             file.write(_tiles(level, rgb), shape=shape, **subfile, **common)
     log.info("wrote %s: %d levels, %.1f MB", output, len(levels), output.stat().st_size / 1e6)
+
+
+def _colour_number(colour: str) -> int:
+    """Returns a colour RRGGBB as OME-XML writes it: red, green, blue and opacity are the bytes of a signed number of 32 bit."""
+    return int.from_bytes(bytes.fromhex(f"{colour}FF"), "big", signed=True)
 
 
 def _tiles(level: "zarr.Array[Any]", rgb: bool) -> Iterator[Image]:

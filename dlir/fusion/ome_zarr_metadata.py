@@ -1,8 +1,8 @@
 """Writes the OME-Zarr 0.5 metadata of a mosaic, and checks the finished store against the specification.
 
 The metadata say what a viewer needs: the axes and their units, the path, pixel size and position of each level of the pyramid
-("multiscales"), and the name, colour and grey range of each channel ("omero"). The classes of ome-zarr-models check both by the
-specification (https://ngff.openmicroscopy.org/0.5).
+("multiscales"), and the name, colour and grey values of each channel ("omero"; see `display.py`). The classes of
+ome-zarr-models check both by the specification (https://ngff.openmicroscopy.org/0.5).
 """
 
 from collections.abc import Sequence
@@ -10,18 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import zarr
-from ome_zarr_models.common.omero import Channel, Omero, Window
+from ome_zarr_models.common.omero import Channel, Omero
 from ome_zarr_models.v05.axes import Axis
 from ome_zarr_models.v05.image import Image as ImageModel
 from ome_zarr_models.v05.image import ImageAttrs
 from ome_zarr_models.v05.multiscales import Dataset, Multiscale
 
+from dlir.fusion import display
 from dlir.fusion.pyramid import Pyramid
-from dlir.reading.image_files import Image
 
 TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}  # of the axes
-COLOURS = ("FF0000", "00FF00", "0000FF", "FF00FF", "00FFFF", "FFFF00")  # red, green, blue, magenta, cyan, yellow
-WHITE = "FFFFFF"
 
 
 def write_metadata(folder: Path, pyramid: Pyramid, name: str, pixel_size: float, channels: Sequence[str] = ()) -> None:
@@ -51,7 +49,7 @@ def write_metadata(folder: Path, pyramid: Pyramid, name: str, pixel_size: float,
         {
             "version": "0.5",
             "multiscales": [multiscale],
-            "omero": _display(np.asarray(pyramid.arrays[-1][...]), pyramid.channels, channels),
+            "omero": _omero(pyramid, channels),
         }
     )
     group = zarr.open_group(folder, mode="r+")
@@ -59,17 +57,14 @@ def write_metadata(folder: Path, pyramid: Pyramid, name: str, pixel_size: float,
     ImageModel.from_zarr(group)
 
 
-def _display(pixels: Image, count: int, names: Sequence[str]) -> Omero:
-    """Returns how viewers show the `count` channels: their names, colours and grey range.
-
-    One channel is white, three are red, green and blue. The grey range of 8 bit is 0 to 255, that of other pixels their own.
-
-    Args:
-        pixels: the top level of the pyramid, from which the grey range is taken.
-    """
-    low, high = (0.0, 255.0) if pixels.dtype == np.uint8 else (float(pixels.min()), float(pixels.max()))
-    window = Window(min=low, max=high, start=low, end=high)
-    colours = [WHITE] if count == 1 else [COLOURS[i % len(COLOURS)] for i in range(count)]
-    labels = [{"label": name} for name in names] or [{}] * count
-    channels = ({"color": colour, "window": window, **label} for colour, label in zip(colours, labels, strict=True))
+def _omero(pyramid: Pyramid, names: Sequence[str]) -> Omero:
+    """Returns how viewers show the channels: their names, colours and grey values (`display.py`)."""
+    named = list(names) or [""] * pyramid.channels
+    if not any(named) and display.is_rgb(pyramid.channels, pyramid.dtype, named):
+        named = [*display.RGB]
+    windows = display.windows(pyramid.arrays, pyramid.axes, named)
+    channels = [
+        {"color": colour, "window": window, "active": True, **({"label": name} if name else {})}
+        for name, colour, window in zip(named, display.colours(named), windows, strict=True)
+    ]
     return Omero(channels=[Channel.model_validate(channel) for channel in channels])

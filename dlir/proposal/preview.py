@@ -19,13 +19,13 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from dlir.core.atomic import atomically
+from dlir.fusion.display import DISPLAYED
 from dlir.proposal import fit
 from dlir.reading import filenames, image_files
 from dlir.reading.grid_layout import TileError
 from dlir.reading.image_files import Image, ImageError, Plane
 from dlir.reading.inventory import USUAL_OVERLAP, outline
 from dlir.reading.settings import Dataset
-from dlir.reporting.figures import DISPLAYED
 from dlir.survey.thumbnails import shrunk
 
 LONGEST = 2000  # px, of the picture

@@ -30,9 +30,16 @@ def images_in_file(ome: Element) -> list[Element]:
 
 
 def channel_names(image: Element, channels: int) -> tuple[str, ...]:
-    """Returns the names of the channels; none unless each channel has one."""
-    found = [channel.get("Name", "").strip() for channel in image.findall("{*}Pixels/{*}Channel")]
+    """Returns the names of the channels, or what they show: the dye, or the emission; none unless each channel has one."""
+    found = [_channel_name(channel) for channel in image.findall("{*}Pixels/{*}Channel")]
     return tuple(found) if len(found) == channels and all(found) else ()
+
+
+def _channel_name(channel: Element) -> str:
+    named = channel.get("Name", "").strip() or channel.get("Fluor", "").strip()
+    emission = number(channel.get("EmissionWavelength"))
+    in_nm = channel.get("EmissionWavelengthUnit", "nm") == "nm"
+    return named or (f"emission {emission:.0f} nm" if emission and in_nm else "")
 
 
 def facts(image: Element) -> ImageFacts:

@@ -1,6 +1,7 @@
 """The OME-TIFF has the pixels and the metadata of the store that it was converted from."""
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from dlir.fusion.pyramid import Pyramid
 from dlir.fusion.settings import Mosaic
 
 
-def store(folder: Path, shape: tuple[int, int, int, int, int], dtype: str, pixel_size: float = np.nan) -> list[np.ndarray]:
+def store(
+    folder: Path, shape: tuple[int, int, int, int, int], dtype: str, pixel_size: float = np.nan, names: tuple[str, ...] = ()
+) -> list[np.ndarray]:
     """Writes a mosaic of noise to a folder, and returns its levels (t, c, z, y, x)."""
     options = Mosaic(interpolation=1, blend="linear", bands=1, chunk=64, shard=128)
     pyramid = Pyramid(folder, shape, dtype, options)
@@ -21,7 +24,7 @@ def store(folder: Path, shape: tuple[int, int, int, int, int], dtype: str, pixel
     for time, z in np.ndindex(shape[0], shape[2]):
         plane, blocks = pixels[time, :, z], pyramid.band_blocks(0, 1)
         pyramid.build(blocks, 0, lambda block, plane=plane: plane[:, *pyramid.region(block).slices], time, z, 1)
-    write_metadata(folder, pyramid, "mosaic", pixel_size)
+    write_metadata(folder, pyramid, "mosaic", pixel_size, names)
     group = zarr.open_group(folder, mode="r")
     return [np.asarray(group[str(level)][...]) for level in range(len(list(group.array_keys())))]
 
@@ -49,3 +52,18 @@ def test_three_channels_of_8_bit_become_one_colour_plane_with_the_pixel_size(tmp
         assert file.series[0].axes == "YXS"
         assert np.array_equal(file.series[0].asarray(), np.moveaxis(levels[0], 0, -1))
         assert 'PhysicalSizeX="0.25"' in str(file.ome_metadata)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_channels_have_their_names_and_colours(tmp_path: Path, dtype: str) -> None:
+    names = ("DAPI", "FITC", "<script>alert(1)</script>")
+    levels = store(tmp_path / "m.ome.zarr", (1, 3, 1, 120, 100), dtype, names=names)
+    ome_tiff(tmp_path / "m.ome.zarr", tmp_path / "m.ome.tif")
+    with tifffile.TiffFile(tmp_path / "m.ome.tif") as file:
+        assert file.series[0].axes == "CYX"
+        assert np.array_equal(file.series[0].asarray(), levels[0].squeeze())
+        channels = ElementTree.fromstring(str(file.ome_metadata)).findall(".//{*}Channel")
+    assert [channel.get("Name") for channel in channels] == [*names]
+    # red, green, blue, opacity: blue 0x0000FFFF, green 0x00FF00FF, and red for the name that tells nothing
+    assert [int(channel.get("Color", "0")) & 0xFFFFFFFF for channel in channels] == [0x0000FFFF, 0x00FF00FF, 0xFF0000FF]
+    assert all(-(2**31) <= int(channel.get("Color", "0")) < 2**31 for channel in channels)

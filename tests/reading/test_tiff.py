@@ -195,6 +195,13 @@ def test_the_channels_have_names_where_each_has_one(tmp_path: Path) -> None:
             assert found.names == (("DAPI", "Alexa 488", "a|b", "4") if name == "named" else ())
 
 
+def test_a_channel_without_a_name_is_called_by_its_dye_or_its_emission(tmp_path: Path) -> None:
+    channels = {"Name": ["DAPI", "", "", ""], "Fluor": ["", "FITC", "", ""], "EmissionWavelength": [461, 525, 610, 670]}
+    tifffile.imwrite(tmp_path / "a.ome.tif", stack("CYX"), metadata={"axes": "CYX", "Channel": channels}, ome=True)
+    with image_files.opened(tmp_path / "a.ome.tif") as found:
+        assert found.names == ("DAPI", "FITC", "emission 610 nm", "emission 670 nm")
+
+
 @pytest.mark.parametrize("axes", ["QQYX", "CQYX", "TZCRYX"])
 def test_axes_that_a_tile_does_not_have_are_an_error(tmp_path: Path, axes: str) -> None:
     path = write(tmp_path / "a.tif", stack(axes, "uint8"), axes)

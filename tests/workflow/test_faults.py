@@ -70,7 +70,7 @@ OTHERWISE = {  # another value of a setting of each section
     "place": {"model": "translation"},
     "exposure": {"correct": True},
     "mosaic": {"blend": "max", "chunk": 32, "shard": 64},
-    "report": {"overview": 100},
+    "report": {"embed": 0},
 }
 Survived = Callable[[str, str, int], None]  # takes a row of the table
 
@@ -621,7 +621,7 @@ def test_a_tile_from_the_future(run: Run, undisturbed: Path, survived: Survived)
     result = run()
     assert result.returncode == 0, result.stderr
     warning = result.stderr.index(f"warning: {FIRST}: dated in the future")
-    assert warning < result.stderr.index("rule tiles:")
+    assert warning < result.stderr.index(": finds and checks the tiles")
     again = run()
     assert again.returncode == 0 and "Nothing to be done" in again.stdout + again.stderr
     survived("a tile is dated in the future", *recovered(run, undisturbed, contents(run.results)))

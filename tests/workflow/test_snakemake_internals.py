@@ -45,6 +45,13 @@ rule made:
     output: "made.txt", folder=replaced_at_once("folder")
     shell: "ls folder > {{output[0]}} || true; sleep $(cat sleep || echo 0); test ! -e fail; mkdir -p folder; touch folder/new"
 
+rule many:
+    output: "1.txt", "2.txt", "3.txt", "4.txt", "5.txt"
+    shell: "touch {{output}}"
+
+few_files_in_reasons()
+explain_missing(lambda path: "" if path == "else.txt" else f"{{path}}: no such specimen")
+
 onstart:
     without_pauses()
     stop_jobs_at_a_signal()
@@ -115,6 +122,20 @@ def test_a_folder_that_is_replaced_at_once_outlives_a_failed_job_that_runs_again
     (tmp_path / "fail").unlink()
     run()
     assert (tmp_path / "made.txt").read_text() == "new\n"
+
+
+def test_a_reason_names_few_files_and_counts_the_others(run, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "snakemake", "-s", tmp_path / "Snakefile", "-d", tmp_path, "--cores", "1", "many"]
+    run()
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    assert "reason: Missing output files: 1.txt, 2.txt, 3.txt and 2 more" in shown
+
+
+def test_a_file_that_no_rule_makes_gets_the_sentence(run) -> None:
+    with pytest.raises(AssertionError, match=r"brian\.txt: no such specimen"):
+        run("brian.txt")
+    with pytest.raises(AssertionError, match=r"No rule to produce else\.txt"):
+        run("else.txt")
 
 
 def test_triggers_that_are_left_out_are_named(run) -> None:

@@ -5,8 +5,10 @@ thing, in a copy of the results or in the settings, and asks a dry run which ste
 """
 
 import json
+import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +19,7 @@ import tifffile
 import yaml
 import zarr
 from ome_zarr_models.v05.hcs import HCS
+from support import ROOT
 from support.workflow import FLOW, GRID, PHASE, SMALL, TWO, Workflow, contents, jobs_from, write_tiles
 
 pytestmark = pytest.mark.slow
@@ -69,9 +72,41 @@ def test_demo_ends_with_mosaic_report_and_its_error(demo: tuple[Workflow, str]) 
     assert (results / "report.html").is_file()
 
 
+def test_the_last_line_for_each_dataset_is_the_verdict(demo: tuple[Workflow, str]) -> None:
+    workflow, printed = demo
+    content = json.loads((workflow.folder / "results" / "demo" / "verdict.json").read_text())
+    assert content["tiles"]["total"] == 6
+    assert printed.splitlines()[-1] == f"demo: {content['sentence']}"
+
+
 def test_each_step_has_its_log(demo: tuple[Workflow, str]) -> None:
     folder = demo[0].folder / "results" / "demo" / "logs"
     assert {log.stem for log in folder.glob("*.log")} == set(FLOW)
+
+
+def test_the_terminal_is_short_and_each_step_names_its_dataset(demo: tuple[Workflow, str]) -> None:
+    workflow, printed = demo
+    jobs = re.findall(r"^Job \d+: (.*)$", workflow.log, re.MULTILINE)
+    assert [job for job in jobs if not job.startswith("demo: ")] == ["all results are there"]
+    assert len(jobs) == len(FLOW) + 1
+    assert len(workflow.log) + len(printed) < 12_000
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/results.md"])
+def test_the_command_for_an_ome_tiff_works_as_printed(two: Workflow, page: str) -> None:
+    command = re.search(r"\.venv/bin/snakemake results/NAME/mosaic\.ome\.tif [^`\n]*", (ROOT / page).read_text())[0]
+    words = command.replace("NAME", "grid").replace("workflow/", f"{two.repository}/workflow/").split()[1:]
+    words += ["-s", str(two.repository / "Snakefile"), "--dry-run"]
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", *words], cwd=two.folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0 and ": grid: writes the mosaic as an OME-TIFF" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_file_of_an_unknown_dataset_gets_a_sentence(two: Workflow) -> None:
+    result = two("--dry-run", "results/gird/mosaic.ome.tif")
+    assert result.returncode == 1
+    assert "results/gird/mosaic.ome.tif: the settings have no dataset gird, but grid, single: correct" in result.stdout
 
 
 def test_two_datasets_replace_the_demo(two: Workflow) -> None:
@@ -194,7 +229,7 @@ def test_a_moved_folder_of_code_and_results(repository: Path, tmp_path: Path) ->
         ("place", "stage_weight", 2.0, ["place"]),
         ("exposure", "correct", True, ["place"]),
         ("mosaic", "interpolation", 3, ["mosaic"]),
-        ("report", "overview", 800, ["report"]),
+        ("report", "embed", 0, ["report"]),
     ],
 )
 def test_a_setting_reruns_its_step_and_those_after(

@@ -32,6 +32,21 @@ def only(names):
     return "|".join(map(re.escape, names)) or "(?!)"
 
 
+def unknown_dataset(path):
+    """What to say of a file that no rule makes since the settings have no such dataset; empty for other files."""
+    folder, _, _ = path.removeprefix("results/").rpartition("/")
+    known = any(f"{folder}/".startswith(f"{name}/") for name in [*DATASETS, *GROUPS])
+    if known or not folder or not path.startswith("results/"):
+        return ""
+    return (
+        f"{path}: the settings have no dataset {folder}, but {filenames.listed_names(list(DATASETS))}: correct the name, or"
+        " give the file of settings that has it after --configfile"
+    )
+
+
+explain_missing(unknown_dataset)
+
+
 def of_registration(wildcards, *files):
     """Results of registration as inputs; none for a dataset with the placement of another run."""
     return [] if wildcards.dataset in ADOPTED else [f"results/{wildcards.dataset}/{file}" for file in files]
@@ -70,14 +85,31 @@ def registration_options(wildcards, input):
     """The options of the report on how the tiles were registered, or from where their placement was taken."""
     if wildcards.dataset in ADOPTED:
         return f"--adopted {shlex.quote(str(DATASETS[wildcards.dataset].placement))}"
-    return " ".join(f"--{Path(path).stem} {path}" for path in input.registration)
+    files = [*input.registration, *input.known_pairs]
+    return " ".join(f"--{Path(path).stem.replace('_', '-')} {path}" for path in files)
+
+
+def own_configs(wildcards, output):
+    """The option that names the files of the user's settings, as seen from the working directory where they lie below it.
+
+    The parameter `output` tells Snakemake that this is no setting: other files with the same settings then rerun nothing.
+    """
+    files = [file for file in config_files() if file.resolve() != (HERE / "config.yaml").resolve()]
+    here = Path.cwd()
+    names = [str(file.relative_to(here) if file.is_relative_to(here) else file) for file in files]
+    return f"--configs {shlex.join(names)}" if names else ""
+
+
+def judged_options(wildcards, input):
+    """The options of the verdict on how the tiles were registered; none where their placement was taken over."""
+    files = {Path(path).stem: path for path in [*input.registration, *input.surveyed]}
+    return " ".join(f"--{name} {path}" for name, path in files.items() if name != "stage")
 
 
 def failures():
     """What the steps that failed in this run say, by the names of their datasets."""
-    logs = [
-        (name, file) for name in [*DATASETS, *GROUPS] for file in sorted(Path(f"results/{name}/logs").glob("*.log"))
-    ]
+    folders = {"all datasets": "results/logs"} | {name: f"results/{name}/logs" for name in [*DATASETS, *GROUPS]}
+    logs = [(name, file) for name, folder in folders.items() for file in sorted(Path(folder).glob("*.log"))]
     recent = [(name, file) for name, file in logs if file.stat().st_mtime >= STARTED]
     said = [(name, file.stem, file.read_text(errors="replace").partition(": error: ")[2]) for name, file in recent]
     return {name: f"the step {step} failed: {words.strip()}" for name, step, words in said if words}

@@ -28,6 +28,8 @@ rule band:
         settings=SETTINGS.mosaic.model_dump_json(),
         last="results/{dataset}/mosaic.ome.zarr",
         cache="" if BUCKET else "--cache results/{dataset}/cache",
+    message:
+        "{wildcards.dataset}: fuses band {wildcards.number} of the mosaic"
     shell:
         "{params.dlir} band --tiles {input.tiles} --illumination {input.illumination} --exposure {input.exposure}"
         " --placement {input.placement} --output {output} --number {wildcards.number} --settings {params.settings:q}"
@@ -61,6 +63,8 @@ rule mosaic:
         settings=SETTINGS.mosaic.model_dump_json(),
         bands=lambda wildcards, input: f"--bands {input.bands}" if input.bands else "",
         cache="" if BUCKET else "--cache results/{dataset}/cache",
+    message:
+        "{wildcards.dataset}: fuses the tiles into the mosaic"
     shell:
         "{params.dlir} mosaic --tiles {input.tiles} --illumination {input.illumination} --exposure {input.exposure}"
         " --placement {input.placement} {params.bands} --output {output.store} --sums {output.sums} --settings {params.settings:q}"
@@ -86,6 +90,8 @@ rule plate:
         dlir=dlir_command,
         code=steps.code("plate"),
         wells=wells_of,
+    message:
+        "{wildcards.group}: writes the mosaics of the wells as one plate"
     shell:
         "{params.dlir} plate --mosaics {input.mosaics:q} --output {output} {params.wells} --log-file {log} --dataset {wildcards.group}"
 
@@ -109,5 +115,7 @@ rule ome_tiff:  # only where it is asked for: snakemake --cores N results/NAME/m
     params:
         dlir=dlir_command,
         code=steps.code("ome_tiff"),
+    message:
+        "{wildcards.dataset}: writes the mosaic as an OME-TIFF"
     shell:
         "{params.dlir} ome_tiff --mosaic {input.mosaic} --output {output} --threads {threads} --log-file {log} --dataset {wildcards.dataset}"

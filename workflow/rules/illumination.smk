@@ -26,6 +26,8 @@ rule illumination:
         given=lambda wildcards: given(DATASETS[wildcards.dataset].flat, DATASETS[wildcards.dataset].dark),
         cache="" if BUCKET else "--cache results/{dataset}/cache",
         again=again,
+    message:
+        "{wildcards.dataset}: estimates flat-field and dark-field"
     shell:
         "{params.dlir} illumination --tiles {input.tiles} {params.fields} {params.given} --output {output} --settings {params.settings:q}"
         " --key {params.key} {params.cache} {params.again} --log-file {log} --dataset {wildcards.dataset}"

@@ -2,6 +2,7 @@
 # what the step illumination keeps, it decides by itself.
 
 LEARNT = "results" if SETTINGS.train.share else "results/{dataset}"  # the folder of the model
+LEARNERS = "all datasets" if SETTINGS.train.share else "{wildcards.dataset}"  # whose tiles the network sees
 NETWORK, PINNED = SETTINGS.register_.method == "network", SETTINGS.train.model
 MODEL = [] if not NETWORK or PINNED else f"{LEARNT}/model.pt"
 if NETWORK and PINNED and not PINNED.is_file():

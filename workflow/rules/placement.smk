@@ -29,6 +29,8 @@ rule adopt:
         code=steps.code("adopt"),
         layout=lambda wildcards: layout_of(DATASETS[wildcards.dataset]),
         given=given_placement,
+    message:
+        "{wildcards.dataset}: takes the placement of another run"
     shell:
         "{params.dlir} adopt --files {input.files} --output {output.tiles} --placement {output.placement}"
         " --layout {params.layout:q} {params.given} --log-file {log} --dataset {wildcards.dataset}"
@@ -67,6 +69,8 @@ rule place:
         overrides=given_overrides,
         given=lambda wildcards: given(DATASETS[wildcards.dataset].overrides),
         exposure=SETTINGS.exposure.model_dump_json(),
+    message:
+        "{wildcards.dataset}: places the tiles"
     shell:
         "{params.dlir} place --tiles {input.tiles} --survey {input.survey} --affines {input.affines} {params.overrides}"
         " --output {output.placement} --stage {output.stage} --settings {params.settings:q} {params.given}"
@@ -101,6 +105,8 @@ rule exposure:  # of a placement that was taken over; for others the step runs b
         dlir=dlir_command,
         code=EXPORTED,
         exposure=SETTINGS.exposure.model_dump_json(),
+    message:
+        "{wildcards.dataset}: finds how bright each tile is"
     shell:
         "{params.dlir} export --tiles {input.tiles} --placement {input.placement} --output {output.positions} --fiji {output.fiji}"
         " --log-file {log} --dataset {wildcards.dataset}"

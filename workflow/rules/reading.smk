@@ -20,6 +20,8 @@ if DEMO:
             code=steps.code("demo"),
             folder=lambda wildcards, output: Path(output.truth).parent,
             settings=SETTINGS.demo.model_dump_json(),
+        message:
+            "demo: makes the tiles of the demo"
         shell:
             "{params.dlir} demo --output {params.folder} --settings {params.settings:q} --log-file {log} --dataset demo"
 
@@ -44,6 +46,8 @@ rule tiles:
         code=steps.code("tiles"),
         settings=lambda wildcards: layout_of(DATASETS[wildcards.dataset]),
         content=content,
+    message:
+        "{wildcards.dataset}: finds and checks the tiles"
     shell:
         "{params.dlir} tiles --output {output} --settings {params.settings:q} {params.content}"
         " --log-file {log} --dataset {wildcards.dataset}"
@@ -73,6 +77,8 @@ rule survey:
         code=steps.code("survey"),
         layout=lambda wildcards: layout_of(DATASETS[wildcards.dataset]),
         settings=SETTINGS.layout.model_dump_json(),
+    message:
+        "{wildcards.dataset}: finds the steps from tile to tile"
     shell:
         "{params.dlir} survey --files {input.files} --output {output.tiles} --survey {output.survey}"
         " --layout {params.layout:q} --settings {params.settings:q}"

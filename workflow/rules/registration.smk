@@ -1,4 +1,4 @@
-# tiles.csv, illumination.tif -> pairs.csv -> model.pt -> affines.csv; selfcheck.csv measures it on known pairs.
+# tiles.csv, illumination.tif -> pairs.csv -> model.pt -> affines.csv; selfcheck.csv and known_pairs.csv measure it on known pairs.
 
 
 rule pairs:
@@ -19,6 +19,8 @@ rule pairs:
         dlir=dlir_command,
         code=steps.code("pairs"),
         settings=SETTINGS.pairs.model_dump_json(),
+    message:
+        "{wildcards.dataset}: lists the pairs of neighbours"
     shell:
         "{params.dlir} pairs --tiles {input.tiles} --output {output} --settings {params.settings:q}"
         " --log-file {log} --dataset {wildcards.dataset}"
@@ -52,6 +54,8 @@ rule train:
         settings=TRAINING,
         key=taught("train", TRAINING, START),
         dataset="" if SETTINGS.train.share else lambda wildcards: f"--dataset {wildcards.dataset}",
+    message:
+        f"{LEARNERS}: trains the network, where that helps"
     shell:
         "{params.dlir} train --tiles {input.tiles} --illumination {input.illumination} --pairs {input.pairs}"
         " --output {output.model} --settings {params.settings:q} --device {resources.device} --key {params.key} --log-file {log}"
@@ -86,6 +90,8 @@ rule register:
         given=MODEL_GIVEN,
         cache="" if BUCKET else "--cache results/{dataset}/cache",
         then=selfcheck_ahead,
+    message:
+        "{wildcards.dataset}: registers the pairs"
     shell:
         "{params.dlir} register --tiles {input.tiles} --illumination {input.illumination} --pairs {input.pairs} {params.model} {params.given}"
         " --output {output} --settings {params.settings:q} --device {resources.device} {params.cache}"
@@ -101,7 +107,8 @@ rule selfcheck:
         model=MODEL,
         after="results/{dataset}/affines.csv",  # the step `register` leaves the table in the cache
     output:
-        "results/{dataset}/selfcheck.csv",
+        errors="results/{dataset}/selfcheck.csv",
+        known_pairs="results/{dataset}/known_pairs.csv",
     log:
         "results/{dataset}/logs/selfcheck.log",
     benchmark:
@@ -121,7 +128,9 @@ rule selfcheck:
         model=lambda wildcards: f"--model {model_file(wildcards)}" if NETWORK else "",
         given=MODEL_GIVEN,
         cache="" if BUCKET else "--cache results/{dataset}/cache",
+    message:
+        "{wildcards.dataset}: measures the registration on known pairs"
     shell:
         "{params.dlir} selfcheck --tiles {input.tiles} --illumination {input.illumination} --pairs {input.pairs} {params.model} {params.given}"
-        " --method {params.method} --output {output} --settings {params.settings:q} --device {resources.device} {params.cache}"
+        " --method {params.method} --output {output.errors} --known-pairs {output.known_pairs} --settings {params.settings:q} --device {resources.device} {params.cache}"
         " --log-file {log} --dataset {wildcards.dataset}"

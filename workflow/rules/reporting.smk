@@ -1,4 +1,4 @@
-# accuracy.csv, where the truth is known; report.html and, in the same process, what made the results: provenance.json.
+# accuracy.csv, where the truth is known; in one process the verdict, what made the results, and the page that shows both.
 
 
 rule accuracy:
@@ -22,6 +22,8 @@ rule accuracy:
         code=steps.code("accuracy"),
         truth=lambda wildcards: working_copy(str(DATASETS[wildcards.dataset].truth)),
         given=lambda wildcards: "" if DEMO else given(DATASETS[wildcards.dataset].truth),
+    message:
+        "{wildcards.dataset}: compares the placement with the truth"
     shell:
         "{params.dlir} accuracy --tiles {input.tiles} --placement {input.placement} --truth {params.truth:q} --output {output}"
         " {params.given}"
@@ -34,8 +36,11 @@ rule report:
         tiles="results/{dataset}/tiles.csv",
         illumination="results/{dataset}/illumination.tif",
         registration=lambda wildcards: of_registration(wildcards, "affines.csv", "stage.csv", "selfcheck.csv"),
+        known_pairs=lambda wildcards: of_registration(wildcards, "known_pairs.csv"),
         placement="results/{dataset}/placement.csv",
         exposure="results/{dataset}/exposure.csv",
+        surveyed=lambda wildcards: of_registration(wildcards, "survey.csv"),
+        overrides=lambda wildcards: in_bucket(DATASETS[wildcards.dataset].overrides),
         mosaic="results/{dataset}/mosaic.ome.zarr",
         sums="results/{dataset}/mosaic.sha256",
         accuracy=lambda wildcards: "results/{dataset}/accuracy.csv" if DATASETS[wildcards.dataset].truth else [],
@@ -51,7 +56,14 @@ rule report:
             else expand(f"{LEARNT}/benchmarks/train.tsv", dataset=wildcards.dataset)
         ),
     output:
-        page=report("results/{dataset}/report.html", caption="../report/report.rst", category="{dataset}"),
+        verdict="results/{dataset}/verdict.json",
+        page=report(
+            "results/{dataset}/report.html",
+            caption="../report/report.rst",
+            category="{dataset}",
+            labels={"page": "report"},
+        ),
+        files=directory("results/{dataset}/report_files"),
         provenance="results/{dataset}/provenance.json",
     log:
         "results/{dataset}/logs/report.log",
@@ -66,31 +78,46 @@ rule report:
         dlir=dlir_command,
         code=[steps.code(step) for step in steps.STEPS],
         settings=SETTINGS.report.model_dump_json(),
+        judged=judged_options,
+        overrides=given_overrides,
         registration=registration_options,
         accuracy=lambda wildcards, input: f"--accuracy {input.accuracy}" if input.accuracy else "",
         training=lambda wildcards, input: f"--training {input.history}" if input.history else "",
         model=lambda wildcards: "" if wildcards.dataset in ADOPTED else model_file(wildcards),
-        given=MODEL_GIVEN,
+        given=lambda wildcards: f"{MODEL_GIVEN} {given(DATASETS[wildcards.dataset].overrides)}",
         all=lambda wildcards: SETTINGS.model_copy(
             update={"datasets": {name: DATASETS[name] for name in taught_by(wildcards)}}
         ).model_dump_json(by_alias=True),
+        configs=own_configs,
+    message:
+        "{wildcards.dataset}: writes the report"
     shell:
-        "{params.dlir} report --tiles {input.tiles} --illumination {input.illumination} {params.registration}"
-        " --placement {input.placement} --exposure {input.exposure} --mosaic {input.mosaic} {params.accuracy} {params.training} --output {output.page} --settings {params.settings:q}"
-        " --log-file {log} --dataset {wildcards.dataset} {params.given}"
+        "{params.dlir} judge --tiles {input.tiles} --placement {input.placement} --exposure {input.exposure} {params.judged}"
+        " {params.overrides} --output {output.verdict}"
         " --then provenance --tiles {input.tiles} --results {input.illumination} {input.hashed} {input.placement}"
         " {input.exposure} {params.model} --benchmarks {input.benchmarks} {input.training} --output {output.provenance}"
-        " --settings {params.all:q}"
+        " --settings {params.all:q} {params.configs} --log-file {log} --dataset {wildcards.dataset} {params.given}"
+        " --then report --tiles {input.tiles} --illumination {input.illumination} {params.registration}"
+        " --placement {input.placement} --exposure {input.exposure} --mosaic {input.mosaic} {params.accuracy}"
+        " {params.training} --provenance {output.provenance} --verdict {output.verdict} --output {output.page} --settings {params.settings:q}"
+
+
+def shown_on_index(names):
+    """What the page of these datasets is made from."""
+    files = ["report.html", "report_files", "verdict.json", "placement.csv", "provenance.json"]
+    return [f"results/{name}/{file}" for file in files for name in names]
 
 
 rule index:
     input:
-        [
-            lambda wildcards, result=result: [f"results/{name}/{result}" for name in members(wildcards.group)]
-            for result in ["report.html", "placement.csv", "tiles.csv", "mosaic.ome.zarr"]
-        ],
+        lambda wildcards: shown_on_index(members(wildcards.group)),
     output:
-        report("results/{group}/index.html", caption="../report/report.rst", category="{group}"),
+        report(
+            "results/{group}/index.html",
+            caption="../report/index.rst",
+            category="All datasets",
+            labels={"page": "{group}"},
+        ),
     log:
         "results/{group}/logs/index.log",
     benchmark:
@@ -105,5 +132,36 @@ rule index:
         code=steps.code("index"),
         results=lambda wildcards: [working_copy(f"results/{name}") for name in members(wildcards.group)],
         wells=wells_of,
+    message:
+        "{wildcards.group}: writes the page of its datasets"
     shell:
         "{params.dlir} index --results {params.results:q} --output {output} {params.wells} --log-file {log} --dataset {wildcards.group}"
+
+
+rule index_of_all:
+    input:
+        shown_on_index(DATASETS),
+    output:
+        report(
+            "results/index.html",
+            caption="../report/index.rst",
+            category="All datasets",
+            labels={"page": "all datasets"},
+        ),
+    log:
+        "results/logs/index.log",
+    benchmark:
+        "results/benchmarks/index.tsv"
+    conda:
+        "../../envs/dlir.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        dlir=dlir_command,
+        code=steps.code("index"),
+        results=[working_copy(f"results/{name}") for name in DATASETS],
+    message:
+        "all datasets: writes the page that shows them beside each other"
+    shell:
+        "{params.dlir} index --results {params.results:q} --output {output} --log-file {log}"

@@ -29,6 +29,19 @@ def config_files():
     return [Path(str(file)) for file in workflow.configfiles]
 
 
+def explain_missing(sentence):
+    """Let Snakemake say the sentence that a function has for a file that no rule makes; empty for its own words."""
+    from snakemake import dag, exceptions
+
+    class MissingRuleException(exceptions.MissingRuleException):
+        def __init__(self, file, *where):
+            super().__init__(file, *where)
+            self.args = (sentence(str(file)) or str(self),)
+
+    if workflow.modifier.is_main_snakefile():  # a workflow that uses this one as a module has other files
+        dag.MissingRuleException = MissingRuleException
+
+
 def is_forced(rule):
     """Whether --forcerun names a rule, by the name that it has in this run, or --forceall names all."""
     settings = workflow.dag_settings
@@ -113,6 +126,23 @@ def stop_jobs_at_a_signal():
 
     for number in signals:
         signal.signal(number, stop)
+
+
+def few_files_in_reasons():
+    """Let the reason of a job name three files of a list, and count the others; Snakemake would name all, job after job."""
+    from snakemake.jobs import Reason
+
+    whole = Reason.__str__
+    lists = r"(output files|Updated input files|Input files updated by another job): ([^;]+)"
+
+    def few(found):
+        files = sorted(found[2].split(", "))
+        return f"{found[1]}: {', '.join(files[:3])}" + (f" and {len(files) - 3} more" if len(files) > 3 else "")
+
+    def short(self):
+        return re.sub(lists, few, whole(self))
+
+    Reason.__str__ = short
 
 
 def without_pauses():
