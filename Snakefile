@@ -1,7 +1,6 @@
 """Stitches the tiles of every dataset into a mosaic and reports on it: snakemake --cores N [--configfile mine.yaml]."""
 
 import csv
-import json
 import os
 import re
 import secrets
@@ -42,6 +41,7 @@ from dlir.core import hashing, sealed
 from dlir.demo.settings import DEMO_TRUTH
 from dlir.reading import contents, filenames, found_tiles, grid_layout, many_datasets
 from dlir.registration.settings import own_method_file
+from dlir.reporting import verdict_file
 
 
 report: "workflow/report/workflow.rst"
@@ -89,6 +89,7 @@ rule all:
         ),
         expand("results/{dataset}/accuracy.csv", dataset=WITH_TRUTH),
         expand("results/{group}/index.html", group=GROUPS),
+        ["results/index.html"] if len(DATASETS) > 1 else [],
         expand("results/{group}/plate.ome.zarr", group=PLATES),
         [path for name in DATASETS for path in [f"results/{name}/mosaic.ome.tif"] if os.path.exists(path)],
     message:
@@ -116,8 +117,8 @@ onsuccess:
         with open(f"results/{name}/accuracy.csv") as table:
             errors = [float(row["error"]) for row in csv.DictReader(table)]
         print(f"{name}: median placement error {median(errors):.3f} px, worst tile {max(errors):.3f} px")
-    for name in finished:
-        print(f"{name}: {json.loads(Path(f'results/{name}/verdict.json').read_text(encoding='utf-8'))['sentence']}")
+    for name in [name for name in finished if Path(f"results/{name}/{verdict_file.FILE}").exists()]:
+        print(f"{name}: {verdict_file.read(Path('results', name))['sentence']}")
 
 
 onerror:
@@ -126,3 +127,5 @@ onerror:
         print(f"{name}: {words}")
     for group in [group for group in GROUPS if failed.keys() & members(group)]:
         print(f"{group}: the page and the plate of all its datasets wait for a run without an error")
+    if failed and len(DATASETS) > 1:
+        print("results/index.html, the page of all datasets, waits for a run without an error")

@@ -53,6 +53,8 @@ def test_behind_each_step_is_the_function_of_its_name(step: str) -> None:
         (["exposure", "--help"], ["torch"]),
         (["mosaic", "--help"], ["torch"]),
         (["report", "--help"], ["torch"]),
+        (["judge", "--help"], ["torch"]),
+        (["verdict", "--help"], ["torch", "numpy", "pandas", "pydantic"]),
         (["view", "--help"], ["torch", "numpy", "pandas", "dlir.reporting"]),
     ],
 )

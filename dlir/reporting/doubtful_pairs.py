@@ -163,8 +163,8 @@ def missed(evidence: Evidence) -> list[Finding]:
     if evidence.selfcheck is None or evidence.pairs is None:
         return []
     own = evidence.selfcheck[evidence.selfcheck["method"].isin(evidence.pairs["method"].unique())]
-    what = "on crops of these tiles, the first registration misses"
-    return [
-        Finding("missed", "good", f"{what} {row['over_2px']:.0%} of the pairs {row['side']}", JOIN)
-        for row in own[own["over_2px"] > MISSED].to_dict("records")
-    ]
+    sides = own[own["over_2px"] > MISSED].to_dict("records")
+    if not sides:
+        return []
+    shares = " and ".join(f"{row['over_2px']:.0%} {row['side']}" for row in sides)
+    return [Finding("missed", "good", f"on crops of these tiles, the first registration misses {shares}", JOIN)]

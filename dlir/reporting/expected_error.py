@@ -24,6 +24,7 @@ from dlir.core.affine import Array
 from dlir.core.tile_graph import differences, factorised, groups, numbered_by_size
 from dlir.placement.deviation import place_deviation
 from dlir.placement.distortion import stretch
+from dlir.reporting.results import residuals
 
 DOUBT = 0.02  # probability that a joint is wrong, from which on it is not sure
 MOST_CONFIDENCE = 1 - 1e-6  # of a pair
@@ -39,21 +40,12 @@ def counted(pairs: pd.DataFrame) -> pd.DataFrame:
     return used
 
 
-def residual_vectors(pairs: pd.DataFrame, placed: pd.DataFrame) -> Array:
-    """Returns how far (n, 2), px, pairs (tables.AFFINES) lie from a placement (tables.PLACEMENT), at their centres."""
-    centres = pairs[["centre_y", "centre_x"]].to_numpy(float)[:, None]
-    by_tile = placed.set_index("tile")
-    fixed, moving = (affine.from_table(by_tile.loc[pairs[end]]) for end in ("fixed", "moving"))
-    through_pair = affine.apply(fixed, affine.apply(affine.from_table(pairs), centres))
-    return np.asarray((through_pair - affine.apply(moving, centres))[:, 0])
-
-
 def clear_misfit(pairs: pd.DataFrame, placed: pd.DataFrame) -> tuple[Array, Array]:
     """Returns how far (n,), px, each pair surely lies from the placement, and how many standard deviations (n,) that is.
 
     Along an edge a pair knows little. What it is off there counts as much less as it knows less.
     """
-    residual, covariance = residual_vectors(pairs, placed), tables.shift_covariance(pairs)
+    residual, covariance = residuals(pairs, placed), tables.shift_covariance(pairs)
     square = np.einsum("na,na->n", residual, np.linalg.solve(covariance, residual[:, :, None])[:, :, 0]).clip(min=0)
     return np.sqrt(np.linalg.eigvalsh(covariance)[:, 0] * square), np.sqrt(square)
 

@@ -192,7 +192,8 @@ def _sentence(
     if findings:
         first = {"good": "To know", "look": "Look first", "bad": "Why"}[grade]
         more = sum(finding.grade == grade for finding in findings[1:])
-        parts.append(f"{first}: {findings[0].sentence}" + (f" (and {more} more)" if more else ""))
+        parts.append(f"{first}: {findings[0].sentence}")
+        parts += [f"{more} more in the report"] if more else []
     return ". ".join(parts) + "."
 
 

@@ -34,13 +34,13 @@ def known(method: str = "network", **columns: object) -> pd.DataFrame:
 
 
 def test_all_plots_are_json_with_words_for_who_does_not_see_them(found: Results, tmp_path: Path) -> None:
-    made = plots(found._replace(known_pairs=known()), PageFiles(tmp_path / "files"))
+    made = plots(found._replace(known_pairs=known()), PageFiles(tmp_path / "files", 1e9))
     json.dumps(made, allow_nan=False)
     assert len({plot["name"] for plot in made}) == len(made) == 10
     for plot in made:
         sentence = plot["missing"] or plot["described"]
         assert sentence.endswith(".") and "nan" not in sentence
-    assert {plot["name"] for plot in plots(found._replace(pairs=None), PageFiles(tmp_path / "more"))} == {
+    assert {plot["name"] for plot in plots(found._replace(pairs=None), PageFiles(tmp_path / "more", 1e9))} == {
         "light", "exposure", "cost",
     }  # fmt: skip
 
@@ -143,9 +143,9 @@ def test_training_shows_its_checks_and_its_decision(found: Results) -> None:
 
 def test_fields_of_the_light_are_pictures_with_their_ends(found: Results, tmp_path: Path) -> None:
     even = fields.identity((1, 96, 96))
-    assert light_plot(found._replace(light=[even]), PageFiles(tmp_path / "a"))["missing"]
+    assert light_plot(found._replace(light=[even]), PageFiles(tmp_path / "a", 1e9))["missing"]
     ramp = np.broadcast_to(np.linspace(0.5, 1.5, 96, dtype=np.float32), (1, 96, 96))
-    files = PageFiles(tmp_path / "b")
+    files = PageFiles(tmp_path / "b", 1e9)
     plot = light_plot(found._replace(light=[even._replace(flat=ramp)]), files)
     (field,) = plot["fields"]
     assert field["name"] == "flat-field" and field["low"] == pytest.approx(0.5, abs=0.02) == 2 - field["high"] + 0.0

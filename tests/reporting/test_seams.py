@@ -112,7 +112,7 @@ def test_turned_tiles_and_blind_pixels(tmp_path: Path) -> None:
 
 def test_without_pairs_there_is_no_seam(tmp_path: Path) -> None:
     results = results_of_grid(tmp_path)
-    files = PageFiles(tmp_path / "files")
+    files = PageFiles(tmp_path / "files", 1e9)
     assert results.pairs is not None
     assert seams.seams(results._replace(pairs=None), files) == []
     assert seams.seams(results._replace(pairs=results.pairs.iloc[:0]), files) == []

@@ -145,6 +145,7 @@
       if (!entries.some((entry) => entry.isIntersecting)) return;
       seen.disconnect();
       place.replaceChildren(draw[plot.name](plot, Math.max(place.clientWidth, 240)));
+      for (const part of place.querySelectorAll("svg [aria-label]")) part.removeAttribute("aria-label"); // the figure has the words
     }, { rootMargin: "300px" });
     seen.observe(made);
     return made;

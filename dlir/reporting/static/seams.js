@@ -136,9 +136,8 @@
 
   function card(seam) {
     const pair = pairs.get(seam.pair);
-    const words = [`${pair.fixed}–${pair.moving}`, px(pair.residual, 1), percent(seam.difference_after, 0), pair.overruled ? "overruled" : pair.accepted ? "" : "rejected"];
+    const words = [`tiles ${pair.fixed} and ${pair.moving}`, px(pair.residual, 1), percent(seam.difference_after, 0), pair.overruled ? "overruled" : pair.accepted ? "" : "rejected"];
     const button = element("button", { type: "button", value: String(seam.pair) }, overlay(seam, "moving", "blend"), words.filter(Boolean).join(" · "));
-    button.setAttribute("aria-label", `Seam of the tiles ${pair.fixed} and ${pair.moving}, residual ${px(pair.residual)}`);
     button.addEventListener("click", () => {
       dlir.emit("pair", { pair: seam.pair, from: "seams" });
       panel.scrollIntoView({ block: "nearest" });
