@@ -9,7 +9,8 @@ is 99.9 % sure. So it counts only for tiles that are not sure:
 2. Tiles whose joint has a doubt below `DOUBT` are one part; then the joints between these parts are looked at, and so on until
    nothing more is joined. What is left are *bodies*: parts that are surely right in themselves.
 3. In the largest body, an error follows from how exactly its pairs are measured, and from how well they fit: the covariance of
-   a least squares without wrong pairs.
+   a least squares without wrong pairs. Where tiles are turned or scaled against each other, the errors of that add up from tile
+   to tile and bend the mosaic, so there the deviation stays.
 
 No tile is known better than its pairs fit. Where four pairs around a corner do not close, their residuals say so.
 """
@@ -31,6 +32,7 @@ MOST_CONFIDENCE = 1 - 1e-6  # of a pair
 MEDIAN_SQUARE = 2 * np.log(2)  # of a normal vector in the plane, in variances of one axis
 SPARE = 0.5  # of the measurements are spare, at least: places follow the pairs, so residuals are smaller than errors
 LEAST_VARIANCE = 1e-4  # px^2, of a pair, which is never taken to be known better
+SAME_LINEAR = 1e-9  # largest difference of the linear parts of tiles that are only moved
 LOOSE = 1e-6  # 1/px^2, keeps a single tile solvable
 
 
@@ -94,7 +96,7 @@ def expected_errors(placed: pd.DataFrame, pairs: pd.DataFrame, bodies: NDArray[n
     if pairs.empty:
         return errors
     length, _ = clear_misfit(pairs, placed)
-    sure = bodies == 0
+    sure = (bodies == 0) & (np.ptp(affine.from_table(placed)[:, :, :2], axis=0).max() < SAME_LINEAR)
     inside = pairs[["fixed", "moving"]].isin(placed["tile"][sure].tolist()).all(axis=1).to_numpy()
     if inside.any():
         exact = _exact(placed["tile"][sure], pairs[inside], length[inside])
