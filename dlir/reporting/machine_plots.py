@@ -18,6 +18,7 @@ FEWEST = 4  # tiles from which the stage's errors can be told from its turn and 
 PICTURE_SIDE = 256  # px, longest side of the picture of a field
 QUALITY = 80  # of the JPEG pictures
 ORANGE = (224, 128, 48)  # of blind pixels
+LEAST_CONTRAST = 0.1  # of the mean of a field, that its picture spans: an even field must not look uneven
 EVEN = 1e-4  # relative difference below which gains count as equal
 
 
@@ -54,7 +55,7 @@ def light_plot(results: Results, files: PageFiles) -> Plot:
             for kind, field in (("flat-field", flat), ("dark-field", dark)):
                 if field.min() == field.max() and not (light.blind.any() and kind == "flat-field"):
                     continue
-                low, high = rounded(np.percentile(field[~light.blind], [0.5, 99.5]))
+                low, high = rounded(_shown(field[~light.blind]))
                 file = files.add(f"light/{camera}_{channel}_{kind}.jpg", _picture(field, light.blind, low, high), embed=True)
                 name = f"{kind}, camera {camera}, channel {channel}" if several else kind
                 fields.append({"name": name, "file": file, "low": low, "high": high})
@@ -109,6 +110,13 @@ def cost_plot(results: Results) -> Plot:
     )
     described = "; ".join(f"{each['step']}: {each['seconds']:.0f} s, {each['memory'] or 0:.0f} MB" for each in steps)
     return drawn("cost", title, caption, f"{described}.", steps=steps)
+
+
+def _shown(values: Plane) -> tuple[float, float]:
+    """The values of a field that are shown black and white."""
+    low, high = np.percentile(values, [0.5, 99.5])
+    more = max(LEAST_CONTRAST * abs(float(values.mean())) - (high - low), 0) / 2
+    return float(low - more), float(high + more)
 
 
 def _picture(field: Plane, blind: NDArray[np.bool_], low: float, high: float) -> bytes:

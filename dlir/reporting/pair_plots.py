@@ -11,6 +11,7 @@ from dlir.reporting.results import Results, residuals
 
 LEAST_REACH = 0.5  # px, that a histogram of residuals shows at least
 FEWEST = 8  # pairs from which the residuals in a tile are told
+LEAST_ARROW = 0.1  # px, that the longest arrow stands for at least: smaller ones are chance, and are drawn shorter
 CELLS = 7  # along each side of a tile, of which the median residual is shown
 
 
@@ -57,15 +58,16 @@ def place_in_tile_plot(results: Results) -> Plot:
     usual = pd.DataFrame(np.c_[place, arrow], columns=["y", "x", "down", "right"]).groupby(cell).median()
     count = np.bincount(cell)[usual.index]
     longest = float(np.hypot(usual["down"], usual["right"]).max())
+    scale = max(longest, LEAST_ARROW)
     caption = (
         "Each arrow leads from where the placement puts this part of a tile to where its neighbour shows it, in the median of "
-        f"all tiles and strongly enlarged: the longest one stands for {longest:.2f} px. Arrows that all point inwards or "
-        "outwards, or around the middle, mean that the camera distorts all tiles alike; short arrows in all directions are "
-        "chance."
+        f"all tiles and strongly enlarged: one that is a seventh of the tile long stands for {scale:.2f} px. Arrows that all "
+        "point inwards or outwards, or around the middle, mean that the camera distorts all tiles alike; short arrows in all "
+        "directions are chance."
     )
     described = f"{len(usual)} parts of the tile, {len(used)} pairs; the median residual of a part is at most {longest:.2f} px."
     arrows = {name: rounded(usual[name]) for name in ("y", "x", "down", "right")}
-    return drawn("in-tile", title, caption, described, **arrows, count=count.tolist(), longest=longest, size=size.tolist())
+    return drawn("in-tile", title, caption, described, **arrows, count=count.tolist(), scale=scale, size=size.tolist())
 
 
 def tile_residuals(pairs: pd.DataFrame, results: Results) -> tuple[Array, Array]:

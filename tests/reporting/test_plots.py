@@ -93,8 +93,9 @@ def test_a_distortion_of_the_camera_shows_in_the_corners(found: Results) -> None
     long = np.linalg.norm(arrow, axis=1) > 0.1
     inwards = -(place * arrow).sum(axis=1) / np.linalg.norm(place, axis=1) / np.linalg.norm(arrow, axis=1).clip(1e-9)
     assert long.sum() >= 4 and (inwards[long] > 0.5).all()
-    assert plot["longest"] == pytest.approx(0.5, abs=0.2)
+    assert plot["scale"] == pytest.approx(0.5, abs=0.2)
     assert place_in_tile_plot(found._replace(pairs=bent.head(5)))["missing"]
+    assert place_in_tile_plot(found)["scale"] == 0.1  # residuals of thousandths of a px are not drawn as if they were large
 
 
 def test_a_zigzag_of_the_stage_shows_by_row(found: Results) -> None:
@@ -150,6 +151,8 @@ def test_fields_of_the_light_are_pictures_with_their_ends(found: Results, tmp_pa
     (field,) = plot["fields"]
     assert field["name"] == "flat-field" and field["low"] == pytest.approx(0.5, abs=0.02) == 2 - field["high"] + 0.0
     assert files.embedded()[field["file"]].startswith("data:image/jpeg;base64,")
+    hardly = light_plot(found._replace(light=[even._replace(flat=1 + (ramp - 1) / 1000)]), files)["fields"][0]
+    assert hardly["low"] == pytest.approx(0.95, abs=0.001) and hardly["high"] == pytest.approx(1.05, abs=0.001)
 
 
 def test_exposure_is_shown_at_the_place_of_each_tile(found: Results) -> None:

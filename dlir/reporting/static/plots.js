@@ -76,7 +76,7 @@
 
   function inTile(plot, width) {
     const [height, across] = plot.size;
-    const scale = plot.longest ? Math.max(height, across) / 7 / plot.longest : 0;
+    const scale = Math.max(height, across) / 7 / plot.scale;
     const data = rows(plot, "y", "x", "down", "right", "count");
     return Plot.plot({
       width: Math.min(width, 420), aspectRatio: 1, x: { domain: [0, across], label: "x in the tile, px" }, y: { domain: [height, 0], label: "y in the tile, px" },
