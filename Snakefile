@@ -89,6 +89,7 @@ rule all:
         ),
         expand("results/{dataset}/accuracy.csv", dataset=WITH_TRUTH),
         expand("results/{group}/index.html", group=GROUPS),
+        ["results/index.html"] if len(DATASETS) > 1 else [],
         expand("results/{group}/plate.ome.zarr", group=PLATES),
         [path for name in DATASETS for path in [f"results/{name}/mosaic.ome.tif"] if os.path.exists(path)],
     message:
@@ -126,3 +127,5 @@ onerror:
         print(f"{name}: {words}")
     for group in [group for group in GROUPS if failed.keys() & members(group)]:
         print(f"{group}: the page and the plate of all its datasets wait for a run without an error")
+    if failed and len(DATASETS) > 1:
+        print("results/index.html, the page of all datasets, waits for a run without an error")

@@ -8,7 +8,8 @@ One plane, the reference, is there to its full resolution. Other z planes and ti
 allows, and where there are very many, only some of them are there.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import product
 from math import ceil, sqrt
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,9 +23,11 @@ from numpy.typing import NDArray
 from dlir.core.progress import progress
 from dlir.reading.image_files import Image
 from dlir.reading.tile_reader import TileReader
-from dlir.reporting.page_files import PageFiles
+from dlir.reporting.page_files import THUMBNAIL, PageFiles
 
+WHITE = "FFFFFF"
 SIDE = 512  # px, of a picture
+OVERLAP = 1  # px, by which a picture is larger on each side where others follow: else their edges would show as lines
 BLOCK = 4 * SIDE  # px, side of what is read at once
 EMBEDDED = 2 * SIDE  # px; coarser levels of the reference lie in the page in any case
 LEFT_OUT = 1  # a level, unless it is the coarsest one
@@ -33,7 +36,7 @@ BUDGET = 45_000_000  # bytes, by an estimate that may be a fifth too low, since 
 SAMPLED = 5  # pictures along each side of the mosaic, by which the size of all is estimated
 OTHERS = 30_000_000  # px of all pictures of other planes
 BELOW, ABOVE = 0.1, 0.5  # by which the range is wider than that which is shown at first, in parts of the latter
-THUMBNAIL = "thumbnail.jpg"  # in the folder: the mosaic in its colours, at most as large as one picture
+SMALL = 256  # px, longest side of the thumbnail
 
 
 class Channel(NamedTuple):
@@ -64,7 +67,7 @@ def pictures(mosaic: Path, listed: pd.DataFrame, files: PageFiles) -> dict[str, 
 
     Returns:
         What the viewer has to know:
-        - height, width: px, of the mosaic; side: px, of a picture
+        - height, width: px, of the mosaic; side: px, of a picture without its overlap
         - channels: see Channel
         - levels: height and width of each level, and its factor: how many px of the mosaic are one of its px, along each side
         - planes: time, z (null: the maximum over z), finest: its finest level, by its place in levels, and present: for each
@@ -79,6 +82,8 @@ def pictures(mosaic: Path, listed: pd.DataFrame, files: PageFiles) -> dict[str, 
     kept = [level for level in range(len(arrays)) if level != LEFT_OUT or level == len(arrays) - 1]
     reader = TileReader(listed)
     channels = [_channel(channel, arrays[0].dtype) for channel in ome["omero"]["channels"]]
+    if len(channels) == 1:
+        channels = [channels[0]._replace(color=WHITE)]  # one alone is seen best in grey
     reference = Plane(reader.time, reader.z if reader.depth > 1 else 0)
     sizes = [arrays[level].shape[-2:] for level in kept]
     quality = _quality(arrays[0], axes, reference, channels, sum(height * width for height, width in sizes))
@@ -96,6 +101,7 @@ def pictures(mosaic: Path, listed: pd.DataFrame, files: PageFiles) -> dict[str, 
         "height": sizes[0][0],
         "width": sizes[0][1],
         "side": SIDE,
+        "overlap": OVERLAP,
         "channels": [channel._asdict() for channel in channels],
         "levels": [
             {"name": str(level), "factor": 2**level, "height": height, "width": width}
@@ -177,22 +183,24 @@ def _level(
     """Adds the pictures of one level of a plane, and returns which there are, row by row."""
     height, width = array.shape[-2:]
     present = np.zeros((-(-height // SIDE), -(-width // SIDE)), bool)
-    for y, x in _corners(height, width, BLOCK):
-        block = _read(array, axes, plane, slice(y, y + BLOCK), slice(x, x + BLOCK))
+    for y, x in product(range(0, height, BLOCK), range(0, width, BLOCK)):
+        down, across = _with_overlap(y, BLOCK, 0), _with_overlap(x, BLOCK, 0)
+        block = _read(array, axes, plane, down, across)
         grey = [_grey(pixels, channel) for pixels, channel in zip(block, channels, strict=True)]
-        for top, left in _corners(block.shape[1], block.shape[2], SIDE):
-            part = slice(top, top + SIDE), slice(left, left + SIDE)
-            if block[:, *part].any():
-                row, column = (y + top) // SIDE, (x + left) // SIDE
+        for top, left in product(range(y, min(y + BLOCK, height), SIDE), range(x, min(x + BLOCK, width), SIDE)):
+            part = _with_overlap(top, SIDE, down.start), _with_overlap(left, SIDE, across.start)
+            y0, x0 = top - down.start, left - across.start
+            if block[:, y0 : y0 + SIDE, x0 : x0 + SIDE].any():
+                row, column = top // SIDE, left // SIDE
                 present[row, column] = True
                 for channel, picture in enumerate(grey):
                     files.add(f"{name}/{channel}_{row}_{column}.jpg", _jpeg(picture[part], quality), embed=embed)
     return "".join("01"[there] for there in present.ravel().tolist())
 
 
-def _corners(height: int, width: int, side: int) -> Iterator[tuple[int, int]]:
-    """Yields the top left corners of the squares that an image is cut into."""
-    return ((y, x) for y in range(0, height, side) for x in range(0, width, side))
+def _with_overlap(start: int, length: int, origin: int) -> slice:
+    """Returns a part of an axis with its overlap; the axis of an array that begins at `origin`, and ends where it does."""
+    return slice(max(0, start - OVERLAP) - origin, start + length + OVERLAP - origin)
 
 
 def _read(array: "zarr.Array[Any]", axes: str, plane: Plane, y: slice, x: slice) -> Image:
@@ -222,7 +230,7 @@ def _stretched(pixels: Image, low: float, high: float) -> NDArray[np.uint8]:
 
 def _thumbnail(pixels: Image, channels: Sequence[Channel]) -> bytes:
     """Returns a level (channels, y, x) of the mosaic as a small JPEG in its colours."""
-    step = ceil(max(pixels.shape[1:]) / SIDE)
+    step = ceil(max(pixels.shape[1:]) / SMALL)
     colours = np.array([[int(channel.color[at : at + 2], 16) for at in (0, 2, 4)] for channel in channels])
     grey = [
         _stretched(pixel[::step, ::step], c.black, max(c.white, c.black + 1e-6))

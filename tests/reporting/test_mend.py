@@ -4,11 +4,13 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from support import finished_runs, two_groups
 
 from dlir.core import affine, tables
 from dlir.placement.overrides_table import OverridesError
+from dlir.placement.place import place_times
 from dlir.reporting import finished_run, mend
 from dlir.reporting.finished_run import FinishedRun
 
@@ -78,6 +80,22 @@ def test_the_offset_of_a_turned_pair_is_that_at_its_overlap(run: FinishedRun) ->
         pairs.loc[0, name] = value[0]
     tables.write(pairs, tables.AFFINES, run.results / "affines.csv")
     assert mend.start(run)["pairs"][0][3:5] == pytest.approx([3, 120], abs=1e-3)
+
+
+def test_a_row_holds_for_every_time_point_and_the_one_that_is_shown_is_solved(run: FinishedRun) -> None:
+    pairs = tables.read(run.results / "affines.csv", tables.AFFINES)
+    tiles = tables.read(run.results / "tiles.csv", tables.TILES)
+    lower = 2.0 * ((pairs["moving"] == 3).astype(int) - (pairs["fixed"] == 3))  # tile 3 lies 2 px further down then
+    later = pairs.assign(time=1, y0=pairs["y0"] + lower)
+    both = pd.concat([pairs.assign(time=0), later], ignore_index=True)
+    tables.write(both, tables.AFFINES, run.results / "affines.csv")
+    survey = tables.read(run.results / "survey.csv", tables.SURVEY)
+    tables.write(place_times(tiles, both, survey=survey)[0], tables.PLACEMENT, run.results / "placement.csv")
+    begun = mend.start(run)
+    assert [pair[6] for pair in begun["pairs"]] == [0] * 10 + [1] * 10
+    first, second = (mend.solve(run, [JOINED], begun["state"], time)["tiles"] for time in (0, 1))
+    assert finished_runs.errors(first).max() < 0.1
+    assert second[3][3] - second[2][3] - first[3][3] + first[2][3] == pytest.approx(2, abs=0.1)
 
 
 def test_rows_that_were_there_stay_as_the_user_wrote_them(tmp_path: Path) -> None:

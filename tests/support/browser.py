@@ -32,13 +32,13 @@ class Opened:
 
     Attributes:
         page: of playwright.
-        errors: what the page wrote to the console as an error or a warning, and errors that nothing caught.
+        errors: what the page wrote to the console as an error, and errors that nothing caught.
         outside: addresses that it asked for, other than files beside it and texts in itself.
     """
 
     def __init__(self, page: Any) -> None:
         self.page, self.errors, self.outside = page, [], []
-        page.on("console", lambda message: message.type in ("error", "warning") and self.errors.append(message.text))
+        page.on("console", lambda message: message.type == "error" and self.errors.append(message.text))
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("request", lambda request: self._look(request.url))
 

@@ -75,6 +75,7 @@ def test_a_slipped_group_is_mended_in_a_browser(tmp_path: Path) -> None:
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("request", lambda request: request.url.startswith(address.rpartition("/")[0]) or said.append(request.url))
         page.goto(address)
+        page.locator("#mend").wait_for()
         outcome = page.locator("#mend-outcome")
 
         # pairs across the gap show nothing; what was found there is wrong
@@ -97,6 +98,7 @@ def test_a_slipped_group_is_mended_in_a_browser(tmp_path: Path) -> None:
         outcome.get_by_text("all tiles are joined").wait_for()
 
         page.get_by_role("button", name="Save").click()
+        page.locator("#mend-saved pre").last.wait_for()
         lines, command = page.locator("#mend-saved pre").all_inner_texts()
         browser.close()
     assert said == []

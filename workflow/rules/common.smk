@@ -108,9 +108,8 @@ def judged_options(wildcards, input):
 
 def failures():
     """What the steps that failed in this run say, by the names of their datasets."""
-    logs = [
-        (name, file) for name in [*DATASETS, *GROUPS] for file in sorted(Path(f"results/{name}/logs").glob("*.log"))
-    ]
+    folders = {"all datasets": "results/logs"} | {name: f"results/{name}/logs" for name in [*DATASETS, *GROUPS]}
+    logs = [(name, file) for name, folder in folders.items() for file in sorted(Path(folder).glob("*.log"))]
     recent = [(name, file) for name, file in logs if file.stat().st_mtime >= STARTED]
     said = [(name, file.stem, file.read_text(errors="replace").partition(": error: ")[2]) for name, file in recent]
     return {name: f"the step {step} failed: {words.strip()}" for name, step, words in said if words}

@@ -57,7 +57,12 @@ rule report:
         ),
     output:
         verdict="results/{dataset}/verdict.json",
-        page=report("results/{dataset}/report.html", caption="../report/report.rst", category="{dataset}"),
+        page=report(
+            "results/{dataset}/report.html",
+            caption="../report/report.rst",
+            category="{dataset}",
+            labels={"page": "report"},
+        ),
         files=directory("results/{dataset}/report_files"),
         provenance="results/{dataset}/provenance.json",
     log:
@@ -97,14 +102,22 @@ rule report:
         " {params.training} --provenance {output.provenance} --verdict {output.verdict} --output {output.page} --settings {params.settings:q}"
 
 
+def shown_on_index(names):
+    """What the page of these datasets is made from."""
+    files = ["report.html", "report_files", "verdict.json", "placement.csv", "provenance.json"]
+    return [f"results/{name}/{file}" for file in files for name in names]
+
+
 rule index:
     input:
-        [
-            lambda wildcards, result=result: [f"results/{name}/{result}" for name in members(wildcards.group)]
-            for result in ["report.html", "placement.csv", "tiles.csv", "mosaic.ome.zarr"]
-        ],
+        lambda wildcards: shown_on_index(members(wildcards.group)),
     output:
-        report("results/{group}/index.html", caption="../report/report.rst", category="{group}"),
+        report(
+            "results/{group}/index.html",
+            caption="../report/index.rst",
+            category="All datasets",
+            labels={"page": "{group}"},
+        ),
     log:
         "results/{group}/logs/index.log",
     benchmark:
@@ -123,3 +136,32 @@ rule index:
         "{wildcards.group}: writes the page of its datasets"
     shell:
         "{params.dlir} index --results {params.results:q} --output {output} {params.wells} --log-file {log} --dataset {wildcards.group}"
+
+
+rule index_of_all:
+    input:
+        shown_on_index(DATASETS),
+    output:
+        report(
+            "results/index.html",
+            caption="../report/index.rst",
+            category="All datasets",
+            labels={"page": "all datasets"},
+        ),
+    log:
+        "results/logs/index.log",
+    benchmark:
+        "results/benchmarks/index.tsv"
+    conda:
+        "../../envs/dlir.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        dlir=dlir_command,
+        code=steps.code("index"),
+        results=[working_copy(f"results/{name}") for name in DATASETS],
+    message:
+        "all datasets: writes the page that shows them beside each other"
+    shell:
+        "{params.dlir} index --results {params.results:q} --output {output} --log-file {log}"

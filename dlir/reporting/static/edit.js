@@ -184,7 +184,9 @@
     state.held = taken;
     ofHeld.hidden = false;
     ofPair.hidden = true;
-    ofHeld.replaceChildren(button("Keep here", keep), " ", button("Let go", release));
+    const here = button("Keep here", keep);
+    ofHeld.replaceChildren(here, " ", button("Let go", release));
+    here.focus({ preventScroll: true });
     sayHeld();
     map.draw();
   }
@@ -235,8 +237,8 @@
     release();
     const { fixed, moving, y, x } = pair;
     const known = dlir.pairs.find((each) => each.pair === wanted && isHere(each)) || {};
-    const judged = known.overruled ? "overruled" : pair.accepted ? "accepted" : "rejected";
-    said.textContent = `Pair ${wanted}: tile ${moving} lies ${y}, ${x} px (y, x) from tile ${fixed}; ${judged}${known.reason ? ` (${known.reason})` : ""}.`;
+    const judged = known.reason || (pair.accepted ? "accepted" : "rejected");
+    said.textContent = `Pair ${wanted}: tile ${moving} lies ${y}, ${x} px (y, x) from tile ${fixed}; ${judged}.`;
     const measure = () => hold({ tile: moving, movers: new Set([moving]), shift: [0, 0], pair });
     ofPair.hidden = false;
     ofPair.replaceChildren(

@@ -23,7 +23,7 @@
     const levels = pictures.levels.slice(plane.finest).reverse();
     const present = [...plane.present].reverse();
     const columns = (level) => Math.ceil(levels[level].width / SIDE);
-    const made = new OpenSeadragon.TileSource({ width, height, tileSize: SIDE, tileOverlap: 0, minLevel: 0, maxLevel: levels.length - 1 });
+    const made = new OpenSeadragon.TileSource({ width, height, tileSize: SIDE, tileOverlap: pictures.overlap, minLevel: 0, maxLevel: levels.length - 1 });
     made.getLevelScale = (level) => 1 / levels[level].factor;
     made.getNumTiles = (level) => new OpenSeadragon.Point(columns(level), Math.ceil(levels[level].height / SIDE));
     made.tileExists = (level, x, y) => levels[level] !== undefined && x >= 0 && y >= 0 && present[level][y * columns(level) + x] === "1";
@@ -119,14 +119,16 @@
     follower.element.style.pointerEvents = "none";
   }
 
+  let wasCrisp = false;
   function follow() {
     for (const follower of viewers.slice(1)) {
       if (!follower.isOpen()) continue;
       follower.viewport.zoomTo(first.viewport.getZoom(true), null, true);
       follower.viewport.panTo(first.viewport.getCenter(true), true);
     }
-    const crisp = pixelsOnScreen() > 1.5;
-    for (const viewer of viewers) viewer.drawer.setImageSmoothingEnabled(!crisp);
+    const crisp = pixelsOnScreen() * (devicePixelRatio || 1) > 0.999; // pixels of the mosaic as they are
+    if (crisp !== wasCrisp) for (const viewer of viewers) viewer.drawer.setImageSmoothingEnabled(!crisp);
+    wasCrisp = crisp;
     drawScale();
     redraw();
   }
@@ -236,8 +238,13 @@
   onClick("zoom-in", zoomBy(2));
   onClick("zoom-out", zoomBy(0.5));
   onClick("zoom-whole", () => first.viewport.goHome());
+  // A px of the mosaic on a px of the screen, edge on edge: the browser then shows the pixels as they are.
   onClick("zoom-pixels", () => {
-    first.viewport.zoomTo((width / first.viewport.getContainerSize().x / (devicePixelRatio || 1)));
+    const ratio = devicePixelRatio || 1;
+    first.viewport.zoomTo(width / first.viewport.getContainerSize().x / ratio, null, true);
+    const corner = toScreen(-0.5, -0.5);
+    const [x, y] = [corner.x, corner.y].map((value) => value - Math.round(value * ratio) / ratio);
+    first.viewport.panBy(first.viewport.deltaPointsFromPixels(new OpenSeadragon.Point(x, y)), true);
   });
   onClick("full-screen", () => {
     if (document.fullscreenElement) document.exitFullscreen();
