@@ -21,12 +21,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dlir.core import affine, tables
+from dlir.reading.tile_reader import TileReader
 from dlir.reporting.page_files import PageFiles
 from dlir.reporting.results import Results
 from dlir.reporting.seam_pictures import NAMES, Frame, Pictures, frames, pictures
 
 EACH = 20  # seams of each group
 MOST_COMPARED = 240  # pairs whose pixels are compared: of a large mosaic, those that may be bad, and some at random
+MOST_READ = 4e9  # px of tiles that are read for it; of deep stacks fewer pairs are compared, but as many as are shown
 QUALITY = 75  # of the JPEG pictures
 SEED = 1  # of the choice at random: the same seams each time that the page is made
 WORST, UNCERTAIN, RANDOM = "worst", "uncertain", "random"  # the groups
@@ -55,7 +57,7 @@ def seams(results: Results, files: PageFiles) -> list[dict[str, Any]]:
     pairs = results.pairs.reset_index(drop=True)
     deviation = results.placed.set_index("tile")["deviation"].fillna(0)
     doubt = pd.concat([deviation.loc[pairs[end]].reset_index(drop=True) for end in ("fixed", "moving")], axis=1).max(axis=1)
-    compared = pairs.loc[_candidates(pairs, doubt)]
+    compared = pairs.loc[_candidates(pairs, doubt, _most_compared(results))]
     framed = dict(zip(compared.index.tolist(), frames(compared, results), strict=True))
     shown = dict(pictures(compared, framed, results))
     differences = _differences(shown)
@@ -93,12 +95,20 @@ def chosen(pairs: pd.DataFrame, doubt: "pd.Series[float]", difference: "pd.Serie
     return found
 
 
-def _candidates(pairs: pd.DataFrame, doubt: "pd.Series[float]") -> list[int]:
-    """Returns the rows of the pairs whose pixels are compared: all of them where they are few."""
-    if len(pairs) <= MOST_COMPARED:
+def _most_compared(results: Results) -> int:
+    """Returns how many pairs are compared at most, by the size of what has to be read of a tile."""
+    reader = TileReader(results.listed)
+    planes = (reader.depth if reader.z is None else 1) * (reader.channels if reader.channel is None else 1)
+    size = int(tables.usual_size(results.listed).prod()) * planes
+    return int(np.clip(MOST_READ // (2 * size), 3 * EACH, MOST_COMPARED))
+
+
+def _candidates(pairs: pd.DataFrame, doubt: "pd.Series[float]", most: int) -> list[int]:
+    """Returns the rows of the pairs whose pixels are compared: all where they are no more than `most`."""
+    if len(pairs) <= most:
         return pairs.index.tolist()
     orders = _orders(pairs, doubt)
-    return sorted(set(chain.from_iterable(order[: MOST_COMPARED // len(orders)] for order in orders)))
+    return sorted(set(chain.from_iterable(order[: most // len(orders)] for order in orders)))
 
 
 def _orders(pairs: pd.DataFrame, doubt: "pd.Series[float]") -> tuple[list[int], list[int], list[int], list[int]]:

@@ -91,10 +91,19 @@ def test_the_groups_take_turns_of_what_may_be_wrong() -> None:
 def test_of_a_large_mosaic_only_some_pairs_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     results = results_of_grid(tmp_path, wrong=6.0)
     monkeypatch.setattr(seams, "MOST_COMPARED", 8)
+    monkeypatch.setattr(seams, "EACH", 2)
     found = seams.seams(results, PageFiles(tmp_path / "files", 0))
-    assert 4 <= len(found) <= 8
+    assert 4 <= len(found) <= 6
     assert results.pairs is not None
     assert results.pairs["pair"].iloc[0] in [seam["pair"] for seam in found]
+
+
+def test_of_deep_stacks_only_the_pairs_that_are_shown_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = results_of_grid(tmp_path)
+    monkeypatch.setattr(seams, "MOST_READ", 2 * 96 * 96 * 100)
+    assert seams._most_compared(results) == 100
+    assert seams._most_compared(results._replace(listed=results.listed.assign(depth=50, reference_z=None))) == 60
+    assert seams._most_compared(results._replace(listed=results.listed.assign(depth=50, reference_z=3))) == 100
 
 
 def test_turned_tiles_and_blind_pixels(tmp_path: Path) -> None:

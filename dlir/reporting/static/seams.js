@@ -7,7 +7,6 @@
   const { element } = dlir;
   const panel = document.getElementById("seam-open");
   const seams = new Map(dlir.facts.seams.map((seam) => [seam.pair, seam]));
-  const pairs = new Map(dlir.pairs.filter((pair) => [undefined, dlir.facts.time].includes(pair.time)).map((pair) => [pair.pair, pair]));
   const names = new Map(dlir.tiles.map((tile) => [tile.tile, tile.name]));
   const groups = { worst: "Worst", uncertain: "Least certain", random: "At random" };
   const modes = { blend: "Blend", blink: "Blink", "magenta-green": "Magenta and green", "red-green": "Red and green" };
@@ -16,6 +15,10 @@
   let mode = "blend";
   let open = null; // number of the pair that is open
   let timer = null;
+
+  // A pair at the time point that is shown, and its seam: pictures of seams are kept for one time point.
+  const pairAt = (number) => dlir.pairs.find((pair) => pair.pair === number && [undefined, dlir.time].includes(pair.time));
+  const seamAt = (number) => (dlir.time === dlir.facts.time ? seams.get(number) : undefined);
 
   const px = (value, digits = 2) => (value === null ? "not known" : `${value.toFixed(digits)} px`);
   const percent = (value, digits = 1) => (value === null ? "not measured" : `${(100 * value).toFixed(digits)} %`);
@@ -45,7 +48,7 @@
   function figure(seam, moving, words, difference) {
     const box = overlay(seam, moving, mode);
     box.setAttribute("role", "img");
-    const { fixed, moving: other } = pairs.get(seam.pair);
+    const { fixed, moving: other } = pairAt(seam.pair);
     box.setAttribute("aria-label", `Tiles ${fixed} and ${other} over each other (${modes[mode].toLowerCase()}), ${words.toLowerCase()}`);
     const shown = element("figure", {}, box, element("figcaption", {}, `${words}. The tiles differ by ${percent(difference)} of the contrast.`));
     shown.style.maxWidth = `${Math.min(seam.width * 2.5, 560)}px`;
@@ -108,11 +111,11 @@
   }
 
   function show(number) {
-    const pair = pairs.get(number);
+    const pair = pairAt(number);
     if (!pair) return;
     stop();
     open = number;
-    const seam = seams.get(number);
+    const seam = seamAt(number);
     const content = [element("h3", { id: "seam-heading", tabIndex: -1 }, `Tiles ${pair.fixed} and ${pair.moving}`)];
     if (seam) {
       const pictures = element("div", { className: "seam-pictures" });
@@ -125,7 +128,10 @@
         const [first, second] = mode.split("-");
         content.push(element("p", {}, `The fixed tile is ${first}, the moving one ${second}. Where both show the same, they add up to ${mode === "red-green" ? "yellow" : "grey"}.`));
       }
-    } else content.push(element("p", {}, "No picture of this seam was kept: only the worst seams, the least certain ones, and some at random have one."));
+    } else {
+      const when = dlir.facts.time === null ? "" : `, of time point ${dlir.facts.time}`;
+      content.push(element("p", {}, `No picture of this seam was kept: only the worst seams, the least certain ones, and some at random have one${when}.`));
+    }
     const link = element("a", { href: "#mosaic" }, "Show it in the mosaic");
     link.addEventListener("click", () => dlir.emit("pair", { pair: number, from: "seams" }));
     content.push(numbers(pair, seam), element("p", {}, link));
@@ -135,7 +141,7 @@
   }
 
   function card(seam) {
-    const pair = pairs.get(seam.pair);
+    const pair = pairOf.get(seam.pair);
     const words = [`tiles ${pair.fixed} and ${pair.moving}`, px(pair.residual, 1), percent(seam.difference_after, 0), pair.overruled ? "overruled" : pair.accepted ? "" : "rejected"];
     const button = element("button", { type: "button", value: String(seam.pair) }, overlay(seam, "moving", "blend"), words.filter(Boolean).join(" · "));
     button.addEventListener("click", () => {
@@ -145,8 +151,9 @@
     return element("li", {}, button);
   }
 
+  const pairOf = new Map(dlir.pairs.filter((pair) => [undefined, dlir.facts.time].includes(pair.time)).map((pair) => [pair.pair, pair]));
   for (const [group, words] of Object.entries(groups)) {
-    const found = dlir.facts.seams.filter((seam) => seam.group === group && pairs.has(seam.pair));
+    const found = dlir.facts.seams.filter((seam) => seam.group === group && pairOf.has(seam.pair));
     if (!found.length) continue;
     gallery.append(element("h3", {}, `${words} (${found.length})`), element("ul", { className: "seam-cards" }, ...found.map(card)));
   }
@@ -155,8 +162,8 @@
   // Shows the seam of a pair that was chosen in the mosaic beside it, with a way to its numbers.
   function showBesideMosaic(number) {
     const chosen = document.getElementById("chosen");
-    const seam = seams.get(number);
-    if (!chosen || !pairs.has(number)) return;
+    const seam = seamAt(number);
+    if (!chosen || !pairAt(number)) return;
     const link = element("a", { href: "#seam-open" }, seam ? "Open its seam: before and after, blink, two colours" : "Its numbers; no picture of its seam was kept");
     link.addEventListener("click", () => document.getElementById("seam-heading").focus({ preventScroll: true }));
     if (seam) {
