@@ -48,7 +48,9 @@ def stored(folder: Path, pixels: np.ndarray, names: tuple[str, ...] = ()) -> lis
         plane, blocks = pixels[time, :, z], pyramid.band_blocks(0, 1)
         pyramid.build(blocks, 0, lambda block, plane=plane: plane[:, *pyramid.region(block).slices], time, z, 1)
     write_metadata(folder, pyramid, "mosaic", np.nan, names)
-    return zarr.open_group(folder, mode="r").attrs["ome"]["omero"]["channels"]
+    attributes = zarr.open_group(folder, mode="r").attrs
+    assert attributes["omero"] == attributes["ome"]["omero"]  # the first is for neuroglancer
+    return attributes["ome"]["omero"]["channels"]
 
 
 def section(bright: float, speck: float) -> np.ndarray:
