@@ -2,16 +2,15 @@
 
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from support import ROOT
+from support.browser import chromium
 
 from dlir.core import affine
 
-CHROMIUM = Path("/usr/bin/chromium")
 SCRIPT = ROOT / "dlir" / "reporting" / "static" / "edit_geometry.js"
 SIZES = [(160, 200), (160, 200), (120, 240), (160, 200)]
 AT = np.array([[0.0, 0.0], [4.0, 170.0], [140.0, -3.0], [138.0, 172.0]])  # of four tiles, in px of a tile
@@ -23,11 +22,9 @@ Call = Callable[[str, Any], Any]
 @pytest.fixture(scope="module")
 def call() -> Iterator[Call]:
     """Evaluates an expression in JavaScript that uses `geometry` and the argument `given`."""
-    driver = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    if not CHROMIUM.exists():
-        pytest.skip(f"needs {CHROMIUM}")
+    driver, executable = pytest.importorskip("playwright.sync_api", reason="needs playwright"), chromium()
     with driver.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = started.chromium.launch(executable_path=executable, args=["--no-sandbox"])
         page = browser.new_page()
         page.add_script_tag(content=f"const dlir = {{}};\n{SCRIPT.read_text()}\nconst geometry = dlir.geometry;")
         yield lambda expression, given: page.evaluate(f"given => JSON.stringify({expression})", given)

@@ -1,11 +1,13 @@
 """A slipped group is mended by hand in a real browser, and the command that the page shows applies it."""
 
 import csv
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,9 +17,9 @@ import numpy as np
 import pytest
 import yaml
 from support import ROOT, two_groups
+from support.browser import chromium
 
 pytestmark = pytest.mark.slow
-CHROMIUM = Path("/usr/bin/chromium")
 ENVIRONMENT = {**{name: value for name, value in os.environ.items() if name != "DISPLAY"}, "PYTHONPATH": str(ROOT)}
 UNTOUCHED = ("tiles.csv", "illumination.tif", "pairs.csv", "affines.csv", "model.pt", "selfcheck.csv")
 MADE_AGAIN = ("placement.csv", "mosaic.sha256", "report.html", "accuracy.csv")
@@ -47,6 +49,14 @@ def viewed(results: Path) -> Iterator[str]:
             assert process.wait(20) == 0
 
 
+def asked(address: str, path: str, body: Any = None) -> Any:
+    """What the server of the page answers."""
+    content = None if body is None else json.dumps(body).encode()
+    url, headers = f"{address.rpartition('/')[0]}/{path}", {"Content-Type": "application/json"}
+    with urllib.request.urlopen(urllib.request.Request(url, content, headers), timeout=60) as answer:
+        return json.loads(answer.read())
+
+
 def press(page: Any, shift: np.ndarray) -> None:
     """Moves what is held by whole px (y, x)."""
     for px, (back, forth) in zip(shift.tolist(), (("ArrowUp", "ArrowDown"), ("ArrowLeft", "ArrowRight")), strict=True):
@@ -57,9 +67,8 @@ def press(page: Any, shift: np.ndarray) -> None:
 
 
 def test_a_slipped_group_is_mended_in_a_browser(tmp_path: Path) -> None:
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    if not CHROMIUM.exists():
-        pytest.skip(f"needs {CHROMIUM}")
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
+    playwright, executable = pytest.importorskip("playwright.sync_api", reason="needs playwright"), chromium()
     mine, results = two_groups.write(tmp_path), tmp_path / "results" / "two"
     first = [sys.executable, "-m", "dlir", "stitch", "mine.yaml"]
     subprocess.run(first, cwd=tmp_path, env=ENVIRONMENT, check=True, capture_output=True)
@@ -69,7 +78,7 @@ def test_a_slipped_group_is_mended_in_a_browser(tmp_path: Path) -> None:
 
     said: list[str] = []
     with viewed(results) as address, playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 1200})
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
@@ -100,8 +109,10 @@ def test_a_slipped_group_is_mended_in_a_browser(tmp_path: Path) -> None:
         page.get_by_role("button", name="Save").click()
         page.locator("#mend-saved pre").last.wait_for()
         lines, command = page.locator("#mend-saved pre").all_inner_texts()
+        broken = axe.Axe().run(page).response["violations"]
         browser.close()
     assert said == []
+    assert [(rule["id"], rule["nodes"][0]["html"]) for rule in broken] == []
 
     settings = yaml.safe_load(mine.read_text())
     settings["datasets"]["two"].update(yaml.safe_load(lines)["datasets"]["two"])
@@ -110,3 +121,15 @@ def test_a_slipped_group_is_mended_in_a_browser(tmp_path: Path) -> None:
     assert column(results / "accuracy.csv", "error").max() < 0.75  # the keys move by whole px
     assert dates(results, *UNTOUCHED) == before[0]
     assert all(now > then for now, then in zip(dates(results, *MADE_AGAIN), before[1], strict=True))
+
+    # the table has the offset to a px; the true one takes its place
+    with viewed(results) as address:
+        begun = asked(address, "edit")
+        (dragged,) = [row for row in begun["rows"] if row["y"] is not None]
+        y, x = true[dragged["moving"]] - true[dragged["fixed"]]
+        rows = [row for row in begun["rows"] if row is not dragged] + [{**dragged, "y": y, "x": x}]
+        saved = asked(address, "save", {"rows": rows, "state": begun["state"]})
+    assert (saved["kept"], saved["added"], saved["dropped"], saved["settings"]) == (len(rows) - 1, 1, 1, "")
+    subprocess.run(["bash", "-c", saved["command"]], cwd=ROOT, env=ENVIRONMENT, check=True, capture_output=True)
+    assert column(results / "accuracy.csv", "error").max() < 0.1
+    assert dates(results, *UNTOUCHED) == before[0]
