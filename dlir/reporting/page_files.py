@@ -8,6 +8,8 @@ without its folder, too.
 import base64
 from pathlib import Path
 
+FOLDER = "report_files"  # beside the page
+THUMBNAIL = "thumbnail.jpg"  # in this folder: the mosaic, small, for the page of all datasets
 KINDS = {".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
 
 

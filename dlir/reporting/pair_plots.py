@@ -10,8 +10,8 @@ from dlir.reporting.page_plot import Plot, drawn, histogram, in_words, left_out,
 from dlir.reporting.results import Results, residuals
 
 LEAST_REACH = 0.5  # px, that a histogram of residuals shows at least
-FEWEST = 8  # pairs from which the residuals in a tile are averaged
-CELLS = 7  # along each side of a tile, in which residuals are averaged
+FEWEST = 8  # pairs from which the residuals in a tile are told
+CELLS = 7  # along each side of a tile, of which the median residual is shown
 
 
 def residual_plot(results: Results) -> Plot:
@@ -45,7 +45,7 @@ def loop_plot(results: Results) -> Plot:
 
 
 def place_in_tile_plot(results: Results) -> Plot:
-    """Returns the mean residuals by their place in a tile, as arrows: a distortion of the camera shows in them."""
+    """Returns the median residuals by their place in a tile, as arrows: a distortion of the camera shows in them."""
     title = "Residuals by their place in the tile"
     pairs = results.pairs if results.pairs is not None else pd.DataFrame({"accepted": [], "overruled": []})
     used = pairs[pairs["accepted"].astype(bool) & ~pairs["overruled"].astype(bool)]
@@ -54,17 +54,17 @@ def place_in_tile_plot(results: Results) -> Plot:
     place, arrow = tile_residuals(used, results)
     size = tables.usual_size(results.listed)
     cell = np.clip(place * CELLS // size, 0, CELLS - 1).astype(int) @ (CELLS, 1)
-    mean = pd.DataFrame(np.c_[place, arrow], columns=["y", "x", "down", "right"]).groupby(cell).mean()
-    count = np.bincount(cell)[mean.index]
-    longest = float(np.hypot(mean["down"], mean["right"]).max())
+    usual = pd.DataFrame(np.c_[place, arrow], columns=["y", "x", "down", "right"]).groupby(cell).median()
+    count = np.bincount(cell)[usual.index]
+    longest = float(np.hypot(usual["down"], usual["right"]).max())
     caption = (
-        "Each arrow leads from where the placement puts this part of a tile to where its neighbour shows it, on average "
-        f"over all tiles and strongly enlarged: the longest one stands for {longest:.2f} px. Arrows that all point inwards "
-        "or outwards, or around the middle, mean that the camera distorts all tiles alike; short arrows in all directions "
-        "are chance."
+        "Each arrow leads from where the placement puts this part of a tile to where its neighbour shows it, in the median of "
+        f"all tiles and strongly enlarged: the longest one stands for {longest:.2f} px. Arrows that all point inwards or "
+        "outwards, or around the middle, mean that the camera distorts all tiles alike; short arrows in all directions are "
+        "chance."
     )
-    described = f"{len(mean)} parts of the tile, {len(used)} pairs; the mean residual of a part is at most {longest:.2f} px."
-    arrows = {name: rounded(mean[name]) for name in ("y", "x", "down", "right")}
+    described = f"{len(usual)} parts of the tile, {len(used)} pairs; the median residual of a part is at most {longest:.2f} px."
+    arrows = {name: rounded(usual[name]) for name in ("y", "x", "down", "right")}
     return drawn("in-tile", title, caption, described, **arrows, count=count.tolist(), longest=longest, size=size.tolist())
 
 

@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from dlir.core.progress import progress
 from dlir.reading.image_files import Image
 from dlir.reading.tile_reader import TileReader
-from dlir.reporting.page_files import PageFiles
+from dlir.reporting.page_files import THUMBNAIL, PageFiles
 
+WHITE = "FFFFFF"
 SIDE = 512  # px, of a picture
 OVERLAP = 1  # px, by which a picture is larger on each side where others follow: else their edges would show as lines
 BLOCK = 4 * SIDE  # px, side of what is read at once
@@ -35,7 +36,7 @@ BUDGET = 45_000_000  # bytes, by an estimate that may be a fifth too low, since 
 SAMPLED = 5  # pictures along each side of the mosaic, by which the size of all is estimated
 OTHERS = 30_000_000  # px of all pictures of other planes
 BELOW, ABOVE = 0.1, 0.5  # by which the range is wider than that which is shown at first, in parts of the latter
-THUMBNAIL = "thumbnail.jpg"  # in the folder: the mosaic in its colours, at most as large as one picture
+SMALL = 256  # px, longest side of the thumbnail
 
 
 class Channel(NamedTuple):
@@ -81,6 +82,8 @@ def pictures(mosaic: Path, listed: pd.DataFrame, files: PageFiles) -> dict[str, 
     kept = [level for level in range(len(arrays)) if level != LEFT_OUT or level == len(arrays) - 1]
     reader = TileReader(listed)
     channels = [_channel(channel, arrays[0].dtype) for channel in ome["omero"]["channels"]]
+    if len(channels) == 1:
+        channels = [channels[0]._replace(color=WHITE)]  # one alone is seen best in grey
     reference = Plane(reader.time, reader.z if reader.depth > 1 else 0)
     sizes = [arrays[level].shape[-2:] for level in kept]
     quality = _quality(arrays[0], axes, reference, channels, sum(height * width for height, width in sizes))
@@ -227,7 +230,7 @@ def _stretched(pixels: Image, low: float, high: float) -> NDArray[np.uint8]:
 
 def _thumbnail(pixels: Image, channels: Sequence[Channel]) -> bytes:
     """Returns a level (channels, y, x) of the mosaic as a small JPEG in its colours."""
-    step = ceil(max(pixels.shape[1:]) / SIDE)
+    step = ceil(max(pixels.shape[1:]) / SMALL)
     colours = np.array([[int(channel.color[at : at + 2], 16) for at in (0, 2, 4)] for channel in channels])
     grey = [
         _stretched(pixel[::step, ::step], c.black, max(c.white, c.black + 1e-6))

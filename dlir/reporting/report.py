@@ -13,13 +13,12 @@ import dlir
 from dlir.core.atomic import atomically
 from dlir.reporting import made, picture_tiles, plots, results, seams, sentences
 from dlir.reporting.facts import pair_table, tile_table, worst_first
-from dlir.reporting.page_files import PageFiles
+from dlir.reporting.page_files import FOLDER, PageFiles
 from dlir.reporting.pages import page
 from dlir.reporting.results import Results
 from dlir.reporting.settings import Report
 
 log = logging.getLogger(__name__)
-FOLDER = "report_files"  # beside the page
 
 
 def report(

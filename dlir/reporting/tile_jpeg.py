@@ -17,7 +17,7 @@ from dlir.reading.image_files import Plane
 from dlir.reading.tile_reader import TileReader, read_table
 
 LONGEST = 1024  # px, of a side of the JPEG
-SAMPLED = 9  # tiles, spread over the grid, from which black and white are taken
+SAMPLED = 5  # tiles, spread over the grid, from which black and white are taken
 STEP = 4  # px, from one pixel that counts for that to the next
 QUALITY = 90
 

@@ -33,18 +33,20 @@ INPUTS = ("tiles.csv", "illumination.tif", "exposure.csv", "placement.csv", "mos
 pytestmark = pytest.mark.slow
 
 
-def two_channels(folder: Path) -> None:
-    """Gives the tiles of a grid a second channel, names both, and gives one tile a dangerous name."""
+def two_channels(folder: Path, depth: int) -> None:
+    """Gives the tiles of a grid a second channel and z planes, each darker than the one before, and one a dangerous name."""
     listed, placed = (tables.read(folder / f"{name}.csv", getattr(tables, name.upper())) for name in ("tiles", "placement"))
     paths = [*listed["path"]]
     for path in paths:
         tile = tifffile.imread(path).astype(np.uint16)
         tile = tile.reshape(tile.shape[-2:])
-        tifffile.imwrite(path, np.stack([tile, tile.max() - tile // 2]), photometric="minisblack", metadata={"axes": "CYX"})
+        planes = np.stack([np.stack([tile, tile.max() - tile // 2]) // (z + 1) for z in range(depth)])
+        tifffile.imwrite(path, planes, photometric="minisblack", metadata={"axes": "ZCYX"})
     Path(paths[0]).rename(folder / NAME)
     paths[0] = str(folder / NAME)
     sums = [hashing.of_file(Path(path)) for path in paths]
     listed = listed.assign(path=paths, sha256=sums, channels=2, dtype="uint16", channel_names=CHANNELS, pixel_size=0.5)
+    listed = listed.assign(depth=depth, reference_z=0)
     tables.write(listed, tables.TILES, folder / "tiles.csv")
     tables.write(placed.assign(path=paths), tables.PLACEMENT, folder / "placement.csv")
     shape = (2, int(listed["height"][0]), int(listed["width"][0]))
@@ -54,10 +56,10 @@ def two_channels(folder: Path) -> None:
     tables.write(exposed, tables.EXPOSURE, folder / "exposure.csv")
 
 
-def write_page(folder: Path, embed: float = 9.0, rows: int = 3, columns: int = 4) -> Path:
+def write_page(folder: Path, embed: float = 9.0, rows: int = 3, columns: int = 4, depth: int = 1) -> Path:
     """Writes the report of a grid of tiles of two channels, of which tile 5 is placed 3 px too far down."""
     results_of_grid(folder, rows, columns, wrong=3.0)
-    two_channels(folder)
+    two_channels(folder, depth)
     tiles, light, exposure, placed, store = (folder / name for name in INPUTS)
     mosaic(tiles, light, exposure, placed, store, settings=Mosaic(chunk=64, shard=256))
     tables.write(pd.DataFrame([STAGE]), tables.STAGE, folder / "stage.csv")
@@ -171,6 +173,18 @@ def test_the_white_point_makes_the_mosaic_brighter(shown: Opened) -> None:
     before = colours(shown)[..., 2].mean()
     shown.page.get_by_label("DAPI: white point").fill("90")
     assert colours(shown)[..., 2].mean() > 1.2 * before
+
+
+def test_the_slider_of_z_shows_another_plane(tmp_path: Path) -> None:
+    with opened(write_page(tmp_path / "grid", depth=3)) as found:
+        hide_layers(found)
+        found.page.get_by_label("GFP: black point").fill("0")
+        first = colours(found)[..., 1].mean()
+        found.page.get_by_label("z", exact=True).fill("2")
+        found.page.wait_for_function("dlir.viewer.world.getItemAt(0)?.source.getTileUrl(0, 0, 0).length")
+        assert 0.05 * first < colours(found)[..., 1].mean() < 0.6 * first
+        assert "to its full resolution" in found.page.inner_text("#planes")
+        assert found.errors == []
 
 
 def test_every_layer_can_be_switched(shown: Opened) -> None:

@@ -167,6 +167,6 @@ def test_the_thumbnail_has_the_colours_of_the_channels(tmp_path: Path) -> None:
     pixels[0, 0, 0, :, :400], pixels[0, 1, 0, :, 400:800] = 200, 100
     store = Store(tmp_path, pixels)
     picture = imagecodecs.jpeg8_decode((store.folder / picture_tiles.THUMBNAIL).read_bytes())
-    assert picture.shape == (75, 300, 3)
-    for place, colour in ((50, [200, 0, 0]), (150, [0, 100, 0]), (250, [0, 0, 0])):
-        assert np.abs(picture[37, place] - np.array(colour, float)).max() < 8
+    assert picture.shape == (38, 150, 3)
+    for place, colour in ((25, [200, 0, 0]), (75, [0, 100, 0]), (125, [0, 0, 0])):
+        assert np.abs(picture[19, place] - np.array(colour, float)).max() < 8

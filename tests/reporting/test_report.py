@@ -15,10 +15,9 @@ from dlir.core import affine, hashing, tables
 from dlir.fusion.mosaic import mosaic
 from dlir.fusion.settings import Mosaic
 from dlir.illumination import fields
-from dlir.reading.tile_reader import TileReader
 from dlir.reporting.facts import pair_table, tile_table
-from dlir.reporting.figures import reference_plane, stretched
-from dlir.reporting.report import FOLDER, report
+from dlir.reporting.page_files import FOLDER
+from dlir.reporting.report import report
 from dlir.reporting.results import Results, read, residuals
 from dlir.reporting.settings import Report
 
@@ -197,24 +196,6 @@ def test_every_pair_and_every_tile_is_in_the_tables(tmp_path: Path) -> None:
     page = Run(tmp_path, 6, 6).page()
     assert len(facts(page)["pairs"]["rows"]) == 60 and len(facts(page)["tiles"]["rows"]) == 36
     assert "<summary>Pairs (60)</summary>" in page and "<summary>Tiles (36)</summary>" in page
-
-
-def test_three_channels_are_shown_as_colours(tmp_path: Path) -> None:
-    pixels = np.stack([np.full((4, 5), value, np.uint8) for value in (200, 100, 0)])
-    assert stretched(pixels, (0, 200))[2, 3].tolist() == [1, 0.5, 0]
-    assert stretched(pixels[:1], (0, 200)).shape == (4, 5)
-
-
-@pytest.mark.parametrize("axes", ["tczyx", "zyx", "tyx", "czyx", "cyx", "yx"])
-def test_reference_plane_of_a_stack_is_shown(tmp_path: Path, axes: str) -> None:
-    sizes = {"t": 2, "c": 3, "z": 4, "y": 5, "x": 6}
-    level = np.random.default_rng(0).integers(0, 255, [sizes[axis] for axis in axes], np.uint8)
-    whole = level.reshape([sizes[axis] if axis in axes else 1 for axis in sizes])
-    Run(tmp_path, 1, 2)
-    table = tables.read(tmp_path / "tiles.csv", tables.TILES).assign(reference_time=1 if "t" in axes else 0)
-    np.testing.assert_array_equal(reference_plane(level, axes, TileReader(table)), whole[-1].max(axis=1))
-    last = table.assign(reference_z=3 if "z" in axes else 0)
-    np.testing.assert_array_equal(reference_plane(level, axes, TileReader(last)), whole[-1][:, -1])
 
 
 def test_page_shows_dark_field_and_gains_where_there_are_any(tmp_path: Path) -> None:

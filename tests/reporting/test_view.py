@@ -40,6 +40,7 @@ class Client:
 
     def __init__(self, server: Server) -> None:
         self.port, self.token, self.results = server.server_port, server.token, server.results
+        self.url, self.entrance = server.url, server.entrance
 
     def __call__(self, method: str, path: str, body: Any = None, token: str | None = None, **headers: str) -> Reply:
         """Sends a path as it is, behind the token; `body` is sent as JSON."""
@@ -140,6 +141,15 @@ def test_no_folder_is_listed(ask: Client, path: str) -> None:
     assert b"secret-name" not in reply.content
 
 
+def test_the_ticket_of_the_browser_leads_to_the_page_once(ask: Client) -> None:
+    ticket = ask.entrance.rpartition("/")[2]
+    assert [ask("GET", "report.html", token=ticket).status, ask("POST", "save", {}, token=ticket).status] == [403, 403]
+    first = ask("GET", "", token=ticket)
+    assert (first.status, first.headers["Location"]) == (303, ask.url)
+    assert ask.token not in ask.entrance
+    assert [ask("GET", "", token=token).status for token in (ticket, "", "/")] == [403, 403, 403]
+
+
 def test_only_this_machine_reaches_the_server(ask: Client) -> None:
     listening = Path("/proc/net/tcp").read_text().splitlines()[1:]
     addresses = {line.split()[1].split(":")[0] for line in listening if line.split()[1].endswith(f":{ask.port:04X}")}
@@ -181,6 +191,7 @@ def test_rows_are_solved_and_saved(ask: Client) -> None:
         b"{", b"[]", b"null", b'{"rows": [], "state": 1}', b'{"rows": 1, "state": ""}', b'{"rows": [{}], "state": ""}',
         json.dumps({"rows": [{**JOINED, "y": None}], "state": ""}).encode(),
         json.dumps({"rows": [{**JOINED, "y": float("nan")}], "state": ""}).encode(),
+        json.dumps({"rows": [{**JOINED, "y": 10**400}], "state": ""}).encode(),
         json.dumps({"rows": [{**JOINED, "x": "1"}], "state": ""}).encode(),
         json.dumps({"rows": [{**JOINED, "moving": None}], "state": ""}).encode(),
         json.dumps({"rows": [{**JOINED, "fixed": True}], "state": ""}).encode(),

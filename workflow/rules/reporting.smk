@@ -104,7 +104,7 @@ rule report:
 
 def shown_on_index(names):
     """What the page of these datasets is made from."""
-    files = ["report.html", "verdict.json", "placement.csv", "tiles.csv", "mosaic.ome.zarr", "provenance.json"]
+    files = ["report.html", "report_files", "verdict.json", "placement.csv", "provenance.json"]
     return [f"results/{name}/{file}" for file in files for name in names]
 
 
