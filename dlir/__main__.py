@@ -164,7 +164,7 @@ def verdict(results: Path, *, strict: bool = False) -> None:
     from dlir.reporting import verdict_file
 
     content = verdict_file.read(results)
-    sys.stdout.write(f"{verdict_file.described(content)}\n")
+    sys.stdout.write(f"{verdict_file.described(content, results)}\n")
     if strict:
         sys.exit(verdict_file.EXIT_CODES[content["grade"]])
 

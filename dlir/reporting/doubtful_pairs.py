@@ -124,7 +124,9 @@ def slipped(evidence: Evidence) -> list[Finding]:
     slip = np.hypot(placed["slip_y"], placed["slip_x"])
     if not (slip > 0).any():
         return []
-    what = f"the stage slipped: {number_of(int((slip > 0).sum()), 'tile')} lie up to {in_px(slip.max())} from where it says"
+    many = int((slip > 0).sum())
+    who = f"{number_of(many, 'tile')} {'lies' if many == 1 else 'lie'}"
+    what = f"the stage slipped: {who} up to {in_px(slip.max())} from where it says"
     return [Finding("slipped", "good", what, "", placed["tile"][slip > 0].tolist())]
 
 

@@ -22,7 +22,11 @@ SURVEY = {
 
 def grid(**changes: float) -> Graph:
     """A grid of 4 x 5 tiles numbered from 10, whose pairs are measured to 0.05 px, while the stage errs by 4 px."""
-    graph = make_graph(4, 5, **{"noise": 0.05, "seed": 3, **changes})  # type: ignore[arg-type]
+    return prepared(make_graph(4, 5, **{"noise": 0.05, "seed": 3, **changes}))  # type: ignore[arg-type]
+
+
+def prepared(graph: Graph) -> Graph:
+    """The graph with all columns of its tables."""
     count = len(graph.tiles)
     tiles = graph.tiles.assign(channels=1, dtype="uint16", pixel_size=0.5, sha256=[f"{i}" for i in range(count)])
     pairs = graph.pairs.assign(bow_y=0.0, bow_x=0.0, score_before=0.3, score_after=0.95, overruled=False, reason="")
@@ -141,6 +145,13 @@ def test_a_camera_that_distorts_all_tiles_is_not_good_though_all_fits() -> None:
     assert found.grade == "look" and found.error_px.worst is not None
     assert found.error_px.worst > 4 and f"{found.error_px.worst:.1f} px" in distorted.sentence
     assert "weak" not in kinds(found)
+
+
+def test_turned_tiles_whose_errors_add_up_along_a_strip_are_told() -> None:
+    strip = make_graph(2, 30, noise=0.1, linear=(0.005, 0, 0, 0), seed=1)
+    found, error = judged(prepared(strip))
+    assert found.error_px.worst is not None and error.max() < 3 * found.error_px.worst
+    assert found.grade == "look" and kinds(found) == ["inexact"]
 
 
 def test_a_mosaic_that_no_pair_holds_is_not_to_be_trusted() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-FINDING = {"kind": "alone", "sentence": "1 tile lies apart", "remedy": "a larger overlap", "tiles": [7], "pairs": []}
+FINDING = {"kind": "alone", "sentence": "1 tile lies apart", "remedy": "`dlir view RESULTS`", "tiles": [7], "pairs": []}
 
 
 def dlir(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -23,7 +23,7 @@ def test_the_status_tells_the_grade_if_strict(tmp_path: Path, grade: str, mark: 
     (tmp_path / "verdict.json").write_text(json.dumps(content))
     plain, strict = dlir("verdict", tmp_path), dlir("verdict", tmp_path, "--strict")
     assert (plain.returncode, strict.returncode) == (0, status)
-    expected = f"A <sentence> in µm.\n\n{mark}: 1 tile lies apart.\n  What would help: a larger overlap.\n"
+    expected = f"A <sentence> in µm.\n\n{mark}: 1 tile lies apart.\n  What would help: `dlir view {tmp_path}`.\n"
     assert plain.stdout == strict.stdout == expected
 
 
