@@ -53,7 +53,9 @@ def write_metadata(folder: Path, pyramid: Pyramid, name: str, pixel_size: float,
         }
     )
     group = zarr.open_group(folder, mode="r+")
-    group.attrs["ome"] = attributes.model_dump(mode="json", exclude_none=True)
+    written = attributes.model_dump(mode="json", exclude_none=True)
+    # neuroglancer 2.41 looks for the channels where OME-Zarr 0.4 had them; without them it takes a whole type for the window
+    group.attrs.update({"ome": written, "omero": written["omero"]})
     ImageModel.from_zarr(group)
 
 

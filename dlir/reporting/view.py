@@ -88,12 +88,19 @@ class Server(LoopbackServer):
         if method == "POST":
             return self._edited(path, body)
         if path == "edit":
-            return self._json(lambda: mend.start(finished_run.read(self.results)))
+            return self._begun()
         if tile := re.fullmatch(r"tile/([0-9]{1,9})\.jpg", path):
             return Answer(HTTPStatus.OK, "image/jpeg", self._tile(int(tile[1])))
         file = self._file(path)
         kind = TYPES.get(file.suffix.lower()) or mimetypes.guess_type(file.name)[0] or "application/octet-stream"
         return Answer(HTTPStatus.OK, kind, file.read_bytes())
+
+    def _begun(self) -> Answer:
+        """Returns what `mend.start` does; where the placement cannot be mended, why, which is no failure of the request."""
+        try:
+            return self._json(lambda: mend.start(finished_run.read(self.results)))
+        except RefusedError as refusal:
+            return Answer(HTTPStatus.OK, JSON, json.dumps({"error": str(refusal)}).encode())
 
     def _edited(self, path: str, body: bytes) -> Answer:
         rows, state, time = _rows_in(body)

@@ -48,7 +48,9 @@ def stored(folder: Path, pixels: np.ndarray, names: tuple[str, ...] = ()) -> lis
         plane, blocks = pixels[time, :, z], pyramid.band_blocks(0, 1)
         pyramid.build(blocks, 0, lambda block, plane=plane: plane[:, *pyramid.region(block).slices], time, z, 1)
     write_metadata(folder, pyramid, "mosaic", np.nan, names)
-    return zarr.open_group(folder, mode="r").attrs["ome"]["omero"]["channels"]
+    attributes = zarr.open_group(folder, mode="r").attrs
+    assert attributes["omero"] == attributes["ome"]["omero"]  # the first is for neuroglancer
+    return attributes["ome"]["omero"]["channels"]
 
 
 def section(bright: float, speck: float) -> np.ndarray:
@@ -106,3 +108,14 @@ def test_of_many_planes_some_are_looked_at(monkeypatch: pytest.MonkeyPatch, tmp_
     array = zarr.open_array(tmp_path / "m.ome.zarr" / "0", mode="r")
     sampled = display.sampled([array], "tczyx")
     assert sampled.shape[0] == 2 and sampled.size <= display.MOST_SAMPLED
+
+
+def test_ome_zarr_py_shows_the_names_colours_and_windows(tmp_path: Path) -> None:
+    io, reader = pytest.importorskip("ome_zarr.io"), pytest.importorskip("ome_zarr.reader")
+    pixels = np.stack([section(8000, 65000), section(300, 300)]).astype(np.uint16)[None, :, None]
+    channels = stored(tmp_path / "m.ome.zarr", pixels, ("DAPI", "GFP"))
+    (node,) = reader.Reader(io.parse_url(tmp_path / "m.ome.zarr"))()
+    assert node.metadata["channel_names"] == ["DAPI", "GFP"] and node.metadata["visible"] == [True, True]
+    assert node.metadata["contrast_limits"] == [[c["window"]["start"], c["window"]["end"]] for c in channels]
+    assert [colours[1] for colours in node.metadata["colormap"]] == [[0, 0, 1], [0, 1, 0]]
+    assert np.array_equal(np.asarray(node.data[0]), pixels[0, :, 0])

@@ -14,7 +14,7 @@ import tifffile
 import zarr
 from PIL import Image as Picture
 from scipy import ndimage
-from support.browser import Opened, opened
+from support.browser import Opened, launched, opened
 from support.results import results_of_grid
 
 from dlir.core import hashing, tables
@@ -61,7 +61,7 @@ def write_page(folder: Path, embed: float = 9.0, rows: int = 3, columns: int = 4
     results_of_grid(folder, rows, columns, wrong=3.0)
     two_channels(folder, depth)
     tiles, light, exposure, placed, store = (folder / name for name in INPUTS)
-    mosaic(tiles, light, exposure, placed, store, settings=Mosaic(chunk=64, shard=256))
+    mosaic(tiles, light, exposure, placed, store, settings=Mosaic(chunk=256, shard=1024))
     tables.write(pd.DataFrame([STAGE]), tables.STAGE, folder / "stage.csv")
     tables.write(pd.DataFrame(columns=list(tables.SELFCHECK.columns)), tables.SELFCHECK, folder / "selfcheck.csv")
     finding = {"kind": "off", "grade": "look", "sentence": "tile 5 is off", "remedy": "look", "tiles": [5], "pairs": [2]}
@@ -80,9 +80,15 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_page(tmp_path_factory.mktemp("page") / "grid")
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with launched() as found:
+        yield found
+
+
 @pytest.fixture
-def shown(page: Path) -> Iterator[Opened]:
-    with opened(page) as found:
+def shown(browser: Any, page: Path) -> Iterator[Opened]:
+    with opened(browser, page) as found:
         yield found
         assert (found.errors, found.outside) == ([], [])
 
@@ -117,9 +123,9 @@ def hide_layers(shown: Opened) -> None:
 
 
 @pytest.mark.parametrize("embed", [9.0, 0.0])
-def test_the_page_opens_from_a_disk_alone(tmp_path: Path, embed: float) -> None:
+def test_the_page_opens_from_a_disk_alone(browser: Any, tmp_path: Path, embed: float) -> None:
     made = write_page(tmp_path / "grid", embed, 12, 14)  # so large that not all pictures are embedded
-    with opened(made) as found:
+    with opened(browser, made) as found:
         assert found.do("dlir.facts.folder") == ("" if embed else "report_files")
         found.page.click("#zoom-pixels")
         found.settled()
@@ -128,10 +134,10 @@ def test_the_page_opens_from_a_disk_alone(tmp_path: Path, embed: float) -> None:
         assert found.page.locator(".missing").count() == 0
 
 
-def test_a_page_without_its_folder_says_so(tmp_path: Path) -> None:
+def test_a_page_without_its_folder_says_so(browser: Any, tmp_path: Path) -> None:
     made = write_page(tmp_path / "grid", 0.0, 12, 14)
     (tmp_path / "grid" / "report_files").rename(tmp_path / "elsewhere")
-    with opened(made) as found:
+    with opened(browser, made) as found:
         found.page.click("#zoom-pixels")
         found.page.wait_for_selector(".missing")
         assert "move the page together with it" in found.page.inner_text(".missing")
@@ -175,8 +181,8 @@ def test_the_white_point_makes_the_mosaic_brighter(shown: Opened) -> None:
     assert colours(shown)[..., 2].mean() > 1.2 * before
 
 
-def test_the_slider_of_z_shows_another_plane(tmp_path: Path) -> None:
-    with opened(write_page(tmp_path / "grid", depth=3)) as found:
+def test_the_slider_of_z_shows_another_plane(browser: Any, tmp_path: Path) -> None:
+    with opened(browser, write_page(tmp_path / "grid", depth=3)) as found:
         hide_layers(found)
         found.page.get_by_label("GFP: black point").fill("0")
         first = colours(found)[..., 1].mean()
@@ -253,10 +259,10 @@ def test_the_map_is_moved_with_the_keyboard(shown: Opened) -> None:
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")])
-def test_axe_finds_nothing_serious_and_nothing_is_cut_off(page: Path, width: int, scheme: str) -> None:
+def test_axe_finds_nothing_serious_and_nothing_is_cut_off(browser: Any, page: Path, width: int, scheme: str) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
-    with opened(page, width, scheme) as found:
+    with opened(browser, page, width, scheme) as found:
         found.do("document.querySelectorAll('#layers input:not(:disabled)').forEach((box) => box.checked || box.click())")
         found.do("dlir.emit('pair', { pair: 2 })")
         found.settled()

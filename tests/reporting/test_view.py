@@ -217,6 +217,19 @@ def test_a_wrong_row_is_told_to_the_page(ask: Client) -> None:
     assert (reply.status, "far outside the mosaic" in json.loads(reply.content)["error"]) == (422, True)
 
 
+@pytest.mark.parametrize(
+    ("file", "text", "words"),
+    [
+        ("overrides.csv", "fixed,moving,y,x\nno.tif,0_1.tif,1,1\n", "overrides.csv, line 2: fixed is no.tif, which is no tile"),
+        ("provenance.json", "{", "provenance.json: is missing or damaged"),
+    ],
+)
+def test_the_page_is_told_why_nothing_can_be_mended(ask: Client, file: str, text: str, words: str) -> None:
+    (ask.results / file).write_text(text)
+    reply = ask("GET", "edit")
+    assert (reply.status, words in json.loads(reply.content)["error"]) == (200, True)
+
+
 def test_results_without_a_report_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ViewError, match=r"has no report\.html: give the folder results/NAME"):
         view.view(tmp_path)

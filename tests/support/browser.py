@@ -57,18 +57,27 @@ class Opened:
 
 
 @contextmanager
-def opened(file: Path, width: int = 1280, scheme: str = "light") -> Iterator[Opened]:
-    """Opens a page from the disk, with a window of this width, px, on a light or dark screen."""
+def launched() -> Iterator[Any]:
+    """Starts Chromium, and yields it as a browser of playwright; skips the test where there is none."""
     from playwright.sync_api import sync_playwright
 
     path = chromium()
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
         try:
-            context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
-            found = Opened(context.new_page())
-            found.page.goto(file.absolute().as_uri())
-            found.settled()
-            yield found
+            yield browser
         finally:
             browser.close()
+
+
+@contextmanager
+def opened(browser: Any, file: Path, width: int = 1280, scheme: str = "light") -> Iterator[Opened]:
+    """Opens a page from the disk, with a window of this width, px, on a light or dark screen."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    try:
+        found = Opened(context.new_page())
+        found.page.goto(file.absolute().as_uri())
+        found.settled()
+        yield found
+    finally:
+        context.close()

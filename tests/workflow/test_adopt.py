@@ -59,6 +59,7 @@ def test_a_change_before_the_placement_runs_it_again(finished: Workflow, tmp_pat
         "mosaic": 2,
         "report": 2,
         "illumination": 1,
+        "index_of_all": 1,
     }
 
 

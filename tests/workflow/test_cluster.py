@@ -65,7 +65,9 @@ def test_two_datasets_on_a_cluster_with_a_job_that_is_killed(
         assert (tmp_path / "results" / name / "provenance.json").is_file()
         assert (tmp_path / "results" / name / "mosaic.ome.zarr" / "zarr.json").is_file()
     submitted = len(re.findall(r"submitted with SLURM jobid", words))
-    assert submitted == 2 * 6 + 1  # prepare, register, selfcheck, solve, mosaic, page; and the one that was killed
+    assert (
+        submitted == 2 * 6 + 2
+    )  # prepare, register, selfcheck, solve, mosaic, page; the page of both; and the one that was killed
     assert workflow.planned() == {}
 
 

@@ -67,6 +67,7 @@ def press(page: Any, shift: np.ndarray) -> None:
 
 
 def test_a_slipped_group_is_mended_in_a_browser(tmp_path: Path) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
     playwright, executable = pytest.importorskip("playwright.sync_api", reason="needs playwright"), chromium()
     mine, results = two_groups.write(tmp_path), tmp_path / "results" / "two"
     first = [sys.executable, "-m", "dlir", "stitch", "mine.yaml"]
@@ -108,8 +109,10 @@ def test_a_slipped_group_is_mended_in_a_browser(tmp_path: Path) -> None:
         page.get_by_role("button", name="Save").click()
         page.locator("#mend-saved pre").last.wait_for()
         lines, command = page.locator("#mend-saved pre").all_inner_texts()
+        broken = axe.Axe().run(page).response["violations"]
         browser.close()
     assert said == []
+    assert [(rule["id"], rule["nodes"][0]["html"]) for rule in broken] == []
 
     settings = yaml.safe_load(mine.read_text())
     settings["datasets"]["two"].update(yaml.safe_load(lines)["datasets"]["two"])

@@ -110,7 +110,13 @@ def test_a_file_of_an_unknown_dataset_gets_a_sentence(two: Workflow) -> None:
 
 
 def test_two_datasets_replace_the_demo(two: Workflow) -> None:
-    assert sorted(path.name for path in (two.folder / "results").iterdir()) == ["grid", "single"]
+    assert sorted(path.name for path in (two.folder / "results").iterdir()) == [
+        "benchmarks",
+        "grid",
+        "index.html",
+        "logs",
+        "single",
+    ]
     for name, tiles in [("grid", 4), ("single", 1)]:
         results = two.folder / "results" / name
         assert len(pd.read_csv(results / "placement.csv")) == tiles
@@ -133,12 +139,12 @@ def test_grid_is_placed_where_it_was_cut(two: Workflow) -> None:
 
 def test_phase_correlation_needs_no_model(two: Workflow) -> None:
     planned = two.planned("--forceall")
-    assert planned == {step: 2 for step in FLOW if step not in ("demo", "train", "accuracy")}
+    assert planned == {step: 2 for step in FLOW if step not in ("demo", "train", "accuracy")} | {"index_of_all": 1}
 
 
 def test_bands_are_jobs_of_their_own(two: Workflow) -> None:
     planned = two.planned(mosaic={"bands": 3})
-    assert planned == {"band": 6, "mosaic": 2, "report": 2}
+    assert planned == {"band": 6, "mosaic": 2, "report": 2, "index_of_all": 1}
 
 
 @pytest.mark.parametrize(("share", "models"), [(False, 2), (True, 1)])
@@ -291,7 +297,7 @@ def test_a_tile_edited_in_place_reruns_its_dataset(two: Workflow, tmp_path: Path
     pixels = tifffile.imread(path)
     pixels[5, 5] += 1
     tifffile.imwrite(path, pixels)
-    expected = jobs_from("tiles")  # but for the network, which is trained once
+    expected = [*jobs_from("tiles"), "index_of_all"]  # but for the network, which is trained once
     assert copy.planned() == {step: 1 for step in expected if step not in ("train", "accuracy")}
 
 
@@ -299,7 +305,7 @@ def test_a_flat_field_of_ones_own_reruns_what_needs_it(two: Workflow, tmp_path: 
     copy = two.copy(tmp_path / "copy")
     grid = {**GRID, "flat": "in/my flat.tif"}
     tifffile.imwrite(copy.folder / "in" / "my flat.tif", np.full((64, 64), 100, np.uint16))
-    expected = {step: 1 for step in jobs_from("illumination") if step not in ("train", "accuracy")}
+    expected = {step: 1 for step in [*jobs_from("illumination"), "index_of_all"] if step not in ("train", "accuracy")}
     assert copy.planned(datasets={"grid": grid}) == expected
     result = copy(datasets={"grid": grid})
     assert result.returncode == 0, result.stdout + result.stderr
@@ -342,6 +348,13 @@ def test_a_damaged_tile_stops_the_first_step(repository: Path, tmp_path: Path) -
     assert sorted(path.name for path in tmp_path.glob("results/grid/*")) == ["cache", "logs"]
 
 
+def test_the_report_of_snakemake_has_the_pages_under_their_labels(two: Workflow) -> None:
+    two.finish("--report", "all.html")
+    text = (two.folder / "all.html").read_text()
+    assert text.count('"labels": {"page": "report"}') == 2 and text.count('"labels": {"page": "all datasets"}') == 1
+    assert all(f'"{category}"' in text for category in ("All datasets", "grid", "single"))
+
+
 def test_a_pattern_with_wells_makes_a_dataset_of_each_and_a_plate(repository: Path, tmp_path: Path) -> None:
     write_tiles(tmp_path)
     for well in ("A01", "B02"):
@@ -358,7 +371,7 @@ def test_a_pattern_with_wells_makes_a_dataset_of_each_and_a_plate(repository: Pa
     assert run.planned() == {}
     (tmp_path / "in" / "A01" / "0_0.tif").write_bytes((tmp_path / "in" / "A01" / "0_1.tif").read_bytes())
     planned = run.planned()
-    assert planned["tiles"] == planned["mosaic"] == planned["plate"] == planned["index"] == 1
+    assert planned["tiles"] == planned["mosaic"] == planned["plate"] == planned["index"] == planned["index_of_all"] == 1
 
 
 def test_a_broken_well_stops_no_other_one_and_is_named_at_the_end(repository: Path, tmp_path: Path) -> None:
@@ -375,6 +388,8 @@ def test_a_broken_well_stops_no_other_one_and_is_named_at_the_end(repository: Pa
     printed = result.stdout + result.stderr
     assert "screen/A02: the step tiles failed: the tiles cannot be used:\n  in/A02/1_1.tif: is an empty file" in printed
     assert "screen: the page and the plate of all its datasets wait for a run without an error" in printed
+    assert "results/index.html, the page of all datasets, waits for a run without an error" in printed
     shutil.copy(tmp_path / "in" / "A01" / "1_1.tif", tmp_path / "in" / "A02")
     run.finish()
     assert (results / "index.html").exists() and (results / "plate.ome.zarr").exists()
+    assert "screen/A02/report.html" in (tmp_path / "results" / "index.html").read_text()

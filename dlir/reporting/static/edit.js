@@ -276,10 +276,10 @@
   }
 
   async function begin() {
-    const answer = await fetch("edit");
-    begun = await answer.json();
-    if (!answer.ok) {
-      document.getElementById("mosaic").append(element("p", { role: "status" }, `This placement cannot be mended here: ${begun.error}`));
+    begun = await (await fetch("edit")).json();
+    if (begun.error) {
+      const words = element("p", { role: "status", id: "mend" }, `The placement cannot be mended here: ${begun.error}`);
+      document.getElementById("pointer").after(words);
       return;
     }
     dlir.editing = true;

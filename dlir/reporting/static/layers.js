@@ -7,18 +7,18 @@
   const FULL = 60; // px of the page: with smaller tiles, lines are thinner
   const NEAR = 9; // px of the page: a click so close to a pair chooses it
   const LINES = {
-    pairs: { colour: "#39c5ff", dash: [], width: 1.5, words: "placed by its pairs" },
-    stage: { colour: "#ffb000", dash: [6, 4], width: 2, words: "placed by the stage alone" },
-    user: { colour: "#ff7bd5", dash: [12, 4, 2, 4], width: 2, words: "placed by the user" },
-    placement: { colour: "#39c5ff", dash: [], width: 1.5, words: "placed as in another run" },
+    pairs: { colour: "#39c5ff", dash: [], width: 1.5, words: "tile placed by its pairs" },
+    stage: { colour: "#ffb000", dash: [6, 4], width: 2, words: "tile placed by the stage alone" },
+    user: { colour: "#ff7bd5", dash: [12, 4, 2, 4], width: 2, words: "tile placed by the user" },
+    placement: { colour: "#39c5ff", dash: [], width: 1.5, words: "tile placed as in another run" },
   };
   const SURE = 0.9, LIKELY = 0.5;
   const KINDS = {
-    sure: { colour: "#4fd0ff", dash: [], width: 2, words: `accepted, probability ${SURE} or more` },
-    likely: { colour: "#ffe14d", dash: [10, 4], width: 2.5, words: `accepted, ${LIKELY} to ${SURE}` },
-    faint: { colour: "#ff9a3c", dash: [3, 3], width: 3.5, words: `accepted, below ${LIKELY}` },
-    overruled: { colour: "#ff6ad5", dash: [10, 3, 2, 3], width: 3, words: "overruled by the placement", cross: true },
-    rejected: { colour: "#ff6b5e", dash: [2, 5], width: 1.5, words: "rejected", cross: true },
+    sure: { colour: "#4fd0ff", dash: [], width: 2, words: `pair accepted, probability ${SURE} or more` },
+    likely: { colour: "#ffe14d", dash: [10, 4], width: 2.5, words: `pair accepted, ${LIKELY} to ${SURE}` },
+    faint: { colour: "#ff9a3c", dash: [3, 3], width: 3.5, words: `pair accepted, below ${LIKELY}` },
+    overruled: { colour: "#ff6ad5", dash: [10, 3, 2, 3], width: 3, words: "pair overruled by the placement", cross: true },
+    rejected: { colour: "#ff6b5e", dash: [2, 5], width: 1.5, words: "pair rejected", cross: true },
   };
   const STAGE = { colour: "#ffffff", dash: [2, 4], width: 1.5 };
   const MOVED = { colour: "#7dff8a", dash: [], width: 2 };
@@ -328,9 +328,8 @@
     const made = dlir.element("canvas", { className: "key", width: 77, height: 35 });
     const context = made.getContext("2d");
     context.scale(2, 2);
-    const path = new Path2D("M3 9H35");
-    if (style.cross) path.addPath(new Path2D("M15 5l8 8M15 13l8-8"));
-    stroke(context, style, path);
+    stroke(context, style, new Path2D("M3 9H35"));
+    if (style.cross) stroke(context, { ...style, dash: [], width: 2 }, new Path2D("M15 5l8 8M15 13l8-8"));
     made.setAttribute("aria-hidden", "true");
     return made;
   }

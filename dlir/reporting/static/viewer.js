@@ -7,6 +7,7 @@
 (() => {
   const pictures = dlir.facts.pictures;
   const SIDE = pictures.side;
+  const MOST_ON = 6; // channels that are on at first
   const SVG = "http://www.w3.org/2000/svg";
   const place = document.getElementById("pictures");
   const size = dlir.facts.pixel_size;
@@ -33,7 +34,7 @@
 
   function newViewer(channel) {
     const element = dlir.element("div", { className: "channel" });
-    place.append(element);
+    canvas.before(element);
     const viewer = OpenSeadragon({
       element,
       tileSources: [source(shown, channel)],
@@ -90,7 +91,7 @@
         part("feComponentTransfer", {}, ...stretch),
         part("feColorMatrix", { type: "matrix", values: [...tint, 0, 0, 0, 1, 0].join(" ") })),
     );
-    return { channel, stretch, black: grey(channel.black), white: grey(channel.white), on: true };
+    return { channel, stretch, black: grey(channel.black), white: grey(channel.white), on: number < MOST_ON };
   });
 
   function colour(number) {
@@ -100,40 +101,51 @@
       each.setAttribute("slope", 255 / range);
       each.setAttribute("intercept", -black / range);
     }
-    const element = viewers[number] && viewers[number].drawer && viewers[number].drawer.canvas;
-    if (!element) return;
-    element.style.filter = `url(#colour-${number})`;
-    element.style.visibility = on ? "" : "hidden";
+    if (on && !viewers[number]) addFollower(number);
+    if (!viewers[number]) return;
+    const { style } = viewers[number].drawer.canvas;
+    style.filter = `url(#colour-${number})`;
+    style.visibility = on ? "" : "hidden";
   }
 
-  // ---- viewers in step
+  // ---- viewers in step: that of the first channel, and one for each other channel as soon as it is on
 
-  const viewers = [];
-  pictures.channels.forEach((_, number) => viewers.push(newViewer(number)));
-  const first = viewers[0];
+  const canvas = dlir.element("canvas", { id: "drawing" }); // for the layers, over all viewers
+  place.append(canvas);
+  const first = newViewer(0);
+  const viewers = [first];
   dlir.viewer = first;
   first.canvas.setAttribute("aria-label", `The mosaic of ${dlir.facts.dataset}, which can be moved and zoomed`);
   first.canvas.setAttribute("role", "application");
-  for (const follower of viewers.slice(1)) {
+  // OpenSeadragon's keys for turning and mirroring: the layers would not follow
+  first.addHandler("canvas-key", (event) => {
+    event.preventDefaultAction = ["r", "R", "f"].includes(event.originalEvent.key);
+  });
+  const followers = () => viewers.filter((viewer) => viewer && viewer !== first);
+
+  function addFollower(number) {
+    const follower = newViewer(number);
+    viewers[number] = follower;
     follower.element.inert = true;
     follower.element.style.pointerEvents = "none";
+    follower.addHandler("open", follow);
   }
+  settings.forEach(({ on }, number) => on && number > 0 && addFollower(number));
 
-  let wasCrisp = false;
+  let wasCrisp = null;
   function follow() {
-    for (const follower of viewers.slice(1)) {
+    for (const follower of followers()) {
       if (!follower.isOpen()) continue;
       follower.viewport.zoomTo(first.viewport.getZoom(true), null, true);
       follower.viewport.panTo(first.viewport.getCenter(true), true);
     }
     const crisp = pixelsOnScreen() * (devicePixelRatio || 1) > 0.999; // pixels of the mosaic as they are
-    if (crisp !== wasCrisp) for (const viewer of viewers) viewer.drawer.setImageSmoothingEnabled(!crisp);
+    if (crisp !== wasCrisp) for (const viewer of [first, ...followers()]) viewer.drawer.setImageSmoothingEnabled(!crisp);
     wasCrisp = crisp;
     drawScale();
     redraw();
   }
   first.addHandler("update-viewport", follow);
-  viewers.slice(1).forEach((viewer) => viewer.addHandler("open", follow));
 
   // ---- where is what; all lengths in px of the mosaic, a pixel's centre at whole numbers
 
@@ -157,9 +169,6 @@
 
   // ---- layers are drawn on one canvas, by functions that get its context
 
-  const canvas = dlir.element("canvas", {});
-  canvas.id = "drawing";
-  place.append(canvas);
   const drawers = [];
   let waiting = false;
 
@@ -262,7 +271,7 @@
     const name = channel.name || (settings.length > 1 ? `channel ${number}` : "brightness");
     const swatch = dlir.element("span", { className: "swatch" });
     swatch.style.background = `#${channel.color}`;
-    const on = dlir.element("input", { type: "checkbox", checked: true });
+    const on = dlir.element("input", { type: "checkbox", checked: setting.on });
     on.addEventListener("change", () => {
       setting.on = on.checked;
       colour(number);
@@ -298,6 +307,7 @@
     shown = plane;
     const bounds = first.viewport.getBounds(true);
     viewers.forEach((viewer, number) => {
+      if (!viewer) return;
       viewer.addOnceHandler("open", () => viewer.viewport.fitBounds(bounds, true));
       viewer.open([source(plane, number)]);
     });
