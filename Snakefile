@@ -1,7 +1,6 @@
 """Stitches the tiles of every dataset into a mosaic and reports on it: snakemake --cores N [--configfile mine.yaml]."""
 
 import csv
-import json
 import os
 import re
 import secrets
@@ -42,6 +41,7 @@ from dlir.core import hashing, sealed
 from dlir.demo.settings import DEMO_TRUTH
 from dlir.reading import contents, filenames, found_tiles, grid_layout, many_datasets
 from dlir.registration.settings import own_method_file
+from dlir.reporting import verdict_file
 
 
 report: "workflow/report/workflow.rst"
@@ -80,6 +80,7 @@ rule all:
                 "mosaic.ome.zarr",
                 "mosaic.sha256",
                 "report.html",
+                "report_files",
                 "verdict.json",
                 "positions.csv",
                 "TileConfiguration.registered.txt",
@@ -116,8 +117,8 @@ onsuccess:
         with open(f"results/{name}/accuracy.csv") as table:
             errors = [float(row["error"]) for row in csv.DictReader(table)]
         print(f"{name}: median placement error {median(errors):.3f} px, worst tile {max(errors):.3f} px")
-    for name in finished:
-        print(f"{name}: {json.loads(Path(f'results/{name}/verdict.json').read_text(encoding='utf-8'))['sentence']}")
+    for name in [name for name in finished if Path(f"results/{name}/{verdict_file.FILE}").exists()]:
+        print(f"{name}: {verdict_file.read(Path('results', name))['sentence']}")
 
 
 onerror:

@@ -132,6 +132,19 @@ def plan(config: Path, *, cores: int | None = None) -> None:
 
 
 @app.command
+def view(results: Path, *, port: int = 0) -> None:
+    """Show the report of a folder of results in a browser, and mend by hand where its tiles lie; Ctrl-C ends it.
+
+    Args:
+        results: the folder results/NAME of a run that is finished.
+        port: of 127.0.0.1, at which the page is served to this user alone; a free one by default.
+    """
+    from dlir.reporting import view as viewing
+
+    viewing.view(results, port)
+
+
+@app.command
 def snakefile() -> None:
     """Print the path of the Snakefile, for snakemake -s "$(dlir snakefile)" and for modules of other workflows."""
     from dlir import run_workflow
@@ -151,7 +164,7 @@ def verdict(results: Path, *, strict: bool = False) -> None:
     from dlir.reporting import verdict_file
 
     content = verdict_file.read(results)
-    sys.stdout.write(f"{verdict_file.described(content)}\n")
+    sys.stdout.write(f"{verdict_file.described(content, results)}\n")
     if strict:
         sys.exit(verdict_file.EXIT_CODES[content["grade"]])
 

@@ -95,7 +95,7 @@ def needs(step: str, extent: Extent, *, training: int = 0, shard: int = 2048) ->
     if step == "place":
         return Need(PYTHON + 0.5 + 0.004 * count, 0.0, 400 + 0.1 * count + 4 * tile)
     if step == "report":
-        return Need(PYTHON + 2.0 + 0.001 * count, 0.0, 500 + 4 * tile, 4.0)
+        return Need(PYTHON + 2.0 + 0.001 * count + 0.016 * registered, 0.0, 500 + 4 * tile, 4.0 + 0.12 * registered)
     return Need(PYTHON + 0.001 * count, 0.01 * registered, held)
 
 

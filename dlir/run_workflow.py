@@ -15,6 +15,7 @@ from dlir.core.atomic import atomically
 from dlir.proposal import commands
 from dlir.reading.settings import Share
 from dlir.reporting import verdict_file
+from dlir.reporting.finished_run import OWN_CONFIG, OWN_TABLE, RESULTS
 
 PACKAGE = Path(__file__).resolve().parent
 log = logging.getLogger(__name__)
@@ -43,7 +44,8 @@ def stitch(
 ) -> Path:
     """Stitch the tiles that `images` means; a second call runs only the steps that changed.
 
-    The settings go to `results/NAME/config.yaml`, below `folder`, and the results beside them.
+    The settings go to `results/NAME/config.yaml`, below `folder`, and the results beside them. Where `dlir view` has saved a
+    table of overrides there, it counts.
 
     Args:
         images: the folder of the tiles, which is looked at as by `dlir init`; or their path, in which {row} and {col}, or
@@ -74,13 +76,15 @@ def stitch(
             f"{found}: there is no such folder: correct it, or give the path of the tiles, as in tiles/t{{index}}.tif"
         )
     keys = _keys_of_folder(found, Path(folder), where) if found.is_dir() else {"images": images, **where}
+    results = Path(folder) / RESULTS / name
+    if (results / OWN_TABLE).is_file():  # which `dlir view` saved
+        keys = {**keys, "overrides": f"{RESULTS}/{name}/{OWN_TABLE}"}
     config = {**(settings or {}), "datasets": {name: keys}}
     Settings.checked(config)
-    results = Path(folder) / "results" / name
     results.mkdir(parents=True, exist_ok=True)
-    with atomically(results / "config.yaml") as partial:
+    with atomically(results / OWN_CONFIG) as partial:
         partial.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-    run(results / "config.yaml", folder, cores, dry_run)
+    run(results / OWN_CONFIG, folder, cores, dry_run)
     return results
 
 

@@ -11,6 +11,7 @@ import atexit
 import hashlib
 import json
 import os
+import re
 import sys
 from contextlib import suppress
 from functools import cache
@@ -70,7 +71,15 @@ def _files(*modules: str) -> list[Path]:
         todo = set().union(*map(_imported, todo)) - found - WITHOUT_EFFECT
     programs = [_file(module) for module in found]
     templates = [path.with_suffix(".html.j2") for path in programs]
-    return sorted([*programs, *(path for path in templates if path.exists())])
+    return sorted({*programs, *(part for path in templates if path.exists() for part in _template(path))})
+
+
+def _template(path: Path) -> set[Path]:
+    """A template of a page, and the templates, styles and scripts that it names."""
+    names = re.findall(r'"([\w.]+\.(?:html\.j2|css|js))"', path.read_text(encoding="utf-8"))
+    beside = [path.parent / name for name in names if name.endswith(".j2")]
+    static = [path.parent / "static" / name for name in names if not name.endswith(".j2")]
+    return {path, *static, *(part for other in beside for part in _template(other))}
 
 
 @cache

@@ -40,6 +40,15 @@ def test_a_run_that_fails_says_so_and_keeps_the_settings(tmp_path: Path) -> None
     assert written == {"datasets": {"none": {"images": "in/{row}_{col}.tif", "overlap": [0.1, 0.2]}}}
 
 
+def test_a_table_that_dlir_view_saved_counts_in_the_next_run(tmp_path: Path) -> None:
+    (tmp_path / "results" / "none").mkdir(parents=True)
+    (tmp_path / "results" / "none" / "overrides.csv").write_text("fixed,moving,y,x\n")
+    with pytest.raises(run_workflow.StitchError):  # there are no tiles
+        run_workflow.stitch("in/{row}_{col}.tif", name="none", folder=tmp_path, cores=1)
+    written = yaml.safe_load((tmp_path / "results" / "none" / "config.yaml").read_text())
+    assert written["datasets"]["none"]["overrides"] == "results/none/overrides.csv"
+
+
 def test_a_broken_value_and_further_datasets_are_refused(tmp_path: Path) -> None:
     with pytest.raises(run_workflow.StitchError, match="the value cannot be read"):
         run_workflow.parsed(["place.camera={rotation: 1"])

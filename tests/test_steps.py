@@ -79,7 +79,7 @@ def test_code_of_a_package_belongs_to_the_steps_that_use_its_modules(tmp_path: P
 
 
 def test_an_edit_of_the_template_changes_the_report(tmp_path: Path) -> None:
-    found = edited(tmp_path, "reporting/report.html.j2", {"<h2>Illumination</h2>": "<h2>Edited</h2>"})
+    found = edited(tmp_path, "reporting/report.html.j2", {"<h1>": "<h1>Edited: "})
     assert {step for step in steps.STEPS if found[step] != steps.code(step)} == {"report"}
 
 

@@ -88,11 +88,11 @@ PAIRS = Schema(
 )  # fmt: skip
 
 # One row for each pair, as registration found it.
-# - pair, fixed, moving, side: as in PAIRS
+# - pair, fixed, moving, side: as in pairs.csv
 # - yy, ..., x0: affine from a pixel of the moving tile to a pixel of the fixed tile
 # - centre_y, centre_x: point of the overlap, in the moving tile, at which the shift is known best
 # - var_y, cov_yx, var_x: covariance of the shift at that point, px^2
-# - cov_yy_yy, ...: covariance of the linear part from a fixed px to a moving px (LINEAR_COVARIANCE)
+# - cov_yy_yy, ...: covariance of the linear part from a fixed px to a moving px
 # - bow_y, bow_x: by how much the ends of the overlap are displaced against its middle, which no affine shows; empty where the
 #   pair was not refined
 # - score_before, score_after: NCC of the overlap at the nominal offset, and after registration
@@ -101,7 +101,7 @@ PAIRS = Schema(
 #   both tiles show the same thing, is used only where a pair above it shares one of its tiles
 # - overruled: whether the pair was accepted, and hardly counts in the placement, since other pairs or the stage contradict it
 # - reason: why the pair was rejected, overruled, or accepted although faint or doubtful; empty for all others
-# - method: what found the affine: network, phase, the user's own function, or user for an offset in OVERRIDES
+# - method: what found the affine: network, phase, the user's own function, or user for an offset from a table of overrides
 # - time: the time point at which it was registered; there is no such column where one time point stands for all
 LINEAR = ("yy", "yx", "xy", "xx")  # the entries of the linear part
 LINEAR_COVARIANCE = [f"cov_{first}_{second}" for first in LINEAR for second in LINEAR]
@@ -114,7 +114,7 @@ AFFINES = Schema(
 )  # fmt: skip
 
 # One row for each tile, as it is placed.
-# - tile, path: as in TILES
+# - tile, path: as in tiles.csv
 # - yy, ..., x0: affine from a pixel of the tile to a pixel of the mosaic
 # - pairs: number of accepted pairs of the tile
 # - residual: root mean square of how far those pairs lie from the placement; empty without pairs
@@ -126,7 +126,7 @@ AFFINES = Schema(
 #   by far more than it errs; 0 in the largest part
 # - loop: closing error of the four pairs around the 2 x 2 tiles of which this is the top left one; empty where not all four
 #   are accepted
-# - placed_by: pairs; stage, where the tile has no accepted pair; user, where OVERRIDES places the tile; placement, where
+# - placed_by: pairs; stage, where the tile has no accepted pair; user, where a table of overrides places it; placement, where
 #   it lies as in another run, whose columns from pairs to loop are repeated here
 # - time: the time point at which it lies there; there is no such column where one placement holds for all
 PLACEMENT = Schema(
@@ -138,14 +138,14 @@ PLACEMENT = Schema(
 
 # One row, on the stage and the tile model; one for each time point that is placed by itself.
 # - model: the tile model: translation, rigid, similarity or affine
-# - foretold_rotation, ...: for each of LINEAR_PARTS, the fraction of its mean square over the pairs that the other pairs
-#   predict; place.model "auto" chooses the tile model by it
+# - foretold_rotation, ...: of the rotation, scale, aspect and shear of the pairs, the fraction of the mean square that the
+#   other pairs predict; place.model "auto" chooses the tile model by it
 # - rotation, rotation_interval: rotation of the picture against the stage, and half its 95 % interval, degrees
 # - scale, scale_interval: stage px in one camera px, and half its 95 % interval
 # - skew, skew_interval: by how much the angle between the axes of the stage falls short of 90 degrees, as the camera sees them,
 #   and half its 95 % interval, degrees
 # - error_y, error_x: standard deviation of the stage's error of one tile
-# - backlash_row_y, ...: shift along y and x of every second row and of every second column against the others (BACKLASH)
+# - backlash_row_y, ...: shift along y and x of every second row and of every second column against the others
 # Rotation, scale and skew are against the stage as it is told; where no overlap is given, scale and its interval are empty.
 # The intervals are 0 where the user gave rotation and scale.
 # - time: the time point; there is no such column, and one row, where one time point stands for all
@@ -159,7 +159,7 @@ STAGE = Schema(
 )  # fmt: skip
 
 # One row for each tile and channel.
-# - tile: as in TILES
+# - tile: as in tiles.csv
 # - channel: number of the channel, from 0
 # - gain: exposure of the tile relative to the mean over all tiles of the channel
 # - scale: by which the mosaic is multiplied so that no pixel passes the maximum of the data type; the same for all tiles
@@ -184,8 +184,19 @@ HISTORY = Schema(
     {"step": INT, "loss": OPTIONAL_FLOAT, "measure": TEXT, "median": FLOAT, "mean": FLOAT, "decision": OPTIONAL_TEXT},
 )  # fmt: skip
 
-# One row for each side and registration method, measured on synthetic pairs, whose affine is known.
-# - side: down or right, as in PAIRS
+# One row for each synthetic pair and registration method; the affine of such a pair is known.
+# - side: as in pairs.csv
+# - pair: number of the synthetic pair of that side, from 0; all methods register the same ones
+# - method: network, phase, the user's own function, or none: no registration
+# - error: corner error: how far the corners of the window lie from their true places, root mean square
+# - confidence: probability that the affine is right, as the method itself reports it
+KNOWN_PAIRS = Schema(
+    {"side": TEXT, "pair": INT, "method": TEXT, "error": FLOAT, "confidence": FLOAT},
+    unique=["side", "pair", "method"],
+)  # fmt: skip
+
+# One row for each side and registration method, the summary of known_pairs.csv.
+# - side: as in pairs.csv
 # - method: network, phase, the user's own function, or none: no registration
 # - pairs: number of synthetic pairs
 # - median, p95: median and 95 % quantile of the corner error
@@ -196,12 +207,12 @@ SELFCHECK = Schema(
 )  # fmt: skip
 
 # One row for each tile, from a placement that is known to be right; further columns are allowed.
-# - path: as in TILES
+# - path: as in tiles.csv
 # - yy, ..., x0: affine from a pixel of the tile to the true frame
 TRUTH = Schema({"path": TEXT, **AFFINE}, unique=["path"], strict=False)
 
-# One row for each tile, from the comparison of a placement with TRUTH.
-# - tile, path: as in TILES
+# One row for each tile, from the comparison of a placement with a truth.
+# - tile, path: as in tiles.csv
 # - error: largest error at the centres of the four corner pixels
 ACCURACY = Schema({"tile": INT, "path": TEXT, "error": FLOAT}, unique=["path"])
 

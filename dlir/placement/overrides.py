@@ -47,10 +47,11 @@ class Overrides(NamedTuple):
                 **affine.to_columns(affine.translation(offset)),
                 "centre_y": middle[:, 0], "centre_x": middle[:, 1],
                 "var_y": DEVIATION**2, "var_x": DEVIATION**2, **zero, **exact,
-                "confidence": 1.0, "accepted": True, "overruled": False, "reason": "", "method": "user",
+                "confidence": 1.0, "accepted": True, "overruled": False, "reason": "", "method": "user", "time": 0,
             },
             index=given.index,
         )  # fmt: skip
+        # `time` is among the columns where each time point is registered by itself; an offset of the user holds for all
         return pd.concat([pairs[kept], own[list(pairs.columns)]], ignore_index=True)
 
     def in_stage(self, stage: Stage) -> Stage:

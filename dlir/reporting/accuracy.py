@@ -54,7 +54,7 @@ def corner_errors(placed: Array, true: Array, corners: Array) -> Array:
         corners: (n, 4, 2), the centres of the tiles' corner pixels (`affine.corners`), or (4, 2) where these are the same.
     """
     found, expected = affine.apply(placed, corners), affine.apply(true, corners)
-    whole = _common_affine(found.reshape(-1, 2), expected.reshape(-1, 2))
+    whole = common_affine(found.reshape(-1, 2), expected.reshape(-1, 2))
     errors: Array = np.linalg.norm(affine.apply(whole, found) - expected, axis=-1).max(-1)
     return errors
 
@@ -68,8 +68,11 @@ def summary(errors: NDArray[np.float64]) -> str:
     )
 
 
-def _common_affine(found: Array, expected: Array) -> Array:
-    """The affine (2, 3) that takes the points `found` (n, 2) to `expected` (n, 2); a minority that is far off hardly counts."""
+def common_affine(found: Array, expected: Array) -> Array:
+    """Returns the affine (2, 3) that takes the points `found` (n, 2) to `expected` (n, 2).
+
+    A minority that is far off hardly counts.
+    """
     centre = found.mean(0)  # subtracted, since the equations are better conditioned about the middle
     design = np.c_[found - centre, np.ones(len(found))]
     weight = np.ones(len(found))

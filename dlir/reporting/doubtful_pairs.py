@@ -124,7 +124,9 @@ def slipped(evidence: Evidence) -> list[Finding]:
     slip = np.hypot(placed["slip_y"], placed["slip_x"])
     if not (slip > 0).any():
         return []
-    what = f"the stage slipped: {number_of(int((slip > 0).sum()), 'tile')} lie up to {in_px(slip.max())} from where it says"
+    many = int((slip > 0).sum())
+    who = f"{number_of(many, 'tile')} {'lies' if many == 1 else 'lie'}"
+    what = f"the stage slipped: {who} up to {in_px(slip.max())} from where it says"
     return [Finding("slipped", "good", what, "", placed["tile"][slip > 0].tolist())]
 
 
@@ -163,8 +165,8 @@ def missed(evidence: Evidence) -> list[Finding]:
     if evidence.selfcheck is None or evidence.pairs is None:
         return []
     own = evidence.selfcheck[evidence.selfcheck["method"].isin(evidence.pairs["method"].unique())]
-    what = "on crops of these tiles, the first registration misses"
-    return [
-        Finding("missed", "good", f"{what} {row['over_2px']:.0%} of the pairs {row['side']}", JOIN)
-        for row in own[own["over_2px"] > MISSED].to_dict("records")
-    ]
+    sides = own[own["over_2px"] > MISSED].to_dict("records")
+    if not sides:
+        return []
+    shares = " and ".join(f"{row['over_2px']:.0%} {row['side']}" for row in sides)
+    return [Finding("missed", "good", f"on crops of these tiles, the first registration misses {shares}", JOIN)]

@@ -17,6 +17,8 @@ from dlir.reporting.findings import (
     worst_first,
 )
 
+INEXACT = "a larger overlap; or place: {model: translation}, if the tiles are not turned or scaled against each other"
+
 
 def not_held(evidence: Evidence) -> list[Finding]:
     """The mosaic as a whole is in doubt: no pair was accepted, or pairs surely hold less than half of it."""
@@ -51,10 +53,11 @@ def weak(evidence: Evidence) -> list[Finding]:
     joints = _weak_joints(evidence, tiles)
     which = names_of(placed, tiles[:1])
     who = f"tile {which} may be off by" if len(tiles) == 1 else f"{len(tiles)} tiles may be off, tile {which} by"
-    what = f"{who} up to {in_px(error[doubtful].max())}: only pairs that are faint or may be wrong hold "
-    what += "it" if len(tiles) == 1 else "them"
-    if len(joints):
-        what += f", such as pair {pair_in_words(joints.iloc[0])}"
+    what = f"{who} up to {in_px(error[doubtful].max())}: "
+    if joints.empty:
+        return [Finding("inexact", "look", f"{what}the errors of pairs add up from tile to tile", INEXACT, tiles)]
+    them = "it" if len(tiles) == 1 else "them"
+    what += f"only pairs that are faint or may be wrong hold {them}, such as pair {pair_in_words(joints.iloc[0])}"
     return [Finding("weak", "look", what, VIEW, tiles, joints["pair"].tolist())]
 
 

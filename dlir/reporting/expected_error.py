@@ -9,7 +9,8 @@ is 99.9 % sure. So it counts only for tiles that are not sure:
 2. Tiles whose joint has a doubt below `DOUBT` are one part; then the joints between these parts are looked at, and so on until
    nothing more is joined. What is left are *bodies*: parts that are surely right in themselves.
 3. In the largest body, an error follows from how exactly its pairs are measured, and from how well they fit: the covariance of
-   a least squares without wrong pairs.
+   a least squares without wrong pairs. Where tiles are turned or scaled against each other, the errors of that add up from tile
+   to tile and bend the mosaic, so there the deviation stays.
 
 No tile is known better than its pairs fit. Where four pairs around a corner do not close, their residuals say so.
 """
@@ -24,12 +25,14 @@ from dlir.core.affine import Array
 from dlir.core.tile_graph import differences, factorised, groups, numbered_by_size
 from dlir.placement.deviation import place_deviation
 from dlir.placement.distortion import stretch
+from dlir.reporting.results import residuals
 
 DOUBT = 0.02  # probability that a joint is wrong, from which on it is not sure
 MOST_CONFIDENCE = 1 - 1e-6  # of a pair
 MEDIAN_SQUARE = 2 * np.log(2)  # of a normal vector in the plane, in variances of one axis
 SPARE = 0.5  # of the measurements are spare, at least: places follow the pairs, so residuals are smaller than errors
-LEAST_VARIANCE = 1e-4  # px^2, of a pair, which is never taken to be known better
+LEAST_VARIANCE = 1e-4  # px^2, of a pair: none is taken to be known better
+SAME_LINEAR = 1e-9  # largest difference of the linear parts of tiles that are only moved
 LOOSE = 1e-6  # 1/px^2, keeps a single tile solvable
 
 
@@ -39,21 +42,12 @@ def counted(pairs: pd.DataFrame) -> pd.DataFrame:
     return used
 
 
-def residual_vectors(pairs: pd.DataFrame, placed: pd.DataFrame) -> Array:
-    """Returns how far (n, 2), px, pairs (tables.AFFINES) lie from a placement (tables.PLACEMENT), at their centres."""
-    centres = pairs[["centre_y", "centre_x"]].to_numpy(float)[:, None]
-    by_tile = placed.set_index("tile")
-    fixed, moving = (affine.from_table(by_tile.loc[pairs[end]]) for end in ("fixed", "moving"))
-    through_pair = affine.apply(fixed, affine.apply(affine.from_table(pairs), centres))
-    return np.asarray((through_pair - affine.apply(moving, centres))[:, 0])
-
-
 def clear_misfit(pairs: pd.DataFrame, placed: pd.DataFrame) -> tuple[Array, Array]:
     """Returns how far (n,), px, each pair surely lies from the placement, and how many standard deviations (n,) that is.
 
     Along an edge a pair knows little. What it is off there counts as much less as it knows less.
     """
-    residual, covariance = residual_vectors(pairs, placed), tables.shift_covariance(pairs)
+    residual, covariance = residuals(pairs, placed), _covariance(pairs)
     square = np.einsum("na,na->n", residual, np.linalg.solve(covariance, residual[:, :, None])[:, :, 0]).clip(min=0)
     return np.sqrt(np.linalg.eigvalsh(covariance)[:, 0] * square), np.sqrt(square)
 
@@ -102,7 +96,7 @@ def expected_errors(placed: pd.DataFrame, pairs: pd.DataFrame, bodies: NDArray[n
     if pairs.empty:
         return errors
     length, _ = clear_misfit(pairs, placed)
-    sure = bodies == 0
+    sure = (bodies == 0) & (np.ptp(affine.from_table(placed)[:, :, :2], axis=0).max() < SAME_LINEAR)
     inside = pairs[["fixed", "moving"]].isin(placed["tile"][sure].tolist()).all(axis=1).to_numpy()
     if inside.any():
         exact = _exact(placed["tile"][sure], pairs[inside], length[inside])
@@ -112,7 +106,7 @@ def expected_errors(placed: pd.DataFrame, pairs: pd.DataFrame, bodies: NDArray[n
 
 def _fit(tiles: "pd.Series[int]", pairs: pd.DataFrame, misfit: Array) -> Array:
     """The root mean square (tiles,), px, of how far the pairs of each tile lie from the placement; exact pairs count most."""
-    weight = 1 / np.linalg.eigvalsh(tables.shift_covariance(pairs))[:, 0].clip(min=LEAST_VARIANCE)
+    weight = 1 / np.linalg.eigvalsh(_covariance(pairs))[:, 0]
     of_pairs = pd.DataFrame({"weight": weight, "square": weight * misfit**2})
     by_tile = pd.concat([of_pairs.set_axis(pairs[end]) for end in ("fixed", "moving")]).groupby(level=0).sum()
     mean = (by_tile["square"] / by_tile["weight"]).reindex(tiles)
@@ -123,9 +117,14 @@ def _exact(tiles: "pd.Series[int]", pairs: pd.DataFrame, misfit: Array) -> Array
     """The standard deviation (tiles,), px, of places that these pairs (tables.AFFINES) hold together, if all are right."""
     index = pd.Index(tiles)
     fixed, moving = (np.asarray(index.get_indexer(pd.Index(pairs[end])), np.int64) for end in ("fixed", "moving"))
-    measured = np.linalg.eigvalsh(tables.shift_covariance(pairs))[:, 1]
+    measured = np.linalg.eigvalsh(_covariance(pairs))[:, 1]
     variance = measured + float(np.median(misfit**2)) / MEDIAN_SQUARE / SPARE
     slope = differences(fixed, moving, len(index))
-    normal = slope.T @ sparse.diags(1 / variance.clip(min=LEAST_VARIANCE)) @ slope + LOOSE * sparse.identity(len(index))
+    normal = slope.T @ sparse.diags(1 / variance) @ slope + LOOSE * sparse.identity(len(index))
     both = sparse.kron(normal, sparse.identity(2)).tocsc()
     return place_deviation(factorised(both), both, len(index), 2)
+
+
+def _covariance(pairs: pd.DataFrame) -> Array:
+    """The covariance (n, 2, 2), px^2, of the shifts of pairs (tables.AFFINES), with which one can calculate."""
+    return np.asarray(tables.shift_covariance(pairs) + LEAST_VARIANCE * np.eye(2))

@@ -2,7 +2,7 @@
 
 A finding alone makes the verdict `bad` (not to be trusted) or `look` (good, but look here), or leaves it `good` (to know).
 Whether a tile is in doubt, its expected error says (`expected_error.py`): a tile that is off by 2 px shows as a seam, and a
-tile is sure when that is three times its expected error. The findings themselves are in `doubtful_places.py` and
+tile is sure when that is twice its expected error. The findings themselves are in `doubtful_places.py` and
 `doubtful_pairs.py`.
 """
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dlir.core.affine import Array
 
 SEAM = 2.0  # px: a tile that is off by more shows in the mosaic
-SURE = SEAM / 3  # px: largest expected error of a tile that is not worth a look
+SURE = SEAM / 2  # px: largest expected error of a tile that is not worth a look
 MOST_NAMES = 4  # tiles or pairs that a sentence names
 Grade = Literal["good", "look", "bad"]
 GRADES: tuple[Grade, ...] = ("good", "look", "bad")

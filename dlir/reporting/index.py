@@ -6,29 +6,20 @@ template `index.html.j2`.
 """
 
 import base64
-import io
 import json
 import logging
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-import pandas as pd
-import zarr
-from matplotlib.image import imsave
-
 from dlir.core import tables, time_points
 from dlir.core.atomic import atomically
 from dlir.fusion.plate import place_of
 from dlir.reading import patterns
-from dlir.reading.image_files import Plane
-from dlir.reading.tile_reader import TileReader
-from dlir.reporting.figures import reference_plane
+from dlir.reporting.page_files import FOLDER, THUMBNAIL
 from dlir.reporting.pages import page
 
 log = logging.getLogger(__name__)
-SIDE = 160  # px, longest side of a small picture
 GRADES = {"bad": "not to be trusted", "look": "look here", "good": "good", "": "none"}  # of a verdict, the worst first
 
 
@@ -93,7 +84,7 @@ def _entry(folder: Path, beside: Path, well: str) -> Entry:
     return Entry(
         name=well or name,
         link=f"{name}/report.html",
-        picture=_picture(folder / "mosaic.ome.zarr", tables.read(folder / "tiles.csv", tables.TILES)),
+        picture=base64.b64encode((folder / FOLDER / THUMBNAIL).read_bytes()).decode(),
         grade=verdict.get("grade", ""),
         sentence=verdict.get("sentence", ""),
         tiles=placed["path"].nunique(),
@@ -109,31 +100,3 @@ def _read_json(file: Path) -> dict[str, Any]:
     """Returns the content of a file; nothing where there is none."""
     content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     return content
-
-
-def _picture(store: Path, tiles: pd.DataFrame) -> str:
-    """Returns the reference of a mosaic as a small JPEG, base64, in the colours in which viewers show it."""
-    ome: Any = zarr.open_group(store, mode="r").attrs["ome"]
-    described, channels = ome["multiscales"][0], ome["omero"]["channels"]
-    level = zarr.open_array(store / described["datasets"][-1]["path"], mode="r")
-    axes = "".join(axis["name"] for axis in described["axes"])
-    pixels = reference_plane(level, axes, TileReader(tiles))
-    step = max(1, -(-max(pixels.shape[1:]) // SIDE))
-    shown = _in_colours(pixels[:, ::step, ::step].astype(np.float32), channels)
-    file = io.BytesIO()
-    imsave(file, shown, format="jpg", pil_kwargs={"quality": 80})
-    return base64.b64encode(file.getvalue()).decode()
-
-
-def _in_colours(pixels: Plane, channels: list[dict[str, Any]]) -> Plane:
-    """Returns the pixels (channels, y, x) as red, green and blue (y, x, 3), each from 0 to 1; one channel alone is grey.
-
-    Args:
-        channels: the window and the colour of each, as OME-Zarr describes them.
-    """
-    shown = np.zeros((*pixels.shape[1:], 3), np.float32)
-    for plane, channel in zip(pixels, channels, strict=True):
-        low, high = channel["window"]["start"], channel["window"]["end"]
-        colour = np.array([*bytes.fromhex(channel["color"] if len(channels) > 1 else "FFFFFF")]) / 255
-        shown += ((plane - low) / max(high - low, 1e-6)).clip(0, 1)[..., None] * colour
-    return shown.clip(0, 1)

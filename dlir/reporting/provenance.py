@@ -26,13 +26,16 @@ DEPENDENCIES = (
 MEASURED = {"seconds": "s", "cpu_seconds": "cpu_time", "peak_memory_mb": "max_rss"}  # our name: the column of Snakemake
 
 
-def provenance(tiles: Path, results: list[Path], benchmarks: list[Path], output: Path, *, settings: str) -> None:
+def provenance(
+    tiles: Path, results: list[Path], benchmarks: list[Path], output: Path, *, settings: str, configs: list[Path] | None = None
+) -> None:
     """Write the provenance of one dataset as JSON.
 
     Args:
         results: the files whose hashes are written.
         benchmarks: Snakemake's measurements, one table for each step; the file is named after the step.
         settings: all settings of the run, as JSON.
+        configs: the files of the user from which they come.
     """
     table = tables.read(tiles, tables.TILES)
     content = {
@@ -43,6 +46,7 @@ def provenance(tiles: Path, results: list[Path], benchmarks: list[Path], output:
             **{name: version(name) for name in DEPENDENCIES},
         },
         "settings": json.loads(settings),
+        "configs": [str(path) for path in configs or []],
         "tiles": dict(zip(table["path"], table["sha256"], strict=True)),
         "code": {step: steps.code(step) for step in steps.STEPS},
         "results": {path.name: hashing.of_file(path) for path in results},

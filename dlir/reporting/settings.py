@@ -10,4 +10,4 @@ from dlir.core.settings import Section
 class Report(Section):
     """What the report shows."""
 
-    overview: Annotated[int, Field(ge=100, le=20_000)] = 1600  # px, longest side of the overview picture
+    embed: Annotated[float, Field(ge=0, le=1000)] = 9.0  # MB of pictures, up to which all are in the page itself

@@ -33,7 +33,7 @@ from dlir.reporting.findings import GRADES, SURE, Evidence, Finding, Grade
 
 log = logging.getLogger(__name__)
 WORDS: dict[Grade, str] = {"good": "Good", "look": "Good, but look here", "bad": "Not to be trusted"}
-KINDS = (not_held, layout, weak, contradicting, groups, alone, distorted, repeated, copies, adopted, faint, slipped,
+KINDS = (not_held, layout, copies, weak, contradicting, groups, alone, distorted, repeated, adopted, faint, slipped,
          other_overlap, brightness, missed)  # fmt: skip  # of findings, the worst first
 LEAST_TOLD = 0.05  # px: a smaller error is told as better than that
 MOST_LISTED = 200  # tiles or pairs of a finding that verdict.json lists
@@ -192,7 +192,8 @@ def _sentence(
     if findings:
         first = {"good": "To know", "look": "Look first", "bad": "Why"}[grade]
         more = sum(finding.grade == grade for finding in findings[1:])
-        parts.append(f"{first}: {findings[0].sentence}" + (f" (and {more} more)" if more else ""))
+        parts.append(f"{first}: {findings[0].sentence}")
+        parts += [f"{more} more in the report"] if more else []
     return ". ".join(parts) + "."
 
 

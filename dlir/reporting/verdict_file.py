@@ -27,10 +27,14 @@ def read(results: Path) -> dict[str, Any]:
     return content
 
 
-def described(content: dict[str, Any]) -> str:
-    """Returns verdict.json as text: the sentence, and for each finding what it is and what would mend it."""
+def described(content: dict[str, Any], results: Path) -> str:
+    """Returns the content of verdict.json as text: the sentence, and for each finding what it is and what would mend it.
+
+    Args:
+        results: the folder of the results, which commands in the text name.
+    """
     lines = [content["sentence"]]
     for finding in content["findings"]:
         lines += ["", f"{MARKS[finding['grade']]}: {finding['sentence']}."]
-        lines += [f"  What would help: {finding['remedy']}."] if finding["remedy"] else []
+        lines += [f"  What would help: {finding['remedy'].replace('RESULTS', str(results))}."] if finding["remedy"] else []
     return "\n".join(lines)

@@ -46,6 +46,16 @@ def test_the_tiles_of_a_pair_lie_at_the_offset_that_the_user_gives(tmp_path: Pat
     assert table.set_index("path").loc["0.tif", "placed_by"] == "user"
 
 
+def test_an_offset_holds_at_every_time_point(tmp_path: Path) -> None:
+    measured = graph()
+    pairs = pd.concat([measured.pairs.assign(time=time) for time in (0, 1)], ignore_index=True)
+    overrides = write_overrides(tmp_path, ("1.tif", "0.tif", -3.0, -190.0), ("0.tif", "3.tif", None, None))
+    table = place_graph(measured._replace(pairs=pairs), tmp_path, overrides)
+    for time in (0, 1):
+        there = table[table["time"] == time]
+        assert offset_of(there, "0.tif") - offset_of(there, "1.tif") == pytest.approx([-3, -190], abs=0.1)
+
+
 def test_a_tile_lies_at_the_position_that_the_user_gives(tmp_path: Path) -> None:
     alone = graph()
     pairs = alone.pairs[~alone.pairs[["fixed", "moving"]].isin([18]).any(axis=1)]

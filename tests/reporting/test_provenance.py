@@ -41,6 +41,7 @@ def test_provenance_names_versions_settings_hashes_and_cost(grid: Grid, tmp_path
         benchmarks,
         output,
         settings=settings.model_dump_json(by_alias=True),
+        configs=[Path("mine.yaml"), Path("/more.yaml")],
     )
     found = json.loads(output.read_text())
     about = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -50,6 +51,7 @@ def test_provenance_names_versions_settings_hashes_and_cost(grid: Grid, tmp_path
     assert {name: found["versions"].get(name) for name in names} == {name: installed[name] for name in names}
     assert found["versions"]["python"] == sys.version.split()[0]
     assert Settings.parse(json.dumps(found["settings"])) == settings
+    assert found["configs"] == ["mine.yaml", "/more.yaml"]
     assert len(found["tiles"]) == 9
     assert found["results"]["model.pt"] == hashlib.sha256(model.read_bytes()).hexdigest()
     assert found["learnt_from"] == {"model.pt": ["a5", "0c"], "illumination.tif": ["0c"]}

@@ -100,7 +100,7 @@ class Workflow:
 def contents(results: Path) -> dict[str, bytes]:
     """Returns the content of each result by its path below the folder of a dataset.
 
-    Logs, benchmarks, caches, unfinished files and the times in provenance.json are left out.
+    Logs, benchmarks, caches, unfinished files, and the times in provenance.json and in the report are left out.
     """
     found = {}
     for path in sorted(path for path in results.rglob("*") if path.is_file()):
@@ -108,6 +108,11 @@ def contents(results: Path) -> dict[str, bytes]:
         content = path.read_bytes()
         if name == "provenance.json":
             content = json.dumps({**json.loads(content), "stages": None}).encode()
+        if name == "report.html":
+            before, facts, after = re.split(rb'(?<=id="facts">)(.*?)(?=</script>)', content, maxsplit=1, flags=re.DOTALL)
+            known = json.loads(facts)
+            plots = [plot for plot in known["plots"] if plot["name"] != "cost"]
+            content = before + json.dumps({**known, "plots": plots}).encode() + after
         if not name.startswith(("logs", "benchmarks", "cache")) and ".part/" not in name:
             found[name] = content
     return found

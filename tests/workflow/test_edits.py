@@ -30,7 +30,7 @@ SETTINGS: dict[str, list[Any]] = {
     "mosaic.blend": ["linear", "none"],
     "mosaic.interpolation": [1, 0],
     "mosaic.bands": [1, 2],
-    "report.overview": [1600, 800],
+    "report.embed": [9.0, 0.0],
 }
 TABLES = ("positions", "overrides", "flat")
 

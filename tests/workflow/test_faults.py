@@ -70,7 +70,7 @@ OTHERWISE = {  # another value of a setting of each section
     "place": {"model": "translation"},
     "exposure": {"correct": True},
     "mosaic": {"blend": "max", "chunk": 32, "shard": 64},
-    "report": {"overview": 100},
+    "report": {"embed": 0},
 }
 Survived = Callable[[str, str, int], None]  # takes a row of the table
 

@@ -72,6 +72,13 @@ def test_demo_ends_with_mosaic_report_and_its_error(demo: tuple[Workflow, str]) 
     assert (results / "report.html").is_file()
 
 
+def test_the_last_line_for_each_dataset_is_the_verdict(demo: tuple[Workflow, str]) -> None:
+    workflow, printed = demo
+    content = json.loads((workflow.folder / "results" / "demo" / "verdict.json").read_text())
+    assert content["tiles"]["total"] == 6
+    assert printed.splitlines()[-1] == f"demo: {content['sentence']}"
+
+
 def test_each_step_has_its_log(demo: tuple[Workflow, str]) -> None:
     folder = demo[0].folder / "results" / "demo" / "logs"
     assert {log.stem for log in folder.glob("*.log")} == set(FLOW)
@@ -228,7 +235,7 @@ def test_a_moved_folder_of_code_and_results(repository: Path, tmp_path: Path) ->
         ("place", "stage_weight", 2.0, ["place"]),
         ("exposure", "correct", True, ["place"]),
         ("mosaic", "interpolation", 3, ["mosaic"]),
-        ("report", "overview", 800, ["report"]),
+        ("report", "embed", 0, ["report"]),
     ],
 )
 def test_a_setting_reruns_its_step_and_those_after(

@@ -85,7 +85,19 @@ def registration_options(wildcards, input):
     """The options of the report on how the tiles were registered, or from where their placement was taken."""
     if wildcards.dataset in ADOPTED:
         return f"--adopted {shlex.quote(str(DATASETS[wildcards.dataset].placement))}"
-    return " ".join(f"--{Path(path).stem} {path}" for path in input.registration)
+    files = [*input.registration, *input.known_pairs]
+    return " ".join(f"--{Path(path).stem.replace('_', '-')} {path}" for path in files)
+
+
+def own_configs(wildcards, output):
+    """The option that names the files of the user's settings, as seen from the working directory where they lie below it.
+
+    The parameter `output` tells Snakemake that this is no setting: other files with the same settings then rerun nothing.
+    """
+    files = [file for file in config_files() if file.resolve() != (HERE / "config.yaml").resolve()]
+    here = Path.cwd()
+    names = [str(file.relative_to(here) if file.is_relative_to(here) else file) for file in files]
+    return f"--configs {shlex.join(names)}" if names else ""
 
 
 def judged_options(wildcards, input):

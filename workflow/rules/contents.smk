@@ -9,6 +9,7 @@ RESULTS = [
     "pairs.csv",
     "affines.csv",
     "selfcheck.csv",
+    "known_pairs.csv",
     "placement.csv",
     "stage.csv",
     "positions.csv",
@@ -16,6 +17,7 @@ RESULTS = [
     "mosaic.sha256",
     "verdict.json",
     "report.html",
+    "report_files",
     "provenance.json",
 ]  # of a dataset, whose making Snakemake has to know; files.csv first, from which all others follow
 FUTURE = 60 * 10**9  # ns that a clock may be ahead

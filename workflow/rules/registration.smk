@@ -1,4 +1,4 @@
-# tiles.csv, illumination.tif -> pairs.csv -> model.pt -> affines.csv; selfcheck.csv measures it on known pairs.
+# tiles.csv, illumination.tif -> pairs.csv -> model.pt -> affines.csv; selfcheck.csv and known_pairs.csv measure it on known pairs.
 
 
 rule pairs:
@@ -107,7 +107,8 @@ rule selfcheck:
         model=MODEL,
         after="results/{dataset}/affines.csv",  # the step `register` leaves the table in the cache
     output:
-        "results/{dataset}/selfcheck.csv",
+        errors="results/{dataset}/selfcheck.csv",
+        known_pairs="results/{dataset}/known_pairs.csv",
     log:
         "results/{dataset}/logs/selfcheck.log",
     benchmark:
@@ -131,5 +132,5 @@ rule selfcheck:
         "{wildcards.dataset}: measures the registration on known pairs"
     shell:
         "{params.dlir} selfcheck --tiles {input.tiles} --illumination {input.illumination} --pairs {input.pairs} {params.model} {params.given}"
-        " --method {params.method} --output {output} --settings {params.settings:q} --device {resources.device} {params.cache}"
+        " --method {params.method} --output {output.errors} --known-pairs {output.known_pairs} --settings {params.settings:q} --device {resources.device} {params.cache}"
         " --log-file {log} --dataset {wildcards.dataset}"

@@ -1,4 +1,4 @@
-# accuracy.csv, where the truth is known; report.html and, in the same process, the verdict and what made the results.
+# accuracy.csv, where the truth is known; in one process the verdict, what made the results, and the page that shows both.
 
 
 rule accuracy:
@@ -36,6 +36,7 @@ rule report:
         tiles="results/{dataset}/tiles.csv",
         illumination="results/{dataset}/illumination.tif",
         registration=lambda wildcards: of_registration(wildcards, "affines.csv", "stage.csv", "selfcheck.csv"),
+        known_pairs=lambda wildcards: of_registration(wildcards, "known_pairs.csv"),
         placement="results/{dataset}/placement.csv",
         exposure="results/{dataset}/exposure.csv",
         surveyed=lambda wildcards: of_registration(wildcards, "survey.csv"),
@@ -62,6 +63,7 @@ rule report:
             category="{dataset}",
             labels={"page": "report"},
         ),
+        files=directory("results/{dataset}/report_files"),
         provenance="results/{dataset}/provenance.json",
     log:
         "results/{dataset}/logs/report.log",
@@ -86,22 +88,23 @@ rule report:
         all=lambda wildcards: SETTINGS.model_copy(
             update={"datasets": {name: DATASETS[name] for name in taught_by(wildcards)}}
         ).model_dump_json(by_alias=True),
+        configs=own_configs,
     message:
         "{wildcards.dataset}: writes the report"
     shell:
         "{params.dlir} judge --tiles {input.tiles} --placement {input.placement} --exposure {input.exposure} {params.judged}"
         " {params.overrides} --output {output.verdict}"
-        " --then report --tiles {input.tiles} --illumination {input.illumination} {params.registration}"
-        " --placement {input.placement} --exposure {input.exposure} --mosaic {input.mosaic} {params.accuracy} {params.training} --output {output.page} --settings {params.settings:q}"
-        " --log-file {log} --dataset {wildcards.dataset} {params.given}"
         " --then provenance --tiles {input.tiles} --results {input.illumination} {input.hashed} {input.placement}"
         " {input.exposure} {params.model} --benchmarks {input.benchmarks} {input.training} --output {output.provenance}"
-        " --settings {params.all:q}"
+        " --settings {params.all:q} {params.configs} --log-file {log} --dataset {wildcards.dataset} {params.given}"
+        " --then report --tiles {input.tiles} --illumination {input.illumination} {params.registration}"
+        " --placement {input.placement} --exposure {input.exposure} --mosaic {input.mosaic} {params.accuracy}"
+        " {params.training} --provenance {output.provenance} --verdict {output.verdict} --output {output.page} --settings {params.settings:q}"
 
 
 def shown_on_index(names):
     """What the page of these datasets is made from."""
-    files = ["report.html", "verdict.json", "placement.csv", "tiles.csv", "mosaic.ome.zarr", "provenance.json"]
+    files = ["report.html", "report_files", "verdict.json", "placement.csv", "provenance.json"]
     return [f"results/{name}/{file}" for file in files for name in names]
 
 

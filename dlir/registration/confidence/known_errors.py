@@ -33,7 +33,6 @@ from dlir.registration.settings import Selfcheck
 MOST_TILES = 12  # from which windows are cut: enough to represent a dataset
 LONGEST = 256  # px, of a window
 BATCH = 8  # synthetic pairs that are registered at a time
-LARGE_ERROR = 2.0  # px, of the column over_2px
 AUGMENT = Augment(noise=(0.01, 0.01), zoom=(1.0, 1.0), dirt=0.0)  # hardly any noise is added to that of the tiles
 
 
@@ -47,7 +46,7 @@ def known_errors(
     settings: Selfcheck,
     device: str,
 ) -> pd.DataFrame:
-    """Returns the errors for each side and method (tables.SELFCHECK); `selfcheck.py` describes the arguments.
+    """Returns the error of each synthetic pair by each method (tables.KNOWN_PAIRS); `selfcheck.py` describes the arguments.
 
     The windows are cut from tiles of the usual size. They are made on the CPU, so they are the same on every device.
     """
@@ -68,9 +67,10 @@ def known_errors(
         source = stack_tiles([piece(planes.plane(int(tile)), side, random) for tile in sample], torch.device("cpu"))
         generator = torch.Generator().manual_seed(settings.seed)
         for name, shape in shapes.items():
-            errors = _errors(source, shape, methods, settings.count, generator, chosen_device)
-            found += [_row(str(name), method, values.numpy()) for method, values in errors.items()]
-    return pd.DataFrame(found, columns=list(tables.SELFCHECK.columns))
+            found += _registered(source, str(name), shape, methods, settings.count, generator, chosen_device)
+    if not found:
+        return pd.DataFrame(columns=list(tables.KNOWN_PAIRS.columns))
+    return pd.concat(found, ignore_index=True).sort_values(["side", "pair"], kind="stable", ignore_index=True)
 
 
 def none(
@@ -83,30 +83,32 @@ def none(
 
 @torch.no_grad()
 @full_precision()
-def _errors(
-    source: TileStack, shape: Shape, methods: dict[str, Method], count: int, generator: torch.Generator, device: torch.device
-) -> dict[str, Tensor]:
-    """Returns the corner errors (count,), px, of each method, all on the same synthetic pairs."""
-    errors: dict[str, list[Tensor]] = {name: [] for name in methods}
-    step = int(pooling(pd.DataFrame([shape[:2]], columns=["height", "width"]))[0])
+def _registered(
+    source: TileStack,
+    side: str,
+    shape: Shape,
+    methods: dict[str, Method],
+    count: int,
+    generator: torch.Generator,
+    device: torch.device,
+) -> list[pd.DataFrame]:
+    """Returns rows of tables.KNOWN_PAIRS: what each method makes of the same synthetic pairs of a side."""
+    found = []
+    pooled_by = int(pooling(pd.DataFrame([shape[:2]], columns=["height", "width"]))[0])
     for start in range(0, count, BATCH):
         synthetic = synthetic_pairs(source, shape, min(BATCH, count - start), generator, AUGMENT)
         fixed, moving = synthetic.fixed.to(device), synthetic.moving.to(device)
         for name, method in methods.items():
-            affine = _registered(method, fixed, moving, shape, step if name == "network" else 1)
-            errors[name].append(corner_error(affine, synthetic.affine, shape.height, shape.width))
-    return {name: torch.cat(parts) for name, parts in errors.items()}
+            affine, confidence = _estimate(method, fixed, moving, shape, pooled_by if name == "network" else 1)
+            error = corner_error(affine, synthetic.affine, shape.height, shape.width)
+            pair = range(start, start + len(error))
+            columns = {"error": error.numpy().astype(float).round(4), "confidence": confidence.numpy().astype(float).round(4)}
+            found.append(pd.DataFrame({"side": side, "pair": pair, "method": name, **columns}))
+    return found
 
 
-def _registered(method: Method, fixed: Tensor, moving: Tensor, shape: Shape, step: int) -> Tensor:
-    """The affines (b, 2, 3) of windows (b, 1, h, w), which are pooled by `step` as those of real pairs are."""
+def _estimate(method: Method, fixed: Tensor, moving: Tensor, shape: Shape, step: int) -> tuple[Tensor, Tensor]:
+    """The affines (b, 2, 3) and the confidences (b,) of windows (b, 1, h, w), pooled by `step` as those of real pairs are."""
     centre = (shape.centre[0] / step, shape.centre[1] / step)
-    affine = method(pooled(fixed, step), pooled(moving, step), shape.search / step, centre).affine.float().cpu()
-    return affine * torch.tensor([1.0, 1.0, step])
-
-
-def _row(side: str, method: str, errors: np.ndarray) -> dict[str, object]:
-    """Returns a row of tables.SELFCHECK from corner errors (n,), px."""
-    median, p95 = np.quantile(errors, [0.5, 0.95])
-    over = float(np.mean(errors > LARGE_ERROR))
-    return {"side": side, "method": method, "pairs": len(errors), "median": median, "p95": p95, "over_2px": over}
+    estimate = method(pooled(fixed, step), pooled(moving, step), shape.search / step, centre)
+    return estimate.affine.float().cpu() * torch.tensor([1.0, 1.0, step]), estimate.confidence.float().cpu()

@@ -8,6 +8,7 @@ import io
 import logging
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from dlir import steps
@@ -15,7 +16,8 @@ from dlir.core import hashing, sealed, tables
 from dlir.registration.settings import Selfcheck, own_method_file
 
 log = logging.getLogger(__name__)
-KEPT = "selfcheck"  # the file in the folder `cache`: a key in its first line, then the table
+KEPT = "selfcheck"  # the file in the folder `cache`: a key in its first line, then the table of the synthetic pairs
+LARGE_ERROR = 2.0  # px, of the column over_2px
 
 
 def selfcheck(
@@ -24,6 +26,7 @@ def selfcheck(
     pairs: Path,
     *,
     output: Path | None = None,
+    known_pairs: Path | None = None,
     model: Path | None = None,
     method: str = "network",
     settings: Selfcheck = Selfcheck(),
@@ -36,11 +39,12 @@ def selfcheck(
 
     Args:
         tiles, illumination, pairs: files of earlier steps: tiles.csv, illumination.tif and pairs.csv.
-        output: the table; None only keeps it in `cache`.
+        output: the table of the errors; None only keeps what was measured in `cache`.
+        known_pairs: gets a row for each synthetic pair and method (tables.KNOWN_PAIRS).
         model: the file of the network.
         method: what is measured beside phase correlation: the network, or a function of your own (`model/methods.py`).
         device: cpu, cuda, mps, or auto for the fastest of the machine.
-        cache: a folder that keeps the table; the next call with the same inputs takes it from there.
+        cache: a folder that keeps what was measured; the next call with the same inputs takes it from there.
 
     Raises:
         ModelError: when the model cannot be read.
@@ -55,10 +59,24 @@ def selfcheck(
         found = known_errors(tiles, illumination, pairs, model=model, method=method, settings=settings, device=device)
         if cache:
             sealed.write(f"{key}\n{found.to_csv(index=False)}".encode(), cache / KEPT)
+    if known_pairs:
+        tables.write(found, tables.KNOWN_PAIRS, known_pairs)
     if output:
-        tables.write(found, tables.SELFCHECK, output)
-        for row in found.to_dict("records"):
+        errors = _summary(found)
+        tables.write(errors, tables.SELFCHECK, output)
+        for row in errors.to_dict("records"):
             log.info("%(side)s, %(method)s: median error %(median).2f px, 95 %% below %(p95).2f px", row)
+
+
+def _summary(found: pd.DataFrame) -> pd.DataFrame:
+    """Returns the errors for each side and method (tables.SELFCHECK), from those of the pairs (tables.KNOWN_PAIRS)."""
+    rows = []
+    for (side, method), of_method in found.groupby(["side", "method"], sort=False):
+        error = of_method["error"].to_numpy(float)
+        median, p95 = np.quantile(error, [0.5, 0.95])
+        over = float(np.mean(error > LARGE_ERROR))
+        rows.append({"side": side, "method": method, "pairs": len(error), "median": median, "p95": p95, "over_2px": over})
+    return pd.DataFrame(rows, columns=list(tables.SELFCHECK.columns))
 
 
 def _kept(file: Path, key: str) -> pd.DataFrame | None:

@@ -80,6 +80,21 @@ def test_one_tile_gives_an_empty_table(one_tile: Grid, tmp_path: Path) -> None:
     assert found.columns.tolist() == list(tables.SELFCHECK.columns)
 
 
+def test_every_known_pair_is_kept_with_its_error_and_its_confidence(grid: Grid, tmp_path: Path) -> None:
+    settings, files = Selfcheck(count=10, seed=1), (tmp_path / "selfcheck.csv", tmp_path / "known_pairs.csv")
+    options = {"model": checkpoint.GENERIC, "settings": settings, "device": "cpu"}
+    selfcheck(grid.tiles, grid.illumination, grid.pairs, output=files[0], known_pairs=files[1], **options)
+    errors, known = tables.read(files[0], tables.SELFCHECK), tables.read(files[1], tables.KNOWN_PAIRS)
+    assert len(known) == 2 * 10 * 3
+    assert known.groupby(["side", "method"])["pair"].apply(list).tolist() == [list(range(10))] * 6
+    for row in errors.to_dict("records"):
+        of_method = known[(known["side"] == row["side"]) & (known["method"] == row["method"])]
+        assert of_method["error"].median() == pytest.approx(row["median"], abs=1e-6)
+    network = known[known["method"] == "network"]
+    assert (network["error"] < 0.5).mean() > 0.9 and network["confidence"].median() > 0.8  # it is right, and says so
+    assert (known.loc[known["method"] == "none", "confidence"] == 0).all()
+
+
 @pytest.mark.parametrize("noise", [0, 30])
 def test_tiles_without_structure_are_not_registered(noise: float, grid: Grid, tmp_path: Path) -> None:
     """No method may find the same noise in both windows, between which it is split."""
