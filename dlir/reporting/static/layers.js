@@ -193,7 +193,7 @@
       const { var_y: a, cov_yx: b, var_x: d } = pair;
       const [mean, half] = [(a + d) / 2, Math.hypot((a - d) / 2, b)];
       const radii = [mean + half, mean - half].map((variance) => Math.sqrt(Math.max(0, variance)) * factors.exact * view.scale);
-      if (!radii.every(Number.isFinite) || radii[0] > 10 * (view.across + view.down)) continue;
+      if (!(radii[0] > 1 && radii[0] < 10 * (view.across + view.down))) continue; // too small, or far too large to be seen
       const angle = Math.atan2(2 * b, d - a) / 2; // of the longer axis, from x towards y
       path.moveTo(view.x(pair.x) + radii[0] * Math.cos(angle), view.y(pair.y) + radii[0] * Math.sin(angle));
       path.ellipse(view.x(pair.x), view.y(pair.y), radii[0], radii[1], angle, 0, 2 * Math.PI);
@@ -284,6 +284,7 @@
         for (const { centre, deviation } of seen(view)) {
           if (!(deviation > 0)) continue;
           const radius = Math.min(deviation * factors.known * view.scale, 20000);
+          if (radius < 1) continue;
           path.moveTo(view.x(centre[1]) + radius, view.y(centre[0]));
           path.arc(view.x(centre[1]), view.y(centre[0]), radius, 0, 2 * Math.PI);
         }
