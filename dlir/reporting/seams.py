@@ -26,7 +26,7 @@ from dlir.reporting.page_files import PageFiles
 from dlir.reporting.results import Results
 from dlir.reporting.seam_pictures import NAMES, Frame, Pictures, frames, pictures
 
-EACH = 20  # seams of each group
+EACH = 20  # seams of each group, at most; of few pairs, each group gets a third
 MOST_COMPARED = 240  # pairs whose pixels are compared: of a large mosaic, those that may be bad, and some at random
 MOST_READ = 4e9  # px of tiles that are read for it; of deep stacks fewer pairs are compared, but as many as are shown
 QUALITY = 75  # of the JPEG pictures
@@ -87,10 +87,11 @@ def chosen(pairs: pd.DataFrame, doubt: "pd.Series[float]", difference: "pd.Serie
     there = pairs.loc[difference.index]
     accepted, residual, uncertain, chance = _orders(there, doubt.loc[difference.index])
     differing = difference.dropna().sort_values(ascending=False, kind="stable").index.tolist()
+    each = min(EACH, -(-len(there) // 3))
     taken: set[int] = set()
     found = {}
     for group, order in ((WORST, _in_turn(accepted, differing, residual)), (UNCERTAIN, uncertain), (RANDOM, chance)):
-        found[group] = [row for row in order if row not in taken][:EACH]
+        found[group] = [row for row in order if row not in taken][:each]
         taken |= set(found[group])
     return found
 

@@ -86,6 +86,8 @@ def test_the_groups_take_turns_of_what_may_be_wrong() -> None:
     assert [len(rows) for rows in groups.values()] == [20, 20, 20]
     assert len({row for rows in groups.values() for row in rows}) == 60
     assert seams.chosen(pairs, doubt, difference) == groups
+    few = seams.chosen(pairs.head(7), doubt.head(7), difference.head(7))
+    assert [len(rows) for rows in few.values()] == [3, 3, 1]
 
 
 def test_of_a_large_mosaic_only_some_pairs_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,6 +123,7 @@ def test_every_plot_is_drawn_and_named(shown: Opened) -> None:
 
 def test_tables_sort_and_lead_to_the_mosaic(shown: Opened) -> None:
     shown.page.locator("#table-pairs > summary").click()
+    shown.page.wait_for_selector("#table-pairs tbody tr")
     column = shown.page.locator("#table-pairs tbody td:nth-child(5)")
     assert [float(text) for text in column.all_text_contents()] == sorted(map(float, column.all_text_contents()), reverse=True)
     shown.page.locator("#table-pairs thead button", has_text="fixed").click()
@@ -134,12 +135,14 @@ def test_tables_sort_and_lead_to_the_mosaic(shown: Opened) -> None:
     link.click()
     assert f"Pair {number}:" in shown.page.locator("#chosen h3").text_content()
     shown.page.locator("#table-tiles > summary").click()
+    shown.page.wait_for_selector("#table-tiles tbody tr")
     assert shown.page.locator("#table-tiles tbody tr").count() == 12
 
 
 def test_names_stay_text(shown: Opened) -> None:
     shown.page.on("dialog", lambda dialog: shown.errors.append(dialog.message))
     shown.do("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    shown.page.wait_for_selector("#table-pairs tbody tr")
     assert SCRIPT in shown.page.locator("#seam-open").text_content()
     assert SCRIPT in shown.page.locator("#table-pairs").text_content()
     assert f"datasets.{SCRIPT}.overlap" in shown.page.locator("#settings").text_content()
