@@ -151,7 +151,7 @@ def test_bands_are_jobs_of_their_own(two: Workflow) -> None:
 def test_datasets_share_a_model_when_told(two: Workflow, share: bool, models: int) -> None:
     planned = two.planned(register={"method": "network"}, train={"share": share})
     later = ["register", "selfcheck", "place", "mosaic", "report"]
-    assert planned == {"train": models, **dict.fromkeys(later, 2)}
+    assert planned == {"train": models, **dict.fromkeys(later, 2), "index_of_all": 1}
 
 
 def test_threads_and_device_come_from_the_command_line_and_rerun_nothing(demo: tuple[Workflow, str]) -> None:
