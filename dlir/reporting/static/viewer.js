@@ -15,8 +15,6 @@
   const byName = (time, z) => pictures.planes.find((plane) => plane.time === time && plane.z === z);
   let shown = byName(pictures.reference.time, pictures.reference.z);
 
-  dlir.time = dlir.facts.time; // of the tiles and pairs that are drawn; null where one placement holds for all times
-
   // ---- pictures
 
   // The levels of a plane for OpenSeadragon, which counts them from the coarsest, 0.
@@ -234,7 +232,7 @@
     moveHandler(event) {
       const { y, x } = toMosaic(event.position);
       const inMicrometres = size ? ` (y ${(y * size).toFixed(1)}, x ${(x * size).toFixed(1)} µm)` : "";
-      const tiles = dlir.tilesAt(y, x).map((tile) => `${tile.tile} ${tile.name}`);
+      const tiles = dlir.places.tilesAt(y, x).map((tile) => `${tile.tile} ${tile.name}`);
       const words = tiles.length ? `${tiles.length > 1 ? "tiles" : "tile"} ${tiles.join(", ")}` : "no tile";
       pointer.textContent = `y ${y.toFixed(0)}, x ${x.toFixed(0)} px${inMicrometres}: ${words}`;
     },
