@@ -1,5 +1,6 @@
 """Each time point is registered and placed by itself: the stage errs anew each time."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,11 @@ def test_the_report_shows_the_worst_time_point(made: Made, tmp_path: Path) -> No
     report(*inputs, tmp_path / "r.html", **of_pairs, selfcheck=tmp_path / "selfcheck.csv")
     page = (tmp_path / "r.html").read_text()
     assert "this page are about time point 1." in page.replace("\n", " ")
+    (text,) = re.findall(r'id="facts">(.*?)</script>', page, re.DOTALL)
+    facts = json.loads(text)
+    assert (facts["time"], facts["pictures"]["reference"]["time"]) == (1, 1)  # of what the page shows at first
+    tiles = pd.DataFrame(facts["tiles"]["rows"], columns=facts["tiles"]["columns"])
+    assert tiles.groupby("time")["tile"].nunique().tolist() == [6] * TIMES
     rows = re.findall(r"<tr><td>(\d)</td><td>(\d+)</td><td>(\d+)</td>", page)
     assert rows[0][0] == "1" and {row[0] for row in rows[:3]} == {"0", "1", "2"}
 

@@ -102,7 +102,7 @@ def _facts(found: Results, shown: Results, files: PageFiles) -> dict[str, Any]:
         found: the results of all time points.
         shown: those of the time point that the page is about, or the same.
     """
-    pictures = picture_tiles.pictures(found.mosaic, found.listed, files)
+    pictures = picture_tiles.pictures(found.mosaic, shown.listed, files)
     size = found.listed["pixel_size"].iloc[0]
     return {
         "dataset": found.dataset,

@@ -128,7 +128,7 @@ def test_a_reason_names_few_files_and_counts_the_others(run, tmp_path: Path) -> 
     command = [sys.executable, "-m", "snakemake", "-s", tmp_path / "Snakefile", "-d", tmp_path, "--cores", "1", "many"]
     run()
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stderr
-    assert "reason: Missing output files: 1.txt, 2.txt, 3.txt and 2 more" in shown
+    assert "reason: Missing output files: 1.txt, 2.txt and 3 more" in shown
 
 
 def test_a_file_that_no_rule_makes_gets_the_sentence(run) -> None:

@@ -129,7 +129,7 @@ def stop_jobs_at_a_signal():
 
 
 def few_files_in_reasons():
-    """Let the reason of a job name three files of a list, and count the others; Snakemake would name all, job after job."""
+    """Let the reason of a job name two files of a list, and count the others; Snakemake would name all, job after job."""
     from snakemake.jobs import Reason
 
     whole = Reason.__str__
@@ -137,7 +137,7 @@ def few_files_in_reasons():
 
     def few(found):
         files = sorted(found[2].split(", "))
-        return f"{found[1]}: {', '.join(files[:3])}" + (f" and {len(files) - 3} more" if len(files) > 3 else "")
+        return f"{found[1]}: {', '.join(files[:2])}" + (f" and {len(files) - 2} more" if len(files) > 2 else "")
 
     def short(self):
         return re.sub(lists, few, whole(self))

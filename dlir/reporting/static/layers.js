@@ -4,15 +4,16 @@
 "use strict";
 
 (() => {
+  const { tiles, pairs } = dlir;
+  const { SURE, LIKELY, side, tiles: nowTiles, pairs: nowPairs, tile: tileOf } = dlir.places;
+
   const FULL = 60; // px of the page: with smaller tiles, lines are thinner
-  const NEAR = 9; // px of the page: a click so close to a pair chooses it
   const LINES = {
     pairs: { colour: "#39c5ff", dash: [], width: 1.5, words: "tile placed by its pairs" },
     stage: { colour: "#ffb000", dash: [6, 4], width: 2, words: "tile placed by the stage alone" },
     user: { colour: "#ff7bd5", dash: [12, 4, 2, 4], width: 2, words: "tile placed by the user" },
     placement: { colour: "#39c5ff", dash: [], width: 1.5, words: "tile placed as in another run" },
   };
-  const SURE = 0.9, LIKELY = 0.5;
   const KINDS = {
     sure: { colour: "#4fd0ff", dash: [], width: 2, words: `pair accepted, probability ${SURE} or more` },
     likely: { colour: "#ffe14d", dash: [10, 4], width: 2.5, words: `pair accepted, ${LIKELY} to ${SURE}` },
@@ -26,35 +27,6 @@
   const KNOWN = { colour: "#ffd83b", dash: [], width: 1.5 };
   const EXACT = { colour: "#c9a6ff", dash: [], width: 1.5 };
   const HUES = [205, 40, 330, 120, 275, 15, 170, 70];
-
-  const { tiles, pairs } = dlir;
-  const [height, width] = dlir.facts.shape;
-  const atTime = (row) => row.time === undefined || row.time === dlir.time;
-  const apply = (tile, y, x) => [tile.yy * y + tile.yx * x + tile.y0, tile.xy * y + tile.xx * x + tile.x0];
-  let now, ofTile, ofPair, chosen = null;
-
-  for (const tile of tiles) {
-    const [bottom, right] = [tile.height - 0.5, tile.width - 0.5];
-    tile.corners = [[-0.5, -0.5], [-0.5, right], [bottom, right], [bottom, -0.5]].map(([y, x]) => apply(tile, y, x));
-    tile.centre = apply(tile, (tile.height - 1) / 2, (tile.width - 1) / 2);
-    tile.off = [tile.stage_y - tile.y0, tile.stage_x - tile.x0]; // from the solved place to that of the stage
-    tile.radius = Math.hypot(tile.height, tile.width) / 2;
-  }
-  for (const pair of pairs) {
-    if (!pair.accepted) pair.kind = "rejected";
-    else if (pair.overruled) pair.kind = "overruled";
-    else pair.kind = pair.confidence >= SURE ? "sure" : pair.confidence >= LIKELY ? "likely" : "faint";
-  }
-
-  function takeTime() {
-    now = { tiles: tiles.filter(atTime), pairs: pairs.filter(atTime) };
-    ofTile = new Map(now.tiles.map((tile) => [tile.tile, tile]));
-    ofPair = new Map(now.pairs.map((pair) => [pair.pair, pair]));
-  }
-  takeTime();
-  dlir.on("time", takeTime);
-
-  const side = tiles.length ? Math.min(...tiles.map((tile) => Math.min(tile.height, tile.width))) : 100;
 
   // By how much lengths are exaggerated, so that most of them show: 1, 2, 5, 10, ...
   function exaggeration(lengths, shown) {
@@ -127,8 +99,8 @@
     context.fillText(text, x, y);
   }
 
-  const seen = (view, list = now.tiles) => list.filter((tile) => view.sees(...tile.centre, tile.radius * view.scale));
-  const seenPairs = (view) => now.pairs.filter((pair) => view.sees(pair.y, pair.x, side * view.scale));
+  const seen = (view, list = nowTiles()) => list.filter((tile) => view.sees(...tile.centre, tile.radius * view.scale));
+  const seenPairs = (view) => nowPairs().filter((pair) => view.sees(pair.y, pair.x, side * view.scale));
 
   function fill(context, view, tile, paint) {
     const path = new Path2D();
@@ -158,7 +130,7 @@
   function drawPairs(context, view) {
     const paths = Object.fromEntries(Object.keys(KINDS).map((kind) => [kind, new Path2D()]));
     for (const pair of seenPairs(view)) {
-      const ends = [pair.fixed, pair.moving].map((tile) => ofTile.get(tile).centre);
+      const ends = [pair.fixed, pair.moving].map((tile) => tileOf(tile).centre);
       const path = paths[pair.kind];
       path.moveTo(view.x(ends[0][1]), view.y(ends[0][0]));
       path.lineTo(view.x(ends[1][1]), view.y(ends[1][0]));
@@ -193,7 +165,7 @@
       const { var_y: a, cov_yx: b, var_x: d } = pair;
       const [mean, half] = [(a + d) / 2, Math.hypot((a - d) / 2, b)];
       const radii = [mean + half, mean - half].map((variance) => Math.sqrt(Math.max(0, variance)) * factors.exact * view.scale);
-      if (!radii.every(Number.isFinite) || radii[0] > 10 * (view.across + view.down)) continue;
+      if (!(radii[0] > 1 && radii[0] < 10 * (view.across + view.down))) continue; // too small, or far too large to be seen
       const angle = Math.atan2(2 * b, d - a) / 2; // of the longer axis, from x towards y
       path.moveTo(view.x(pair.x) + radii[0] * Math.cos(angle), view.y(pair.y) + radii[0] * Math.sin(angle));
       path.ellipse(view.x(pair.x), view.y(pair.y), radii[0], radii[1], angle, 0, 2 * Math.PI);
@@ -211,7 +183,7 @@
       name: "groups", label: "groups of tiles", any: inGroups.length > 0,
       note: "Tiles that accepted pairs join are a group; the largest one is not marked.",
       draw(context, view) {
-        for (const tile of seen(view, now.tiles.filter((tile) => tile.group > 0))) {
+        for (const tile of seen(view, nowTiles().filter((tile) => tile.group > 0))) {
           fill(context, view, tile, hatch(context, group(tile.group), tile.group % 2 === 1));
           if (side * view.scale > 50) write(context, `group ${tile.group}`, view.x(tile.centre[1]), view.y(tile.centre[0]) + 18);
         }
@@ -221,7 +193,7 @@
       name: "blank", label: "blank tiles", any: tiles.some((tile) => tile.blank),
       note: "Blank: all pairs of the tile are rejected, since their overlaps show too little contrast.",
       draw(context, view) {
-        for (const tile of seen(view, now.tiles.filter((tile) => tile.blank))) {
+        for (const tile of seen(view, nowTiles().filter((tile) => tile.blank))) {
           fill(context, view, tile, hatch(context, "#fffa", true));
           fill(context, view, tile, hatch(context, "#fffa", false));
           if (side * view.scale > 50) write(context, "blank", view.x(tile.centre[1]), view.y(tile.centre[0]) - 18);
@@ -284,6 +256,7 @@
         for (const { centre, deviation } of seen(view)) {
           if (!(deviation > 0)) continue;
           const radius = Math.min(deviation * factors.known * view.scale, 20000);
+          if (radius < 1) continue;
           path.moveTo(view.x(centre[1]) + radius, view.y(centre[0]));
           path.arc(view.x(centre[1]), view.y(centre[0]), radius, 0, 2 * Math.PI);
         }
@@ -304,22 +277,8 @@
     },
   ];
 
-  function drawChosen(context, view) {
-    if (!chosen) return;
-    const marked = chosen.pair === undefined ? [chosen.tile] : [ofPair.get(chosen.pair).fixed, ofPair.get(chosen.pair).moving];
-    const path = new Path2D();
-    for (const tile of marked) outline(path, view, ofTile.get(tile).corners);
-    stroke(context, { colour: "#fff", dash: [], width: 3 }, path);
-    if (chosen.pair === undefined) return;
-    const { y, x } = ofPair.get(chosen.pair);
-    const ring = new Path2D();
-    ring.arc(view.x(x), view.y(y), 16, 0, 2 * Math.PI);
-    stroke(context, { colour: "#fff", dash: [], width: 3 }, ring);
-  }
-
   dlir.draw((context, view) => {
     for (const layer of LAYERS) if (layer.on) layer.draw(context, view);
-    drawChosen(context, view);
   });
 
   // ---- the switches and their legend
@@ -364,114 +323,5 @@
   }
   tell();
 
-  // ---- what lies where
-
-  function holds(tile, y, x) {
-    const det = tile.yy * tile.xx - tile.yx * tile.xy;
-    const [dy, dx] = [y - tile.y0, x - tile.x0];
-    const [inY, inX] = [(tile.xx * dy - tile.yx * dx) / det, (tile.yy * dx - tile.xy * dy) / det];
-    return inY >= -0.5 && inX >= -0.5 && inY <= tile.height - 0.5 && inX <= tile.width - 0.5;
-  }
-
-  // The tiles that show a place of the mosaic, the one whose middle is nearest first.
-  dlir.tilesAt = (y, x) => {
-    const far = (tile) => Math.hypot(tile.centre[0] - y, tile.centre[1] - x);
-    return now.tiles.filter((tile) => holds(tile, y, x)).sort((a, b) => far(a) - far(b));
-  };
-
-  // The pair whose line or middle lies at a point of the screen; undefined where there is none.
-  dlir.pairAt = (point) => {
-    let [best, nearest] = [undefined, NEAR];
-    for (const pair of now.pairs) {
-      const [a, b] = [pair.fixed, pair.moving].map((tile) => dlir.toScreen(...ofTile.get(tile).centre));
-      const [dx, dy] = [b.x - a.x, b.y - a.y];
-      const along = Math.min(1, Math.max(0, ((point.x - a.x) * dx + (point.y - a.y) * dy) / (dx * dx + dy * dy || 1)));
-      const middle = dlir.toScreen(pair.y, pair.x);
-      const far = Math.min(
-        Math.hypot(a.x + along * dx - point.x, a.y + along * dy - point.y),
-        Math.hypot(middle.x - point.x, middle.y - point.y),
-      );
-      if (far < nearest) [best, nearest] = [pair, far];
-    }
-    return best;
-  };
-
-  dlir.viewer.addHandler("canvas-click", (event) => {
-    if (!event.quick) return;
-    const { y, x } = dlir.toMosaic(event.position);
-    const pairsShown = LAYERS.some((layer) => layer.on && ["pairs", "residuals", "exact"].includes(layer.name));
-    const pair = pairsShown && dlir.pairAt(event.position);
-    const [tile] = dlir.tilesAt(y, x);
-    if (pair) dlir.emit("pair", { pair: pair.pair, from: "map" });
-    else if (tile) dlir.emit("tile", { tile: tile.tile, from: "map" });
-  });
-
-  // ---- the chosen tile or pair
-
-  const panel = document.getElementById("chosen");
-  const number = (value, digits, unit = "") => (value === null || value === undefined ? "not known" : `${value.toFixed(digits)}${unit}`);
-  const inPlace = (length) => (dlir.facts.pixel_size && length !== null ? ` (${(length * dlir.facts.pixel_size).toFixed(2)} µm)` : "");
-  const link = (kind, value, text) => {
-    const made = dlir.element("a", { href: "#mosaic" }, text);
-    made.dataset[kind] = value;
-    return made;
-  };
-
-  function describe(heading, rows) {
-    const terms = rows.flatMap(([term, ...words]) => [dlir.element("dt", {}, term), dlir.element("dd", {}, ...words)]);
-    panel.replaceChildren(dlir.element("h3", {}, heading), dlir.element("dl", {}, ...terms));
-  }
-
-  function describePair(pair) {
-    const [fixed, moving] = [pair.fixed, pair.moving].map((tile) => ofTile.get(tile));
-    const state = !pair.accepted ? "rejected" : pair.overruled ? "overruled by the placement" : "accepted";
-    describe(`Pair ${pair.pair}: tiles ${pair.fixed} and ${pair.moving}`, [
-      ["state", pair.reason ? `${state}: ${pair.reason}` : state],
-      ["probability that it is right", number(pair.confidence, 3)],
-      ["residual", `${number(pair.residual, 2, " px")}${inPlace(pair.residual)}: y ${number(pair.off_y, 2)}, x ${number(pair.off_x, 2)} px`],
-      ["NCC before and after", `${number(pair.score_before, 3)}, ${number(pair.score_after, 3)}`],
-      ["standard deviation", `y ${number(Math.sqrt(pair.var_y), 3)}, x ${number(Math.sqrt(pair.var_x), 3)} px`],
-      ["fixed tile", link("tile", pair.fixed, `${pair.fixed} ${fixed.name}`)],
-      ["moving tile", link("tile", pair.moving, `${pair.moving} ${moving.name}`)],
-    ]);
-  }
-
-  function describeTile(tile) {
-    const own = now.pairs.filter((pair) => pair.fixed === tile.tile || pair.moving === tile.tile);
-    const links = own.flatMap((pair) => [link("pair", pair.pair, `with ${pair.fixed === tile.tile ? pair.moving : pair.fixed}`), ` (${number(pair.residual, 2)} px, ${pair.kind}) `]);
-    const by = tile.placed_by === "placement" ? "another run" : tile.placed_by;
-    describe(`Tile ${tile.tile}`, [
-      ["file", tile.name],
-      ["place of its first pixel", `y ${number(tile.y0, 2)}, x ${number(tile.x0, 2)} px`],
-      ["correction of the stage", `y ${number(-tile.off[0], 2)}, x ${number(-tile.off[1], 2)} px`],
-      ["placed by", `${by}, with ${tile.pairs} accepted pairs${tile.blank ? "; blank" : ""}`],
-      ["residual of its pairs", `${number(tile.residual, 2, " px")}${inPlace(tile.residual)}`],
-      ["deviation of its place", `${number(tile.deviation, 2, " px")}${inPlace(tile.deviation)}`],
-      ["group", String(tile.group)],
-      ...(links.length ? [["pairs", ...links]] : []),
-    ]);
-  }
-
-  function choose(detail, describeIt, y, x, length) {
-    chosen = detail;
-    describeIt();
-    if (detail.from !== "map") {
-      dlir.goTo(y, x, length);
-      document.getElementById("viewer").scrollIntoView({ block: "nearest" });
-    }
-    dlir.redraw();
-  }
-
-  dlir.on("pair", ({ pair, from }) => {
-    const found = ofPair.get(pair);
-    if (found) choose({ pair, from }, () => describePair(found), found.y, found.x, 0.8 * side);
-  });
-  dlir.on("tile", ({ tile, from }) => {
-    const found = ofTile.get(tile);
-    if (found) choose({ tile, from }, () => describeTile(found), ...found.centre, 2.2 * side);
-  });
-  dlir.on("time", () => {
-    chosen = null;
-    panel.replaceChildren();
-  });
+  dlir.pen = { stroke, outline };
 })();

@@ -7,6 +7,7 @@ const dlir = (() => {
 
   return {
     facts,
+    time: facts.time, // of the tiles and pairs that are drawn; null where one placement holds for all times
     viewer: null, // of the first channel; viewer.js sets it
     editing: false, // edit.js sets it where `dlir view` serves the page
 

@@ -15,8 +15,6 @@
   const byName = (time, z) => pictures.planes.find((plane) => plane.time === time && plane.z === z);
   let shown = byName(pictures.reference.time, pictures.reference.z);
 
-  dlir.time = dlir.facts.time; // of the tiles and pairs that are drawn; null where one placement holds for all times
-
   // ---- pictures
 
   // The levels of a plane for OpenSeadragon, which counts them from the coarsest, 0.
@@ -234,7 +232,7 @@
     moveHandler(event) {
       const { y, x } = toMosaic(event.position);
       const inMicrometres = size ? ` (y ${(y * size).toFixed(1)}, x ${(x * size).toFixed(1)} µm)` : "";
-      const tiles = dlir.tilesAt(y, x).map((tile) => `${tile.tile} ${tile.name}`);
+      const tiles = dlir.places.tilesAt(y, x).map((tile) => `${tile.tile} ${tile.name}`);
       const words = tiles.length ? `${tiles.length > 1 ? "tiles" : "tile"} ${tiles.join(", ")}` : "no tile";
       pointer.textContent = `y ${y.toFixed(0)}, x ${x.toFixed(0)} px${inMicrometres}: ${words}`;
     },
@@ -261,46 +259,7 @@
   });
   if (!document.fullscreenEnabled) document.getElementById("full-screen").hidden = true;
 
-  // ---- controls of the channels and planes
-
-  const greyOf = (channel, value) => channel.low + (value / 255) * (channel.high - channel.low);
-  const digits = (channel) => (channel.high - channel.low > 20 ? 0 : 3);
-
-  settings.forEach((setting, number) => {
-    const { channel } = setting;
-    const name = channel.name || (settings.length > 1 ? `channel ${number}` : "brightness");
-    const swatch = dlir.element("span", { className: "swatch" });
-    swatch.style.background = `#${channel.color}`;
-    const on = dlir.element("input", { type: "checkbox", checked: setting.on });
-    on.addEventListener("change", () => {
-      setting.on = on.checked;
-      colour(number);
-    });
-    const sliders = ["black", "white"].map((point) => {
-      const told = dlir.element("output", {});
-      const slider = dlir.element("input", { type: "range", min: 0, max: 255, step: 1, value: setting[point] });
-      slider.setAttribute("aria-label", `${name}: ${point} point`);
-      const tell = () => {
-        const grey = greyOf(channel, Number(slider.value)).toFixed(digits(channel));
-        told.textContent = grey;
-        slider.setAttribute("aria-valuetext", `${grey} grey values`);
-      };
-      slider.addEventListener("input", () => {
-        setting[point] = Number(slider.value);
-        tell();
-        colour(number);
-      });
-      tell();
-      return dlir.element("label", { className: "point" }, dlir.element("span", {}, point), slider, told);
-    });
-    const label = settings.length > 1 ? dlir.element("label", {}, on, swatch, name) : dlir.element("b", {}, channel.name);
-    document.getElementById("channels").append(dlir.element("div", { className: "channel-control" }, label, ...sliders));
-  });
-
-  const range = (channel) => `${greyOf(channel, 0).toFixed(digits(channel))} to ${greyOf(channel, 255).toFixed(digits(channel))}`;
-  document.getElementById("channels").append(
-    dlir.element("p", {}, `The pictures hold the grey values ${[...new Set(pictures.channels.map(range))].join("; ")} in 256 steps; mosaic.ome.zarr has all.`),
-  );
+  // ---- other planes
 
   function showPlane(plane) {
     if (!plane || plane === shown) return;
@@ -311,7 +270,6 @@
       viewer.addOnceHandler("open", () => viewer.viewport.fitBounds(bounds, true));
       viewer.open([source(plane, number)]);
     });
-    tellPlane();
     if (dlir.facts.time !== null && dlir.time !== plane.time) {
       dlir.time = plane.time;
       dlir.emit("time", { time: plane.time });
@@ -319,36 +277,5 @@
     }
   }
 
-  const words = dlir.element("p", {});
-  function tellPlane() {
-    const factor = pictures.levels[shown.finest].factor;
-    words.textContent = factor === 1 ? "This plane is shown to its full resolution." : `This plane is shown at 1/${factor} of the resolution; mosaic.ome.zarr has all of it.`;
-  }
-
-  function slider(label, values, shownAs, chosen, choose) {
-    const told = dlir.element("output", {}, shownAs(values[chosen]));
-    const input = dlir.element("input", { type: "range", min: 0, max: values.length - 1, step: 1, value: chosen });
-    input.setAttribute("aria-label", label);
-    input.addEventListener("input", () => {
-      told.textContent = shownAs(values[Number(input.value)]);
-      input.setAttribute("aria-valuetext", told.textContent);
-      choose(values[Number(input.value)]);
-    });
-    return dlir.element("label", { className: "point" }, dlir.element("span", {}, label), input, told);
-  }
-
-  if (pictures.planes.length > 1) {
-    const box = document.getElementById("planes");
-    const unique = (name) => [...new Set(pictures.planes.map((plane) => plane[name]))].sort((a, b) => (a === null ? -1 : a) - (b === null ? -1 : b));
-    const [times, depths] = [unique("time"), unique("z")];
-    let [time, z] = [shown.time, shown.z];
-    if (times.length > 1) box.append(slider("time", times, String, times.indexOf(time), (value) => showPlane(byName((time = value), z))));
-    const zName = (value) => (value === null ? "maximum" : String(value));
-    if (depths.length > 1) box.append(slider("z", depths, zName, depths.indexOf(z), (value) => showPlane(byName(time, (z = value)))));
-    const there = (count, all, what) => (count < all ? ` ${count} of ${all} ${what} are here.` : "");
-    const left = there(times.length, pictures.times, "time points") + there(depths.filter((value) => value !== null).length, pictures.depth, "z planes");
-    box.append(words, ...(left ? [dlir.element("p", {}, left.trim())] : []));
-    box.hidden = false;
-    tellPlane();
-  }
+  Object.assign(dlir, { channels: settings, colour, showPlane, shownPlane: () => shown });
 })();
