@@ -4,10 +4,11 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
-from support.browser import Opened, opened
+from support.browser import Opened, launched, opened
 from support.results import results_of_grid
 
 from dlir.core import tables
@@ -40,9 +41,15 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "report.html"
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with launched() as found:
+        yield found
+
+
 @pytest.fixture
-def shown(page: Path) -> Iterator[Opened]:
-    with opened(page) as found:
+def shown(browser: Any, page: Path) -> Iterator[Opened]:
+    with opened(browser, page) as found:
         yield found
         assert (found.errors, found.outside) == ([], [])
 
@@ -71,10 +78,10 @@ def test_a_pair_that_is_clicked_in_the_mosaic_opens_its_seam_there(shown: Opened
     assert shown.page.locator("#chosen a[href='#seam-open']").count() == 1
 
 
-def test_a_seam_without_pictures_says_so(page: Path, tmp_path: Path) -> None:
+def test_a_seam_without_pictures_says_so(browser: Any, page: Path, tmp_path: Path) -> None:
     before, text, after = re.split(r'(?<=id="facts">)(.*?)(?=</script>)', page.read_text(), maxsplit=1, flags=re.DOTALL)
     (tmp_path / "page.html").write_text(before + str(as_json({**json.loads(text), "seams": []})) + after)
-    with opened(tmp_path / "page.html") as found:
+    with opened(browser, tmp_path / "page.html") as found:
         found.do("dlir.emit('pair', {pair: 3, from: 'map'})")
         words = found.page.locator("#seam-open").text_content()
         assert "No picture of this seam was kept" in words and "Residual against the placement" in words
