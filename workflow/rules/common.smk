@@ -57,6 +57,12 @@ def members(group):
     return [name for name, member in MEMBERS.items() if member.group == group]
 
 
+def shown_on_index(names):
+    """What the page of these datasets is made from."""
+    files = ["report.html", "report_files", "verdict.json", "placement.csv", "provenance.json"]
+    return [f"results/{name}/{file}" for file in files for name in names]
+
+
 def wells_of(wildcards):
     """The option that names the wells of a group, in the order of its datasets; empty where it is no plate."""
     wells = [MEMBERS[name].well for name in members(wildcards.group)]

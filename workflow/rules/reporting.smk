@@ -102,12 +102,6 @@ rule report:
         " {params.training} --provenance {output.provenance} --verdict {output.verdict} --output {output.page} --settings {params.settings:q}"
 
 
-def shown_on_index(names):
-    """What the page of these datasets is made from."""
-    files = ["report.html", "report_files", "verdict.json", "placement.csv", "provenance.json"]
-    return [f"results/{name}/{file}" for file in files for name in names]
-
-
 rule index:
     input:
         lambda wildcards: shown_on_index(members(wildcards.group)),
