@@ -183,7 +183,7 @@ def _sentence(
     grade: Grade, tiles: dict[str, int], groups: list[Group], px: Error, um: Error, findings: list[Finding], time: int | None
 ) -> str:
     """The verdict in one line."""
-    when = "" if time is None else f"at time point {time}, "
+    when = "" if time is None else f"at the worst time point, {time}, "
     parts = [f"{WORDS[grade]}: {when}{_holders(tiles, groups)}"]
     if px.median is not None:
         places = "Places are known to" if tiles["total"] > 1 else "Its place is known to"

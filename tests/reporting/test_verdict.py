@@ -224,7 +224,7 @@ def test_the_worst_time_point_counts() -> None:
     placed, _ = place_times(graph.tiles, pairs)
     found = verdict(graph.tiles, placed, pairs)
     assert (found.time, found.grade, found.tiles["stage"]) == (1, "look", 1)
-    assert found.sentence.startswith("Good, but look here: at time point 1, ")
+    assert found.sentence.startswith("Good, but look here: at the worst time point, 1, ")
 
 
 @pytest.mark.parametrize("seed", range(12))
