@@ -67,10 +67,11 @@ class Lens(NamedTuple):
         """
         raw = np.asarray(points, float)
         found = raw - self.displacement(raw)
-        for _ in range(MOST_STEPS):
-            last, found = found, raw - self.displacement(found)
-            if not np.size(found) or np.abs(found - last).max() < CLOSE:
-                return np.asarray(found)
+        with np.errstate(over="ignore", invalid="ignore"):  # where it does not converge
+            for _ in range(MOST_STEPS):
+                last, found = found, raw - self.displacement(found)
+                if not np.size(found) or np.abs(found - last).max() < CLOSE:
+                    return np.asarray(found)
         raise LensError(f"the distortion of tiles of {self.size[0]} x {self.size[1]} px folds them at some of these points")
 
     def on_grid(self, to_tile: Array, height: int, width: int) -> Array:
@@ -193,7 +194,7 @@ def read(path: Path) -> dict[int, Lens]:
 
 
 def fitting(lenses: Lenses, tiles: pd.DataFrame, path: Path) -> Lenses:
-    """Returns the lenses, if they are those of the cameras of these tiles (tables.TILES); `path` is their file, for the message.
+    """Returns the lenses where they are those of these tiles (tables.TILES); `path` is their file, for the message.
 
     Raises:
         LensError: when a camera has tiles of another size, or a lens folds its tiles.
@@ -208,7 +209,7 @@ def fitting(lenses: Lenses, tiles: pd.DataFrame, path: Path) -> Lenses:
             )
         if (steepest := lens.steepest()) > STEEPEST:
             raise LensError(
-                f"{path}: the distortion of camera {camera} changes by {steepest:.2g} px from one px to the next, which no lens "
-                f"does: check its units and its sign"
+                f"{path}: the distortion of camera {camera} changes by {steepest:.2g} px from one px to the next, which no "
+                "lens does: check its units and its sign"
             )
     return {camera: lens for camera, lens in lenses.items() if camera in sizes}
