@@ -34,8 +34,8 @@ def lens_plot(results: Results) -> Plot:
     scales = ", ".join(f"{each['scale']:.2f} px" for each in cameras)
     caption = (
         "Each arrow leads from where a pixel of the specimen belongs in a tile to where the lens shows it, strongly enlarged: "
-        f"the longest stands for {scales}. All tiles of a camera share it. The mosaic is free of it, and all places are those of "
-        "undistorted tiles; lens.csv holds it."
+        f"the longest stands for {scales}. All tiles of a camera share it. The mosaic is free of it, and all places are those "
+        "of undistorted tiles; lens.csv holds it."
     )
     described = f"{'; '.join(said)}."
     return drawn("lens", title, caption, described[0].upper() + described[1:], cameras=cameras)
