@@ -1,7 +1,8 @@
 """The step `register`: it finds the affine of each pair in pairs.csv and writes affines.csv.
 
 This module reads the inputs, runs the method on batches of windows, and writes the table. What is registered where, and which
-pairs are accepted, `consensus.py` decides.
+pairs are accepted, `consensus.py` decides. Where the accepted pairs show that the camera distorts all tiles alike
+(`lens_estimate.py`), the pairs are registered again with undistorted tiles; their affines are those of undistorted tiles then.
 """
 
 import logging
@@ -11,7 +12,8 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from dlir.core import hashing, tables, time_points
+from dlir.core import hashing, lens, tables, time_points
+from dlir.core.lens import NO_LENSES, Lenses
 from dlir.illumination import fields
 from dlir.illumination.fields import Light
 from dlir.reading.tile_reader import read_table
@@ -20,6 +22,7 @@ from dlir.registration.inference.consensus import consensus
 from dlir.registration.inference.estimate_batch import estimate_batch
 from dlir.registration.inference.fine import refine_overlaps
 from dlir.registration.inference.global_search import global_search
+from dlir.registration.inference.lens_estimate import find_lenses
 from dlir.registration.inference.ties import Ties, lattice_of
 from dlir.registration.model.checkpoint import choose_device
 from dlir.registration.model.estimate import Method
@@ -41,6 +44,8 @@ def register(
     settings: Register = Register(),
     device: str = "auto",
     cache: Path | None = None,
+    lens_file: Path | None = None,
+    distortion: Lenses | None = None,
 ) -> None:
     """Registers all pairs and writes their affines (tables.AFFINES) to `output`; at each time point where the tiles say so.
 
@@ -49,6 +54,8 @@ def register(
         model: the file of the network, which the method `network` needs.
         device: cpu, cuda, mps, or auto for the fastest of the machine. Phase correlation always runs on the CPU.
         cache: a folder that keeps estimates from run to run. A pair that did not change is not registered again.
+        lens_file: where the distortion of the cameras is written (tables.LENS).
+        distortion: the lenses of the cameras, where they are known; None where the pairs of the first time point show them.
 
     Raises:
         ModelError: when the method is the network and no model is given, or the model cannot be read.
@@ -64,16 +71,28 @@ def register(
 
     def register_at(time: int | None, table: pd.DataFrame) -> pd.DataFrame:
         """The pairs at the time point that these tiles have as their reference."""
+        nonlocal distortion
         end = "" if time is None else f"-{time}"
         coarse = EstimateCache(cache / f"affines{end}" if cache else None, table, settings.method, code, *inputs)
         fine = EstimateCache(cache / f"overlaps{end}" if cache else None, table, inputs[0])
         caches.extend([coarse, fine])
         if time is not None:
             log.info("time point %d", time)
-        return register_pairs(table, pair_table, light, method, settings, device=chosen_device, coarse=coarse, fine=fine)
+        given = (table, pair_table, light, method, settings)
+        at = partial(register_pairs, *given, device=chosen_device, coarse=coarse, fine=fine)
+        found = at(lenses=distortion or NO_LENSES)
+        if distortion is None:
+            planes_with = partial(TilePlanes, table, light)
+            distortion = find_lenses(found, table, planes_with, chosen_device) if _is_exact(method) else NO_LENSES
+            if distortion:
+                log.info("registering all pairs again with undistorted tiles")
+                found = at(lenses=distortion)
+        return found
 
     found = {time: register_at(time, table) for time, table in time_points.references(tile_table).items()}
     tables.write(time_points.joined(found), tables.AFFINES, output)
+    if lens_file:
+        lens.write(distortion or NO_LENSES, lens_file)
     for each in caches:
         each.write()
 
@@ -88,6 +107,7 @@ def register_pairs(
     device: torch.device,
     coarse: EstimateCache | None = None,
     fine: EstimateCache | None = None,
+    lenses: Lenses = NO_LENSES,
 ) -> pd.DataFrame:
     """Returns the affine, the covariance, the confidence and the verdict of each pair (tables.AFFINES).
 
@@ -97,14 +117,17 @@ def register_pairs(
         method: registers the windows of pairs. With the network, the fine registration follows.
         device: where the method runs.
         coarse, fine: caches of the estimates of the method and of the fine registration; without them all pairs are registered.
+        lenses: the distortion of the cameras; the affines are those of tiles undistorted by them.
     """
     if pairs.empty:
         log.warning("there is no pair to register")
         return tables.check(pd.DataFrame(columns=list(tables.AFFINES.columns)), tables.AFFINES, Path("affines.csv"))
-    planes = TilePlanes(tiles, light)
+    planes = TilePlanes(tiles, light, lenses)
     coarse, fine = coarse or EstimateCache(None, tiles), fine or EstimateCache(None, tiles)
+    if lenses:
+        coarse, fine = (cache.with_input(lens.to_table(lenses).to_json()) for cache in (coarse, fine))
 
-    pooled = isinstance(method, CorrelationNetwork)  # what other methods make of pooled windows is not known
+    pooled = _is_exact(method)  # what other methods make of pooled windows is not known
 
     def estimate(pairs: pd.DataFrame, what: str, linear: float, coarsest: int) -> pd.DataFrame:
         work = partial(estimate_batch, method=method, linear=linear)
@@ -124,3 +147,8 @@ def register_pairs(
     planes.pixels.cache_clear()  # the self-check that follows in this process needs the memory
     log.info("accepted %d of %d pairs; overruled %d of them", found["accepted"].sum(), len(found), found["overruled"].sum())
     return found
+
+
+def _is_exact(method: Method) -> bool:
+    """Whether the affines of a method are exact enough to start the fine registration, and to show a distortion."""
+    return isinstance(method, CorrelationNetwork)
