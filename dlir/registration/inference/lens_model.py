@@ -1,12 +1,13 @@
 """Which distortion all pairs share, and whether there is one: from what each pair says of its coefficients.
 
-A pair says that the coefficients c of the distortion (`core/lens.py`) minimise  c'S c - 2 c't, once its own shift and linear part
-have followed (`lens_estimate.py`). The pairs are added up, each weighted by how well it agrees with the others
+A pair says that the coefficients c of the distortion (`core/lens.py`) minimise  c'S c - 2 c't, after its own shift and linear
+part have followed (`lens_estimate.py`). The pairs are added up, each weighted by how well it agrees with the others
 (`robust.geman_mcclure`), so that a few wrong ones do not count. What no pair shows has a prior of zero.
 
-**How many terms.** MODELS go from none to all terms up to degree 5. Each is fitted to all pairs but a few, and judged by how
-much better it explains these few, fold by fold. It is the first model that is as good as the best but for one standard error
-(Breiman and others 1984). Without distortion, none is any better than none; CLEAR is how much better it has to be.
+**How many terms.** MODELS go from one coefficient to all terms up to degree 5. Each is fitted to all pairs but a few, and
+judged by how much better these few fit than without a distortion, fold by fold (cross-validation). The first model is taken
+that no other beats clearly; and none where it is not clearly better than none. Clearly is by CLEAR, by more than one standard
+error (Breiman and others 1984), and by several pairs.
 """
 
 from typing import NamedTuple

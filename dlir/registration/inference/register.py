@@ -1,8 +1,8 @@
-"""The step `register`: it finds the affine of each pair in pairs.csv and writes affines.csv.
+"""The step `register`: it finds the affine of each pair in pairs.csv, and writes affines.csv and lens.csv.
 
 This module reads the inputs, runs the method on batches of windows, and writes the table. What is registered where, and which
-pairs are accepted, `consensus.py` decides. Where the accepted pairs show that the camera distorts all tiles alike
-(`lens_estimate.py`), the pairs are registered again with undistorted tiles; their affines are those of undistorted tiles then.
+pairs are accepted, `consensus.py` decides. Where the accepted pairs show that a camera distorts all its tiles alike
+(`lens_estimate.py`), all pairs are registered again with undistorted tiles, of which affines.csv then tells.
 """
 
 import logging
@@ -12,10 +12,11 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from dlir.core import hashing, lens, tables, time_points
-from dlir.core.lens import NO_LENSES, Lenses
+from dlir.core import hashing, tables, time_points
+from dlir.core.lens import NO_LENSES, Lenses, to_table
 from dlir.illumination import fields
 from dlir.illumination.fields import Light
+from dlir.reading.given_lens import given_lenses
 from dlir.reading.tile_reader import read_table
 from dlir.registration.inference.cache import EstimateCache
 from dlir.registration.inference.consensus import consensus
@@ -40,24 +41,25 @@ def register(
     pairs: Path,
     output: Path,
     *,
+    lens: Path | None = None,
+    distortion: str = "auto",
     model: Path | None = None,
     settings: Register = Register(),
     device: str = "auto",
     cache: Path | None = None,
-    lens_file: Path | None = None,
-    distortion: Lenses | None = None,
 ) -> None:
     """Registers all pairs and writes their affines (tables.AFFINES) to `output`; at each time point where the tiles say so.
 
     Args:
         tiles, illumination, pairs: files of earlier steps: tiles.csv, illumination.tif and pairs.csv.
+        lens: the file for the distortion of each camera (tables.LENS); None to write none.
+        distortion: of the lens, as `given_lens.given_lenses` takes it.
         model: the file of the network, which the method `network` needs.
         device: cpu, cuda, mps, or auto for the fastest of the machine. Phase correlation always runs on the CPU.
         cache: a folder that keeps estimates from run to run. A pair that did not change is not registered again.
-        lens_file: where the distortion of the cameras is written (tables.LENS).
-        distortion: the lenses of the cameras, where they are known; None where the pairs of the first time point show them.
 
     Raises:
+        LensError: when the distortion that is given does not fit the tiles.
         ModelError: when the method is the network and no model is given, or the model cannot be read.
         MethodError: when `settings.method` names a function that cannot be imported.
     """
@@ -68,10 +70,11 @@ def register(
     own = own_method_file(settings.method)
     code = own and hashing.of_file(own)  # an edit of a method of one's own makes its estimates obsolete
     light, caches = fields.read(illumination, tile_table), list[EstimateCache]()
+    lenses = given_lenses(distortion, tile_table)
 
     def register_at(time: int | None, table: pd.DataFrame) -> pd.DataFrame:
-        """The pairs at the time point that these tiles have as their reference."""
-        nonlocal distortion
+        """The pairs at the time point that these tiles have as their reference; the first one shows the distortion, if any."""
+        nonlocal lenses
         end = "" if time is None else f"-{time}"
         coarse = EstimateCache(cache / f"affines{end}" if cache else None, table, settings.method, code, *inputs)
         fine = EstimateCache(cache / f"overlaps{end}" if cache else None, table, inputs[0])
@@ -79,20 +82,17 @@ def register(
         if time is not None:
             log.info("time point %d", time)
         given = (table, pair_table, light, method, settings)
-        at = partial(register_pairs, *given, device=chosen_device, coarse=coarse, fine=fine)
-        found = at(lenses=distortion or NO_LENSES)
-        if distortion is None:
-            planes_with = partial(TilePlanes, table, light)
-            distortion = find_lenses(found, table, planes_with, chosen_device) if _is_exact(method) else NO_LENSES
-            if distortion:
-                log.info("registering all pairs again with undistorted tiles")
-                found = at(lenses=distortion)
+        registered = partial(register_pairs, *given, device=chosen_device, coarse=coarse, fine=fine)
+        found = registered(lenses=lenses or NO_LENSES)
+        if lenses is None:
+            lenses = find_lenses(found, table, partial(TilePlanes, table, light), chosen_device) if _is_exact(method) else {}
+            found = registered(lenses=lenses) if lenses else found
         return found
 
     found = {time: register_at(time, table) for time, table in time_points.references(tile_table).items()}
     tables.write(time_points.joined(found), tables.AFFINES, output)
-    if lens_file:
-        lens.write(distortion or NO_LENSES, lens_file)
+    if lens:
+        tables.write(to_table(lenses or NO_LENSES), tables.LENS, lens)
     for each in caches:
         each.write()
 
@@ -105,9 +105,9 @@ def register_pairs(
     settings: Register = Register(),
     *,
     device: torch.device,
+    lenses: Lenses = NO_LENSES,
     coarse: EstimateCache | None = None,
     fine: EstimateCache | None = None,
-    lenses: Lenses = NO_LENSES,
 ) -> pd.DataFrame:
     """Returns the affine, the covariance, the confidence and the verdict of each pair (tables.AFFINES).
 
@@ -116,8 +116,8 @@ def register_pairs(
         light: the flat-field and the dark-field of each camera.
         method: registers the windows of pairs. With the network, the fine registration follows.
         device: where the method runs.
+        lenses: of the cameras that distort their tiles; these are undistorted first.
         coarse, fine: caches of the estimates of the method and of the fine registration; without them all pairs are registered.
-        lenses: the distortion of the cameras; the affines are those of tiles undistorted by them.
     """
     if pairs.empty:
         log.warning("there is no pair to register")
@@ -125,7 +125,7 @@ def register_pairs(
     planes = TilePlanes(tiles, light, lenses)
     coarse, fine = coarse or EstimateCache(None, tiles), fine or EstimateCache(None, tiles)
     if lenses:
-        coarse, fine = (cache.with_input(lens.to_table(lenses).to_json()) for cache in (coarse, fine))
+        coarse, fine = (cache.with_input(to_table(lenses).to_csv()) for cache in (coarse, fine))
 
     pooled = _is_exact(method)  # what other methods make of pooled windows is not known
 
