@@ -172,7 +172,7 @@ def in_window_frame(tile_affines: Array, batch: WindowBatch) -> Array:
     Returns:
         (b, 2, 3) a pixel of the fixed window to one of the moving window, about their centres.
     """
-    fixed, moving = _centres(batch)
+    fixed, moving = window_centres(batch)
     inverse = affine.invert(tile_affines)
     windows = affine.compose(affine.translation(-moving), affine.compose(inverse, affine.translation(fixed)))
     return np.asarray(windows / [1.0, 1.0, batch.step])  # shifts are px of the windows
@@ -188,7 +188,7 @@ def affine_columns(window_affines: Tensor, covariance: Tensor, batch: WindowBatc
         window_affines: (b, 2, 3) a pixel of the fixed window to one of the moving window, about their centres.
         covariance: (b, 6, 6) of their entries.
     """
-    fixed, moving = _centres(batch)
+    fixed, moving = window_centres(batch)
     to_tile = torch.tensor([1.0, 1.0, batch.step], dtype=torch.float64)  # shifts are px of the windows
     affines = window_affines.double().cpu() * to_tile
     full = covariance.double().cpu() * torch.outer(to_tile.repeat(2), to_tile.repeat(2))
@@ -207,7 +207,7 @@ def affine_columns(window_affines: Tensor, covariance: Tensor, batch: WindowBatc
     }
 
 
-def _centres(batch: WindowBatch) -> tuple[Array, Array]:
+def window_centres(batch: WindowBatch) -> tuple[Array, Array]:
     """The centres (b, 2) of the fixed and of the moving windows, px of their tiles."""
     middle = (batch.rows[["height", "width"]].iloc[0].to_numpy(float) - 1) / 2
     fixed, moving = (batch.rows[[f"{end}_y", f"{end}_x"]].to_numpy() + middle for end in ("fixed", "moving"))
