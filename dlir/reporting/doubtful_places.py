@@ -112,8 +112,8 @@ def distorted(evidence: Evidence) -> list[Finding]:
         f"stretched or shrunk by up to {in_px(most)} towards its corners"
     )
     remedy = (
-        "give the dataset distortion: auto, or the distortion of the lens where you know it. If it is auto, the overlaps show too "
-        "little of it: do not measure long distances in the mosaic"
+        "give the dataset distortion: auto, or the distortion of the lens where you know it. If it is auto, the overlaps show "
+        "too little of it: do not measure long distances in the mosaic"
     )
     return [Finding("distorted", "look", what, remedy, worst_first(evidence.placed, evidence.stretch > SURE))]
 
