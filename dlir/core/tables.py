@@ -113,6 +113,19 @@ AFFINES = Schema(
      "confidence": FLOAT, "accepted": BOOL, "overruled": BOOL, "reason": OPTIONAL_TEXT, "method": TEXT, "time": TIME},
 )  # fmt: skip
 
+# One row for each camera that distorts its tiles, and for each term of the polynomial (lens.py).
+# - camera: as in tiles.csv
+# - height, width: size of its tiles
+# - power_y, power_x: the term is (y - middle)^power_y (x - middle)^power_x, in units of half the diagonal of a tile
+# - y, x: coefficients: by how much the term displaces a pixel in the raw tile, at the distance 1
+# - interval_y, interval_x: half of their 95 % intervals; 0 where the distortion was given
+# - source: found: from the overlaps of the tiles; given: by the setting distortion
+LENS = Schema(
+    {"camera": INT, "height": INT, "width": INT, "power_y": INT, "power_x": INT, "y": FLOAT, "x": FLOAT,
+     "interval_y": FLOAT, "interval_x": FLOAT, "source": TEXT},
+    unique=["camera", "power_y", "power_x"],
+)  # fmt: skip
+
 # One row for each tile, as it is placed.
 # - tile, path: as in tiles.csv
 # - yy, ..., x0: affine from a pixel of the tile to a pixel of the mosaic
