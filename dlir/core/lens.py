@@ -12,7 +12,9 @@ little of the higher ones) and any smooth field are such polynomials (Brown 1966
 """
 
 from collections.abc import Mapping
+from math import ceil, floor
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -83,14 +85,25 @@ class Lens(NamedTuple):
         Args:
             to_tile: (2, 3), from row and column of the grid to px of the undistorted tile.
         """
+        rows, columns = self.interpolants(to_tile, height, width)
+        return np.stack([rows @ of_columns for of_columns in columns])
+
+    def interpolants(self, to_tile: Array, height: int, width: int) -> tuple[Array, Array]:
+        """Returns (height, 6) and (2, 6, width), whose products are the raw pixels of `on_grid`: for a band of rows at a time."""
         nodes = np.cos(np.pi * (np.arange(MOST_DEGREE + 1) + 0.5) / (MOST_DEGREE + 1))
         sides = [(nodes + 1) * (length - 1) / 2 for length in (height, width)]
         at = np.stack(np.meshgrid(*sides, indexing="ij"), -1).reshape(-1, 2)
         seen = self.to_raw(affine.apply(to_tile, at)).T.reshape(2, len(nodes), len(nodes))
-        rows, columns = (
-            _lagrange(nodes, np.linspace(-1, 1, length) if length > 1 else np.zeros(1)) for length in (height, width)
-        )
-        return np.asarray(rows @ seen @ columns.T)
+        rows, columns = (_lagrange(nodes, np.linspace(-1, 1, n) if n > 1 else np.zeros(1)) for n in (height, width))
+        return rows, np.stack([each @ columns.T for each in seen])
+
+    def outline(self, margin: float = 0.0) -> Array:
+        """Returns the undistorted pixels (n, 2) that are seen at the border of a raw tile, `margin` px beyond its pixels."""
+        sides = [np.linspace(-margin, length - 1 + margin, GRID) for length in self.size]
+        ends = [[np.full(GRID, y), sides[1]] for y in sides[0][[0, -1]]] + [
+            [sides[0], np.full(GRID, x)] for x in sides[1][[0, -1]]
+        ]
+        return self.from_raw(np.concatenate([np.stack(end, 1) for end in ends]))
 
     def then(self, increment: "Lens") -> "Lens":
         """Returns the lens of raw tiles, where `increment` is that of the tiles undistorted by this one.
@@ -115,7 +128,22 @@ class Lens(NamedTuple):
         return self.displacement(affine.corners(*self.size))
 
 
+def needed(seen: Array, size: tuple[int, int], margin: int) -> tuple[slice, slice]:
+    """Returns the rows and columns of a raw tile of this size (y, x) that are needed for pixels seen at `seen` (2, ...), px.
+
+    Args:
+        margin: px around them that the interpolation reaches.
+    """
+    ends = [(floor(float(at.min())) - margin, ceil(float(at.max())) + margin + 1) for at in seen]
+    first = [min(max(low, 0), length - 1) for (low, _), length in zip(ends, size, strict=True)]
+    rows, columns = (
+        slice(low, min(max(high, low + 1), length)) for low, (_, high), length in zip(first, ends, size, strict=True)
+    )
+    return rows, columns
+
+
 Lenses = Mapping[int, Lens]  # by the number of the camera; a camera without distortion has none
+NO_LENSES: Lenses = MappingProxyType({})
 
 
 def basis(points: ArrayLike, size: ArrayLike, powers: ArrayLike = POWERS) -> Array:

@@ -133,7 +133,7 @@ def _refined(
     start = affine.moving(
         centre, (offset / START_STEP).round() * START_STEP, (linear_part / LINEAR_START_STEP).round() * LINEAR_START_STEP
     )
-    windows = _overlap_windows(pairs, start, offset, tiles)
+    windows = overlap_windows(pairs, start, offset, tiles)
     if windows.empty:
         return pairs[:0]
     estimate = partial(in_batches, planes=planes, device=device, work=partial(_refine_batch, linear=linear))
@@ -153,7 +153,7 @@ def _near(apart: Array, pairs: pd.DataFrame) -> NDArray[np.bool_]:
     return np.asarray(np.einsum("na,nab,nb->n", apart, np.linalg.inv(allowed), apart) < INLIER**2)
 
 
-def _overlap_windows(pairs: pd.DataFrame, start: Array, offset: Array, tiles: pd.DataFrame) -> pd.DataFrame:
+def overlap_windows(pairs: pd.DataFrame, start: Array, offset: Array, tiles: pd.DataFrame) -> pd.DataFrame:
     """Returns the pairs with windows that hold exactly their overlap (tables.PAIRS), and the affines to start from.
 
     Pairs whose overlap is too narrow are left out.
@@ -183,10 +183,10 @@ def _refine_batch(batch: WindowBatch, linear: float) -> pd.DataFrame:
         mask = mask * batch.shown[0] * (warp(batch.shown[1], start)[0] > 0.99)
         fixed, moving = _standardised_over(mask, fixed, fixed), _standardised_over(mask, moving, warped)
         warped, _ = warp(moving, start)
-    weight = _weight(fixed, warped, mask) * mask
+    weight = pixel_weight(fixed, warped, mask) * mask
     prior = fixed.new_tensor([LOG_EXCESS, 0.0])
     aligned = refine(fixed, moving, start, 1, ITERATIONS, prior, linear, weight)
-    excess = _excess_variance(*aligned.maps[:2], aligned.maps[2] * mask, weight)
+    excess = excess_variance(*aligned.maps[:2], aligned.maps[2] * mask, weight)
     prior = torch.stack([excess.log(), torch.zeros_like(excess)]).view(2, -1, 1, 1)
     refined = refine(fixed, moving, aligned.affine, 1, ITERATIONS, prior, linear, weight)
     covariance = excess.view(-1, 1, 1) * aperture.covariance(refined, 1, weight)
@@ -209,7 +209,7 @@ def _standardised_over(mask: Tensor, window: Tensor, aligned: Tensor) -> Tensor:
     return (window - mean) / (variance + EPSILON).sqrt()
 
 
-def _weight(fixed: Tensor, moving: Tensor, mask: Tensor) -> Tensor:
+def pixel_weight(fixed: Tensor, moving: Tensor, mask: Tensor) -> Tensor:
     """The weight w of each pixel (b, 1, h, w) of aligned windows (b, 1, h, w), of which `mask` (b, 1, h, w) is shared."""
     signal = blur(fixed * moving, SIGNAL_SIGMA).clamp(min=0)
     square = (fixed - moving) ** 2 * mask
@@ -222,7 +222,7 @@ def _weight(fixed: Tensor, moving: Tensor, mask: Tensor) -> Tensor:
     return alike * signal / (signal + noise + EPSILON)
 
 
-def _excess_variance(fixed: Tensor, moving: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
+def excess_variance(fixed: Tensor, moving: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
     """The factor k (b,), at least one, by which least squares takes too small a variance, from aligned windows (b, 1, h, w)."""
     covered, weights = mask[..., 1:-1, 1:-1], (mask * weight)[..., 1:-1, 1:-1]
     residual = (moving - fixed)[..., 1:-1, 1:-1] * covered

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from dlir.core import affine, tables
 from dlir.core.affine import Array
+from dlir.core.lens import NO_LENSES, Lens, Lenses, needed
 from dlir.core.progress import progress
 from dlir.core.tables import LINEAR_COVARIANCE
 from dlir.illumination import fields
@@ -45,6 +46,7 @@ LARGE_PIXELS = 430_000  # of a window, pooled or not: on a CPU such windows are 
 MOST_PIXELS = 1_300_000  # of a window: even larger ones are pooled whatever is asked for, since nothing else bounds the memory
 NARROWEST = 32  # cells: no side of a pooled window is shorter
 BLIND_MARGIN = 2  # px around blind pixels that the fine registration leaves out, since the filters reach so far
+SPLINE_REACH = 12  # px around a part of a tile that its cubic spline depends on, by more than a millionth
 CELL = 4  # px, to which the expected shift and the search are rounded: the coarse search resolves no less
 
 
@@ -65,17 +67,23 @@ class WindowBatch(NamedTuple):
 class TilePlanes:
     """The plane of each tile that is registered: the reference of the tile, (y, x) float32, corrected for the illumination.
 
-    Blind and dim pixels are filled, so that they do not match each other.
+    Blind and dim pixels are filled, so that they do not match each other. Where a camera distorts, the planes are undistorted
+    by a cubic spline; what lies outside the raw tile is filled likewise.
     """
 
-    def __init__(self, tiles: pd.DataFrame, light: Light) -> None:
-        """Prepares to read tiles (tables.TILES)."""
+    def __init__(self, tiles: pd.DataFrame, light: Light, lenses: Lenses = NO_LENSES) -> None:
+        """Prepares to read tiles (tables.TILES), which are undistorted with the lenses of their cameras."""
+        self.lenses = lenses
         self.paths = dict(zip(tiles["tile"], tiles["path"], strict=True))
         self.cameras = dict(zip(tiles["tile"], tiles["camera"], strict=True))
         self.reader, self.reading = TileReader(tiles), Lock()  # one tile after the other: to read a large one takes memory
         self.light = [illumination.of(self.reader.chosen) for illumination in light]
         self.left_out = [illumination.blind | illumination.dim for illumination in light]
-        self.masks = [_away_from(left_out) for left_out in self.left_out] if any(map(np.any, self.left_out)) else None
+        seen = [
+            _undistorted(left_out, lenses[camera]) if camera in lenses else left_out
+            for camera, left_out in enumerate(self.left_out)
+        ]
+        self.masks = [_away_from(left_out) for left_out in seen] if any(map(np.any, seen)) else None
         channels = len(range(self.reader.channels)[self.reader.chosen])
         largest = tables.sizes(tiles).prod(axis=1).max() * channels * self.reader.dtype.itemsize
         self.pixels = lru_cache(maxsize=min(max(int(CACHED_BYTES / largest), LEAST_CACHED), CACHED_TILES))(self._pixels)
@@ -84,7 +92,7 @@ class TilePlanes:
     def of_arrays(cls, images: Sequence[image_files.Plane]) -> Self:
         """Takes images (y, x) in memory, already corrected, as the tiles 0, 1, ..."""
         planes = cls.__new__(cls)
-        planes.masks = None
+        planes.masks, planes.lenses = None, NO_LENSES
         planes.cameras = {tile: tile for tile in range(len(images))}
         planes.light = [fields.identity((1, *image.shape)) for image in images]
         planes.pixels = lru_cache(maxsize=None)(lambda tile: images[tile][None])
@@ -104,6 +112,18 @@ class TilePlanes:
 
     def plane(self, tile: int, rows: slice = slice(None), columns: slice = slice(None)) -> image_files.Plane:
         """Returns the plane of a tile, or a part of it, given by its rows and columns of pixels."""
+        lens = self.lenses.get(self.cameras[tile])
+        if lens is None:
+            return self._corrected(tile, rows, columns)
+        (top, bottom, _), (left, right, _) = (part.indices(n) for part, n in zip((rows, columns), lens.size, strict=True))
+        seen = lens.on_grid(affine.translation([top, left]), bottom - top, right - left)
+        raw = needed(seen, lens.size, SPLINE_REACH)
+        seen -= np.reshape([part.start for part in raw], (2, 1, 1))
+        found = ndimage.map_coordinates(self._corrected(tile, *raw), seen, output=np.float32, order=3, mode="nearest")
+        return np.asarray(found)
+
+    def _corrected(self, tile: int, rows: slice, columns: slice) -> image_files.Plane:
+        """Returns rows and columns of the raw plane of a tile, corrected for the illumination."""
         pixels, light = self.pixels(tile), self.light[self.cameras[tile]]
         total: image_files.Plane | None = None
         for channel, image in enumerate(pixels):  # one after the other, since those of a large tile take much memory
@@ -118,6 +138,15 @@ class TilePlanes:
         if step > 1:
             part = part.reshape(height // step, step, width // step, step).mean(axis=(1, 3))
         return np.asarray((part - part.mean()) / (part.std() + 1e-6))
+
+
+def _undistorted(left_out: NDArray[np.bool_], lens: Lens) -> NDArray[np.bool_]:
+    """Returns which pixels (y, x) of an undistorted tile see a raw pixel that is left out, or lie outside the raw tile."""
+    nearest = np.rint(lens.on_grid(affine.translation([0.0, 0.0]), *lens.size)).astype(np.int64)
+    last = np.reshape(lens.size, (2, 1, 1)) - 1
+    inside = ((nearest >= 0) & (nearest <= last)).all(axis=0)
+    y, x = np.clip(nearest, 0, last)
+    return np.asarray(~inside | left_out[y, x])
 
 
 def _away_from(left_out: NDArray[np.bool_]) -> image_files.Plane:
@@ -143,7 +172,7 @@ def in_window_frame(tile_affines: Array, batch: WindowBatch) -> Array:
     Returns:
         (b, 2, 3) a pixel of the fixed window to one of the moving window, about their centres.
     """
-    fixed, moving = _centres(batch)
+    fixed, moving = window_centres(batch)
     inverse = affine.invert(tile_affines)
     windows = affine.compose(affine.translation(-moving), affine.compose(inverse, affine.translation(fixed)))
     return np.asarray(windows / [1.0, 1.0, batch.step])  # shifts are px of the windows
@@ -159,7 +188,7 @@ def affine_columns(window_affines: Tensor, covariance: Tensor, batch: WindowBatc
         window_affines: (b, 2, 3) a pixel of the fixed window to one of the moving window, about their centres.
         covariance: (b, 6, 6) of their entries.
     """
-    fixed, moving = _centres(batch)
+    fixed, moving = window_centres(batch)
     to_tile = torch.tensor([1.0, 1.0, batch.step], dtype=torch.float64)  # shifts are px of the windows
     affines = window_affines.double().cpu() * to_tile
     full = covariance.double().cpu() * torch.outer(to_tile.repeat(2), to_tile.repeat(2))
@@ -178,7 +207,7 @@ def affine_columns(window_affines: Tensor, covariance: Tensor, batch: WindowBatc
     }
 
 
-def _centres(batch: WindowBatch) -> tuple[Array, Array]:
+def window_centres(batch: WindowBatch) -> tuple[Array, Array]:
     """The centres (b, 2) of the fixed and of the moving windows, px of their tiles."""
     middle = (batch.rows[["height", "width"]].iloc[0].to_numpy(float) - 1) / 2
     fixed, moving = (batch.rows[[f"{end}_y", f"{end}_x"]].to_numpy() + middle for end in ("fixed", "moving"))

@@ -13,7 +13,7 @@ from support.specimens import crops
 from dlir.core import affine, tables
 from dlir.illumination import fields
 from dlir.registration.inference.cache import EstimateCache
-from dlir.registration.inference.fine import _weight, refine_overlaps
+from dlir.registration.inference.fine import pixel_weight, refine_overlaps
 from dlir.registration.model.lucas_kanade import refine
 from dlir.registration.pairs import windows
 from dlir.registration.pairs.windows import TilePlanes
@@ -108,7 +108,7 @@ def test_pixels_that_show_only_noise_have_little_weight() -> None:
     structure[..., :64] = 3.0
     torch.manual_seed(0)
     noisy = [window * structure + torch.randn_like(window) for window in (fixed, moving)]
-    weight = _weight(*noisy, torch.ones_like(fixed))
+    weight = pixel_weight(*noisy, torch.ones_like(fixed))
     assert weight[..., 16:48].mean() > 0.8
     assert weight[..., 112:].mean() < 0.2
 
@@ -120,9 +120,9 @@ def test_a_bright_blob_that_moves_between_the_exposures_does_not_shift_the_pair(
     fixed = fixed + 100 * torch.exp(-((y - 30) ** 2 + (x - 100) ** 2) / 50)
     moving = moving + 100 * torch.exp(-((y - 34) ** 2 + (x - 150) ** 2) / 50)
     start = torch.eye(2, 3).expand(len(fixed), 2, 3)
-    weight = _weight(fixed, moving, torch.ones_like(fixed))
+    weight = pixel_weight(fixed, moving, torch.ones_like(fixed))
     assert weight[..., 28:33, 96:105].max() < 0.1
-    assert weight[..., 180:].mean() > 0.7 * _weight(clean, clean, torch.ones_like(fixed))[..., 180:].mean()
+    assert weight[..., 180:].mean() > 0.7 * pixel_weight(clean, clean, torch.ones_like(fixed))[..., 180:].mean()
     with_weight, without = (refine(fixed, moving, start, 1, 6, torch.zeros(2), 1e-3, w).affine for w in (weight, None))
     assert with_weight[:, :, 2].norm(dim=1).max() < 0.02
     assert without[:, :, 2].norm(dim=1).min() > 0.1
