@@ -89,7 +89,7 @@ class Lens(NamedTuple):
         return np.stack([rows @ of_columns for of_columns in columns])
 
     def interpolants(self, to_tile: Array, height: int, width: int) -> tuple[Array, Array]:
-        """Returns (height, 6) and (2, 6, width), whose products are the raw pixels of `on_grid`: for a band of rows at a time."""
+        """Returns (height, 6) and (2, 6, width), whose products are those of `on_grid`: for a band of rows at a time."""
         nodes = np.cos(np.pi * (np.arange(MOST_DEGREE + 1) + 0.5) / (MOST_DEGREE + 1))
         sides = [(nodes + 1) * (length - 1) / 2 for length in (height, width)]
         at = np.stack(np.meshgrid(*sides, indexing="ij"), -1).reshape(-1, 2)

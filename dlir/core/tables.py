@@ -118,7 +118,7 @@ AFFINES = Schema(
 # - height, width: size of its tiles
 # - power_y, power_x: the term is (y - middle)^power_y (x - middle)^power_x, in units of half the diagonal of a tile
 # - y, x: coefficients: by how much the term displaces a pixel in the raw tile, at the distance 1
-# - interval_y, interval_x: half of their 95 % intervals; 0 where the distortion was given
+# - interval_y, interval_x: half of their 95 % intervals; 0 where they are not known
 # - source: found: from the overlaps of the tiles; given: by the setting distortion
 LENS = Schema(
     {"camera": INT, "height": INT, "width": INT, "power_y": INT, "power_x": INT, "y": FLOAT, "x": FLOAT,

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from dlir.core.settings import File, Pattern, Section, shortened
+from dlir.core.settings import File, Pattern, Section, SettingsError, shortened
 from dlir.reading import patterns
 from dlir.reading.source import Pages
 
@@ -57,6 +57,36 @@ class Layout(Section):
         return None if y == "auto" else y, None if x == "auto" else x
 
 
+class Radial(Section):
+    """A radial distortion as calibration tools write it: raw = centre + (u - centre) (1 + k1 r^2 + k2 r^4).
+
+    Here u is a pixel of the undistorted tile, and r its distance from `centre` in units of `focal`.
+    """
+
+    k1: Annotated[float, Field(ge=-1e3, le=1e3)]
+    k2: Annotated[float, Field(ge=-1e3, le=1e3)] = 0.0
+    centre: tuple[float, float] | None = None  # px (y, x) of the tile; None: its middle
+    focal: Annotated[float, Field(gt=0, le=1e9)] | None = None  # px; None: half the diagonal of the tile
+
+
+def _distortion(value: object) -> object:
+    """Returns the distortion when it is a word, keys of Radial, or the path of a file that may hold one."""
+    if isinstance(value, Radial) or value in ("auto", "none"):
+        return value
+    if isinstance(value, dict):
+        try:
+            return Radial.checked(value)
+        except SettingsError:
+            known = "k1 and k2 are numbers, centre is [y, x] in px, and focal a length in px"
+            raise ValueError(f"is {shortened(value)}: {known}; without focal, half the diagonal of a tile") from None
+    if not isinstance(value, str | Path) or Path(value).suffix.lower() not in (".csv", ".tif", ".tiff"):
+        raise ValueError(
+            f"is {shortened(value)}: give auto, none, the lens.csv of another run, a TIFF with a displacement for each pixel, "
+            "or {k1: , k2: } of a calibration"
+        )
+    return Path(value)
+
+
 class Dataset(Layout):
     """The files of one dataset, with its layout.
 
@@ -67,6 +97,7 @@ class Dataset(Layout):
     - `truth`: a placement table with which the result is compared.
     - `overrides`: a table of pairs and tiles that the user corrects (`placement/overrides.py`).
     - `flat`, `dark`: the user's flat-field and dark-field, in place of those that dlir estimates from the tiles.
+    - `distortion`: how the lens distorts all tiles: auto finds it in them, none; or a known one (`given_lens.py`).
     """
 
     images: Pattern
@@ -76,6 +107,7 @@ class Dataset(Layout):
     overrides: File | None = None
     flat: File | None = None
     dark: File | None = None
+    distortion: Annotated[Literal["auto", "none"] | Radial | Path, BeforeValidator(_distortion)] = "auto"
 
     @model_validator(mode="after")
     def places_are_known(self) -> "Dataset":
@@ -124,6 +156,11 @@ class Dataset(Layout):
     def table(self) -> Path | None:
         """The table of positions; None where there is none."""
         return self.positions if isinstance(self.positions, Path) else None
+
+    @property
+    def known_lens(self) -> Path | None:
+        """The file of a known distortion; None where there is none."""
+        return self.distortion if isinstance(self.distortion, Path) else None
 
     @property
     def files(self) -> str:

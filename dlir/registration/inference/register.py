@@ -1,4 +1,4 @@
-"""The step `register`: it finds the affine of each pair in pairs.csv and writes affines.csv.
+"""The step `register`: it finds the affine of each pair in pairs.csv, and writes affines.csv and lens.csv.
 
 This module reads the inputs, runs the method on batches of windows, and writes the table. What is registered where, and which
 pairs are accepted, `consensus.py` decides.
@@ -12,8 +12,10 @@ import pandas as pd
 import torch
 
 from dlir.core import hashing, tables, time_points
+from dlir.core.lens import NO_LENSES, Lenses, to_table
 from dlir.illumination import fields
 from dlir.illumination.fields import Light
+from dlir.reading.given_lens import given_lenses
 from dlir.reading.tile_reader import read_table
 from dlir.registration.inference.cache import EstimateCache
 from dlir.registration.inference.consensus import consensus
@@ -37,6 +39,8 @@ def register(
     pairs: Path,
     output: Path,
     *,
+    lens: Path | None = None,
+    distortion: str = "auto",
     model: Path | None = None,
     settings: Register = Register(),
     device: str = "auto",
@@ -46,11 +50,14 @@ def register(
 
     Args:
         tiles, illumination, pairs: files of earlier steps: tiles.csv, illumination.tif and pairs.csv.
+        lens: the file for the distortion of each camera (tables.LENS); None to write none.
+        distortion: of the lens, as `given_lens.given_lenses` takes it.
         model: the file of the network, which the method `network` needs.
         device: cpu, cuda, mps, or auto for the fastest of the machine. Phase correlation always runs on the CPU.
         cache: a folder that keeps estimates from run to run. A pair that did not change is not registered again.
 
     Raises:
+        LensError: when the distortion that is given does not fit the tiles.
         ModelError: when the method is the network and no model is given, or the model cannot be read.
         MethodError: when `settings.method` names a function that cannot be imported.
     """
@@ -61,19 +68,24 @@ def register(
     own = own_method_file(settings.method)
     code = own and hashing.of_file(own)  # an edit of a method of one's own makes its estimates obsolete
     light, caches = fields.read(illumination, tile_table), list[EstimateCache]()
+    lenses = given_lenses(distortion, tile_table) or NO_LENSES
+    seen = [hashing.of(to_table(lenses).to_csv())] if lenses else []
 
     def register_at(time: int | None, table: pd.DataFrame) -> pd.DataFrame:
         """The pairs at the time point that these tiles have as their reference."""
         end = "" if time is None else f"-{time}"
-        coarse = EstimateCache(cache / f"affines{end}" if cache else None, table, settings.method, code, *inputs)
-        fine = EstimateCache(cache / f"overlaps{end}" if cache else None, table, inputs[0])
+        coarse = EstimateCache(cache / f"affines{end}" if cache else None, table, settings.method, code, *inputs, *seen)
+        fine = EstimateCache(cache / f"overlaps{end}" if cache else None, table, inputs[0], *seen)
         caches.extend([coarse, fine])
         if time is not None:
             log.info("time point %d", time)
-        return register_pairs(table, pair_table, light, method, settings, device=chosen_device, coarse=coarse, fine=fine)
+        caches_of_time = {"coarse": coarse, "fine": fine}
+        return register_pairs(table, pair_table, light, method, settings, device=chosen_device, lenses=lenses, **caches_of_time)
 
     found = {time: register_at(time, table) for time, table in time_points.references(tile_table).items()}
     tables.write(time_points.joined(found), tables.AFFINES, output)
+    if lens:
+        tables.write(to_table(lenses), tables.LENS, lens)
     for each in caches:
         each.write()
 
@@ -86,6 +98,7 @@ def register_pairs(
     settings: Register = Register(),
     *,
     device: torch.device,
+    lenses: Lenses = NO_LENSES,
     coarse: EstimateCache | None = None,
     fine: EstimateCache | None = None,
 ) -> pd.DataFrame:
@@ -96,12 +109,13 @@ def register_pairs(
         light: the flat-field and the dark-field of each camera.
         method: registers the windows of pairs. With the network, the fine registration follows.
         device: where the method runs.
+        lenses: of the cameras that distort their tiles; these are undistorted first.
         coarse, fine: caches of the estimates of the method and of the fine registration; without them all pairs are registered.
     """
     if pairs.empty:
         log.warning("there is no pair to register")
         return tables.check(pd.DataFrame(columns=list(tables.AFFINES.columns)), tables.AFFINES, Path("affines.csv"))
-    planes = TilePlanes(tiles, light)
+    planes = TilePlanes(tiles, light, lenses)
     coarse, fine = coarse or EstimateCache(None, tiles), fine or EstimateCache(None, tiles)
 
     pooled = isinstance(method, CorrelationNetwork)  # what other methods make of pooled windows is not known
