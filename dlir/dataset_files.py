@@ -25,7 +25,7 @@ def tile_files(dataset: Dataset, made: Collection[Path] = ()) -> list[Path]:
     Raises:
         TileError: when there are none, or when their names or the table of positions are wrong.
         OverridesError, PlacementError, TruthError, TextTableError: when such a table has a mistake.
-        DatasetError: when there is no flat-field or dark-field where the settings say.
+        DatasetError: when there is no flat-field, dark-field or distortion where the settings say.
     """
     found = found_tiles.find(dataset)
     found.raise_problems()
@@ -37,7 +37,7 @@ def tile_files(dataset: Dataset, made: Collection[Path] = ()) -> list[Path]:
         placement_table.read(dataset.placement, tiles, cells if dataset.tells_cells else None)
     if dataset.truth and not dataset.in_files:
         truth_table.read(dataset.truth, tiles)
-    for key, field in {"flat": dataset.flat, "dark": dataset.dark}.items():
+    for key, field in {"flat": dataset.flat, "dark": dataset.dark, "distortion": dataset.known_lens}.items():
         if field and not field.is_file():
             raise DatasetError(f"{key} is {field}, and there is no such file: correct it, or delete the key")
     return list(dict.fromkeys(file for tile in found.tiles for file in tile.files))

@@ -88,14 +88,17 @@ class Lens(NamedTuple):
         rows, columns = self.interpolants(to_tile, height, width)
         return np.stack([rows @ of_columns for of_columns in columns])
 
-    def interpolants(self, to_tile: Array, height: int, width: int) -> tuple[Array, Array]:
-        """Returns (height, 6) and (2, 6, width), whose products are those of `on_grid`: for a band of rows at a time."""
+    def interpolants(self, to_tile: Array, height: int, width: int, start: Array | None = None) -> tuple[Array, Array]:
+        """Returns (height, 6) and (2, 6, width), whose products are those of `on_grid`: for a band of rows at a time.
+
+        With `start` (2,), px, they are less `start`, and less row and column themselves; so they are small numbers.
+        """
         nodes = np.cos(np.pi * (np.arange(MOST_DEGREE + 1) + 0.5) / (MOST_DEGREE + 1))
         sides = [(nodes + 1) * (length - 1) / 2 for length in (height, width)]
         at = np.stack(np.meshgrid(*sides, indexing="ij"), -1).reshape(-1, 2)
-        seen = self.to_raw(affine.apply(to_tile, at)).T.reshape(2, len(nodes), len(nodes))
+        raw = self.to_raw(affine.apply(to_tile, at)) - (0.0 if start is None else start + at)
         rows, columns = (_lagrange(nodes, np.linspace(-1, 1, n) if n > 1 else np.zeros(1)) for n in (height, width))
-        return rows, np.stack([each @ columns.T for each in seen])
+        return rows, np.stack([each @ columns.T for each in raw.T.reshape(2, len(nodes), len(nodes))])
 
     def outline(self, margin: float = 0.0) -> Array:
         """Returns the undistorted pixels (n, 2) that are seen at the border of a raw tile, `margin` px beyond its pixels."""
@@ -151,7 +154,9 @@ def basis(points: ArrayLike, size: ArrayLike, powers: ArrayLike = POWERS) -> Arr
     middle = (np.asarray(size, float) - 1) / 2
     v = (np.asarray(points, float) - middle) / np.hypot(*middle)
     chosen = np.asarray(powers, np.int64).reshape(-1, 2)
-    rising = np.stack([v**0] + [v**degree for degree in range(1, int(chosen.max(initial=0)) + 1)], -1)  # (..., 2, degrees)
+    rising = np.ones((*v.shape, int(chosen.max(initial=0)) + 1))  # (..., 2, degrees)
+    rising[..., 1:] = v[..., None]
+    np.cumprod(rising, axis=-1, out=rising)
     return np.asarray(rising[..., 0, chosen[:, 0]] * rising[..., 1, chosen[:, 1]])
 
 

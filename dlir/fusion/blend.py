@@ -1,5 +1,7 @@
 """Fuses placed tiles into one image: resamples each tile by its affine and blends them where several cover a pixel.
 
+Tiles of a camera that distorts are resampled by affine and lens together (`distorted.py`).
+
 By default a pixel is the weighted mean of the tiles that cover it. The weight of a tile falls linearly to its border,
 
     w(y, x) = (1 + distance to the nearer of top and bottom) * (1 + distance to the nearer of left and right),
@@ -23,6 +25,9 @@ from scipy import ndimage
 
 from dlir.core import affine
 from dlir.core.affine import Array
+from dlir.core.lens import NO_LENSES, Lens, Lenses
+from dlir.fusion import distorted
+from dlir.fusion.distorted import Seen
 from dlir.illumination.blind import enclosed
 from dlir.illumination.fields import Fields, Light, correct
 from dlir.reading.image_files import Image, ImageError, Plane
@@ -31,6 +36,7 @@ from dlir.reading.tile_reader import REMEDY
 EDGE = 0.5 + 1e-6  # px that a tile reaches beyond the centres of its border pixels, with a margin for rounding errors
 SPLINE_MARGIN = 12  # px around a region that its cubic spline depends on; pixels further away count less than a millionth
 LINEAR_MARGIN = 2  # px, the same for linear and nearest interpolation
+OUTLINE_MARGIN = 0.5  # px that the outline of a distorted tile may reach beyond the points at which it is known
 LEAST_TOTAL = 0.1  # avoids 0 / 0 beside turned tiles; the weight inside a tile is at least 0.2
 GAP_WEIGHT = 0.25  # of a blind pixel in a narrow gap, and of a dim pixel; other tiles mostly weigh far more
 ORDERS: tuple[Literal[0, 1], ...] = (0, 1)
@@ -65,6 +71,7 @@ class PlacedTiles(NamedTuple):
     interpolation: Order
     blend: Blend
     weights: Sequence[Plane | None]  # `camera_weight` of each camera
+    lenses: Lenses = NO_LENSES  # of the cameras that distort their tiles; the affines then start at undistorted pixels
 
     def fuse(self, region: Region) -> tuple[Plane, NDArray[np.bool_]]:
         """Fuses a region of the mosaic.
@@ -98,9 +105,8 @@ class PlacedTiles(NamedTuple):
 
     def _views(self, region: Region) -> "list[_View]":
         """Returns the tiles that touch a region, in the order of the table."""
-        height, width = np.array([illumination.size for illumination in self.light])[np.asarray(self.cameras, int)].T
-        border = affine.corners(height + 2 * EDGE, width + 2 * EDGE) - EDGE
-        ends = affine.apply(self.affines, border) - (region.y, region.x)
+        borders = np.stack([border(illumination.size, self.lenses.get(k)) for k, illumination in enumerate(self.light)])
+        ends = affine.apply(self.affines, borders[np.asarray(self.cameras, int)]) - (region.y, region.x)
         low = np.maximum(np.ceil(ends.min(axis=1)), 0).astype(int)
         high = np.minimum(np.floor(ends.max(axis=1)) + 1, (region.height, region.width)).astype(int)
         views = []
@@ -114,14 +120,25 @@ class PlacedTiles(NamedTuple):
         """Returns the fields of the camera of a tile."""
         return self.light[self.cameras[tile]]
 
+    def _seen(self, view: "_View") -> Seen | None:
+        """Returns where the pixels of a tile are seen in the raw tile; None where its camera does not distort."""
+        lens = self.lenses.get(self.cameras[view.tile])
+        return Seen.of(lens, view.to_tile, view.part.height, view.part.width) if lens else None
+
     def _weight(self, view: "_View") -> Plane:
         """Returns the weight (y, x) of a tile in its part of a region."""
-        weight = _weight(view.to_tile, view.part, self._illumination(view.tile).size, self.blend)
-        of_camera = self.weights[self.cameras[view.tile]]
+        seen, of_camera = self._seen(view), self.weights[self.cameras[view.tile]]
+        if seen:
+            weight = distorted.weight(seen, self.blend in ("linear", "none"))
+        else:
+            weight = _weight(view.to_tile, view.part, self._illumination(view.tile).size, self.blend)
         if of_camera is None:
             return weight
         by_order = {
-            order: resample(of_camera[None], view.to_tile, view.part.height, view.part.width, order)[0] for order in ORDERS
+            order: distorted.resample(of_camera[None], np.zeros(2, np.int64), seen, order)[0]
+            if seen
+            else resample(of_camera[None], view.to_tile, view.part.height, view.part.width, order)[0]
+            for order in ORDERS
         }
         return np.asarray(np.where((weight > 0) & (by_order[0] > 0), np.maximum(by_order[1], GAP_WEIGHT), 0), np.float32)
 
@@ -131,16 +148,23 @@ class PlacedTiles(NamedTuple):
         pixels, expected = self.read(path), illumination.flat.shape
         if pixels.shape != expected:
             raise ImageError(f"{path}: has the shape {pixels.shape}, not {expected} as before: {REMEDY}")
+        seen, size = self._seen(view), np.array(expected[1:])
         translated, whole = (to_tile[:, :2] == np.eye(2)).all(), not (to_tile[:, 2] % 1).any()
         margin = 0 if whole and translated else SPLINE_MARGIN if self.interpolation == 3 else LINEAR_MARGIN
-        ends = affine.apply(to_tile, affine.corners(view.part.height, view.part.width))
-        size = np.array(pixels.shape[1:])
-        low = np.clip(np.floor(ends.min(axis=0)).astype(int) - margin, 0, size - 1)
-        high = np.clip(np.ceil(ends.max(axis=0)).astype(int) + margin + 1, low + 1, size)
+        if seen:
+            first, last = seen.ends(margin)
+        else:
+            ends = affine.apply(to_tile, affine.corners(view.part.height, view.part.width))
+            first, last = np.floor(ends.min(axis=0)).astype(int) - margin, np.ceil(ends.max(axis=0)).astype(int) + margin + 1
+        low = np.clip(first, 0, size - 1)
+        high = np.clip(last, low + 1, size)
         rows, columns = (slice(*ends) for ends in zip(low, high, strict=True))
-        to_crop = affine.compose(affine.translation(-low), to_tile)
         crop = correct(pixels[:, rows, columns], illumination.part(rows, columns))
-        resampled = resample(crop, to_crop, view.part.height, view.part.width, self.interpolation)
+        if seen:
+            resampled = distorted.resample(crop, low, seen, self.interpolation)
+        else:
+            to_crop = affine.compose(affine.translation(-low), to_tile)
+            resampled = resample(crop, to_crop, view.part.height, view.part.width, self.interpolation)
         gains = self.gains[view.tile]
         if (gains != 1).any():
             resampled /= gains.astype(np.float32)[:, None, None]
@@ -155,6 +179,16 @@ class _View(NamedTuple):
     tile: int  # its row in the table
     part: Region  # the part of the region that the tile touches, px of the region
     to_tile: Array  # (2, 3), from px of this part to px of the tile
+
+
+def border(size: tuple[int, int], lens: Lens | None) -> Array:
+    """Returns the corners (4, 2), undistorted px, of a rectangle that holds all that a tile of this size (y, x) shows."""
+    height, width = size
+    if lens is None:
+        return affine.corners(height + 2 * EDGE, width + 2 * EDGE) - EDGE
+    outline = lens.outline(distorted.EDGE)
+    low, high = outline.min(axis=0) - OUTLINE_MARGIN, outline.max(axis=0) + OUTLINE_MARGIN
+    return np.asarray(low + affine.corners(*(high - low + 1)))
 
 
 def camera_weight(illumination: Fields, blend: Blend) -> Plane | None:

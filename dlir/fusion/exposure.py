@@ -28,6 +28,8 @@ from scipy.spatial import cKDTree
 
 from dlir.core import affine, tables, time_points
 from dlir.core.affine import Array
+from dlir.core.lens import NO_LENSES, Lens, Lenses, fitting
+from dlir.core.lens import read as read_lenses
 from dlir.core.progress import progress
 from dlir.core.tile_graph import differences, factorised
 from dlir.fusion.levels import levels
@@ -57,6 +59,7 @@ def exposure(
     output: Path,
     *,
     pairs: Path | None = None,
+    lens: Path | None = None,
     settings: Exposure = Exposure(),
 ) -> None:
     """Writes the gain of each tile and the grey levels of the mosaic (tables.EXPOSURE).
@@ -67,6 +70,7 @@ def exposure(
         tiles, placement: the tables TILES and PLACEMENT.
         pairs: the table PAIRS; without it, all tiles that overlap where they are placed are pairs.
         illumination: the TIFF of the fields.
+        lens: the distortion of each camera (tables.LENS); None for no distortion.
 
     Raises:
         IlluminationError: when the illumination was estimated from tiles of another shape.
@@ -76,7 +80,8 @@ def exposure(
     placed = time_points.at(tables.read(placement, tables.PLACEMENT), TileReader(listed).time)
     light = fields.read(illumination, listed)
     listed_pairs = tables.read(pairs, tables.PAIRS) if pairs else None
-    found = tile_gains(listed, placed, listed_pairs, light, correct=settings.correct)
+    lenses = fitting(read_lenses(lens), listed, lens) if lens else NO_LENSES
+    found = tile_gains(listed, placed, listed_pairs, light, correct=settings.correct, lenses=lenses)
     table = levels(listed.set_index("tile").loc[placed["tile"]].reset_index(), found, light, pedestal=settings.pedestal)
     for channel, (scale, kept, clipped) in enumerate(zip(*_of_channels(table), strict=True)):
         log.info("channel %d: the mosaic is scaled by %.3f and keeps a pedestal of %.0f grey values; %d pixels are clipped",
@@ -84,13 +89,22 @@ def exposure(
     tables.write(table, tables.EXPOSURE, output)
 
 
-def tile_gains(listed: pd.DataFrame, placed: pd.DataFrame, pairs: pd.DataFrame | None, light: Light, *, correct: bool) -> Array:
+def tile_gains(
+    listed: pd.DataFrame,
+    placed: pd.DataFrame,
+    pairs: pd.DataFrame | None,
+    light: Light,
+    *,
+    correct: bool,
+    lenses: Lenses = NO_LENSES,
+) -> Array:
     """Returns the gains (n, channels) of placed tiles.
 
     Args:
         listed, placed, pairs: the tables TILES, PLACEMENT and PAIRS; without pairs, all tiles that overlap as placed are pairs.
         light: the fields of each camera.
         correct: whether each tile has a gain of its own; else all tiles of a camera have one gain.
+        lenses: of the cameras that distort their tiles.
 
     Raises:
         ImageError: when a tile cannot be read.
@@ -104,7 +118,7 @@ def tile_gains(listed: pd.DataFrame, placed: pd.DataFrame, pairs: pd.DataFrame |
     ends = _overlapping(placed, sizes) if pairs is None else _tiles_of_pairs(pairs, placed)
     unit = np.arange(len(placed)) if correct else camera  # a unit has one gain
     ends = ends[unit[ends[:, 0]] != unit[ends[:, 1]]]
-    ratios, deviations = _log_ratios(ends, placed, camera, TileReader(listed), light)
+    ratios, deviations = _log_ratios(ends, placed, camera, TileReader(listed), light, lenses)
     by_channel = zip(ratios.T, deviations.T, strict=True)
     found = np.stack([gains(unit[ends], *measured, int(unit.max()) + 1)[unit] for measured in by_channel], axis=1)
     found = found if correct else found / found.mean(axis=0)
@@ -158,7 +172,12 @@ def _overlapping(placed: pd.DataFrame, sizes: NDArray[np.int64]) -> NDArray[np.i
 
 
 def _log_ratios(
-    ends: NDArray[np.int64], placed: pd.DataFrame, camera: NDArray[np.int64], reader: TileReader, light: Light
+    ends: NDArray[np.int64],
+    placed: pd.DataFrame,
+    camera: NDArray[np.int64],
+    reader: TileReader,
+    light: Light,
+    lenses: Lenses,
 ) -> tuple[Array, Array]:
     """Returns log r and its standard deviation (p, channels); nan where the overlap has too few bright blocks.
 
@@ -176,7 +195,8 @@ def _log_ratios(
     found = np.full((2, len(ends), reader.channels), np.nan)
     for row, (fixed, moving) in enumerate(progress(ends.tolist(), "measuring the brightness of overlaps")):
         sizes = light[camera[fixed]].size, light[camera[moving]].size
-        points = _common_blocks(affines[fixed], affines[moving], *sizes)
+        lens = lenses.get(camera[fixed]), lenses.get(camera[moving])
+        points = _common_blocks(affines[fixed], affines[moving], *sizes, *lens)
         if len(points[0]) < FEWEST_BLOCKS:
             continue
         both_tiles = zip(smoothed_tile(fixed), smoothed_tile(moving), strict=True)
@@ -187,17 +207,25 @@ def _log_ratios(
 
 
 def _common_blocks(
-    fixed: Array, moving: Array, fixed_size: tuple[int, int], moving_size: tuple[int, int]
+    fixed: Array,
+    moving: Array,
+    fixed_size: tuple[int, int],
+    moving_size: tuple[int, int],
+    fixed_lens: Lens | None,
+    moving_lens: Lens | None,
 ) -> tuple[Array, Array]:
     """Returns the centres (b, 2) of the blocks that lie inside two tiles, px of the fixed and of the moving tile.
 
     Args:
         fixed, moving: (2, 3), the affines from px of either tile to px of the mosaic.
         fixed_size, moving_size: (y, x) px, of both tiles.
+        fixed_lens, moving_lens: of their cameras; None where one does not distort.
     """
     rows, columns = (np.arange(BLOCK // 2, length - BLOCK // 2, BLOCK) for length in fixed_size)
     in_fixed = np.stack(np.meshgrid(rows, columns, indexing="ij"), -1).reshape(-1, 2).astype(float)
-    in_moving = affine.apply(affine.compose(affine.invert(moving), fixed), in_fixed)
+    undistorted = fixed_lens.from_raw(in_fixed) if fixed_lens else in_fixed
+    in_moving = affine.apply(affine.compose(affine.invert(moving), fixed), undistorted)
+    in_moving = moving_lens.to_raw(in_moving) if moving_lens else in_moving
     inside = ((in_moving >= BLOCK // 2) & (in_moving <= np.array(moving_size) - 1 - BLOCK // 2)).all(1)
     return in_fixed[inside], in_moving[inside]
 

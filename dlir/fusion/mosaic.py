@@ -1,8 +1,8 @@
 """The steps `mosaic` and `band`: fuse all tiles into an OME-Zarr 0.5 store with its pyramid (`pyramid.py`).
 
-Into both steps flow tiles.csv, illumination.tif, exposure.csv and placement.csv. Out of `mosaic` flows the finished store. On a
-cluster, several jobs of the step `band` first write horizontal parts of the store. Then `mosaic` puts these together by hard
-links to their files, without copying them, and writes only the levels of the pyramid above.
+Into both steps flow tiles.csv, illumination.tif, lens.csv, exposure.csv and placement.csv. Out of `mosaic` flows the finished
+store. On a cluster, several jobs of the step `band` first write horizontal parts of the store. Then `mosaic` puts these
+together by hard links to their files, without copying them, and writes only the levels of the pyramid above.
 """
 
 from pathlib import Path
@@ -27,6 +27,7 @@ def mosaic(
     placement: Path,
     output: Path,
     *,
+    lens: Path | None = None,
     settings: Mosaic = Mosaic(),
     sums: Path | None = None,
     bands: list[Path] | None = None,
@@ -38,6 +39,7 @@ def mosaic(
     Args:
         tiles, exposure, placement: the tables TILES, EXPOSURE and PLACEMENT.
         illumination: the TIFF of the fields.
+        lens: the distortion of each camera (tables.LENS); None for no distortion.
         output: the folder of the store.
         sums: the file for the SHA-256 of each file of the store, as `sha256sum --check` reads it.
         settings: section `mosaic` of config.yaml.
@@ -50,7 +52,7 @@ def mosaic(
         IlluminationError: when the illumination was estimated from tiles of another kind.
         ImageError: when a tile cannot be read, or has changed.
     """
-    plan = read_plan(tiles, illumination, exposure, placement, settings)
+    plan = read_plan(tiles, illumination, exposure, placement, settings, lens)
     fuse(plan, output, sums=sums, bands=bands, threads=threads, cache=cache)
 
 
@@ -112,6 +114,7 @@ def band(
     output: Path,
     *,
     number: int,
+    lens: Path | None = None,
     settings: Mosaic = Mosaic(),
     threads: int = 1,
     last: Path,
@@ -122,6 +125,7 @@ def band(
     Args:
         tiles, exposure, placement: the tables TILES, EXPOSURE and PLACEMENT.
         illumination: the TIFF of the fields.
+        lens: the distortion of each camera (tables.LENS); None for no distortion.
         output: the folder of the store of this band.
         number: which of the `settings.bands` bands is fused, counted from 0 at the top.
         settings: section `mosaic` of config.yaml.
@@ -133,7 +137,7 @@ def band(
         IlluminationError: when the illumination was estimated from tiles of another kind.
         ImageError: when a tile cannot be read, or has changed.
     """
-    plan = read_plan(tiles, illumination, exposure, placement, settings)
+    plan = read_plan(tiles, illumination, exposure, placement, settings, lens)
     with atomically(output) as partial:
         pyramid = Pyramid(partial, plan.shape, plan.dtype, settings)
         roots = pyramid.band_blocks(number, settings.bands)

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from dlir.core import affine, tables
 from dlir.core.affine import Array
+from dlir.core.lens import NO_LENSES, Lenses, fitting
+from dlir.core.lens import read as read_lenses
 from dlir.fusion.blend import PlacedTiles, camera_weight
 from dlir.fusion.pyramid import Block, Pyramid, to_dtype
 from dlir.fusion.settings import Mosaic
@@ -39,6 +41,7 @@ class MosaicPlan(NamedTuple):
     gains: Array  # (n, channels), relative brightness of each tile, by which it is divided
     pedestal: Array  # (channels,), grey values that are added then
     light: Light  # the fields of each camera
+    lenses: Lenses  # of the cameras that distort their tiles
     shape: tuple[int, int, int, int, int]  # t, c, z, y, x
     dtype: str  # of the tiles and of the mosaic
     pixel_size: float  # micrometres, NaN where unknown
@@ -76,7 +79,7 @@ class MosaicPlan(NamedTuple):
         rows = [row for row, own in enumerate(self.times) if own in (None, time)]
         paths, cameras = [self.paths[row] for row in rows], [self.cameras[row] for row in rows]
         placed = paths, cameras, self.affines[rows], self.gains[rows], self.pedestal
-        return PlacedTiles(*placed, self.light, read, *settings, weights)
+        return PlacedTiles(*placed, self.light, read, *settings, weights, self.lenses)
 
     def _pixels(self, pyramid: Pyramid, placed_tiles: PlacedTiles, block: Block) -> Image:
         """Returns the fused pixels (channels, y, x) of a block of level 0."""
@@ -85,7 +88,12 @@ class MosaicPlan(NamedTuple):
 
 
 def plan_mosaic(
-    tiles: pd.DataFrame, placement: pd.DataFrame, light: Light, exposure: pd.DataFrame, settings: Mosaic = Mosaic()
+    tiles: pd.DataFrame,
+    placement: pd.DataFrame,
+    light: Light,
+    exposure: pd.DataFrame,
+    settings: Mosaic = Mosaic(),
+    lenses: Lenses = NO_LENSES,
 ) -> MosaicPlan:
     """Returns the plan of a mosaic.
 
@@ -94,6 +102,7 @@ def plan_mosaic(
         placement: the affine of each tile (tables.PLACEMENT). The mosaic starts at (0, 0) and reaches to the last pixel.
         light: the fields of each camera, that its tiles are corrected with.
         exposure: the gain of each tile and channel, and the grey levels (tables.EXPOSURE).
+        lenses: of the cameras that distort their tiles; the affines are then those of undistorted tiles.
     """
     reader, affines, first = TileReader(tiles), affine.from_table(placement), tiles.to_dict("records")[0]
     times, channels, depth, dtype = reader.times, reader.channels, reader.depth, str(first["dtype"])
@@ -110,6 +119,7 @@ def plan_mosaic(
         gains=tables.gains(exposure, placement["tile"]),
         pedestal=tables.pedestals(exposure),
         light=light,
+        lenses=lenses,
         shape=(times, channels, depth, height, width),
         dtype=dtype,
         pixel_size=float(first["pixel_size"]),
@@ -117,15 +127,19 @@ def plan_mosaic(
     )
 
 
-def read_plan(tiles: Path, illumination: Path, exposure: Path, placement: Path, settings: Mosaic) -> MosaicPlan:
+def read_plan(
+    tiles: Path, illumination: Path, exposure: Path, placement: Path, settings: Mosaic, lens: Path | None = None
+) -> MosaicPlan:
     """Returns the plan of a mosaic from the files of its tables and of its illumination; see `plan_mosaic`.
 
     Raises:
         IlluminationError: when the illumination was estimated from tiles of another shape.
+        LensError: when the distortion is that of other tiles.
     """
     table = read_table(tiles)
     placed, gains = tables.read(placement, tables.PLACEMENT), tables.read(exposure, tables.EXPOSURE)
-    return plan_mosaic(table, placed, fields.read(illumination, table), gains, settings)
+    lenses = fitting(read_lenses(lens), table, lens) if lens else NO_LENSES
+    return plan_mosaic(table, placed, fields.read(illumination, table), gains, settings, lenses)
 
 
 def _mosaic_size(affines: Array, sizes: NDArray[np.int64]) -> tuple[int, int]:

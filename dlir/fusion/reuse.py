@@ -1,10 +1,11 @@
 """Reuses the shards of the last mosaic that would come out the same, so that only the others are fused.
 
-A shard depends on the tiles that touch it: their content, their places and their gains; and on the illumination, the settings
-and the code. It is reused where all of these are equal and its file is intact, so the mosaic is that of a run from scratch.
-Every new solution of the placement moves all tiles by thousandths of a pixel. Whoever does not want to fuse a large mosaic
-again for that may allow a tolerance (`mosaic.tolerance`). The place of a tile is then compared with the place at which the
-shard was fused, so small changes cannot add up. A block of a higher level is reused when all blocks under it are.
+A shard depends on the tiles that touch it: their content, their places and their gains; and on the illumination, the
+distortion, the settings and the code. It is reused where all of these are equal and its file is intact, so the mosaic is that
+of a run from scratch. Every new solution of the placement moves all tiles by thousandths of a pixel. Whoever does not want to
+fuse a large mosaic again for that may allow a tolerance (`mosaic.tolerance`). The place of a tile is then compared with the
+place at which the shard was fused, so small changes cannot add up. A block of a higher level is reused when all blocks under it
+are.
 
 The cache holds a table, shards; the shards themselves are those of the last mosaic, which stands until the new one takes
 its place.
@@ -23,6 +24,8 @@ from dlir import steps
 from dlir.core import affine, hashing, sealed
 from dlir.core.affine import Array
 from dlir.core.atomic import link_or_copy
+from dlir.core.lens import Lens
+from dlir.fusion.blend import border
 from dlir.fusion.plan import MosaicPlan
 from dlir.fusion.pyramid import Block, Pyramid, block_region
 from dlir.illumination.fields import Fields
@@ -30,7 +33,7 @@ from dlir.reading.contents import Sums
 
 log = logging.getLogger(__name__)
 TABLE = "shards"  # in the cache
-DIGITS = 16  # of the hash of the fields of a camera, which stands beside each tile
+DIGITS = 16  # of the hash of the fields and the lens of a camera, which stands beside each tile
 SAME_GAIN = 1e-3  # relative difference of two gains that a tolerance allows; half the smallest deviation of a pair
 # For each shard "y/x" of level 0, each tile that touches it: SHA-256 of the tile and of its camera's light, affine, gains
 ShardInputs = dict[str, list[list[Any]]]
@@ -146,10 +149,11 @@ def _name(block: Block) -> str:
 
 def _shard_inputs(plan: MosaicPlan, pyramid: Pyramid, leaves: list[Block]) -> ShardInputs:
     """Returns the inputs of the shards `leaves` of level 0."""
-    sizes = np.array([plan.light[camera].size for camera in plan.cameras])
-    corners = affine.apply(plan.affines, affine.corners(*sizes.T))
-    first, last = corners.min(axis=1) - 1, corners.max(axis=1) + 1  # px: a tile reaches half a pixel beyond its corner pixels
-    inputs, light = {}, [_digest(illumination) for illumination in plan.light]
+    of_cameras = list(enumerate(plan.light))
+    borders = np.stack([border(illumination.size, plan.lenses.get(camera)) for camera, illumination in of_cameras])
+    corners = affine.apply(plan.affines, borders[plan.cameras])
+    first, last = corners.min(axis=1) - 1, corners.max(axis=1) + 1
+    inputs, light = {}, [_digest(illumination, plan.lenses.get(camera)) for camera, illumination in of_cameras]
     for leaf in leaves:
         region = pyramid.region(leaf)
         start, end = (region.y, region.x), (region.y + region.height, region.x + region.width)
@@ -162,9 +166,10 @@ def _shard_inputs(plan: MosaicPlan, pyramid: Pyramid, leaves: list[Block]) -> Sh
     return inputs
 
 
-def _digest(illumination: Fields) -> str:
-    """Returns a hash of the fields of a camera."""
-    return hashing.of(*(f"{field.shape} {hashing.of(field.tobytes())}" for field in illumination))[:DIGITS]
+def _digest(illumination: Fields, lens: Lens | None) -> str:
+    """Returns a hash of the fields and of the lens of a camera."""
+    terms = [] if lens is None else [lens.powers.tolist(), lens.coefficients.tolist()]
+    return hashing.of(*(f"{field.shape} {hashing.of(field.tobytes())}" for field in illumination), *terms)[:DIGITS]
 
 
 def _common_inputs(plan: MosaicPlan) -> str:

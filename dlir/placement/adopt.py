@@ -12,10 +12,14 @@ import pandas as pd
 
 from dlir.core import affine, tables
 from dlir.core.affine import Array
+from dlir.core.lens import NO_LENSES, Lenses, fitting
+from dlir.core.lens import read as read_lenses
+from dlir.core.lens import write as write_lenses
 from dlir.core.tables import TableError
 from dlir.placement import placement_table
 from dlir.placement.placement_table import PlacementError
 from dlir.reading import filenames
+from dlir.reading.given_lens import given_lenses
 from dlir.reading.settings import Dataset
 
 log = logging.getLogger(__name__)
@@ -24,22 +28,42 @@ UNKNOWN = {"pairs": 0, "residual": np.nan, "deviation": np.nan, "group": 0, "sli
 SAME_PIXEL_SIZE = 0.01  # by which the micrometres per pixel of both runs may differ
 
 
-def adopt(files: Path, output: Path, *, placement: Path, layout: Dataset) -> None:
+def adopt(
+    files: Path, output: Path, *, placement: Path, layout: Dataset, lens: Path | None = None, distortion: str = "auto"
+) -> None:
     """Writes the tiles with their nominal places (tables.TILES) to `output`, and their placement (tables.PLACEMENT).
+
+    The distortion of the camera is that of the other run, unless another one is given.
 
     Args:
         files: the table of the step `tiles` (tables.FILES).
         placement: the placement that is written.
         layout: the dataset; its `placement` is the table that is read.
+        lens: the file for the distortion (tables.LENS); None to write none.
+        distortion: as `given_lens.given_lenses` takes it.
 
     Raises:
         PlacementError, TextTableError: when that table cannot be used for these tiles.
+        LensError, TableError: when the distortion cannot be used for them.
     """
     listed = tables.read(files, tables.FILES)
     assert layout.placement, "the workflow runs this step for a dataset with a placement"
     tiles, placed = adopt_placement(listed, layout.placement, cells_known=layout.tells_cells)
+    if lens:
+        lenses = given_lenses(distortion, tiles)
+        write_lenses(lens_beside(layout.placement, tiles) if lenses is None else lenses, lens)
     tables.write(placed, tables.PLACEMENT, placement)
     tables.write(tiles, tables.TILES, output)
+
+
+def lens_beside(placement: Path, tiles: pd.DataFrame) -> Lenses:
+    """Returns the distortion that another run found (tables.LENS), from beside its placement; none where there is no such file.
+
+    Raises:
+        LensError, TableError: when it cannot be used for these tiles (tables.TILES).
+    """
+    file = placement.with_name("lens.csv")
+    return fitting(read_lenses(file), tiles, file) if file.is_file() else NO_LENSES
 
 
 def adopt_placement(tiles: pd.DataFrame, table: Path, *, cells_known: bool = True) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -1,8 +1,8 @@
 """The step `provenance`: writes down what made a result, so that it can be repeated, or compared with another one.
 
 provenance.json has the versions of all libraries, all settings, the SHA-256 of the tiles, of the code of each step and of the
-intermediate results, the grey levels of the mosaic, the tiles from which illumination and network were learnt (they may have
-been replaced since), and the time and memory of each step as Snakemake measured them.
+intermediate results, the grey levels of the mosaic, how far the lens distorts, the tiles from which illumination and network were
+learnt (they may have been replaced since), and the time and memory of each step as Snakemake measured them.
 """
 
 import csv
@@ -12,10 +12,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import dlir
 from dlir import steps
 from dlir.core import hashing, tables
 from dlir.core.atomic import atomically
+from dlir.core.lens import read as read_lenses
 from dlir.illumination import fields
 from dlir.registration.model.model_settings import settings_of
 
@@ -51,6 +54,7 @@ def provenance(
         "code": {step: steps.code(step) for step in steps.STEPS},
         "results": {path.name: hashing.of_file(path) for path in results},
         "learnt_from": {path.name: _learnt_from(path) for path in results if path.suffix in (".tif", ".pt")},
+        "distortion": [camera for path in results if path.name == "lens.csv" for camera in _distortion(path)],
         "grey_levels": [level for path in results if path.name == "exposure.csv" for level in _grey_levels(path)],
         # the key keeps the word of earlier versions
         "stages": {path.stem: _measured(path) for path in benchmarks},
@@ -64,6 +68,14 @@ def _grey_levels(exposure: Path) -> list[dict[str, float]]:
     by_channel = tables.read(exposure, tables.EXPOSURE).groupby("channel")
     levels = by_channel.agg({"scale": "first", "pedestal": "first", "clipped": "sum"})
     return [dict(zip(levels.columns, map(float, row), strict=True)) for row in levels.to_numpy(float)]
+
+
+def _distortion(lens: Path) -> list[dict[str, Any]]:
+    """How far each camera that distorts displaces the corners of its tiles (tables.LENS), px at most, and how that is known."""
+    return [
+        {"camera": camera, "corners": float(np.linalg.norm(each.at_corners(), axis=1).max()), "source": each.source}
+        for camera, each in read_lenses(lens).items()
+    ]
 
 
 def _learnt_from(path: Path) -> list[str]:

@@ -36,6 +36,7 @@ def report(
     training: Path | None = None,
     adopted: str = "",
     accuracy: Path | None = None,
+    lens: Path | None = None,
     provenance: Path | None = None,
     verdict: Path | None = None,
     settings: Report = Report(),
@@ -48,6 +49,7 @@ def report(
         training: the table HISTORY; None where no network was trained on the tiles.
         adopted: the placement of another run that was taken over then.
         accuracy: the error of each tile (tables.ACCURACY), where a truth is known.
+        lens: the table LENS; None for no distortion.
         provenance: provenance.json, for the settings, the versions, and the time of each step.
         verdict: verdict.json.
         settings: section `report` of config.yaml.
@@ -57,8 +59,8 @@ def report(
     """
     found = results.read(
         output.absolute().parent.name, tiles, illumination, placement, exposure, mosaic, affines=affines, stage=stage,
-        selfcheck=selfcheck, known_pairs=known_pairs, training=training, accuracy=accuracy, provenance=provenance,
-        verdict=verdict,
+        selfcheck=selfcheck, known_pairs=known_pairs, training=training, accuracy=accuracy, lens=lens,
+        provenance=provenance, verdict=verdict,
     )  # fmt: skip
     times = sentences.time_table(found)
     shown = found if times is None else found.at(_worst_time(found))

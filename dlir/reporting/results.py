@@ -13,6 +13,8 @@ import pandas as pd
 
 from dlir.core import affine, tables, time_points
 from dlir.core.affine import Array
+from dlir.core.lens import NO_LENSES, Lenses, fitting
+from dlir.core.lens import read as read_lenses
 from dlir.illumination import fields
 from dlir.illumination.fields import Lesson, Light
 from dlir.reading.tile_reader import read_table
@@ -31,6 +33,7 @@ class Results(NamedTuple):
     history: pd.DataFrame | None  # tables.HISTORY; None where no network was trained on the tiles
     exposure: pd.DataFrame  # tables.EXPOSURE
     light: Light  # the illumination of each camera
+    lenses: Lenses  # of the cameras that distort their tiles
     lessons: list[Lesson]  # what it was learnt from, for each camera
     accuracy: pd.DataFrame | None  # tables.ACCURACY; None where no truth is known
     mosaic: Path  # the OME-Zarr store
@@ -66,6 +69,7 @@ def read(
     known_pairs: Path | None = None,
     training: Path | None = None,
     accuracy: Path | None = None,
+    lens: Path | None = None,
     provenance: Path | None = None,
     verdict: Path | None = None,
 ) -> Results:
@@ -82,6 +86,7 @@ def read(
         history=tables.read(training, tables.HISTORY) if training else None,
         exposure=tables.read(exposure, tables.EXPOSURE),
         light=fields.read(illumination, listed),
+        lenses=fitting(read_lenses(lens), listed, lens) if lens else NO_LENSES,
         lessons=fields.lessons(illumination),
         accuracy=tables.read(accuracy, tables.ACCURACY) if accuracy else None,
         mosaic=mosaic,

@@ -88,6 +88,7 @@ class _Resampler:
         chosen = self._reader.chosen
         self._light = [illumination.of(chosen) for illumination in results.light]
         self._weights = [camera_weight(illumination, "average") for illumination in results.light]
+        self._lenses = results.lenses
         self._paths: dict[int, str] = dict(zip(listed["tile"], listed["path"], strict=True))
         self._cameras: dict[int, int] = dict(zip(listed["tile"], listed["camera"], strict=True))
         gains = tables.gains(results.exposure, listed["tile"])[:, None, chosen]
@@ -102,7 +103,7 @@ class _Resampler:
         for region, to_mosaic in parts:
             corrected = self._gains[tile], self._pedestal, self._light
             placed = PlacedTiles(
-                [path], [camera], to_mosaic[None], *corrected, lambda _: pixels, 1, "average", self._weights
+                [path], [camera], to_mosaic[None], *corrected, lambda _: pixels, 1, "average", self._weights, self._lenses
             )  # fmt: skip
             values, covered = placed.fuse(region)
             found.append((channel_mean(values), covered))

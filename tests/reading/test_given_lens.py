@@ -105,5 +105,5 @@ def test_the_setting(value: object) -> None:
 
 @pytest.mark.parametrize("value", ["sometimes", 3, {"k3": 1}, {"k1": "much"}, None])
 def test_a_wrong_setting_names_the_ways(value: object) -> None:
-    with pytest.raises(SettingsError, match="distortion: is .*k1"):
+    with pytest.raises(SettingsError, match=r"distortion: is .*k1"):
         Dataset.checked({"images": "{row}_{col}.tif", "distortion": value})

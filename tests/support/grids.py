@@ -1,5 +1,6 @@
 """Writes small grids of synthetic tiles and their tables, with exact truth."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import tifffile
 from numpy.typing import NDArray
 
 from dlir.core import affine, hashing, tables
+from dlir.core.lens import Lens
 from dlir.illumination import fields
 from dlir.registration.pairs.neighbours import pairs
 from dlir.registration.settings import Pairs
+from support.distorted import raw_tile
 from support.specimens import ONE_PLANE, Specimen
 
 
@@ -45,7 +48,16 @@ def record(table: Path) -> None:
     tables.write(tiles, tables.TILES, table)
 
 
-def make_grid(folder: Path, rows: int, cols: int, noise: float, blank: tuple[int, ...] = (), side: int = 160) -> Grid:
+def make_grid(
+    folder: Path,
+    rows: int,
+    cols: int,
+    noise: float,
+    blank: tuple[int, ...] = (),
+    side: int = 160,
+    lens: Lens | None = None,
+    specimen: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None,
+) -> Grid:
     """Writes tiles with 20 % overlap, a stage error of up to 4 px and a camera rotated by 0.5 degrees, and their tables.
 
     Args:
@@ -54,15 +66,18 @@ def make_grid(folder: Path, rows: int, cols: int, noise: float, blank: tuple[int
         noise: standard deviation, grey values; that of the specimen is about 200.
         blank: tiles that show noise only.
         side: of a tile, px.
+        lens: distorts all tiles.
+        specimen: the brightness (n,) at points (n, 2), px; random waves by default.
     """
-    specimen, rng = Specimen(1, waves=200, shortest=5.0), np.random.default_rng(2)
+    specimen, rng = specimen or Specimen(1, waves=200, shortest=5.0), np.random.default_rng(2)
+    lens = lens or Lens.of((side, side), np.zeros((1, 2)), [(2, 0)])
     angle = np.deg2rad(0.5)
     camera = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     listed, truth = [], []
     for tile in range(rows * cols):
         stage = np.array(divmod(tile, cols)) * 0.8 * side
         truth.append(np.c_[camera, stage + rng.uniform(-4, 4, 2)])
-        clean = 4000 + (0 if tile in blank else 30) * specimen.tile(truth[-1], side, side)
+        clean = 4000 + (0 if tile in blank else 30) * raw_tile(specimen, truth[-1], lens)
         pixels = np.rint(clean + noise * rng.standard_normal(clean.shape)).astype(np.uint16)
         tifffile.imwrite(folder / f"{tile}.tif", pixels)
         listed.append({"tile": tile, "path": str(folder / f"{tile}.tif"), "row": tile // cols, "col": tile % cols,

@@ -77,15 +77,17 @@ class MosaicInputs:
         bands: int = 1,
         tolerance: float = 0.0,
         cache: Path | None = None,
+        lens: Path | None = None,
     ) -> zarr.Group:
         """Fuses the tiles, first each band where there are several, and returns the mosaic."""
         chosen = Mosaic(interpolation=order, blend=blend, bands=bands, tolerance=tolerance, chunk=32, shard=64)
         files = [self.folder / name for name in ("tiles.csv", "illumination.tif", "exposure.csv", "placement.csv")]
+        same = {"cache": cache, "lens": lens, "settings": chosen, "threads": threads}
         parts = [self.folder / f"{name}.bands" / str(number) for number in range(bands if bands > 1 else 0)]
         for number, part in reversed(list(enumerate(parts))):
-            band(*files, part, number=number, settings=chosen, threads=threads, last=self.folder / name, cache=cache)
+            band(*files, part, number=number, last=self.folder / name, **same)
         sums = self.folder / f"{name}.sha256"
-        mosaic(*files, self.folder / name, sums=sums, settings=chosen, bands=parts, threads=threads, cache=cache)
+        mosaic(*files, self.folder / name, sums=sums, bands=parts, **same)
         return zarr.open_group(self.folder / name, mode="r")
 
     def digests(self, name: str) -> dict[str, str]:

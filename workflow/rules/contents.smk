@@ -8,6 +8,7 @@ RESULTS = [
     "illumination.tif",
     "pairs.csv",
     "affines.csv",
+    "lens.csv",
     "selfcheck.csv",
     "known_pairs.csv",
     "placement.csv",

@@ -8,6 +8,7 @@ rule band:
         raw=lambda wildcards: fetched([wildcards.dataset]),
         tiles="results/{dataset}/tiles.csv",
         illumination="results/{dataset}/illumination.tif",
+        lens="results/{dataset}/lens.csv",
         exposure="results/{dataset}/exposure.csv",
         placement="results/{dataset}/placement.csv",
     output:
@@ -31,7 +32,7 @@ rule band:
     message:
         "{wildcards.dataset}: fuses band {wildcards.number} of the mosaic"
     shell:
-        "{params.dlir} band --tiles {input.tiles} --illumination {input.illumination} --exposure {input.exposure}"
+        "{params.dlir} band --tiles {input.tiles} --illumination {input.illumination} --lens {input.lens} --exposure {input.exposure}"
         " --placement {input.placement} --output {output} --number {wildcards.number} --settings {params.settings:q}"
         " --threads {threads} --last {params.last} {params.cache} --log-file {log} --dataset {wildcards.dataset}"
 
@@ -41,6 +42,7 @@ rule mosaic:
         raw=raw_of_mosaic,
         tiles="results/{dataset}/tiles.csv",
         illumination="results/{dataset}/illumination.tif",
+        lens="results/{dataset}/lens.csv",
         exposure="results/{dataset}/exposure.csv",
         placement="results/{dataset}/placement.csv",
         bands=[f"results/{{dataset}}/bands/{number}" for number in range(BANDS if BANDS > 1 else 0)],
@@ -66,7 +68,7 @@ rule mosaic:
     message:
         "{wildcards.dataset}: fuses the tiles into the mosaic"
     shell:
-        "{params.dlir} mosaic --tiles {input.tiles} --illumination {input.illumination} --exposure {input.exposure}"
+        "{params.dlir} mosaic --tiles {input.tiles} --illumination {input.illumination} --lens {input.lens} --exposure {input.exposure}"
         " --placement {input.placement} {params.bands} --output {output.store} --sums {output.sums} --settings {params.settings:q}"
         " --threads {threads} {params.cache} --log-file {log} --dataset {wildcards.dataset}"
 

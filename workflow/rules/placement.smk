@@ -1,4 +1,4 @@
-# affines.csv, or the placement of another run -> placement.csv, and from that positions.csv, TileConfiguration.registered.txt
+# affines.csv, or the placement of another run and its lens.csv -> placement.csv, and from that positions.csv, TileConfiguration.registered.txt
 # and exposure.csv: the steps `export` and `exposure` take less time than a process needs to start.
 
 LEVELS = "results/{dataset}/exposure.csv"
@@ -10,9 +10,11 @@ rule adopt:
     input:
         files="results/{dataset}/files.csv",
         placed=made_before,
+        known=lambda wildcards: in_bucket(DATASETS[wildcards.dataset].known_lens),
     output:
         tiles="results/{dataset}/tiles.csv",
         placement="results/{dataset}/placement.csv",
+        lens="results/{dataset}/lens.csv",
     log:
         "results/{dataset}/logs/adopt.log",
     benchmark:
@@ -28,12 +30,13 @@ rule adopt:
         dlir=dlir_command,
         code=steps.code("adopt"),
         layout=lambda wildcards: layout_of(DATASETS[wildcards.dataset]),
-        given=given_placement,
+        distortion=distortion_of,
+        given=lambda wildcards: f"{given_placement(wildcards)} {given(DATASETS[wildcards.dataset].known_lens)}",
     message:
         "{wildcards.dataset}: takes the placement of another run"
     shell:
         "{params.dlir} adopt --files {input.files} --output {output.tiles} --placement {output.placement}"
-        " --layout {params.layout:q} {params.given} --log-file {log} --dataset {wildcards.dataset}"
+        " --lens {output.lens} {params.distortion} --layout {params.layout:q} {params.given} --log-file {log} --dataset {wildcards.dataset}"
 
 
 rule place:
@@ -44,6 +47,7 @@ rule place:
         pairs="results/{dataset}/pairs.csv",
         raw=lambda wildcards: fetched([wildcards.dataset]),
         illumination="results/{dataset}/illumination.tif",
+        lens="results/{dataset}/lens.csv",
         overrides=lambda wildcards: in_bucket(DATASETS[wildcards.dataset].overrides),
     output:
         placement="results/{dataset}/placement.csv",
@@ -75,8 +79,9 @@ rule place:
         "{params.dlir} place --tiles {input.tiles} --survey {input.survey} --affines {input.affines} {params.overrides}"
         " --output {output.placement} --stage {output.stage} --settings {params.settings:q} {params.given}"
         " --log-file {log} --dataset {wildcards.dataset}"
-        " --then export --tiles {input.tiles} --placement {output.placement} --output {output.positions} --fiji {output.fiji}"
-        " --then exposure --tiles {input.tiles} --illumination {input.illumination} --pairs {input.pairs}"
+        " --then export --tiles {input.tiles} --lens {input.lens} --placement {output.placement}"
+        " --output {output.positions} --fiji {output.fiji}"
+        " --then exposure --tiles {input.tiles} --illumination {input.illumination} --lens {input.lens} --pairs {input.pairs}"
         " --placement {output.placement} --output {output.exposure} --settings {params.exposure:q}"
 
 
@@ -85,6 +90,7 @@ rule exposure:  # of a placement that was taken over; for others the step runs b
         raw=lambda wildcards: fetched([wildcards.dataset]),
         tiles="results/{dataset}/tiles.csv",
         illumination="results/{dataset}/illumination.tif",
+        lens="results/{dataset}/lens.csv",
         placement="results/{dataset}/placement.csv",
     output:
         fiji=FIJI,
@@ -108,7 +114,8 @@ rule exposure:  # of a placement that was taken over; for others the step runs b
     message:
         "{wildcards.dataset}: finds how bright each tile is"
     shell:
-        "{params.dlir} export --tiles {input.tiles} --placement {input.placement} --output {output.positions} --fiji {output.fiji}"
-        " --log-file {log} --dataset {wildcards.dataset}"
-        " --then exposure --tiles {input.tiles} --illumination {input.illumination} --placement {input.placement}"
+        "{params.dlir} export --tiles {input.tiles} --lens {input.lens} --placement {input.placement}"
+        " --output {output.positions} --fiji {output.fiji} --log-file {log} --dataset {wildcards.dataset}"
+        " --then exposure --tiles {input.tiles} --illumination {input.illumination} --lens {input.lens}"
+        " --placement {input.placement}"
         " --output {output.exposure} --settings {params.exposure:q}"

@@ -1,4 +1,4 @@
-# tiles.csv, illumination.tif -> pairs.csv -> model.pt -> affines.csv; selfcheck.csv and known_pairs.csv measure it on known pairs.
+# tiles.csv, illumination.tif -> pairs.csv -> model.pt -> affines.csv, lens.csv; selfcheck.csv and known_pairs.csv measure it on known pairs.
 
 
 rule pairs:
@@ -69,12 +69,16 @@ rule register:
         illumination="results/{dataset}/illumination.tif",
         pairs="results/{dataset}/pairs.csv",
         model=MODEL,
+        known=lambda wildcards: in_bucket(DATASETS[wildcards.dataset].known_lens),
     output:
-        "results/{dataset}/affines.csv",
+        affines="results/{dataset}/affines.csv",
+        lens="results/{dataset}/lens.csv",
     log:
         "results/{dataset}/logs/register.log",
     benchmark:
         "results/{dataset}/benchmarks/register.tsv"
+    wildcard_constraints:
+        dataset=only(REGISTERED),
     conda:
         "../../envs/dlir.yaml"
     threads: 8
@@ -87,15 +91,16 @@ rule register:
         code=[steps.code("register"), METHOD_CODE],
         settings=SETTINGS.register_.model_dump_json(),
         model=lambda wildcards: f"--model {model_file(wildcards)}" if NETWORK else "",
-        given=MODEL_GIVEN,
+        given=lambda wildcards: f"{MODEL_GIVEN} {given(DATASETS[wildcards.dataset].known_lens)}",
+        distortion=distortion_of,
         cache="" if BUCKET else "--cache results/{dataset}/cache",
         then=selfcheck_ahead,
     message:
         "{wildcards.dataset}: registers the pairs"
     shell:
         "{params.dlir} register --tiles {input.tiles} --illumination {input.illumination} --pairs {input.pairs} {params.model} {params.given}"
-        " --output {output} --settings {params.settings:q} --device {resources.device} {params.cache}"
-        " --log-file {log} --dataset {wildcards.dataset} {params.then}"
+        " --output {output.affines} --lens {output.lens} {params.distortion} --settings {params.settings:q}"
+        " --device {resources.device} {params.cache} --log-file {log} --dataset {wildcards.dataset} {params.then}"
 
 
 rule selfcheck:

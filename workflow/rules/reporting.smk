@@ -35,6 +35,7 @@ rule report:
         raw=lambda wildcards: fetched([wildcards.dataset]),
         tiles="results/{dataset}/tiles.csv",
         illumination="results/{dataset}/illumination.tif",
+        lens="results/{dataset}/lens.csv",
         registration=lambda wildcards: of_registration(wildcards, "affines.csv", "stage.csv", "selfcheck.csv"),
         known_pairs=lambda wildcards: of_registration(wildcards, "known_pairs.csv"),
         placement="results/{dataset}/placement.csv",
@@ -94,10 +95,10 @@ rule report:
     shell:
         "{params.dlir} judge --tiles {input.tiles} --placement {input.placement} --exposure {input.exposure} {params.judged}"
         " {params.overrides} --output {output.verdict}"
-        " --then provenance --tiles {input.tiles} --results {input.illumination} {input.hashed} {input.placement}"
+        " --then provenance --tiles {input.tiles} --results {input.illumination} {input.hashed} {input.lens} {input.placement}"
         " {input.exposure} {params.model} --benchmarks {input.benchmarks} {input.training} --output {output.provenance}"
         " --settings {params.all:q} {params.configs} --log-file {log} --dataset {wildcards.dataset} {params.given}"
-        " --then report --tiles {input.tiles} --illumination {input.illumination} {params.registration}"
+        " --then report --tiles {input.tiles} --illumination {input.illumination} --lens {input.lens} {params.registration}"
         " --placement {input.placement} --exposure {input.exposure} --mosaic {input.mosaic} {params.accuracy}"
         " {params.training} --provenance {output.provenance} --verdict {output.verdict} --output {output.page} --settings {params.settings:q}"
 

@@ -14,7 +14,7 @@ def with_working_copies(dataset):
 
 def layout_of(dataset):
     """The settings of a dataset that say where its tiles lie."""
-    return with_working_copies(dataset).model_dump_json(exclude={"truth", "overrides", "flat", "dark"})
+    return with_working_copies(dataset).model_dump_json(exclude={"truth", "overrides", "flat", "dark", "distortion"})
 
 
 def fetched(names):
@@ -42,6 +42,14 @@ def given_overrides(wildcards):
     return f"--overrides {shlex.quote(working_copy(str(table)))}" if table else ""
 
 
+def distortion_of(wildcards):
+    """The option that says how the lens distorts the tiles of a dataset."""
+    dataset = DATASETS[wildcards.dataset]
+    known = dataset.known_lens and working_copy(str(dataset.known_lens))
+    keys = "" if isinstance(dataset.distortion, str) or known else dataset.distortion.model_dump_json()
+    return f"--distortion {shlex.quote(known or keys or dataset.distortion)}"
+
+
 def given(*paths):
     """Options that name files of the user with what they hold, so that a step stops where one was changed meanwhile."""
     known = [] if BUCKET else [path for path in paths if path]
@@ -55,10 +63,11 @@ def made_placement(dataset):
 
 
 def placed_before(wildcards):
-    """The files of another run from which a dataset takes its placement: the table, and the tiles.csv beside it."""
+    """The files of another run from which a dataset takes its placement: the table, and tiles.csv and lens.csv beside it."""
     placement = DATASETS[wildcards.dataset].placement
-    beside = placement.parent / "tiles.csv"
-    return [placement, beside] if made_placement(DATASETS[wildcards.dataset]) or beside.is_file() else [placement]
+    beside = [placement.parent / name for name in ("tiles.csv", "lens.csv")]
+    made = made_placement(DATASETS[wildcards.dataset])
+    return [placement, *(path for path in beside if made or path.is_file())]
 
 
 def made_before(wildcards):

@@ -9,7 +9,9 @@ verdict on a pair is not kept, since it follows from all pairs together.
 import io
 import logging
 from collections.abc import Callable
+from copy import copy
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -49,6 +51,12 @@ class EstimateCache:
         self.columns, self.estimates = _read(file) if file else ([], {})
         self.used: set[str] = set()
 
+    def with_input(self, more: object) -> Self:
+        """Returns this cache for estimates that follow from something else, too; both are one when they are written."""
+        other = copy(self)
+        other.inputs = hashing.of(self.inputs, more)
+        return other
+
     def complete(
         self, pairs: pd.DataFrame, what: str, *inputs: object, estimate: Callable[[pd.DataFrame, str], pd.DataFrame]
     ) -> pd.DataFrame:
@@ -67,7 +75,9 @@ class EstimateCache:
         log.info("registering %d of %d %s; %d are in the cache", new.sum(), len(new), what, (~new).sum())
         if new.any():
             found = estimate(pairs[new], what).loc[pairs.index[new]]
-            self.columns = [name for name in found.columns if name not in IDENTITY]
+            self.columns[:] = [
+                name for name in found.columns if name not in IDENTITY
+            ]  # in place, as all else that copies share
             self.estimates |= zip(np.array(keys)[new].tolist(), found[self.columns].to_numpy(float), strict=True)
         self.used |= set(keys)
         values = np.array([self.estimates[key] for key in keys]).reshape(len(keys), len(self.columns))

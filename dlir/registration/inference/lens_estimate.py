@@ -27,11 +27,11 @@ import torch.nn.functional as F
 
 from dlir.core import affine, tables
 from dlir.core.affine import BASIS, Array
-from dlir.core.lens import POWERS, Lens, basis
+from dlir.core.lens import POWERS, STEEPEST, Lens, basis
 from dlir.core.robust import intrinsic_deviation
 from dlir.core.tables import LINEAR_COVARIANCE
 from dlir.registration.inference.fine import excess_variance, overlap_windows, pixel_weight
-from dlir.registration.inference.lens_model import Evidence, choose_lens
+from dlir.registration.inference.lens_model import Evidence, choose_fit
 from dlir.registration.model.filters import blur
 from dlir.registration.model.lucas_kanade import gradients
 from dlir.registration.model.noise_filter import above_noise
@@ -40,10 +40,12 @@ from dlir.registration.pairs.windows import TilePlanes, WindowBatch, in_batches,
 
 log = logging.getLogger(__name__)
 MOST_PAIRS = 240  # of a camera: more would say hardly more
-LEAST_CONFIDENCE = 0.5
+LEAST_CONFIDENCE = 0.5  # of the pairs that are asked
+LEAST = 0.05  # px at the corners: a smaller distortion is none
 SIGMAS = (2.0, 1.0, 0.5, 0.5, 0.5)  # px, of the blur of the windows in each step
 BLOCK, MOST_BLOCKS = 8, 64  # px, of the side of a block; so many, at most, lie along a window
 LEAST_LINEAR_DEVIATION = 1e-4  # of the linear parts of pairs
+DECIMALS = 5  # of px, to which coefficients are rounded, so that errors of rounding change no tile
 STILL = 0.01  # px: when no coefficient moves further, the steps end
 SHIFT_PRIOR = 10.0  # px, standard deviation of the shift of a pair
 
@@ -60,7 +62,7 @@ class Overlap(NamedTuple):
     pull: Array  # (n, 2) e, 1/px
 
 
-def find_lens(found: pd.DataFrame, tiles: pd.DataFrame, planes_with: PlanesWith, device: torch.device) -> dict[int, Lens]:
+def find_lenses(found: pd.DataFrame, tiles: pd.DataFrame, planes_with: PlanesWith, device: torch.device) -> dict[int, Lens]:
     """Returns the distortion of each camera that its accepted pairs show; none for a camera without.
 
     Args:
@@ -74,37 +76,43 @@ def find_lens(found: pd.DataFrame, tiles: pd.DataFrame, planes_with: PlanesWith,
     sure = found["accepted"] & (found["confidence"] >= LEAST_CONFIDENCE) & (ends[0] == ends[1])
     lenses = {}
     for number, pairs in found[sure].groupby(ends[0][sure]):
-        lens = _lens(int(str(number)), pairs, tiles, planes_with, device)
+        lens = _lens_of(int(str(number)), pairs, tiles, planes_with, device)
         if lens:
             lenses[int(str(number))] = lens
     return lenses
 
 
-def _lens(camera: int, pairs: pd.DataFrame, tiles: pd.DataFrame, planes_with: PlanesWith, device: torch.device) -> Lens | None:
+def _lens_of(
+    camera: int, pairs: pd.DataFrame, tiles: pd.DataFrame, planes_with: PlanesWith, device: torch.device
+) -> Lens | None:
     """The distortion that accepted pairs (tables.AFFINES) of a camera share, if there is one."""
     if len(pairs) > MOST_PAIRS:
         pairs = pairs.sample(MOST_PAIRS, random_state=0).sort_index()
     height, width = tables.sizes(tiles[tiles["camera"] == camera])[0].tolist()
     precision, to_moving = _linear_precision(pairs), affine.invert(affine.from_table(pairs))
-    lens, fit = Lens.of((height, width), np.zeros((len(POWERS), 2)), source="found"), None
+    lens, model = Lens.of((height, width), np.zeros((len(POWERS), 2)), source="found"), ""
     for sigma in SIGMAS:
-        planes = planes_with({camera: lens} if lens.coefficients.any() else {})
-        overlaps = _overlaps(pairs, to_moving, sigma, tiles, planes, device)
+        overlaps = _overlaps(pairs, to_moving, sigma, tiles, planes_with({camera: lens} if model else {}), device)
         own = {k: _own(overlap, to_moving[k, :, :2], lens.size, precision) for k, overlap in overlaps.items()}
         before = lens.coefficients.T.ravel()
-        pull = [one.pull + one.information @ before for one in own.values()]
-        fit = choose_lens(Evidence(np.array([one.information for one in own.values()]), np.array(pull)))
+        pull = [one.pull + one.information @ before for one in own.values()]  # as if towards the whole distortion
+        fit = choose_fit(Evidence(np.array([one.information for one in own.values()]), np.array(pull)))
         if fit is None:
             return None
-        coefficients, deviation = (values.reshape(2, -1).T for values in (fit.coefficients, fit.deviation))
-        lens = lens._replace(coefficients=coefficients, interval=1.96 * deviation)
+        coefficients, deviation = (values.reshape(2, -1).T.round(DECIMALS) for values in (fit.coefficients, fit.deviation))
+        lens, model = lens._replace(coefficients=coefficients, interval=1.96 * deviation), fit.model
+        if lens.steepest() > STEEPEST:
+            log.warning("camera %d: the pairs seem to show a distortion that folds the tiles; it is left out", camera)
+            return None
+        step = coefficients.T.ravel() - before
         for k, one in own.items():
-            to_moving[k] = one.followed(to_moving[k], fit.coefficients - before)
-        log.info("sigma %.1f: %s, step %.3f", sigma, fit.model, np.abs(fit.coefficients - before).max())
-        if sigma == SIGMAS[-1] and np.abs(fit.coefficients - before).max() < STILL:
+            to_moving[k] = one.followed(to_moving[k], step)
+        if sigma == SIGMAS[-1] and np.abs(step).max() < STILL:
             break
-    corners = np.linalg.norm(lens.at_corners(), axis=1)
-    log.info("camera %d distorts its tiles by up to %.2f px at the corners: %s", camera, corners.max(), fit.model)
+    most = float(np.linalg.norm(lens.at_corners(), axis=1).max())
+    if most < LEAST:
+        return None
+    log.info("camera %d distorts all tiles alike, by up to %.2f px at the corners: %s", camera, most, model)
     return lens
 
 
@@ -164,10 +172,11 @@ def _linear_precision(pairs: pd.DataFrame) -> Array:
     number = of_side[0].transform("size").to_numpy()
     apart = (parts - of_side.transform("median")).to_numpy()[number > 1]
     square, variance = apart**2 * (number / (number - 1).clip(1))[number > 1, None], covariance[number > 1]
-    deviation = np.array(
-        [intrinsic_deviation(lambda s, k=k: square[:, k] / (variance[:, k, k] + s**2), 1) for k in range(len(BASIS))]
-    )
-    deviation = deviation.clip(LEAST_LINEAR_DEVIATION)
+
+    def deviation_of(k: int) -> float:
+        return max(LEAST_LINEAR_DEVIATION, intrinsic_deviation(lambda s: square[:, k] / (variance[:, k, k] + s**2), 1))
+
+    deviation = np.array([deviation_of(k) for k in range(len(BASIS))])
     return np.asarray(to_parts.T @ np.diag(deviation**-2) @ to_parts)
 
 
@@ -187,7 +196,7 @@ def _overlaps(
         return {}
     work = partial(_overlaps_of_batch, sigma=sigma)
     rows = in_batches(windows, "overlaps of all pairs together", planes, device, work, coarsest=round(sigma) or 1)
-    return dict(sorted(rows["overlap"].items()))
+    return dict(sorted(zip(rows.index.tolist(), rows["overlap"], strict=True)))
 
 
 def _overlaps_of_batch(batch: WindowBatch, sigma: float) -> pd.DataFrame:
@@ -206,10 +215,11 @@ def _overlaps_of_batch(batch: WindowBatch, sigma: float) -> pd.DataFrame:
     maps = (down * down, down * right, right * right, -down * difference, -right * difference)
     block = max(BLOCK, -(-max(first.shape[-2:]) // MOST_BLOCKS))
     sums = torch.cat([F.avg_pool2d(one * scaled, block, ceil_mode=True, divisor_override=1) for one in maps], 1)
-    at_fixed = grid(*first.shape[-2:], first.device)
-    places = torch.cat([at_fixed.expand(len(first), *at_fixed.shape), transform(to_moving, at_fixed)], -1)
-    places = F.avg_pool2d(places[:, 1:-1, 1:-1].permute(0, 3, 1, 2), block, ceil_mode=True, count_include_pad=False)
-    sums, places = (each.flatten(2).mT.double().cpu().numpy() for each in (sums, places))
+    height, width = first.shape[-2:]
+    at_fixed = grid(height, width, first.device)
+    at = torch.cat([at_fixed.expand(len(first), height, width, 2), transform(to_moving, at_fixed)], -1)
+    at = F.avg_pool2d(at[:, 1:-1, 1:-1].permute(0, 3, 1, 2), block, ceil_mode=True, count_include_pad=False)
+    totals, places = (each.flatten(2).mT.double().cpu().numpy() for each in (sums, at))
     centres = [middle[:, None] for middle in window_centres(batch)]
     overlaps = [
         Overlap(
@@ -218,6 +228,6 @@ def _overlaps_of_batch(batch: WindowBatch, sigma: float) -> pd.DataFrame:
             total[:, [0, 1, 1, 2]].reshape(-1, 2, 2) / batch.step**2,
             total[:, 3:] / batch.step,
         )
-        for total, place, fixed, moving in zip(sums, places, *centres, strict=True)
+        for total, place, fixed, moving in zip(totals, places, *centres, strict=True)
     ]
     return pd.DataFrame({"overlap": overlaps}, batch.rows.index)

@@ -1,12 +1,13 @@
 """Which distortion all pairs share, and whether there is one: from what each pair says of its coefficients.
 
-A pair says that the coefficients c of the distortion (`core/lens.py`) are those that minimise  c'S c - 2 c't, once its own shift
-and linear part have followed (`lens_estimate.py`). The pairs are added up, each weighted by how well it agrees with the others
+A pair says that the coefficients c of the distortion (`core/lens.py`) minimise  c'S c - 2 c't, after its own shift and linear
+part have followed (`lens_estimate.py`). The pairs are added up, each weighted by how well it agrees with the others
 (`robust.geman_mcclure`), so that a few wrong ones do not count. What no pair shows has a prior of zero.
 
-**How many terms.** MODELS go from none to all terms up to degree 5. Each is fitted to all pairs but a few, and judged by how
-much better it explains these few, fold by fold. It is the first model that is as good as the best but for one standard error
-(Breiman and others 1984). Without distortion, none is any better than none; CLEAR is how much better it has to be.
+**How many terms.** MODELS go from one coefficient to all terms up to degree 5. Each is fitted to all pairs but a few, and
+judged by how much better these few fit than without a distortion, fold by fold (cross-validation). The first model is taken
+that no other beats clearly; and none where it is not clearly better than none. Clearly is by CLEAR, by more than one standard
+error (Breiman and others 1984), and by several pairs.
 """
 
 from typing import NamedTuple
@@ -23,9 +24,11 @@ FOLDS = 10  # groups of pairs that are left out in turn
 PRIOR = 5.0  # px: standard deviation of a coefficient of which no pair tells
 CLEAR = 25.0  # by which the pairs left out have to fit better with a distortion than without, in units of their variance
 MOST_OF_ONE = 0.25  # of that, at most, comes from one pair
-LEAST = 0.05  # px at the corners: a smaller distortion is none
 ROUNDS = 5  # of the robust weights
 RANK = 1e-6  # of the largest eigenvalue of S, below which a pair says nothing
+
+
+Terms = dict[tuple[int, int], float]  # factors of the terms of a model, by their powers of v_y and v_x
 
 
 class Evidence(NamedTuple):
@@ -54,7 +57,6 @@ class Fit(NamedTuple):
 def _models() -> dict[str, Array]:
     """The models from simple to rich, by their names: directions (m, k) in the space of the coefficients."""
     index = {tuple(power): k for k, power in enumerate(POWERS.tolist())}
-    Terms = dict[tuple[int, int], float]  # factors by the powers of v_y and v_x
 
     def direction(along_y: Terms, along_x: Terms) -> Array:
         found = np.zeros((2, len(POWERS), 1))
@@ -88,7 +90,7 @@ def _models() -> dict[str, Array]:
 MODELS = _models()
 
 
-def choose_lens(evidence: Evidence) -> Fit | None:
+def choose_fit(evidence: Evidence) -> Fit | None:
     """Returns the distortion that the pairs share, or None where it is not clear that there is one."""
     count = len(evidence.pull)
     if count < FEWEST_PAIRS:
@@ -96,12 +98,8 @@ def choose_lens(evidence: Evidence) -> Fit | None:
     fold = np.random.default_rng(0).permutation(count) % min(count, FOLDS)
     gains = {name: _gains(evidence.along(directions), fold) for name, directions in MODELS.items()}
     best = max(gains.values(), key=lambda gain: float(gain.sum()))
-    for name, gain in gains.items():
-        if not _clearly_better(best, gain):
-            break
-    if not _clearly_better(gain, np.zeros(count)):
-        return None
-    return fit(evidence, name)
+    name = next(name for name, gain in gains.items() if not _clearly_better(best, gain))
+    return fit(evidence, name) if _clearly_better(gains[name], np.zeros(count)) else None
 
 
 def _clearly_better(gain: Array, other: Array) -> bool:

@@ -1,7 +1,8 @@
 """The step `register`: it finds the affine of each pair in pairs.csv, and writes affines.csv and lens.csv.
 
 This module reads the inputs, runs the method on batches of windows, and writes the table. What is registered where, and which
-pairs are accepted, `consensus.py` decides.
+pairs are accepted, `consensus.py` decides. Where the accepted pairs show that a camera distorts all its tiles alike
+(`lens_estimate.py`), all pairs are registered again with undistorted tiles, of which affines.csv then tells.
 """
 
 import logging
@@ -22,6 +23,7 @@ from dlir.registration.inference.consensus import consensus
 from dlir.registration.inference.estimate_batch import estimate_batch
 from dlir.registration.inference.fine import refine_overlaps
 from dlir.registration.inference.global_search import global_search
+from dlir.registration.inference.lens_estimate import find_lenses
 from dlir.registration.inference.ties import Ties, lattice_of
 from dlir.registration.model.checkpoint import choose_device
 from dlir.registration.model.estimate import Method
@@ -68,24 +70,29 @@ def register(
     own = own_method_file(settings.method)
     code = own and hashing.of_file(own)  # an edit of a method of one's own makes its estimates obsolete
     light, caches = fields.read(illumination, tile_table), list[EstimateCache]()
-    lenses = given_lenses(distortion, tile_table) or NO_LENSES
-    seen = [hashing.of(to_table(lenses).to_csv())] if lenses else []
+    lenses = given_lenses(distortion, tile_table)
 
     def register_at(time: int | None, table: pd.DataFrame) -> pd.DataFrame:
-        """The pairs at the time point that these tiles have as their reference."""
+        """The pairs at the time point that these tiles have as their reference; the first one shows the distortion, if any."""
+        nonlocal lenses
         end = "" if time is None else f"-{time}"
-        coarse = EstimateCache(cache / f"affines{end}" if cache else None, table, settings.method, code, *inputs, *seen)
-        fine = EstimateCache(cache / f"overlaps{end}" if cache else None, table, inputs[0], *seen)
+        coarse = EstimateCache(cache / f"affines{end}" if cache else None, table, settings.method, code, *inputs)
+        fine = EstimateCache(cache / f"overlaps{end}" if cache else None, table, inputs[0])
         caches.extend([coarse, fine])
         if time is not None:
             log.info("time point %d", time)
-        caches_of_time = {"coarse": coarse, "fine": fine}
-        return register_pairs(table, pair_table, light, method, settings, device=chosen_device, lenses=lenses, **caches_of_time)
+        given = (table, pair_table, light, method, settings)
+        registered = partial(register_pairs, *given, device=chosen_device, coarse=coarse, fine=fine)
+        found = registered(lenses=lenses or NO_LENSES)
+        if lenses is None:
+            lenses = find_lenses(found, table, partial(TilePlanes, table, light), chosen_device) if _is_exact(method) else {}
+            found = registered(lenses=lenses) if lenses else found
+        return found
 
     found = {time: register_at(time, table) for time, table in time_points.references(tile_table).items()}
     tables.write(time_points.joined(found), tables.AFFINES, output)
     if lens:
-        tables.write(to_table(lenses), tables.LENS, lens)
+        tables.write(to_table(lenses or NO_LENSES), tables.LENS, lens)
     for each in caches:
         each.write()
 
@@ -117,8 +124,10 @@ def register_pairs(
         return tables.check(pd.DataFrame(columns=list(tables.AFFINES.columns)), tables.AFFINES, Path("affines.csv"))
     planes = TilePlanes(tiles, light, lenses)
     coarse, fine = coarse or EstimateCache(None, tiles), fine or EstimateCache(None, tiles)
+    if lenses:
+        coarse, fine = (cache.with_input(to_table(lenses).to_csv()) for cache in (coarse, fine))
 
-    pooled = isinstance(method, CorrelationNetwork)  # what other methods make of pooled windows is not known
+    pooled = _is_exact(method)  # what other methods make of pooled windows is not known
 
     def estimate(pairs: pd.DataFrame, what: str, linear: float, coarsest: int) -> pd.DataFrame:
         work = partial(estimate_batch, method=method, linear=linear)
@@ -138,3 +147,8 @@ def register_pairs(
     planes.pixels.cache_clear()  # the self-check that follows in this process needs the memory
     log.info("accepted %d of %d pairs; overruled %d of them", found["accepted"].sum(), len(found), found["overruled"].sum())
     return found
+
+
+def _is_exact(method: Method) -> bool:
+    """Whether the affines of a method are exact enough to start the fine registration, and to show a distortion."""
+    return isinstance(method, CorrelationNetwork)
