@@ -93,7 +93,8 @@ def run_to_placement(settings: Settings, dataset: Dataset, out: Path, *, trained
     model = out / "model.pt" if trained else GENERIC
     if trained:
         train([listed], [fields], [near], model, settings=settings.train)
-    register(listed, fields, near, found, model=model, settings=settings.register_)
+    lens, distortion = out / "lens.csv", str(dataset.distortion)
+    register(listed, fields, near, found, lens=lens, distortion=distortion, model=model, settings=settings.register_)
     place(listed, found, placement, stage=stage, survey=out / "survey.csv", settings=settings.place)
     return files
 
