@@ -34,7 +34,9 @@ def layout(evidence: Evidence) -> list[Finding]:
         return []
     advice = contradicted["advice"].dropna()
     remedy = (
-        str(advice.iloc[0]) if len(advice) else "check images, rows, columns, start, order, snake, first_index or positions"
+        f"the tiles fit if {advice.iloc[0]}: set it for this dataset"
+        if len(advice)
+        else "check images, rows, columns, start, order, snake, first_index or positions"
     )
     sides = " and ".join(contradicted["side"])
     return [Finding("layout", "look", f"many tiles do not fit together as the settings say (steps {sides})", remedy)]
@@ -61,7 +63,7 @@ def contradicting(evidence: Evidence) -> list[Finding]:
         which = f"pair {pair_in_words(worst)} matches" if len(pairs) == 1 else f"{len(pairs)} pairs match"
         first = f", the furthest of them pair {pair_in_words(worst)}" if len(pairs) > 1 else ""
         other = "; other pairs overrule that" if overruled else ", and still counts"
-        what = f"{which} {in_px(worst['misfit'])} from where the tiles lie{first}{other}"
+        what = f"{which} at least {in_px(worst['misfit'])} from where the tiles lie{first}{other}"
         tiles = list(dict.fromkeys(pairs[["fixed", "moving"]].to_numpy(int).ravel().tolist()))
         kind, grade = "overruled" if overruled else "misfit", GRADES[int(real)]
         found.append(Finding(kind, grade, what, VIEW, tiles, pairs["pair"].tolist()))
