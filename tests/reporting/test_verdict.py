@@ -281,3 +281,22 @@ def test_a_pair_that_the_user_calls_wrong_is_no_longer_told(tmp_path: Path) -> N
         judge(files[0], files[1], tmp_path / "verdict.json", affines=files[2], overrides=overrides)
         written = json.loads((tmp_path / "verdict.json").read_text())
         assert [each["kind"] for each in written["findings"]] == expected
+
+
+@pytest.mark.parametrize(("off", "expected"), [(0.0, []), (5.0, ["inexact", "misfit"])])
+def test_an_offset_of_the_user_is_not_faint_and_is_told_where_the_placement_is_elsewhere(
+    tmp_path: Path, off: float, expected: list[str]
+) -> None:
+    graph = grid()
+    measured = graph.pairs[(graph.pairs["fixed"] == 16) & (graph.pairs["moving"] == 17)].iloc[0]
+    placed, _ = place_tiles(graph.tiles, graph.pairs)
+    (tmp_path / "overrides.csv").write_text(f"fixed,moving,y,x\n6.tif,7.tif,{measured['y0']},{measured['x0'] + off}\n")
+    for name, table in (("tiles", graph.tiles), ("placement", placed), ("affines", graph.pairs)):
+        tables.write(table, getattr(tables, name.upper()), tmp_path / f"{name}.csv")
+    tiles, places, pairs, written = (tmp_path / f for f in ("tiles.csv", "placement.csv", "affines.csv", "verdict.json"))
+    judge(tiles, places, written, affines=pairs, overrides=tmp_path / "overrides.csv")
+    findings = json.loads(written.read_text())["findings"]
+    assert [each["kind"] for each in findings] == expected
+    for misfit in findings[1:]:
+        assert (misfit["tiles"], misfit["pairs"]) == ([16, 17], [])  # the page has no number of that pair
+        assert misfit["sentence"].startswith("your offset of tiles 16-17 lies at least 5.0 px from where the tiles lie")
