@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 MOST_NAMES = 8  # tiles that are named of one group or part
 MOST_LINES = 5  # groups or parts that are described, the largest first
@@ -12,10 +14,20 @@ REMEDY = (
 )
 
 
+def by_stage_alone(placed: pd.DataFrame) -> NDArray[np.bool_]:
+    """Returns which tiles (n,) of a placement (tables.PLACEMENT) no pair holds, and the user did not place.
+
+    A tile whose accepted pairs were all overruled is among them; a dataset of one tile has none.
+    """
+    size = placed.groupby("group")["tile"].transform("size").to_numpy()
+    by_user = (placed["placed_by"] == "user").to_numpy()
+    return np.asarray((size == 1) & ~by_user & (len(placed) > 1))
+
+
 def group_sentences(placed: pd.DataFrame) -> list[str]:
     """Which tiles of a placement (tables.PLACEMENT) no accepted pair joins to the largest group; nothing if all are joined."""
     size = placed.groupby("group")["tile"].transform("size")
-    alone = placed[(size == 1) & (placed["group"] > 0)]
+    alone = placed[by_stage_alone(placed)]
     others = placed[(size > 1) & (placed["group"] > 0)].groupby("group")
     if alone.empty and not len(others):
         return []
@@ -29,8 +41,10 @@ def group_sentences(placed: pd.DataFrame) -> list[str]:
         lines += [f"{_named(tiles)}, known to about {tiles['deviation'].max():.1f} px" for _, tiles in others][:MOST_LINES]
         lines += [f"and {len(others) - MOST_LINES} smaller groups"] if len(others) > MOST_LINES else []
     if len(alone):
+        who = "1 single tile has" if len(alone) == 1 else f"{len(alone)} single tiles have"
+        they = "It lies" if len(alone) == 1 else "They lie"
         lines.append(
-            f"{len(alone)} single tiles have no accepted pair that counts. They lie where the stage says, corrected for its "
+            f"{who} no accepted pair that counts. {they} where the stage says, corrected for its "
             f"turn, scale and backlash, which is known to about {alone['deviation'].median():.1f} px: {_named(alone)}"
         )
     return [*lines, REMEDY]

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dlir.core.affine import Array
+from dlir.placement.summary import by_stage_alone
 
 SEAM = 2.0  # px: a tile that is off by more shows in the mosaic
 SURE = SEAM / 2  # px: largest expected error of a tile that is not worth a look
@@ -53,9 +54,7 @@ class Evidence(NamedTuple):
     @property
     def alone(self) -> NDArray[np.bool_]:
         """Which tiles (n,) no pair holds, and the user did not place."""
-        size = self.placed.groupby("group")["tile"].transform("size").to_numpy()
-        by_user = (self.placed["placed_by"] == "user").to_numpy()
-        return np.asarray((size == 1) & ~by_user & (len(self.placed) > 1))
+        return by_stage_alone(self.placed)
 
     @property
     def within_group(self) -> Array:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from dlir.core import tables
 from dlir.illumination import fields
-from dlir.placement.summary import group_sentences, slip_sentences
+from dlir.placement.summary import by_stage_alone, group_sentences, slip_sentences
 from dlir.reporting.facts import worst_first
 from dlir.reporting.results import Results
 
@@ -60,7 +60,7 @@ def _key_numbers(placed: pd.DataFrame, pairs: pd.DataFrame | None, errors: "pd.S
     numbers = {"tiles": str(len(placed))}
     if pairs is not None:
         numbers |= {
-            "of them placed by the stage alone": str((placed["pairs"] == 0).sum()),
+            "of them placed by the stage alone": str(by_stage_alone(placed).sum()),
             "groups of tiles that accepted pairs join; single tiles": _groups(placed["group"]),
             "pairs of neighbours": str(len(pairs)),
             "of them accepted": str(pairs["accepted"].sum()),

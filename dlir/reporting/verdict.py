@@ -183,12 +183,12 @@ def _sentence(
     grade: Grade, tiles: dict[str, int], groups: list[Group], px: Error, um: Error, findings: list[Finding], time: int | None
 ) -> str:
     """The verdict in one line."""
-    when = "" if time is None else f"at time point {time}, "
+    when = "" if time is None else f"at the worst time point, {time}, "
     parts = [f"{WORDS[grade]}: {when}{_holders(tiles, groups)}"]
     if px.median is not None:
         places = "Places are known to" if tiles["total"] > 1 else "Its place is known to"
-        worst = "" if px.worst is None or px.worst < LEAST_TOLD else f", the worst to {_about(px.worst, um.worst)}"
-        parts.append(f"{places} {_about(px.median, um.median)}{worst}")
+        usual, worst = _about(px.median, um.median), "" if px.worst is None else _about(px.worst, um.worst)
+        parts.append(f"{places} {usual}" + ("" if worst in ("", usual) else f", the worst to {worst}"))
     if findings:
         first = {"good": "To know", "look": "Look first", "bad": "Why"}[grade]
         more = sum(finding.grade == grade for finding in findings[1:])

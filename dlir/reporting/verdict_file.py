@@ -18,11 +18,14 @@ def read(results: Path) -> dict[str, Any]:
     file = results / FILE
     try:
         content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        if content["grade"] not in EXIT_CODES:
+            raise ValueError("no grade of a verdict")
+        described(content, results)
     except (FileNotFoundError, NotADirectoryError):
         raise VerdictError(
             f"{file}: there is no verdict: give the folder of a finished dataset, such as results/NAME"
         ) from None
-    except ValueError:
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):  # other JSON than that of a verdict, too
         raise VerdictError(f"{file}: is damaged: delete it, and run the workflow again") from None
     return content
 

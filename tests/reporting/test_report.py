@@ -20,6 +20,7 @@ from dlir.reporting.page_files import FOLDER
 from dlir.reporting.report import report
 from dlir.reporting.results import Results, read, residuals
 from dlir.reporting.settings import Report
+from dlir.reporting.verdict import judge
 
 SIDE, STEP = 128, 100
 KNOWN = [
@@ -119,13 +120,22 @@ def rows(table: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(table["rows"], columns=table["columns"])
 
 
+def test_the_page_and_the_verdict_count_the_same_tiles_as_placed_by_the_stage(tmp_path: Path) -> None:
+    run = Run(tmp_path, 2, 3)
+    run.placed["group"], run.placed["pairs"] = [0, 0, 0, 0, 0, 1], 2  # the accepted pairs of the last tile were overruled
+    tables.write(run.placed, tables.PLACEMENT, tmp_path / "placement.csv")
+    judge(tmp_path / "tiles.csv", tmp_path / "placement.csv", tmp_path / "verdict.json", affines=tmp_path / "affines.csv")
+    told = json.loads((tmp_path / "verdict.json").read_text())["tiles"]["stage"]
+    assert told == 1 and f"<li><b>{told}</b>of them placed by the stage alone</li>" in run.page()
+
+
 def test_page_has_the_key_numbers(tmp_path: Path) -> None:
     run = Run(tmp_path, 2, 3)
     errors = run.placed[["tile", "path"]].assign(error=[0.1, 0.2, 0.3, 0.4, 0.5, 4.5])
     tables.write(errors, tables.ACCURACY, tmp_path / "accuracy.csv")
     page = run.page(tmp_path / "accuracy.csv")
     for value, name in [
-        ("6", "tiles"), ("1", "of them placed by the stage alone"), ("7", "pairs of neighbours"), ("6", "of them accepted"),
+        ("6", "tiles"), ("0", "of them placed by the stage alone"), ("7", "pairs of neighbours"), ("6", "of them accepted"),
         ("1", "accepted pairs that the placement overrules"),
         ("0.00 · 0.00 · 0.00", "residual of the accepted pairs: median · 95 % · largest, px"),
         ("0.10 · 0.10 · 0.10", "deviation of the place of a tile: median · 95 % · largest, px"),

@@ -28,7 +28,14 @@ def test_the_status_tells_the_grade_if_strict(tmp_path: Path, grade: str, mark: 
 
 
 @pytest.mark.parametrize(
-    ("text", "told"), [(None, "there is no verdict: give the folder of a finished dataset"), ("{", "is damaged")]
+    ("text", "told"),
+    [
+        (None, "there is no verdict: give the folder of a finished dataset"),
+        ("{", "is damaged"),
+        ("null", "is damaged"),
+        ('{"grade": "fine", "sentence": "", "findings": []}', "is damaged"),
+        ('{"grade": "good", "sentence": "Good.", "findings": [7]}', "is damaged"),
+    ],
 )
 def test_a_folder_without_a_verdict_is_told(tmp_path: Path, text: str | None, told: str) -> None:
     if text:

@@ -87,6 +87,15 @@ def test_a_slipped_group_is_mended_in_a_browser(tmp_path: Path) -> None:
         page.locator("#mend").wait_for()
         outcome = page.locator("#mend-outcome")
 
+        # no number is no tile, and what was not moved is no edit
+        page.get_by_role("button", name="Take", exact=True).click()
+        assert page.locator("#mend-said").inner_text() == ""
+        page.get_by_label("Tile", exact=True).fill("0")
+        page.get_by_role("button", name="Take", exact=True).click()
+        page.get_by_role("button", name="Keep here").click()
+        assert page.locator(".mend-edits").inner_text() == "none yet"
+        page.get_by_role("button", name="Let go").click()
+
         # pairs across the gap show nothing; what was found there is wrong
         for pair, (fixed, moving) in enumerate(column(results / "affines.csv", "fixed", "moving").astype(int).tolist()):
             if (fixed, moving) in ((1, 2), (5, 6)):

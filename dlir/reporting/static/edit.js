@@ -21,7 +21,7 @@
 
   const said = element("p", { id: "mend-said", role: "status" });
   const heading = element("h3", { id: "mend-heading" }, "Mend by hand");
-  const number = element("input", { type: "number", min: "0", id: "mend-tile" });
+  const number = element("input", { type: "number", min: "0", required: true, id: "mend-tile" });
   const byClick = element("input", { type: "checkbox", checked: true });
   const whole = element("input", { type: "checkbox", id: "mend-group" });
   const difference = element("input", { type: "checkbox", id: "mend-difference" });
@@ -220,6 +220,10 @@
       const measured = geometry.offset(state.places.get(pair.fixed), place, sizes);
       release();
       add("Measured here:", [geometry.row(pair.fixed, tile, measured)]);
+      return;
+    }
+    if (!shift[0] && !shift[1]) {
+      said.textContent = "You have not moved it: move it, or let it go.";
       return;
     }
     const found = geometry.dragged(state.tiles, state.places, state.pairs, movers, shift);
