@@ -15,9 +15,9 @@ REMEDY = (
 
 
 def by_stage_alone(placed: pd.DataFrame) -> NDArray[np.bool_]:
-    """Returns which tiles (n,) of a placement (tables.PLACEMENT) no pair holds, and the user did not place; not one single tile.
+    """Returns which tiles (n,) of a placement (tables.PLACEMENT) no pair holds, and the user did not place.
 
-    A tile whose accepted pairs were all overruled is among them.
+    A tile whose accepted pairs were all overruled is among them; a dataset of one tile has none.
     """
     size = placed.groupby("group")["tile"].transform("size").to_numpy()
     by_user = (placed["placed_by"] == "user").to_numpy()

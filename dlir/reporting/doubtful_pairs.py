@@ -34,7 +34,9 @@ def layout(evidence: Evidence) -> list[Finding]:
         return []
     advice = contradicted["advice"].dropna()
     remedy = (
-        str(advice.iloc[0]) if len(advice) else "check images, rows, columns, start, order, snake, first_index or positions"
+        f"the tiles fit if {advice.iloc[0]}: set it for this dataset"
+        if len(advice)
+        else "check images, rows, columns, start, order, snake, first_index or positions"
     )
     sides = " and ".join(contradicted["side"])
     return [Finding("layout", "look", f"many tiles do not fit together as the settings say (steps {sides})", remedy)]
@@ -58,13 +60,16 @@ def contradicting(evidence: Evidence) -> list[Finding]:
         if pairs.empty:
             continue
         worst = pairs.iloc[0]
-        which = f"pair {pair_in_words(worst)} matches" if len(pairs) == 1 else f"{len(pairs)} pairs match"
-        first = f", the furthest of them pair {pair_in_words(worst)}" if len(pairs) > 1 else ""
+        is_user = worst["method"] == "user"
+        name = f"your offset of tiles {worst['fixed']}-{worst['moving']}" if is_user else f"pair {pair_in_words(worst)}"
+        which = f"{name} {'lies' if is_user else 'matches'}" if len(pairs) == 1 else f"{len(pairs)} pairs match"
+        first = f", the furthest of them {name}" if len(pairs) > 1 else ""
         other = "; other pairs overrule that" if overruled else ", and still counts"
-        what = f"{which} {in_px(worst['misfit'])} from where the tiles lie{first}{other}"
+        what = f"{which} at least {in_px(worst['misfit'])} from where the tiles lie{first}{other}"
         tiles = list(dict.fromkeys(pairs[["fixed", "moving"]].to_numpy(int).ravel().tolist()))
         kind, grade = "overruled" if overruled else "misfit", GRADES[int(real)]
-        found.append(Finding(kind, grade, what, VIEW, tiles, pairs["pair"].tolist()))
+        numbers = pairs.loc[pairs["method"] != "user", "pair"].tolist()
+        found.append(Finding(kind, grade, what, VIEW, tiles, numbers))
     return found
 
 
@@ -107,7 +112,8 @@ def faint(evidence: Evidence) -> list[Finding]:
     if evidence.pairs is None:
         return []
     used = counted(evidence.pairs)
-    pairs = used[(used["score_after"] < LOW_NCC) | used["reason"].fillna("").str.startswith("accepted although")]
+    found = used[used["method"] != "user"]  # the user's offsets have no NCC
+    pairs = found[(found["score_after"] < LOW_NCC) | found["reason"].fillna("").str.startswith("accepted although")]
     if pairs.empty:
         return []
     low = int((pairs["score_after"] < LOW_NCC).sum())

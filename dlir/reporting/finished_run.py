@@ -105,6 +105,7 @@ def working_directory(results: Path) -> Path:
 def _provenance(path: Path) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found["settings"]["datasets"], found["settings"]["place"]
+    except (OSError, ValueError, TypeError, KeyError):
         raise FinishedRunError(f"{path}: is missing or damaged: run the workflow to its end, which writes it") from None
     return found

@@ -32,7 +32,7 @@ class Entry(NamedTuple):
     grade: str  # of its verdict, a key of GRADES
     sentence: str  # of its verdict
     tiles: int
-    groups: int  # of tiles that pairs join
+    groups: int  # of two tiles and more that pairs join
     error: float | None  # px, what the verdict expects: of the worst tile
     residual: float | None  # px, median of the tiles
     seconds: float | None  # that all steps took
@@ -88,7 +88,9 @@ def _entry(folder: Path, beside: Path, well: str) -> Entry:
         grade=verdict.get("grade", ""),
         sentence=verdict.get("sentence", ""),
         tiles=placed["path"].nunique(),
-        groups=max(time_points.at(placed, time)["group"].nunique() for time in time_points.listed(placed) or [0]),
+        groups=max(
+            int(time_points.at(placed, time)["group"].value_counts().gt(1).sum()) for time in time_points.listed(placed) or [0]
+        ),
         error=expected.get("worst") if isinstance(expected, dict) else expected,
         residual=None if placed["residual"].isna().all() else float(placed["residual"].median()),
         seconds=sum(seconds) if seconds else None,

@@ -187,8 +187,8 @@ def _sentence(
     parts = [f"{WORDS[grade]}: {when}{_holders(tiles, groups)}"]
     if px.median is not None:
         places = "Places are known to" if tiles["total"] > 1 else "Its place is known to"
-        worst = "" if px.worst is None or px.worst < LEAST_TOLD else f", the worst to {_about(px.worst, um.worst)}"
-        parts.append(f"{places} {_about(px.median, um.median)}{worst}")
+        usual, worst = _about(px.median, um.median), "" if px.worst is None else _about(px.worst, um.worst)
+        parts.append(f"{places} {usual}" + ("" if worst in ("", usual) else f", the worst to {worst}"))
     if findings:
         first = {"good": "To know", "look": "Look first", "bad": "Why"}[grade]
         more = sum(finding.grade == grade for finding in findings[1:])

@@ -21,6 +21,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from dlir.core.tables import TableError
 from dlir.core.text_tables import LARGEST, TextTableError
 from dlir.placement.overrides_table import COLUMNS, OverridesError
 from dlir.reading.image_files import ImageError
@@ -119,6 +120,9 @@ class Server(LoopbackServer):
                 raise RefusedError(HTTPStatus.CONFLICT, str(error)) from None
             except (OverridesError, TextTableError) as error:
                 raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
+            except (TableError, FileNotFoundError) as error:
+                what = f"{error.filename}: is missing" if isinstance(error, FileNotFoundError) else str(error)
+                raise RefusedError(HTTPStatus.CONFLICT, f"{what}: run the workflow again, which makes it") from None
 
     def _tile(self, number: int) -> bytes:
         with self._one_at_a_time:
@@ -128,7 +132,7 @@ class Server(LoopbackServer):
                 return self._jpegs.jpeg(number)
             except KeyError:
                 raise RefusedError(HTTPStatus.NOT_FOUND, f"there is no tile {number}") from None
-            except (ImageError, OSError) as error:
+            except (ImageError, TableError, OSError) as error:
                 raise RefusedError(HTTPStatus.NOT_FOUND, str(error)) from None
 
     def _file(self, path: str) -> Path:

@@ -50,8 +50,8 @@ def test_each_dataset_has_a_row_with_its_verdict_and_numbers(results: Path, well
     page = results / "plate" / "index.html"
     index([results / "plate" / "A01", results / "plate" / "B11"], page, wells=wells)
     good, bad = rows(page)
-    assert good[1:] == ["A01", "good Good: pairs hold all 1 tiles.", "1", "1", "0.25", "0.10", "1 min 1 s"]
-    assert bad[1:2] + bad[3:] == ["B11", "2", "2", "12.50", "0.10", "1 h 2 min"]
+    assert good[1:] == ["A01", "good Good: pairs hold all 1 tiles.", "1", "0", "0.25", "0.10", "1 min 1 s"]
+    assert bad[1:2] + bad[3:] == ["B11", "2", "0", "12.50", "0.10", "1 h 2 min"]
     text = page.read_text()
     assert "2 mosaics (not to be trusted: 1, good: 1)" in text and "<h1>All mosaics in plate</h1>" in text
     assert set(re.findall(r'href="([^"]*)"', text)) == {"A01/report.html", "B11/report.html"}
@@ -79,7 +79,7 @@ def test_without_a_verdict_it_says_none(results: Path) -> None:
         (results / "plate" / "A01" / file).unlink()
     index([results / "plate" / "A01"], results / "index.html")
     ((_, name, verdict, *numbers),) = rows(results / "index.html")
-    assert (name, verdict, numbers) == ("plate/A01", "none", ["1", "1", "", "0.10", ""])
+    assert (name, verdict, numbers) == ("plate/A01", "none", ["1", "0", "", "0.10", ""])
 
 
 def test_the_picture_is_that_of_the_report(results: Path) -> None:

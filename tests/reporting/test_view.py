@@ -222,10 +222,16 @@ def test_a_wrong_row_is_told_to_the_page(ask: Client) -> None:
     [
         ("overrides.csv", "fixed,moving,y,x\nno.tif,0_1.tif,1,1\n", "overrides.csv, line 2: fixed is no.tif, which is no tile"),
         ("provenance.json", "{", "provenance.json: is missing or damaged"),
+        ("provenance.json", "{}", "provenance.json: is missing or damaged"),
+        ("affines.csv", "garbage", "affines.csv: the table does not fit its schema"),
+        ("affines.csv", None, "affines.csv: is missing: run the workflow again"),
     ],
 )
-def test_the_page_is_told_why_nothing_can_be_mended(ask: Client, file: str, text: str, words: str) -> None:
-    (ask.results / file).write_text(text)
+def test_the_page_is_told_why_nothing_can_be_mended(ask: Client, file: str, text: str | None, words: str) -> None:
+    if text is None:
+        (ask.results / file).unlink()
+    else:
+        (ask.results / file).write_text(text)
     reply = ask("GET", "edit")
     assert (reply.status, words in json.loads(reply.content)["error"]) == (200, True)
 

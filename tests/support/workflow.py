@@ -100,14 +100,15 @@ class Workflow:
 def contents(results: Path) -> dict[str, bytes]:
     """Returns the content of each result by its path below the folder of a dataset.
 
-    Logs, benchmarks, caches, unfinished files, and the times in provenance.json and in the report are left out.
+    Logs, benchmarks, caches, unfinished files, the times in provenance.json and in the report, and the names of the files of
+    settings are left out.
     """
     found = {}
     for path in sorted(path for path in results.rglob("*") if path.is_file()):
         name = str(path.relative_to(results))
         content = path.read_bytes()
         if name == "provenance.json":
-            content = json.dumps({**json.loads(content), "stages": None}).encode()
+            content = json.dumps({**json.loads(content), "stages": None, "configs": None}).encode()
         if name == "report.html":
             before, facts, after = re.split(rb'(?<=id="facts">)(.*?)(?=</script>)', content, maxsplit=1, flags=re.DOTALL)
             known = json.loads(facts)

@@ -44,7 +44,8 @@ def _stops(kind, change):
         paths = [each for each in given if isinstance(each, (str, Path))]
 
         pause = Path("pause").read_text().split() if Path("pause").exists() else []
-        if pause[:2] == [sys.argv[1], kind]:
+        rule = {"judge": "report"}.get(sys.argv[1], sys.argv[1])  # the rule `report` runs the step `judge` first
+        if pause[:2] == [rule, kind]:
             _done.append(paths)
             if pause[2] in (str(len(_done)), Path(paths[-1 if kind == 'put' else 0]).name):
                 Path("paused.new").write_text(str(os.getpid()))
@@ -608,7 +609,8 @@ def test_all_settings_change_and_change_back(finished: Run, undisturbed: Path, t
     finished.config = OTHERWISE
     expected = contents(finished.from_scratch(tmp_path / "scratch").results)
     equal = {name for name in before if before[name] == expected.get(name)}
-    assert equal == {"exposure.csv", "mosaic.ome.zarr/.snakemake_timestamp"}  # the overlaps are too small to tell gains
+    stamps = {name for name in before if name.endswith(".snakemake_timestamp")}
+    assert equal == {"exposure.csv"} | stamps  # the overlaps are too small to tell gains
     survived("all settings and a tile change", *same(finished, expected, {}))
     (finished.folder / FIRST).write_bytes(content)
     finished.config = config
