@@ -145,6 +145,26 @@ def view(results: Path, *, port: int = 0) -> None:
 
 
 @app.command
+def transform(
+    points: Path, *, results: Path, output: Path | None = None, to_tiles: bool = False, time: int | None = None
+) -> None:
+    """Take points of tiles to the mosaic, or back to the tiles that show them, the distortion of the lens included.
+
+    Args:
+        points: a CSV file with the columns tile or path, y and x, px of the tile; with --to-tiles y and x, px of the mosaic.
+        results: the folder of a finished run, such as results/section1.
+        output: the table that is written; by default beside the points, with _mosaic or _tiles added to its name.
+        to_tiles: from the mosaic to the tiles; each tile that shows a point has a row.
+        time: the time point, where each is placed by itself.
+    """
+    from dlir.placement import transform as transforming
+
+    end = "tiles" if to_tiles else "mosaic"
+    found = output or points.with_name(f"{points.stem}_{end}.csv")
+    transforming.transform(points, results, found, to_tiles=to_tiles, time=time)
+
+
+@app.command
 def snakefile() -> None:
     """Print the path of the Snakefile, for snakemake -s "$(dlir snakefile)" and for modules of other workflows."""
     from dlir import run_workflow

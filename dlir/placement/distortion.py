@@ -7,8 +7,8 @@ long, is
 
     B ((d / 2 Y)^2 + 1 / 3)
 
-It adds up from tile to tile, so the whole mosaic is stretched, and neither loops nor residuals tell. This module does not
-correct it; it says how large it may be.
+It adds up from tile to tile, so the whole mosaic is stretched, and neither loops nor residuals tell. This module says how large
+it may be, where registration left it as it is.
 """
 
 import numpy as np

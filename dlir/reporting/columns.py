@@ -14,9 +14,9 @@ from dlir.core.schema import Schema
 AS_IN = "as in "  # words that lead to another file
 MODULE = r" \([\w/]+\.py\)"  # that the comments name for programmers
 FILES = {
-    "placement.csv": "PLACEMENT", "affines.csv": "AFFINES", "stage.csv": "STAGE", "tiles.csv": "TILES", "pairs.csv": "PAIRS",
-    "survey.csv": "SURVEY", "exposure.csv": "EXPOSURE", "model.csv": "HISTORY", "selfcheck.csv": "SELFCHECK",
-    "known_pairs.csv": "KNOWN_PAIRS", "accuracy.csv": "ACCURACY",
+    "placement.csv": "PLACEMENT", "affines.csv": "AFFINES", "lens.csv": "LENS", "stage.csv": "STAGE", "tiles.csv": "TILES",
+    "pairs.csv": "PAIRS", "survey.csv": "SURVEY", "exposure.csv": "EXPOSURE", "model.csv": "HISTORY",
+    "selfcheck.csv": "SELFCHECK", "known_pairs.csv": "KNOWN_PAIRS", "accuracy.csv": "ACCURACY",
 }  # fmt: skip  # the tables beside the page, in the order in which they are explained
 OF_TILES = {  # columns of the page's table of tiles that placement.csv lacks, or that mean something else
     "name": "name of the file",

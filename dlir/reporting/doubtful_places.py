@@ -111,7 +111,10 @@ def distorted(evidence: Evidence) -> list[Finding]:
         "the camera seems to distort all tiles alike: the overlaps are bent. Neighbours fit, but the mosaic as a whole may be "
         f"stretched or shrunk by up to {in_px(most)} towards its corners"
     )
-    remedy = "correct the distortion of the lens in the tiles before; dlir cannot. Do not measure long distances in the mosaic"
+    remedy = (
+        "give the dataset distortion: auto, or the distortion of the lens where you know it. If it is auto, the overlaps show "
+        "too little of it: do not measure long distances in the mosaic"
+    )
     return [Finding("distorted", "look", what, remedy, worst_first(evidence.placed, evidence.stretch > SURE))]
 
 

@@ -1,5 +1,6 @@
 """The plots of the report, in the order of the page. Each is a function of the results; plots.js draws them in the browser."""
 
+from dlir.reporting.lens_plot import lens_plot
 from dlir.reporting.machine_plots import cost_plot, exposure_plot, light_plot, stage_plot
 from dlir.reporting.method_plots import calibration_plot, methods_plot, training_plot
 from dlir.reporting.page_files import PageFiles
@@ -21,4 +22,4 @@ def plots(results: Results, files: PageFiles) -> list[Plot]:
         residual_plot(results), loop_plot(results), place_in_tile_plot(results), stage_plot(results), calibration_plot(results),
         methods_plot(results), training_plot(results),
     ]  # fmt: skip
-    return [*registered, light_plot(results, files), exposure_plot(results), cost_plot(results)]
+    return [*registered, lens_plot(results), light_plot(results, files), exposure_plot(results), cost_plot(results)]

@@ -1,8 +1,8 @@
 """The step `provenance`: writes down what made a result, so that it can be repeated, or compared with another one.
 
 provenance.json has the versions of all libraries, all settings, the SHA-256 of the tiles, of the code of each step and of the
-intermediate results, the grey levels of the mosaic, how far the lens distorts, the tiles from which illumination and network were
-learnt (they may have been replaced since), and the time and memory of each step as Snakemake measured them.
+intermediate results, the grey levels of the mosaic, how far the lens distorts, the tiles from which illumination and network
+were learnt (they may have been replaced since), and the time and memory of each step as Snakemake measured them.
 """
 
 import csv

@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 import tifffile
 import zarr
+from support.distorted import barrel
 
-from dlir.core import affine, tables
+from dlir.core import affine, lens, tables
+from dlir.core.lens import LensError
 from dlir.fusion import plan
 from dlir.fusion.exposure import exposure
 from dlir.fusion.mosaic import mosaic
@@ -93,6 +95,25 @@ def test_labels_keep_their_values_and_lie_as_the_tiles(tmp_path: Path, dataset: 
         )
     values = np.unique(np.concatenate([image.ravel() for image in images]))
     assert np.isin(mosaic_of_labels, np.append(values, 0)).all()
+
+
+def test_the_distortion_comes_from_beside_the_placement(tmp_path: Path, dataset: Callable[..., Dataset], before: Path) -> None:
+    labels(tmp_path / "masks", *(f"r{row}_c{col}.tif" for row, col in np.ndindex(2, 2)))
+    settings = dataset(tmp_path / "masks" / "*.tif", placement=before)
+    tiles(tmp_path / "files.csv", settings=settings)
+    found = []
+    for corner, distortion in ((None, "auto"), (1.0, "auto"), (1.0, "none"), (1.0, '{"k1": 0.01}')):
+        if corner:
+            lens.write({0: barrel((SIDE, SIDE), corner)}, before.with_name("lens.csv"))
+        files = tmp_path / "files.csv", tmp_path / "tiles.csv"
+        more = {"lens": tmp_path / "lens.csv", "distortion": distortion}
+        adopt(*files, placement=tmp_path / "placement.csv", layout=settings, **more)
+        found.append([np.linalg.norm(each.at_corners()[0]) for each in lens.read(tmp_path / "lens.csv").values()])
+    half = np.hypot(SIDE - 1, SIDE - 1) / 2
+    assert found == [[], [pytest.approx(1.0)], [], [pytest.approx(0.01 * half, abs=1e-3)]]
+    lens.write({0: barrel((SIDE, 50), 1.0)}, before.with_name("lens.csv"))
+    with pytest.raises(LensError, match=r"lens\.csv: holds the distortion of tiles of 40 x 50 px"):
+        adopt(*files, placement=tmp_path / "placement.csv", layout=settings, lens=tmp_path / "lens.csv")
 
 
 def test_a_part_of_the_tiles_keeps_the_frame(

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from support.distorted import barrel
 from support.pair_graphs import SIDE, make_graph
 from support.placements import place_graph
 
-from dlir.core import affine
+from dlir.core import affine, lens
 from dlir.placement.export import export
 from dlir.reading.inventory import find_tiles
 from dlir.reading.settings import Dataset
@@ -33,6 +34,19 @@ def test_both_exports_give_the_places_back(tmp_path: Path) -> None:
     error = positions[["y", "x"]].to_numpy() - true
     assert np.abs(error - error.mean(axis=0)).max() < 8.0  # the fit of the frame has the error of the stage
     assert (positions["unit"] == "pixel").all()
+
+
+def test_the_distortion_is_left_out_and_said_to_be(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    place_graph(make_graph(2, 2), tmp_path)
+    texts = []
+    for number, lenses in enumerate(({}, {0: barrel((SIDE, SIDE), 3.0)})):
+        lens.write(lenses, tmp_path / "lens.csv")
+        files = [tmp_path / f"{number}.txt", tmp_path / f"{number}.csv"]
+        export(tmp_path / "tiles.csv", tmp_path / "placement.csv", files[1], fiji=files[0], lens=tmp_path / "lens.csv")
+        texts.append([file.read_text() for file in files])
+        assert ("leave out the distortion of the lens, up to 3.00 px" in caplog.text) == bool(lenses)
+    assert texts[0][1] == texts[1][1]
+    assert texts[1][0] == f"# The lens distorts the tiles by up to 3.00 px, which is left out here\n{texts[0][0]}"
 
 
 def test_a_known_pixel_size_gives_micrometres(tmp_path: Path) -> None:

@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from support.distorted import barrel
 from support.results import results_of_grid
 
 from dlir.core import tables
 from dlir.illumination import fields
+from dlir.reporting.lens_plot import lens_plot
 from dlir.reporting.machine_plots import cost_plot, exposure_plot, light_plot, stage_plot
 from dlir.reporting.method_plots import calibration_plot, methods_plot, training_plot, wilson
 from dlir.reporting.page_files import PageFiles
@@ -36,12 +38,12 @@ def known(method: str = "network", **columns: object) -> pd.DataFrame:
 def test_all_plots_are_json_with_words_for_who_does_not_see_them(found: Results, tmp_path: Path) -> None:
     made = plots(found._replace(known_pairs=known()), PageFiles(tmp_path / "files", 1e9))
     json.dumps(made, allow_nan=False)
-    assert len({plot["name"] for plot in made}) == len(made) == 10
+    assert len({plot["name"] for plot in made}) == len(made) == 11
     for plot in made:
         sentence = plot["missing"] or plot["described"]
         assert sentence.endswith(".") and "nan" not in sentence
     assert {plot["name"] for plot in plots(found._replace(pairs=None), PageFiles(tmp_path / "more", 1e9))} == {
-        "light", "exposure", "cost",
+        "lens", "light", "exposure", "cost",
     }  # fmt: skip
 
 
@@ -140,6 +142,22 @@ def test_training_shows_its_checks_and_its_decision(found: Results) -> None:
     untrained = training_plot(found._replace(history=pd.DataFrame(rows[:1], columns=columns)))
     assert "no training" in untrained["missing"]
     assert training_plot(found)["missing"] == "no network was trained on these tiles."
+
+
+def test_the_distortion_is_shown_with_its_size_in_the_corners(found: Results) -> None:
+    assert "no distortion" in lens_plot(found)["missing"]
+    given = barrel((96, 96), 3.0)
+    plot = lens_plot(found._replace(lenses={0: given}))
+    assert "bottom right 3.00 px (given in the settings)" in plot["described"]
+    (camera,) = plot["cameras"]
+    assert len(camera["y"]) == 81 and camera["scale"] == pytest.approx(3.0)
+    outwards = np.array(camera["down"]) * (np.array(camera["y"]) - 47.5) + np.array(camera["right"]) * (
+        np.array(camera["x"]) - 47.5
+    )
+    assert (outwards >= 0).all()
+    measured = given._replace(source="found", interval=np.full((4, 2), 0.1))
+    assert "3.00 ± 0.07 px" in lens_plot(found._replace(lenses={0: measured}))["described"]
+    json.dumps(plot, allow_nan=False)
 
 
 def test_fields_of_the_light_are_pictures_with_their_ends(found: Results, tmp_path: Path) -> None:

@@ -9,12 +9,14 @@ import tomllib
 from pathlib import Path
 
 import pandas as pd
+import pytest
 import yaml
+from support.distorted import barrel
 from support.grids import Grid
 
 from dlir import steps
 from dlir.config import Settings
-from dlir.core import tables
+from dlir.core import lens, tables
 from dlir.illumination import fields
 from dlir.registration.model import checkpoint
 from dlir.reporting.provenance import provenance
@@ -29,6 +31,7 @@ def test_provenance_names_versions_settings_hashes_and_cost(grid: Grid, tmp_path
     fields.write([fields.identity((1, 8, 8))], flat, [fields.Lesson(("0c",))])
     levels = pd.DataFrame({"tile": [0, 1], "channel": 0, "gain": 1.0, "scale": 0.9, "pedestal": 500.0, "clipped": [2, 1]})
     tables.write(levels, tables.EXPOSURE, tmp_path / "exposure.csv")
+    lens.write({1: barrel((160, 160), 2.5)}, tmp_path / "lens.csv")
     (tmp_path / "register.tsv").write_text(BENCHMARK + "12.5\t0:00:12\t480.25\t20.1\n")
     (tmp_path / "pairs.tsv").write_text(BENCHMARK + "0.1\t0:00:00\tNA\t-\n")
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -37,7 +40,7 @@ def test_provenance_names_versions_settings_hashes_and_cost(grid: Grid, tmp_path
     output = tmp_path / "provenance.json"
     provenance(
         grid.tiles,
-        [model, flat, tmp_path / "exposure.csv"],
+        [model, flat, tmp_path / "exposure.csv", tmp_path / "lens.csv"],
         benchmarks,
         output,
         settings=settings.model_dump_json(by_alias=True),
@@ -55,6 +58,7 @@ def test_provenance_names_versions_settings_hashes_and_cost(grid: Grid, tmp_path
     assert len(found["tiles"]) == 9
     assert found["results"]["model.pt"] == hashlib.sha256(model.read_bytes()).hexdigest()
     assert found["learnt_from"] == {"model.pt": ["a5", "0c"], "illumination.tif": ["0c"]}
+    assert found["distortion"] == [{"camera": 1, "corners": pytest.approx(2.5), "source": "given"}]
     assert found["grey_levels"] == [{"scale": 0.9, "pedestal": 500.0, "clipped": 3.0}]
     assert found["code"] == {step: steps.code(step) for step in steps.STEPS}
     assert found["stages"]["register"] == {"seconds": 12.5, "cpu_seconds": 20.1, "peak_memory_mb": 480.25}

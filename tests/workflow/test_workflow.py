@@ -186,7 +186,7 @@ def test_provenance_holds_what_each_step_took(demo: tuple[Workflow, str]) -> Non
     assert min(step["seconds"] for step in found["stages"].values()) > 0
     assert max(step["peak_memory_mb"] or 0 for step in found["stages"].values()) > 100
     assert found["settings"]["datasets"].keys() == {"demo"}
-    expected = {"illumination.tif", "pairs.csv", "affines.csv", "placement.csv", "exposure.csv", "model.pt"}
+    expected = {"illumination.tif", "pairs.csv", "affines.csv", "lens.csv", "placement.csv", "exposure.csv", "model.pt"}
     assert set(found["results"]) == expected
 
 

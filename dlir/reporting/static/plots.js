@@ -90,6 +90,24 @@
     });
   }
 
+  function lens(plot, width) {
+    const drawn = plot.cameras.map((camera) => {
+      const [height, across] = camera.size;
+      const scale = Math.max(height, across) / 9 / camera.scale;
+      return Plot.plot({
+        width: Math.min(width, 420), aspectRatio: 1, x: { domain: [0, across], label: `x in a tile${camera.name && ` of ${camera.name}`}, px` }, y: { domain: [height, 0], label: "y in a tile, px" },
+        marks: [
+          Plot.frame({ strokeOpacity: 0.5 }),
+          Plot.arrow(rows(camera, "y", "x", "down", "right"), {
+            x1: "x", y1: "y", x2: (each) => each.x + scale * each.right, y2: (each) => each.y + scale * each.down, stroke: COLOURS[0], strokeWidth: 2, headLength: 8,
+          }),
+          Plot.dot(rows(camera, "y", "x", "down", "right"), { x: "x", y: "y", r: 2, fill: "currentColor", title: (each) => `${Math.hypot(each.down, each.right).toFixed(2)} px`, tip: true }),
+        ],
+      });
+    });
+    return element("div", {}, ...drawn);
+  }
+
   function light(plot) {
     const shown = plot.fields.map((field) => {
       const words = `${field.name}: black ${field.low}, white ${field.high}`;
@@ -129,7 +147,7 @@
     return element("div", {}, time, memory);
   }
 
-  const draw = { residuals: bars, loops: bars, "in-tile": inTile, stage, calibration, methods, training, light, exposure, cost };
+  const draw = { residuals: bars, loops: bars, "in-tile": inTile, stage, calibration, methods, training, lens, light, exposure, cost };
 
   function figure(plot) {
     const id = `plot-${plot.name}`;
