@@ -6,7 +6,8 @@ part have followed (`lens_estimate.py`). The pairs are added up, each weighted b
 
 **How many terms.** MODELS go from one coefficient to all terms up to degree 5. Each is fitted to all pairs but a few, and
 judged by how much better these few fit than without a distortion, fold by fold (cross-validation). The first model is taken
-that no other beats clearly; and none where it is not clearly better than none.
+that no other beats clearly; and none where it is not clearly better than none. A model with more coefficients than half the
+pairs is not tried: few pairs say little of many terms, which then bend the corners.
 """
 
 from typing import NamedTuple
