@@ -31,7 +31,7 @@ from dlir.core.lens import POWERS, STEEPEST, Lens, basis
 from dlir.core.robust import intrinsic_deviation
 from dlir.core.tables import LINEAR_COVARIANCE
 from dlir.registration.inference.fine import excess_variance, overlap_windows, pixel_weight
-from dlir.registration.inference.lens_model import Evidence, choose_fit
+from dlir.registration.inference.lens_model import FEWEST_PAIRS, Evidence, choose_fit
 from dlir.registration.model.filters import blur
 from dlir.registration.model.lucas_kanade import gradients
 from dlir.registration.model.noise_filter import above_noise
@@ -86,6 +86,8 @@ def _lens_of(
     camera: int, pairs: pd.DataFrame, tiles: pd.DataFrame, planes_with: PlanesWith, device: torch.device
 ) -> Lens | None:
     """The distortion that accepted pairs (tables.AFFINES) of a camera share, if there is one."""
+    if len(pairs) < FEWEST_PAIRS:
+        return None
     if len(pairs) > MOST_PAIRS:
         pairs = pairs.sample(MOST_PAIRS, random_state=0).sort_index()
     height, width = tables.sizes(tiles[tiles["camera"] == camera])[0].tolist()
