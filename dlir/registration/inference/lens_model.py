@@ -6,8 +6,7 @@ part have followed (`lens_estimate.py`). The pairs are added up, each weighted b
 
 **How many terms.** MODELS go from one coefficient to all terms up to degree 5. Each is fitted to all pairs but a few, and
 judged by how much better these few fit than without a distortion, fold by fold (cross-validation). The first model is taken
-that no other beats clearly; and none where it is not clearly better than none. Clearly is by CLEAR, by more than one standard
-error (Breiman and others 1984), and by several pairs.
+that no other beats clearly; and none where it is not clearly better than none.
 """
 
 from typing import NamedTuple
@@ -103,10 +102,10 @@ def choose_fit(evidence: Evidence) -> Fit | None:
 
 
 def _clearly_better(gain: Array, other: Array) -> bool:
-    """Whether pairs gain more (n,) by one model than by another: by CLEAR and by a standard error, and not one pair alone."""
+    """Whether pairs gain more (n,) by one model than by another: by CLEAR, and not one pair alone."""
     more = gain - other
     several = np.minimum(more, MOST_OF_ONE * more.clip(0).sum())
-    return bool(several.sum() > max(CLEAR, np.sqrt(len(more)) * more.std()))
+    return bool(several.sum() > CLEAR)
 
 
 def fit(evidence: Evidence, model: str) -> Fit:
