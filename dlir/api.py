@@ -35,6 +35,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from dlir.core import affine, tables, time_points
 from dlir.core.affine import Array
+from dlir.core.lens import NO_LENSES, fitting
+from dlir.core.lens import read as read_lenses
 from dlir.demo.make import demo
 from dlir.demo.settings import DEMO_IMAGES, Demo
 from dlir.fusion import mosaic, plan
@@ -251,6 +253,7 @@ def fuse(
     output: str | Path,
     illumination: Sequence[Fields] | None = None,
     threads: int = 1,
+    lens: str | Path | None = None,
     **settings: Any,
 ) -> Path:
     """Fuse the tiles into an OME-Zarr 0.5 store at `output`, with all its channels, z planes and time points.
@@ -259,18 +262,21 @@ def fuse(
         placement: as `place` gives it.
         illumination: as `estimate_illumination` gives it; the tiles are used as they are without.
         threads: blocks that are fused side by side.
+        lens: the lens.csv of the run that placed the tiles, whose distortion is taken off.
         settings: those of section `mosaic` of config.yaml, such as blend="average".
 
     Raises:
         ImageError: when a tile cannot be read any more, or has changed its shape.
+        LensError: when the distortion is that of other tiles.
         OutputError: when `output` exists and is no Zarr store; a store is replaced.
     """
     _check_known(placement["tile"].to_numpy(int), tiles, "placement")
     light = _fields(tiles, illumination)
     placed = time_points.at(placement, TileReader(tiles).time)
     ordered = tiles.set_index("tile").loc[placed["tile"]].reset_index()
-    exposure = levels(ordered, tile_gains(tiles, placed, None, light, correct=False), light)
-    image = plan.plan_mosaic(tiles, placement, light, exposure, Mosaic.checked(settings))
+    lenses = fitting(read_lenses(Path(lens)), tiles, Path(lens)) if lens else NO_LENSES
+    exposure = levels(ordered, tile_gains(tiles, placed, None, light, correct=False, lenses=lenses), light)
+    image = plan.plan_mosaic(tiles, placement, light, exposure, Mosaic.checked(settings), lenses)
     store = Path(output).expanduser()
     mosaic.fuse(image, store, threads=threads)
     return store

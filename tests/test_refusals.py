@@ -323,7 +323,7 @@ def test_a_table_that_cannot_be_read(finished: Finished, key: str, kind: str) ->
     assert str(table) in said and words in said
 
 
-@pytest.mark.parametrize("key", ["flat", "dark"])
+@pytest.mark.parametrize("key", ["flat", "dark", "distortion"])
 def test_a_field_that_is_not_there(finished: Finished, key: str) -> None:
     said = message({"datasets": {"a": {**GRID, key: "field.tif"}}})
     assert said == f"{key} is field.tif, and there is no such file: correct it, or delete the key"

@@ -12,6 +12,7 @@ little of the higher ones) and any smooth field are such polynomials (Brown 1966
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from math import ceil, floor
 from pathlib import Path
 from types import MappingProxyType
@@ -27,6 +28,7 @@ from dlir.core.affine import Array
 LEAST_DEGREE, MOST_DEGREE = 2, 5  # of the terms
 Powers = NDArray[np.int64]  # (n, 2), of v_y and v_x
 POWERS: Powers = np.array([(d - j, j) for d in range(LEAST_DEGREE, MOST_DEGREE + 1) for j in range(d + 1)])  # all 18
+NODES = np.cos(np.pi * (np.arange(MOST_DEGREE + 1) + 0.5) / (MOST_DEGREE + 1))  # Chebyshev's points
 GRID = 41  # points along each side of a tile at which a polynomial is fitted to a field
 CLOSE = 1e-7  # px, at which the inversion stops
 MOST_STEPS = 100  # of the inversion
@@ -93,12 +95,11 @@ class Lens(NamedTuple):
 
         With `start` (2,), px, they are less `start`, and less row and column themselves; so they are small numbers.
         """
-        nodes = np.cos(np.pi * (np.arange(MOST_DEGREE + 1) + 0.5) / (MOST_DEGREE + 1))
-        sides = [(nodes + 1) * (length - 1) / 2 for length in (height, width)]
+        sides = [(NODES + 1) * (length - 1) / 2 for length in (height, width)]
         at = np.stack(np.meshgrid(*sides, indexing="ij"), -1).reshape(-1, 2)
         raw = self.to_raw(affine.apply(to_tile, at)) - (0.0 if start is None else start + at)
-        rows, columns = (_lagrange(nodes, np.linspace(-1, 1, n) if n > 1 else np.zeros(1)) for n in (height, width))
-        return rows, np.stack([each @ columns.T for each in raw.T.reshape(2, len(nodes), len(nodes))])
+        rows, columns = _lagrange(height), _lagrange(width)
+        return rows, np.stack([each @ columns.T for each in raw.T.reshape(2, len(NODES), len(NODES))])
 
     def outline(self, margin: float = 0.0) -> Array:
         """Returns the undistorted pixels (n, 2) that are seen at the border of a raw tile, `margin` px beyond its pixels."""
@@ -187,10 +188,14 @@ def without_affine(points: Array, raw: Array, size: ArrayLike, source: str = "gi
     return fitted((points - middle) @ linear.T + terms[0], raw - ((points - middle) @ linear.T + terms[0]), size, source)
 
 
-def _lagrange(nodes: Array, at: Array) -> Array:
-    """Returns the weights (n, nodes) that interpolate a polynomial from its values at `nodes` to the places `at` (n,)."""
-    others = [np.delete(nodes, k) for k in range(len(nodes))]
-    return np.stack([np.prod((at[:, None] - o) / (node - o), axis=1) for node, o in zip(nodes, others, strict=True)], 1)
+@lru_cache(maxsize=512)
+def _lagrange(count: int) -> Array:
+    """Returns the weights (count, 6) that interpolate a polynomial from NODES to `count` places evenly from -1 to 1."""
+    at = np.linspace(-1, 1, count) if count > 1 else np.zeros(1)
+    others = [np.delete(NODES, k) for k in range(len(NODES))]
+    found = np.stack([np.prod((at[:, None] - o) / (node - o), axis=1) for node, o in zip(NODES, others, strict=True)], 1)
+    found.flags.writeable = False  # since it is kept
+    return found
 
 
 def to_table(lenses: Lenses) -> pd.DataFrame:

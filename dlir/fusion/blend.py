@@ -83,14 +83,15 @@ class PlacedTiles(NamedTuple):
             ImageError: when a tile cannot be read, or its shape has changed.
         """
         views = self._views(region)
-        weights = [self._weight(view) for view in views]
+        seen = [self._seen(view) for view in views]
+        weights = [self._weight(view, at) for view, at in zip(views, seen, strict=True)]
         total = np.zeros((region.height, region.width), np.float32)
         combine = np.maximum if self.blend in ("none", "max") else np.add
         for view, weight in zip(views, weights, strict=True):
             combine(part := total[view.part.slices], weight, out=part)
         values = np.full((len(self.pedestal), *total.shape), -np.inf if self.blend == "max" else 0, np.float32)
-        for view, weight in zip(views, weights, strict=True):
-            pixels, part = self._resampled(view), values[:, *view.part.slices]
+        for view, at, weight in zip(views, seen, weights, strict=True):
+            pixels, part = self._resampled(view, at), values[:, *view.part.slices]
             if self.blend == "max":
                 np.maximum(part, pixels, out=part, where=weight > 0)
             elif self.blend == "none":
@@ -125,9 +126,9 @@ class PlacedTiles(NamedTuple):
         lens = self.lenses.get(self.cameras[view.tile])
         return Seen.of(lens, view.to_tile, view.part.height, view.part.width) if lens else None
 
-    def _weight(self, view: "_View") -> Plane:
+    def _weight(self, view: "_View", seen: Seen | None) -> Plane:
         """Returns the weight (y, x) of a tile in its part of a region."""
-        seen, of_camera = self._seen(view), self.weights[self.cameras[view.tile]]
+        of_camera = self.weights[self.cameras[view.tile]]
         if seen:
             weight = distorted.weight(seen, self.blend in ("linear", "none"))
         else:
@@ -142,13 +143,13 @@ class PlacedTiles(NamedTuple):
         }
         return np.asarray(np.where((weight > 0) & (by_order[0] > 0), np.maximum(by_order[1], GAP_WEIGHT), 0), np.float32)
 
-    def _resampled(self, view: "_View") -> Plane:
+    def _resampled(self, view: "_View", seen: Seen | None) -> Plane:
         """Returns the tile (channels, y, x) in its part of a region, corrected for illumination and gain."""
         path, illumination, to_tile = self.paths[view.tile], self._illumination(view.tile), view.to_tile
         pixels, expected = self.read(path), illumination.flat.shape
         if pixels.shape != expected:
             raise ImageError(f"{path}: has the shape {pixels.shape}, not {expected} as before: {REMEDY}")
-        seen, size = self._seen(view), np.array(expected[1:])
+        size = np.array(expected[1:])
         translated, whole = (to_tile[:, :2] == np.eye(2)).all(), not (to_tile[:, 2] % 1).any()
         margin = 0 if whole and translated else SPLINE_MARGIN if self.interpolation == 3 else LINEAR_MARGIN
         if seen:

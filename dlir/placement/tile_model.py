@@ -1,10 +1,12 @@
 """The tile model: whether tiles may be turned, scaled and sheared against each other (translation, rigid, similarity, affine).
 
 The pairs decide. The linear parts that a few of the pairs measure are predicted from those of all other pairs. A part, rotation
-say, is real where the prediction is much better than what all tiles may have in common. A distortion of the camera is the same
-in every tile; each pair compares one side of it with the opposite side, so it adds one constant to all pairs to the right, and
-another to all pairs downwards: a part that is linear in the offset of the pair. Such parts are consistent around every loop,
-and tiles that follow them bend the mosaic.
+say, is real where the prediction is much better than what all tiles may have in common. In a small grid, which has few loops
+of pairs, errors may cancel around all of them by chance, so there the prediction has to be better still. A distortion of the
+camera is the same in every tile; each pair compares one side of it with the opposite side, so it adds one constant to all pairs
+to the right, and another to all pairs downwards: a part that is linear in the offset of the pair. Such parts are consistent
+around every loop, and tiles that follow them bend the mosaic. The step `register` takes most of them out of the tiles
+(`registration/inference/lens_estimate.py`); what is left, and other methods of registration, need this.
 """
 
 from typing import NamedTuple
@@ -25,6 +27,7 @@ MOST_TILES = 5000  # of larger datasets, so many adjacent tiles decide
 FOLDS = 24  # groups of pairs that are predicted in turn: the smaller they are, the more neighbours of a pair remain
 LEAST_PREDICTED = 100  # pairs: when so many are predicted, no further fold is needed
 REAL_SHARE = 0.35  # of the square of a real linear part, at least, is predicted by other pairs
+CHANCE = 0.05  # probability at most, by which a part that is not real passes because the errors around all loops cancel
 LEAST_REDUNDANCY = 0.2  # share of pairs beyond those that just join the tiles, without which covariances are not corrected
 LEAST_FACTOR = 0.1  # of a deviation that a method reports: translations have equal linear parts, which look perfectly exact
 TAIL = 0.9  # quantile of the pairs that decides this factor: a few pairs are far less certain than most
@@ -65,7 +68,7 @@ def choose(pairs: Measurements, count: int, name: str = "auto") -> TileModel:
     for k in range(len(BASIS)) if len(pairs.i) else ():
         deviations[k], predicted[k] = _predicted_share(pairs, count, k)
     if name == "auto":
-        real = np.flatnonzero(predicted > REAL_SHARE)
+        real = np.flatnonzero(predicted > _needed_share(_loops(pairs, count)))
         free = min(free for free in FREE_PARTS.values() if free > (real.max() if len(real) else -1))
         name = next(name for name, value in FREE_PARTS.items() if value == free)
     return TileModel(name, deviations[: FREE_PARTS[name]], predicted)
@@ -78,7 +81,7 @@ def calibrated(pairs: Measurements, count: int, free: int = len(BASIS)) -> Measu
     each tile got the linear parts that fit best, shows how exact they are.
     """
     some, number = _neighbouring(pairs, count)
-    redundancy = (len(some.i) - number + groups(some.i, some.j, number).max() + 1) / max(len(some.i), 1)
+    redundancy = _loops(some, number) / max(len(some.i), 1)
     if redundancy < LEAST_REDUNDANCY:
         return pairs
     factor = np.ones(len(BASIS))  # of the standard deviation of each part
@@ -89,6 +92,21 @@ def calibrated(pairs: Measurements, count: int, free: int = len(BASIS)) -> Measu
         observed = np.sqrt(np.quantile(square, TAIL) / chdtri(1, 1 - TAIL) / redundancy)
         factor[k] = np.clip(observed, LEAST_FACTOR, 1.0)
     return pairs._replace(linear_covariance=pairs.linear_covariance * np.outer(factor, factor))
+
+
+def _loops(pairs: Measurements, count: int) -> int:
+    """The number of independent loops of pairs: of the pairs beyond those that just join the `count` tiles."""
+    return int(len(pairs.i) - count + groups(pairs.i, pairs.j, count).max() + 1)
+
+
+def _needed_share(loops: int) -> float:
+    """The share of the square of a part that the other pairs have to predict.
+
+    The prediction of a pair has the errors of the other three around a loop. So where nothing is real, its square is about four
+    times that of the pair, on average over the loops; by chance it is smaller, as the chi-square distribution says.
+    """
+    by_chance = 4 * float(chdtri(max(loops, 1), 1 - CHANCE)) / max(loops, 1)
+    return max(REAL_SHARE, 1 - by_chance)
 
 
 def _neighbouring(pairs: Measurements, count: int) -> tuple[Measurements, int]:

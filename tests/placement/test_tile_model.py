@@ -42,6 +42,20 @@ def test_turned_tiles_are_found_where_covariances_are_too_large(claimed: float) 
     assert len(choose(calibrated(measured, len(graph.tiles)), len(graph.tiles)).deviations) == 2 or claimed < 1
 
 
+def test_errors_that_cancel_around_two_loops_are_not_taken_for_affines_of_tiles() -> None:
+    """A grid of 2 x 3 tiles has only two loops of pairs, around which errors often cancel by chance."""
+    graphs = [make_graph(2, 3, noise=0.02, seed=seed) for seed in range(10)]
+    names = [choose_model(measurements(graph.tiles, graph.pairs), 6)[1].name for graph in graphs]
+    assert names.count("translation") >= 8
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (3, 3)])
+def test_turned_and_scaled_tiles_of_a_small_grid_are_found(shape: tuple[int, int]) -> None:
+    graphs = [make_graph(*shape, linear=(0.004, 0.003, 0, 0), seed=seed) for seed in range(5)]
+    found = [choose_model(measurements(graph.tiles, graph.pairs), len(graph.tiles))[1].deviations for graph in graphs]
+    assert sum(len(deviations) > 0 for deviations in found) >= 4
+
+
 def scaled_beside_wrong_pairs(seed: int, count: int, scale: float) -> tuple[Graph, np.ndarray]:
     """A graph of turned and scaled tiles, and which pairs, `count` of them, measure the scale along x wrongly by `scale`."""
     graph = make_graph(5, 6, linear=(0.005, 0.003, 0, 0), seed=seed)
