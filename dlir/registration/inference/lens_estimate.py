@@ -89,10 +89,11 @@ def _lens_of(
     if len(pairs) > MOST_PAIRS:
         pairs = pairs.sample(MOST_PAIRS, random_state=0).sort_index()
     height, width = tables.sizes(tiles[tiles["camera"] == camera])[0].tolist()
-    precision, to_moving = _linear_precision(pairs), affine.invert(affine.from_table(pairs))
+    to_moving = affine.invert(affine.from_table(pairs))
     lens, model = Lens.of((height, width), np.zeros((len(POWERS), 2)), source="found"), ""
     for sigma in SIGMAS:
         overlaps = _overlaps(pairs, to_moving, sigma, tiles, planes_with({camera: lens} if model else {}), device)
+        precision = _linear_precision(pairs, to_moving[:, :, :2])
         own = {k: _own(overlap, to_moving[k, :, :2], lens.size, precision) for k, overlap in overlaps.items()}
         before = lens.coefficients.T.ravel()
         pull = [one.pull + one.information @ before for one in own.values()]  # as if towards the whole distortion
@@ -162,11 +163,11 @@ def _own(overlap: Overlap, linear: Array, size: tuple[int, int], precision: Arra
     )
 
 
-def _linear_precision(pairs: pd.DataFrame) -> Array:
-    """The precision (4, 4) of the entries of the linear parts of pairs, from how far those of a side differ from each other."""
+def _linear_precision(pairs: pd.DataFrame, linear: Array) -> Array:
+    """The precision (4, 4) of the entries of linear parts (n, 2, 2), from how far those of a side differ from each other."""
     matrix = BASIS.reshape(4, 4)
     to_parts = matrix / (matrix**2).sum(axis=1, keepdims=True)
-    parts = pd.DataFrame((affine.from_table(pairs)[:, :, :2] - np.eye(2)).reshape(-1, 4) @ to_parts.T, pairs.index)
+    parts = pd.DataFrame((linear - np.eye(2)).reshape(-1, 4) @ to_parts.T, pairs.index)
     covariance = to_parts @ pairs[LINEAR_COVARIANCE].to_numpy().reshape(-1, 4, 4) @ to_parts.T
     of_side = parts.groupby(pairs["side"])
     number = of_side[0].transform("size").to_numpy()

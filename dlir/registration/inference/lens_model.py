@@ -6,8 +6,7 @@ part have followed (`lens_estimate.py`). The pairs are added up, each weighted b
 
 **How many terms.** MODELS go from one coefficient to all terms up to degree 5. Each is fitted to all pairs but a few, and
 judged by how much better these few fit than without a distortion, fold by fold (cross-validation). The first model is taken
-that no other beats clearly; and none where it is not clearly better than none. Clearly is by CLEAR, by more than one standard
-error (Breiman and others 1984), and by several pairs.
+that no other beats clearly; and none where it is not clearly better than none.
 """
 
 from typing import NamedTuple
@@ -20,9 +19,11 @@ from dlir.core.lens import POWERS
 from dlir.core.robust import geman_mcclure
 
 FEWEST_PAIRS = 4
+PAIRS_FOR_ONE = 2  # coefficient, at least
 FOLDS = 10  # groups of pairs that are left out in turn
 PRIOR = 5.0  # px: standard deviation of a coefficient of which no pair tells
 CLEAR = 25.0  # by which the pairs left out have to fit better with a distortion than without, in units of their variance
+CLEAR_SHARE = 0.02  # the same as a share of what the better one explains: no model is exact
 MOST_OF_ONE = 0.25  # of that, at most, comes from one pair
 ROUNDS = 5  # of the robust weights
 RANK = 1e-6  # of the largest eigenvalue of S, below which a pair says nothing
@@ -96,17 +97,20 @@ def choose_fit(evidence: Evidence) -> Fit | None:
     if count < FEWEST_PAIRS:
         return None
     fold = np.random.default_rng(0).permutation(count) % min(count, FOLDS)
-    gains = {name: _gains(evidence.along(directions), fold) for name, directions in MODELS.items()}
+    few = {name: directions for name, directions in MODELS.items() if PAIRS_FOR_ONE * directions.shape[1] <= count}
+    gains = {name: _gains(evidence.along(directions), fold) for name, directions in few.items()}
     best = max(gains.values(), key=lambda gain: float(gain.sum()))
     name = next(name for name, gain in gains.items() if not _clearly_better(best, gain))
-    return fit(evidence, name) if _clearly_better(gains[name], np.zeros(count)) else None
+    gain = gains[name]
+    alike = gain.sum() > np.sqrt(count) * gain.std()  # by more than a standard error: wrong pairs do not agree
+    return fit(evidence, name) if alike and _clearly_better(gain, np.zeros(count)) else None
 
 
 def _clearly_better(gain: Array, other: Array) -> bool:
-    """Whether pairs gain more (n,) by one model than by another: by CLEAR and by a standard error, and not one pair alone."""
+    """Whether pairs gain more (n,) by one model than by another: by CLEAR, and not one pair alone."""
     more = gain - other
     several = np.minimum(more, MOST_OF_ONE * more.clip(0).sum())
-    return bool(several.sum() > max(CLEAR, np.sqrt(len(more)) * more.std()))
+    return bool(several.sum() > max(CLEAR, CLEAR_SHARE * gain.sum()))
 
 
 def fit(evidence: Evidence, model: str) -> Fit:
@@ -121,8 +125,6 @@ def _fitted(evidence: Evidence) -> tuple[Array, Array, float]:
     """Returns the coefficients (k,) that fit the pairs, their covariance (k, k), and how much more the pairs scatter than they
     say (in variances)."""
     information, pull = evidence
-    inverse = np.linalg.pinv(information, rcond=RANK, hermitian=True)
-    freedom = np.linalg.matrix_rank(information, hermitian=True).clip(1)
     prior = np.eye(pull.shape[1]) / PRIOR**2
     weight, scale = np.ones(len(pull)), 1.0
     found = covariance = np.zeros(0)
@@ -130,11 +132,19 @@ def _fitted(evidence: Evidence) -> tuple[Array, Array, float]:
         total = np.einsum("n,nkl->kl", weight, information) / scale + prior
         covariance = np.linalg.inv(total)
         found = covariance @ (weight @ pull) / scale
-        left = pull - information @ found
-        square = np.einsum("nk,nkl,nl->n", left, inverse, left) / freedom
+        square = _misfit(evidence, found)
         scale = max(1.0, float(np.median(square)))
         weight = geman_mcclure(square / scale)
     return found, covariance, scale
+
+
+def _misfit(evidence: Evidence, found: Array) -> Array:
+    """The squares (n,) by which pairs miss the coefficients (k,), in units of their variance."""
+    information, pull = evidence
+    inverse = np.linalg.pinv(information, rcond=RANK, hermitian=True)
+    freedom = np.linalg.matrix_rank(information, hermitian=True).clip(1)
+    left = pull - information @ found
+    return np.asarray(np.einsum("nk,nkl,nl->n", left, inverse, left) / freedom)
 
 
 def _gains(evidence: Evidence, fold: NDArray[np.int64]) -> Array:

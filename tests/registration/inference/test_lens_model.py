@@ -19,7 +19,7 @@ def evidence(true: Array, pairs: int = 24, seed: int = 0, wrong: int = 0) -> Evi
     rng = np.random.default_rng(seed)
     seen = rng.normal(0, 20 / np.sqrt(COUNT), (pairs, 8, COUNT))
     said = seen @ true + rng.standard_normal((pairs, 8))
-    said[:wrong] += rng.normal(0, 100, (wrong, 8))
+    said[:wrong] += rng.normal(0, 10, (wrong, 8))
     return Evidence(seen.mT @ seen, np.einsum("nkm,nk->nm", seen, said))
 
 
@@ -36,7 +36,7 @@ def test_none_is_found_in_noise(pairs: int) -> None:
 @pytest.mark.parametrize("model", MODELS)
 def test_the_coefficients_are_found_within_their_intervals(model: str) -> None:
     true = coefficients(model, 2.0)
-    found = choose_fit(evidence(true, pairs=40))
+    found = choose_fit(evidence(true, pairs=80))
     assert found is not None
     assert np.linalg.matrix_rank(MODELS[found.model]) <= np.linalg.matrix_rank(MODELS[model])
     assert np.abs(found.coefficients - true).max() < 0.3
