@@ -43,7 +43,7 @@ def test_nothing_is_registered_and_the_mosaics_overlay(finished: Workflow) -> No
     page = (results / "report.html").read_text()
     assert "The placement was taken from results/grid/placement.csv" in page
     content = json.loads((results / "provenance.json").read_text())
-    assert list(content["results"]) == ["illumination.tif", "placement.csv", "exposure.csv"]
+    assert list(content["results"]) == ["illumination.tif", "lens.csv", "placement.csv", "exposure.csv"]
     assert set(content["stages"]) == set(STEPS) - {"report"}
     assert (results / "TileConfiguration.registered.txt").is_file()
     assert finished.planned() == {}
