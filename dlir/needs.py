@@ -13,6 +13,7 @@ REFERENCE = 0.24  # s, that the work of `slowness` takes on the machine on which
 TRAINING_STEP = 0.55  # s of a core
 SURVEYED = 100  # tiles that the survey looks at, at most
 MOST_LEARNT = 384.0  # MB of the tiles that the illumination is learnt from
+POOLED = 8.0  # megapixels of a tile: larger ones are pooled for that
 SHARD_BLOCKS = 30  # blocks of a shard, of 4 bytes a pixel, that each fusion holds
 KEPT = 160.0  # MB of tiles that registration holds
 
@@ -79,14 +80,16 @@ def needs(step: str, extent: Extent, *, training: int = 0, shard: int = 2048) ->
         return Need(PYTHON + 0.5 + 0.02 * plane * min(count, SURVEYED), 0.0, held)
     if step == "illumination":
         learnt = min(registered, max(MOST_LEARNT / extent.itemsize, 16 * plane * extent.channels))
+        if plane > POOLED:
+            return Need(PYTHON + 0.016 * learnt, 0.0, 300 + 3 * tile)
         return Need(PYTHON + 0.06 * learnt, 0.0, 300 + 2 * extent.itemsize * learnt + 12 * tile)
     if step == "train":
         return Need(TORCH + 1.5, TRAINING_STEP * training, 700 + 4 * tile + (600 if training else 0))
     if step == "register":
         looked = extent.pairs * (0.012 + 0.07 * plane)
-        return Need(TORCH + 2.5 + 0.004 * count, looked, 700 + min(KEPT, count * 4 * plane) + 16 * tile)
+        return Need(TORCH + 2.5 + 0.004 * count, looked, 850 + min(KEPT, count * 4 * plane) + 5 * tile)
     if step == "selfcheck":
-        return Need(PYTHON, 0.0, 700 + 16 * tile)
+        return Need(PYTHON, 0.0, 850 + 5 * tile)
     if step == "ome_tiff":
         return Need(PYTHON, 0.06 * extent.pixels, 300 + 4 * extent.columns * tile, extent.itemsize * extent.pixels)
     if step in ("mosaic", "band"):

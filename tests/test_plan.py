@@ -39,6 +39,12 @@ def test_more_and_larger_tiles_need_more(step: str) -> None:
     assert needs(step, SMALL).wall(8) <= needs(step, SMALL).wall(1)
 
 
+@pytest.mark.parametrize(("channels", "measured"), [(1, 1509), (3, 3269)])  # MB, of register and of mosaic
+def test_the_memory_for_very_large_tiles_is_that_of_a_run(channels: int, measured: float) -> None:
+    huge = Extent(tiles=9, columns=3, height=6000, width=6000, channels=channels, planes=1, itemsize=2 if channels == 1 else 1)
+    assert measured / 1.5 < max(needs(step, huge).memory for step in plan.STEPS) < 1.5 * measured
+
+
 def test_the_memory_does_not_grow_with_the_number_of_tiles() -> None:
     many = SMALL._replace(tiles=20_000, columns=140, height=2048, width=2048)
     fewer = many._replace(tiles=2_000, columns=45)

@@ -38,6 +38,7 @@ def error(found: Lens, true: Lens) -> Array:
     return np.asarray(np.linalg.norm(found.displacement(points) - true.displacement(points), axis=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("true", [barrel(SIZE, 1.0), barrel(SIZE, -2.0), TILTED])
 def test_the_distortion_is_found(tmp_path: Path, true: Lens) -> None:
     grid = make_grid(tmp_path, 4, 4, 20.0, lens=true)
@@ -51,6 +52,7 @@ def test_the_distortion_is_found(tmp_path: Path, true: Lens) -> None:
     assert linear < 0.002
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [5.0, 200.0])
 def test_without_distortion_nothing_changes(tmp_path: Path, noise: float) -> None:
     grid = make_grid(tmp_path, 4, 4, noise)
