@@ -3,7 +3,6 @@
 import base64
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import tifffile
 import zarr
 from PIL import Image as Picture
 from scipy import ndimage
-from support.browser import Opened, launched, opened
+from support.browser import Opened, opened
 from support.results import results_of_grid
 
 from dlir.core import hashing, tables
@@ -78,19 +77,6 @@ def write_page(folder: Path, embed: float = 9.0, rows: int = 3, columns: int = 4
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_page(tmp_path_factory.mktemp("page") / "grid")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with launched() as found:
-        yield found
-
-
-@pytest.fixture
-def shown(browser: Any, page: Path) -> Iterator[Opened]:
-    with opened(browser, page) as found:
-        yield found
-        assert (found.errors, found.outside) == ([], [])
 
 
 def drawn(shown: Opened) -> int:

@@ -2,13 +2,12 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from support.browser import Opened, launched, opened
+from support.browser import Opened, opened
 from support.results import results_of_grid
 
 from dlir.core import tables
@@ -39,19 +38,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     more = {name: folder / f"{name}.csv" for name in ("affines", "stage", "selfcheck", "known_pairs")}
     report(*files, folder / "report.html", **more, provenance=folder / "provenance.json")
     return folder / "report.html"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with launched() as found:
-        yield found
-
-
-@pytest.fixture
-def shown(browser: Any, page: Path) -> Iterator[Opened]:
-    with opened(browser, page) as found:
-        yield found
-        assert (found.errors, found.outside) == ([], [])
 
 
 def heading(shown: Opened) -> str:
