@@ -35,8 +35,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dlir.core import affine, tables, time_points
 from dlir.core.affine import Array
-from dlir.core.lens import NO_LENSES, fitting
-from dlir.core.lens import read as read_lenses
+from dlir.core.lens import read_for as read_lenses
 from dlir.demo.make import demo
 from dlir.demo.settings import DEMO_IMAGES, Demo
 from dlir.fusion import mosaic, plan
@@ -274,7 +273,7 @@ def fuse(
     light = _fields(tiles, illumination)
     placed = time_points.at(placement, TileReader(tiles).time)
     ordered = tiles.set_index("tile").loc[placed["tile"]].reset_index()
-    lenses = fitting(read_lenses(Path(lens)), tiles, Path(lens)) if lens else NO_LENSES
+    lenses = read_lenses(Path(lens) if lens else None, tiles)
     exposure = levels(ordered, tile_gains(tiles, placed, None, light, correct=False, lenses=lenses), light)
     image = plan.plan_mosaic(tiles, placement, light, exposure, Mosaic.checked(settings), lenses)
     store = Path(output).expanduser()

@@ -231,6 +231,11 @@ def read(path: Path) -> dict[int, Lens]:
     return from_table(tables.read(path, tables.LENS))
 
 
+def read_for(path: Path | None, tiles: pd.DataFrame) -> Lenses:
+    """Reads what `write` wrote for these tiles (tables.TILES), and raises as `read` and `fitting` do; none without a file."""
+    return fitting(read(path), tiles, path) if path else NO_LENSES
+
+
 def fitting(lenses: Lenses, tiles: pd.DataFrame, path: Path) -> Lenses:
     """Returns the lenses where they are those of these tiles (tables.TILES); `path` is their file, for the message.
 

@@ -28,8 +28,8 @@ from scipy.spatial import cKDTree
 
 from dlir.core import affine, tables, time_points
 from dlir.core.affine import Array
-from dlir.core.lens import NO_LENSES, Lens, Lenses, fitting
-from dlir.core.lens import read as read_lenses
+from dlir.core.lens import NO_LENSES, Lens, Lenses
+from dlir.core.lens import read_for as read_lenses
 from dlir.core.progress import progress
 from dlir.core.tile_graph import differences, factorised
 from dlir.fusion.levels import levels
@@ -80,7 +80,7 @@ def exposure(
     placed = time_points.at(tables.read(placement, tables.PLACEMENT), TileReader(listed).time)
     light = fields.read(illumination, listed)
     listed_pairs = tables.read(pairs, tables.PAIRS) if pairs else None
-    lenses = fitting(read_lenses(lens), listed, lens) if lens else NO_LENSES
+    lenses = read_lenses(lens, listed)
     found = tile_gains(listed, placed, listed_pairs, light, correct=settings.correct, lenses=lenses)
     table = levels(listed.set_index("tile").loc[placed["tile"]].reset_index(), found, light, pedestal=settings.pedestal)
     for channel, (scale, kept, clipped) in enumerate(zip(*_of_channels(table), strict=True)):

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from dlir.core import affine, tables
 from dlir.core.affine import Array
-from dlir.core.lens import NO_LENSES, Lenses, fitting
-from dlir.core.lens import read as read_lenses
+from dlir.core.lens import NO_LENSES, Lenses
+from dlir.core.lens import read_for as read_lenses
 from dlir.fusion.blend import PlacedTiles, camera_weight
 from dlir.fusion.pyramid import Block, Pyramid, to_dtype
 from dlir.fusion.settings import Mosaic
@@ -138,7 +138,7 @@ def read_plan(
     """
     table = read_table(tiles)
     placed, gains = tables.read(placement, tables.PLACEMENT), tables.read(exposure, tables.EXPOSURE)
-    lenses = fitting(read_lenses(lens), table, lens) if lens else NO_LENSES
+    lenses = read_lenses(lens, table)
     return plan_mosaic(table, placed, fields.read(illumination, table), gains, settings, lenses)
 
 

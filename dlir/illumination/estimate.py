@@ -13,7 +13,7 @@ are looked for at every pixel all the same.
 
 import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from dlir.illumination.blind import Blind, Mask, filled, find_blind, of_one_valu
 from dlir.illumination.dark import find_dark
 from dlir.illumination.fields import Fields, Lesson
 from dlir.illumination.fine import fixed_pattern
-from dlir.illumination.octaves import enlarged, pooled
+from dlir.illumination.octaves import enlarged, pooled, repeated
 from dlir.illumination.settings import Illumination
 from dlir.reading import image_files
 from dlir.reading.tile_reader import TileReader, read_table
@@ -195,10 +195,15 @@ def _sample(of_camera: pd.DataFrame, halvings: int) -> tuple[pd.DataFrame, NDArr
     first = pooled(reader.sample(of_camera["path"].iloc[0]), halvings)
     most = min(max(MOST_BYTES // first.nbytes, FEW), MOST_TILES)
     sample = of_camera[:: -(-len(of_camera) // most)]
-    stack = np.empty((len(sample), *first.shape), first.dtype)
-    for number, path in enumerate(progress(list(sample["path"]), "reading tiles")):
+    return sample, _stacked(progress(list(sample["path"]), "reading tiles"), len(sample), first, reader, halvings)
+
+
+def _stacked(paths: Iterable[str], count: int, first: image_files.Image, reader: TileReader, halvings: int = 0) -> NDArray[Any]:
+    """Returns the pooled pixels (count, channels, y, x) of tiles, of which the first one was read before."""
+    stack = np.empty((count, *first.shape), first.dtype)
+    for number, path in enumerate(paths):
         stack[number] = first if number == 0 else pooled(reader.sample(path), halvings)
-    return sample, stack
+    return stack
 
 
 def _find_blind(stack: NDArray[Any], sample: pd.DataFrame, halvings: int) -> Blind:
@@ -217,20 +222,12 @@ def _find_blind(stack: NDArray[Any], sample: pd.DataFrame, halvings: int) -> Bli
     first = reader.sample(sample["path"].iloc[0])
     few = max(MOST_BYTES // (2 * first.nbytes), FEWEST_TILES)
     paths = sample["path"].iloc[:: -(-len(sample) // few)]
-    shape, whole = first.shape[1:], np.empty((len(paths), *first.shape), first.dtype)
-    for number, path in enumerate(paths):
-        whole[number] = reader.sample(path)
-    blind = _repeated(seen.blind, halvings, shape) | of_one_value(whole)
+    shape = first.shape[1:]
+    blind = repeated(seen.blind, halvings, shape) | of_one_value(_stacked(paths, len(paths), first, reader))
     light = (
-        np.stack([_repeated(channel, halvings, shape) for channel in seen.light]) if seen.dim.any() else seen.light[:, :1, :1]
+        np.stack([repeated(channel, halvings, shape) for channel in seen.light]) if seen.dim.any() else seen.light[:, :1, :1]
     )
-    return Blind(blind, _repeated(seen.dim, halvings, shape) & ~blind, np.broadcast_to(light, first.shape))
-
-
-def _repeated(plane: NDArray[Any], halvings: int, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Returns a pooled plane (y, x) with the shape (y, x) that the tiles have; each px is repeated."""
-    side = 2**halvings
-    return plane.repeat(side, axis=0)[: shape[0]].repeat(side, axis=1)[:, : shape[1]]
+    return Blind(blind, repeated(seen.dim, halvings, shape) & ~blind, np.broadcast_to(light, first.shape))
 
 
 def estimate_fields(

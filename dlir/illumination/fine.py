@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from dlir.illumination.octaves import doubled, halved
+from dlir.illumination.octaves import doubled, halved, repeated
 from dlir.reading.image_files import Plane
 
 Octave = NDArray[np.floating]  # (y, x), 32 bit; also an image that octaves are made of, and values of cells
@@ -155,6 +155,4 @@ def _cell_means(octave: Octave) -> Octave:
 
 def _cells_to_pixels(cells: Octave, octave: Octave) -> Octave:
     """Returns at each pixel of an octave the value of its cell."""
-    side = 2**CELL_HALVINGS
-    height, width = octave.shape
-    return cells.repeat(side, axis=0)[:height].repeat(side, axis=1)[:, :width]
+    return repeated(cells, CELL_HALVINGS, octave.shape)

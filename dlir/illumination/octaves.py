@@ -1,5 +1,7 @@
 """Images at half and at twice the resolution, of which octaves of spatial frequency and fillings of gaps are made."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,6 +36,12 @@ def pooled(image: Image, halvings: int) -> Image:
     for _ in range(halvings):
         channels = [halved(channel) for channel in channels]
     return np.stack(channels) if halvings else image
+
+
+def repeated(plane: NDArray[Any], halvings: int, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Returns a plane (y, x) whose sides were halved so often with the shape (y, x) that it had; each px is repeated."""
+    side = 2**halvings
+    return plane.repeat(side, axis=0)[: shape[0]].repeat(side, axis=1)[:, : shape[1]]
 
 
 def enlarged(plane: Picture, shape: tuple[int, ...]) -> Picture:

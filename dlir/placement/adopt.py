@@ -12,8 +12,8 @@ import pandas as pd
 
 from dlir.core import affine, tables
 from dlir.core.affine import Array
-from dlir.core.lens import NO_LENSES, Lenses, fitting
-from dlir.core.lens import read as read_lenses
+from dlir.core.lens import Lenses
+from dlir.core.lens import read_for as read_lenses
 from dlir.core.lens import write as write_lenses
 from dlir.core.tables import TableError
 from dlir.placement import placement_table
@@ -63,7 +63,7 @@ def lens_beside(placement: Path, tiles: pd.DataFrame) -> Lenses:
         LensError, TableError: when it cannot be used for these tiles (tables.TILES).
     """
     file = placement.with_name("lens.csv")
-    return fitting(read_lenses(file), tiles, file) if file.is_file() else NO_LENSES
+    return read_lenses(file if file.is_file() else None, tiles)
 
 
 def adopt_placement(tiles: pd.DataFrame, table: Path, *, cells_known: bool = True) -> tuple[pd.DataFrame, pd.DataFrame]:

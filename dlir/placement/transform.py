@@ -103,7 +103,7 @@ def read_placed(results: Path, time: int | None = None) -> PlacedTiles:
         sizes=tables.sizes(tiles),
         cameras=tiles["camera"].tolist(),
         affines=affine.from_table(placed),
-        lenses=lens.fitting(lens.read(file), tiles, file) if file.is_file() else lens.NO_LENSES,
+        lenses=lens.read_for(file if file.is_file() else None, tiles),
         mirrored=bool(tiles["mirrored"].iloc[0]),
     )
 

@@ -13,8 +13,8 @@ import pandas as pd
 
 from dlir.core import affine, tables, time_points
 from dlir.core.affine import Array
-from dlir.core.lens import NO_LENSES, Lenses, fitting
-from dlir.core.lens import read as read_lenses
+from dlir.core.lens import Lenses
+from dlir.core.lens import read_for as read_lenses
 from dlir.illumination import fields
 from dlir.illumination.fields import Lesson, Light
 from dlir.reading.tile_reader import read_table
@@ -86,7 +86,7 @@ def read(
         history=tables.read(training, tables.HISTORY) if training else None,
         exposure=tables.read(exposure, tables.EXPOSURE),
         light=fields.read(illumination, listed),
-        lenses=fitting(read_lenses(lens), listed, lens) if lens else NO_LENSES,
+        lenses=read_lenses(lens, listed),
         lessons=fields.lessons(illumination),
         accuracy=tables.read(accuracy, tables.ACCURACY) if accuracy else None,
         mosaic=mosaic,
