@@ -15,6 +15,7 @@ from dlir.placement.settings import Place
 from dlir.reading.settings import Dataset, Layout
 from dlir.registration.settings import Pairs, Register, Selfcheck, Train
 from dlir.reporting.settings import Report
+from dlir.rounds.settings import Rounds
 from dlir.survey.settings import LayoutCheck
 
 SHARED = ("model.pt", "model.csv", "model.key", "logs", "benchmarks")  # results of train.share, beside the datasets
@@ -44,6 +45,7 @@ class Settings(Section):
     place: Place = Place()
     exposure: Exposure = Exposure()
     mosaic: Mosaic = Mosaic()
+    rounds: Rounds = Rounds()
     report: Report = Report()
 
     @model_validator(mode="before")

@@ -171,6 +171,42 @@ STAGE = Schema(
      **{f"backlash_{part}": FLOAT for part in BACKLASH}, "time": TIME},
 )  # fmt: skip
 
+# One row for each round of a specimen, in order: how it lies to the first one, as the pixels of both show it.
+# - round: its name, which is that of its folder of results
+# - yy, ..., x0: affine from the frame of the round, in which its own pairs place its tiles, to the frame of the first round
+# - turn, scale: degrees, and px of the first round in one px of this one
+# - shift_y, shift_x: by how much the middle of the round moves
+# - blocks, agreeing: number of parts of both rounds that were compared, and of those that agree with the affine
+# - spread: root mean square of how far these depart from it; empty where none agrees
+# - found: first: it is the first round; pixels: the pixels show how it lies; stage: they do not, and it lies where the stage says
+# - advice: what to look at; empty where it was found
+ROUNDS = Schema(
+    {"round": TEXT, **AFFINE, "turn": FLOAT, "scale": FLOAT, "shift_y": FLOAT, "shift_x": FLOAT, "blocks": INT,
+     "agreeing": INT, "spread": OPTIONAL_FLOAT, "found": TEXT, "advice": OPTIONAL_TEXT},
+    unique=["round"],
+)  # fmt: skip
+
+# One row for each pair of tiles of two rounds, as registration found it.
+# - fixed_round, moving_round: names of the rounds of the two tiles
+# - the others: as in AFFINES; fixed and moving count the tiles of their rounds, and side is always round
+ROUND_PAIRS = Schema(
+    {"fixed_round": TEXT, "moving_round": TEXT, **{name: column for name, column in AFFINES.columns.items() if name != "time"}},
+    unique=["fixed_round", "moving_round", "fixed", "moving"],
+)
+
+# One row for each tile of each round, as all rounds are placed together.
+# - round: name of its round
+# - the others: as in PLACEMENT; tile counts the tiles of its round
+ROUND_PLACEMENT = Schema({"round": TEXT, **{name: column for name, column in PLACEMENT.columns.items() if name != "time"}},
+                         unique=["path"])  # fmt: skip
+
+# One row for each round, on its stage and the tile model, as in STAGE.
+ROUND_STAGE = Schema({"round": TEXT, **{name: column for name, column in STAGE.columns.items() if name != "time"}},
+                     unique=["round"])  # fmt: skip
+
+# One row: the size of the mosaic of all rounds, which begins at the pixel (0, 0) of their common frame.
+CANVAS = Schema({"height": INT, "width": INT})
+
 # One row for each tile and channel.
 # - tile: as in tiles.csv
 # - channel: number of the channel, from 0
