@@ -178,7 +178,7 @@ STAGE = Schema(
 # - shift_y, shift_x: by how much the middle of the round moves
 # - blocks, agreeing: number of parts of both rounds that were compared, and of those that agree with the affine
 # - spread: root mean square of how far these depart from it; empty where none agrees
-# - found: first: it is the first round; pixels: the pixels show how it lies; stage: they do not, and it lies where the stage says
+# - found: first: it is the first round; pixels: they show it; stage: they do not, and the stage alone does
 # - advice: what to look at; empty where it was found
 ROUNDS = Schema(
     {"round": TEXT, **AFFINE, "turn": FLOAT, "scale": FLOAT, "shift_y": FLOAT, "shift_x": FLOAT, "blocks": INT,
