@@ -32,7 +32,7 @@ distance of the pair from that. How probably a pair is right, its loops (`loops.
 one group of tiles lies to another, only the stage says (`deviation.py`).
 """
 
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -49,7 +49,7 @@ from dlir.placement.loops import WRONG_AREA, loops_of_four, probability_by_loops
 from dlir.placement.measurements import Measurements, nominal_middles
 from dlir.placement.settings import Camera
 from dlir.placement.slips import find_slips
-from dlir.placement.stage_model import DEFAULT_ERROR, LEAST_DEVIATION, Stage, fit_stage
+from dlir.placement.stage_model import DEFAULT_ERROR, LEAST_DEVIATION, Prior, Stage, error_of_pairs, fit_stage
 
 FREE_PARTS = {"translation": 0, "rigid": 1, "similarity": 2, "affine": 4}  # linear parts along BASIS, of each tile model
 ROUNDS = 30  # of reweighting, at most
@@ -62,7 +62,10 @@ OVERRULED_WEIGHT = 0.07  # the weight of a certain pair whose residual is five s
 LEAST_REDUNDANCY = 0.5  # the share of spare measurements is never taken to be smaller
 
 
-class Solution(NamedTuple):
+AnyStage = TypeVar("AnyStage", bound=Prior)
+
+
+class Solution(NamedTuple, Generic[AnyStage]):
     """Where the tiles lie."""
 
     places: Array  # (tiles, 2) t, px: of the tiles' middles, less the middle of a tile of the usual size
@@ -73,7 +76,7 @@ class Solution(NamedTuple):
     slip: Array  # (tiles, 2) px, by which the stage slipped: from where it says to where the tile's part of the grid lies
     overruled: NDArray[np.bool_]  # (pairs,) pairs that hardly count, since other pairs or the stage contradict them
     probability: Array  # (pairs,) that the pair is right, in view of its loops; of an overruled one, also of the stage
-    stage: Stage
+    stage: AnyStage
 
 
 def initial_stage(tiles: pd.DataFrame, pairs: Measurements, camera: Camera | None = None) -> Stage:
@@ -93,8 +96,8 @@ def initial_stage(tiles: pd.DataFrame, pairs: Measurements, camera: Camera | Non
 
 
 def solve(
-    pairs: Measurements, stage: Stage, deviations: Array, stage_weight: float = 1.0, slip_by_one_pair: bool = True
-) -> Solution:
+    pairs: Measurements, stage: AnyStage, deviations: Array, stage_weight: float = 1.0, slip_by_one_pair: bool = True
+) -> Solution[AnyStage]:
     """Places the tiles.
 
     Where the pairs show that the stage slipped, its positions are corrected first (`slips.py`).
@@ -109,9 +112,9 @@ def solve(
         stage_weight: w, of the prior from the stage.
         slip_by_one_pair: whether one pair that no other supports may show that the stage slipped.
     """
-    count, free = len(stage.nominal), len(deviations)
+    count, free = len(stage.prior), len(deviations)
     slips = find_slips(pairs, stage, deviations, slip_by_one_pair)
-    stage = stage.with_nominal(stage.nominal + slips.shift @ np.linalg.inv(stage.to_camera).T, stage.certain)
+    stage = stage.slipped(slips.shift)
     places, linear = stage.prior, np.zeros((count, 4))
     tolerance = INLIER * np.sqrt(2) * float(np.mean(stage.error))  # px; an offset has the errors of two tiles
     group = groups(pairs.i, pairs.j, count)
@@ -136,14 +139,14 @@ def solve(
         tolerance = max(COOLING * tolerance, misfit)  # distorted tiles never fit better than that
         if moved < CONVERGED and tolerance == misfit:
             break
-    exact = pairs.subset(pairs.more_exact_than(float(np.mean(stage.error))))
+    exact = pairs.subset(pairs.more_exact_than(error_of_pairs(stage, pairs.i, pairs.j).mean(axis=1)))
     known = groups(exact.i, exact.j, count) * (slips.part.max() + 1) + slips.part
     stage = stage.with_measured_error(places, np.unique(known, return_inverse=True)[1]) if len(pairs.i) else stage
     overruled = weight * pairs.confidence < OVERRULED_WEIGHT  # a pair in doubt claims little, so that its residual may be small
     by_loops = probability_by_loops(loops_of_four(pairs.i, pairs.j), pairs.confidence, residual, spread)
     apart = (places - stage.prior)[pairs.j] - (places - stage.prior)[pairs.i] - residual
     apart = apart + np.where(slips.single[:, None], slips.shift[pairs.j] - slips.shift[pairs.i], 0.0)
-    by_stage = spread + 2 * np.diag(stage.error**2)  # an offset has the errors of two tiles
+    by_stage = spread + 2 * error_of_pairs(stage, pairs.i, pairs.j)[:, None] ** 2 * np.eye(2)  # of two tiles
     of_slip = np.where(slips.single, slips.probability, 0.0)  # other pairs would have shown it
     right = _probability_by_stage(pairs, by_loops, apart, by_stage, of_slip)
     # a pair may be wrong; then the tiles lie where the stage says
@@ -215,14 +218,14 @@ def _probability_by_stage(pairs: Measurements, probability: Array, apart: Array,
     return np.where(pairs.certain, 1.0, probability * ratio / (probability * ratio + 1 - probability))
 
 
-def _prior_precision(stage: Stage, stage_weight: float) -> Array:
+def _prior_precision(stage: Prior, stage_weight: float) -> Array:
     """The precision (tiles, 2), 1/px^2, of the prior on places."""
     by_stage = stage_weight / (PRIOR_WIDTH * stage.error) ** 2
     return np.where(stage.certain[:, None], 1 / LEAST_DEVIATION**2, by_stage)
 
 
 def _least_squares(
-    pairs: Measurements, precision: Array, linear_precision: Array, stage: Stage, deviations: Array, stage_weight: float
+    pairs: Measurements, precision: Array, linear_precision: Array, stage: Prior, deviations: Array, stage_weight: float
 ) -> Array:
     """Solves the normal equations; returns the unknowns (tiles, 2 + free) of each tile, t and e.
 
@@ -230,7 +233,7 @@ def _least_squares(
         precision: (n, 2, 2) of the offsets.
         linear_precision: (n, free, free) of the linear parts.
     """
-    count, free = len(stage.nominal), len(deviations)
+    count, free = len(stage.prior), len(deviations)
     prior = _prior_precision(stage, stage_weight)
     matrix = _normal_matrix(pairs, precision, linear_precision, prior, deviations)
     side = np.concatenate([stage.prior * prior, np.zeros((count, free))], 1)
