@@ -43,8 +43,9 @@ from numpy.typing import NDArray
 from dlir.core import affine, tables
 from dlir.core.affine import Array
 from dlir.core.tables import BOW
+from dlir.placement.least_squares import residuals
 from dlir.placement.measurements import measurements
-from dlir.placement.solver import Solution, initial_stage, residuals, solve
+from dlir.placement.solver import Solution, initial_stage, solve
 from dlir.placement.stage_model import Stage
 from dlir.placement.tile_model import choose_model
 from dlir.registration.confidence.calibration import (
