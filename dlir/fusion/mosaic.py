@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dlir.core.atomic import atomically, link_or_copy
 from dlir.fusion import reuse
-from dlir.fusion.ome_zarr_metadata import write_metadata
+from dlir.fusion.ome_zarr_metadata import shown_by_pixels, write_metadata
 from dlir.fusion.plan import MosaicPlan, read_plan
 from dlir.fusion.pyramid import Pyramid
 from dlir.fusion.settings import Mosaic
@@ -97,7 +97,8 @@ def fuse(
             roots = pyramid.band_blocks(0, 1)
             inputs = reuse.reuse_shards(plan, pyramid, roots, partial, output, cache)
             plan.write(pyramid, roots, threads)
-        write_metadata(partial, pyramid, output.name.split(".")[0], plan.pixel_size, plan.reader.channel_names)
+        shown = shown_by_pixels(pyramid, plan.reader.channel_names)
+        write_metadata(partial, pyramid, output.name.split(".")[0], plan.pixel_size, shown)
     if sums:
         found = Contents()
         listed = found.sums(str(path) for path in sorted(output.rglob("*")) if path.is_file())
