@@ -48,6 +48,7 @@ STEPS = {
     "mosaic": Step("dlir.fusion.mosaic", "Fuse the placed tiles into one OME-Zarr image."),
     "ome_tiff": Step("dlir.fusion.ome_tiff", "Write the mosaic as an OME-TIFF, too."),
     "plate": Step("dlir.fusion.plate", "Write the mosaics of the wells of a plate as one OME-Zarr plate."),
+    "join_rounds": Step("dlir.rounds.join", "Join the mosaics of all rounds of a specimen into one."),
     "accuracy": Step("dlir.reporting.accuracy", "Compare a placement with one known to be right."),
     "judge": Step("dlir.reporting.verdict", "Write the verdict on a mosaic: good, good but look here, or not to be trusted."),
     "report": Step("dlir.reporting.report", "Write the page with the pictures and the residuals."),
