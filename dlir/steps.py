@@ -52,6 +52,7 @@ STEPS = {
     "accuracy": Step("dlir.reporting.accuracy", "Compare a placement with one known to be right."),
     "judge": Step("dlir.reporting.verdict", "Write the verdict on a mosaic: good, good but look here, or not to be trusted."),
     "report": Step("dlir.reporting.report", "Write the page with the pictures and the residuals."),
+    "report_rounds": Step("dlir.reporting.report_rounds", "Write the verdict and the page on how the rounds agree."),
     "index": Step("dlir.reporting.index", "Write one page for many datasets, such as the wells of a plate."),
     "provenance": Step("dlir.reporting.provenance", "Write what made the results of a dataset, and what each step took."),
     "pretrain": Step("dlir.registration.training.pretrain", "Train the generic weights that come with the package."),

@@ -24,8 +24,8 @@ from dlir.reporting.round_results import RoundResults, Specimen
 from dlir.reporting.round_shifts import Shifts, shifts
 
 SIDES = 64, 128  # px, of a patch: a quarter of a tile within these limits
-OF_TILE = 9  # patches of a tile, if there are no more than MOST of a round; at least LEAST_OF_TILE
-MOST, LEAST_OF_TILE = 1500, 2
+OF_TILE, LEAST_OF_TILE = 9, 2  # patches of a tile; as few as this where a round would have more than MOST patches
+LEAST, MOST = 200, 1500  # patches of a round
 BLOCK = 6  # patches along each side of a block that is read at once
 MATCH = 0.3  # NCC from which on two patches show the same
 EXACT = 0.5  # px: a shift that is known less exactly says nothing
@@ -54,7 +54,7 @@ def agreement(specimen: Specimen) -> Agreement:
     - deviation: standard deviation of it, px
     - before, after: NCC as the patches lie, and after the shift
     - state: measured; unmatched: both show something, and it does not match; empty: too little is seen
-    - bend_y, bend_x: the smooth field that no rigid tile can mend, px; NaN where too few patches tell
+    - what `with_bend` adds
     """
     size = min(int(tables.usual_size(each.tiles).min()) for each in specimen.rounds)
     side = int(np.clip(size // 4 // 8 * 8, *SIDES))
@@ -111,17 +111,23 @@ def by_tile(patches: pd.DataFrame) -> pd.DataFrame:
     """Returns a row for each tile of each round that has patches.
 
     - round, tile; measured, unmatched, empty: number of patches
-    - median, largest: of the shifts that are left, px; ncc: median NCC as they lie; NaN where nothing was measured
+    - off_y, off_x, offset: median of the shifts, px: how far the tile as a whole lies from the first round
+    - median, largest: of the lengths of the shifts, px
+    - ncc: median NCC of the patches as they lie
     - bend: root mean square of the smooth field in the tile, px; NaN where too few patches tell
+
+    All lengths and the NCC are NaN where nothing was measured.
     """
     found = patches.assign(
         bend=patches["bend_y"] ** 2 + patches["bend_x"] ** 2,
         **{state: patches["state"] == state for state in (MEASURED, UNMATCHED, EMPTY)},
     )
     measured = found["state"] == MEASURED
-    found.loc[~measured, ["length", "before"]] = np.nan
+    found.loc[~measured, ["dy", "dx", "length", "before"]] = np.nan
     grouped = found.groupby(["round", "tile"], sort=False)
     table = grouped[[MEASURED, UNMATCHED, EMPTY]].sum().astype(int)
+    table["off_y"], table["off_x"] = grouped["dy"].median(), grouped["dx"].median()
+    table["offset"] = np.hypot(table["off_y"], table["off_x"])
     table["median"], table["largest"] = grouped["length"].median(), grouped["length"].max()
     table["ncc"], table["bend"] = grouped["before"].median(), np.sqrt(grouped["bend"].mean())
     return table.reset_index()
@@ -130,10 +136,14 @@ def by_tile(patches: pd.DataFrame) -> pd.DataFrame:
 def _places(specimen: Specimen, side: int) -> NDArray[np.int64]:
     """The middles (n, 2), px, of patches on a grid over the mosaic; see OF_TILE."""
     tiles = max(len(each.tiles) for each in specimen.rounds)
-    most = max(LEAST_OF_TILE * tiles, min(OF_TILE * tiles, MOST))
-    height, width = specimen.shape
-    step = max(side, ceil(sqrt(height * width / most)))
-    rows, columns = (np.arange(side // 2, length - side // 2 + 1, step) for length in (height, width))
+    most = max(LEAST, LEAST_OF_TILE * tiles, min(OF_TILE * tiles, MOST))
+    first = specimen.rounds[0]
+    corners = affine.apply(
+        affine.from_table(first.placed), affine.corners(*tables.sizes(first.tiles, first.placed["tile"]).T)
+    ).reshape(-1, 2)
+    low, high = np.ceil(corners.min(axis=0)).astype(int) + side // 2, np.floor(corners.max(axis=0)).astype(int) - side // 2
+    step = max(side, ceil(sqrt(float((high - low + side).prod()) / most)))
+    rows, columns = (np.arange(start, end + 1, step) for start, end in zip(low.tolist(), high.tolist(), strict=True))
     return np.stack(np.meshgrid(rows, columns, indexing="ij"), -1).reshape(-1, 2)
 
 

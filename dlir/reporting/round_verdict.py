@@ -25,7 +25,7 @@ class Between(NamedTuple):
 
     median: float | None
     p95: float | None
-    largest: float | None  # of the medians of its tiles
+    largest: float | None  # of the shifts of its tiles
 
 
 def verdict(specimen: Specimen, agreement: Agreement) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def verdict(specimen: Specimen, agreement: Agreement) -> dict[str, Any]:
     grade: Grade = findings[0].grade if findings else "good"
     between = {each.name: _between(agreement, each.name) for each in specimen.rounds}
     every = agreement.patches.loc[agreement.patches["state"] == "measured", "length"]
-    worst = agreement.tiles.loc[agreement.tiles["measured"] > 1, "median"].max()
+    worst = agreement.tiles.loc[agreement.tiles["measured"] > 1, "offset"].max()
     total = Between(_known(every.median()), _known(every.quantile(0.95)), _known(worst))
     within = [each.verdict["error_px"] for each in specimen.rounds if isinstance(each.verdict.get("error_px"), dict)]
     error = Error(_largest([total.median, *(each["median"] for each in within)]),
@@ -90,17 +90,17 @@ def _apart(specimen: Specimen, each: RoundResults, agreement: Agreement) -> list
     """The pixels of the round lie elsewhere than those of the first."""
     between, first = _between(agreement, each.name), specimen.rounds[0].name
     tiles = agreement.tiles[agreement.tiles["round"] == each.name]
-    off = tiles[(tiles["median"] > SURE) & (tiles["measured"] > 1)].sort_values("median", ascending=False)
+    off = tiles[(tiles["offset"] > SURE) & (tiles["measured"] > 1)].sort_values("offset", ascending=False)
     if between.median is not None and between.median > SEAM:
         what = f"{each.name} lies {in_px(between.median)} from {first}, in the median of its pixels"
         return [Finding("apart", "bad", what, COMPARE, _rows(specimen, each.name, off["tile"]))]
     if off.empty:
         return []
-    verb = "lies" if len(off) == 1 else "lie"
-    what = (
-        f"{number_of(len(off), 'tile')} of {each.name} {verb} more than {SURE:.0f} px from {first}: {_named(off['tile'])}, "
-        f"by up to {in_px(off['median'].max())}"
-    )
+    nearest, farthest = f"{off['offset'].min():.1f}", in_px(off["offset"].max())
+    if len(off) == 1:
+        what = f"tile {off['tile'].iloc[0]} of {each.name} lies {farthest} from {first}"
+    else:
+        what = f"{len(off)} tiles of {each.name} lie {nearest} to {farthest} from {first}: {_named(off['tile'])}"
     return [Finding("apart", "look", what, COMPARE, _rows(specimen, each.name, off["tile"]))]
 
 
@@ -173,7 +173,7 @@ def _between(agreement: Agreement, name: str) -> Between:
     if found.empty or not found["measured"].iloc[0]:
         return Between(None, None, None)
     tiles = agreement.tiles[(agreement.tiles["round"] == name) & (agreement.tiles["measured"] > 1)]
-    return Between(_known(found["median"].iloc[0]), _known(found["p95"].iloc[0]), _known(tiles["median"].max()))
+    return Between(_known(found["median"].iloc[0]), _known(found["p95"].iloc[0]), _known(tiles["offset"].max()))
 
 
 def _sentence(grade: Grade, specimen: Specimen, between: Between, within: float | None, findings: list[Finding]) -> str:
