@@ -76,5 +76,5 @@ def round_place(*, placement: Path, stages: Path, round: str, output: Path, stag
     for path, table in ((placement, placed), (stages, rows)):
         if round not in set(table["round"]):
             raise RoundsError(f"{path}: has no round {round}; it has {', '.join(dict.fromkeys(table['round']))}")
-    tables.write(rows[rows["round"] == round], tables.STAGE, stage)
-    tables.write(placed[placed["round"] == round], tables.PLACEMENT, output)
+    tables.write(rows[rows["round"] == round].drop(columns="round"), tables.STAGE, stage)
+    tables.write(placed[placed["round"] == round].drop(columns="round"), tables.PLACEMENT, output)
