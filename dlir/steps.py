@@ -42,6 +42,8 @@ STEPS = {
         "dlir.registration.confidence.selfcheck", "Measure registration on crops of the tiles under known affines."
     ),
     "place": Step("dlir.placement.place", "Place all tiles from the affines of the pairs."),
+    "rounds": Step("dlir.rounds.rounds", "Find how the rounds of a specimen lie to each other."),
+    "between": Step("dlir.rounds.between", "Register the tiles of each round to those of other rounds."),
     "place_rounds": Step("dlir.rounds.place_rounds", "Place the tiles of all rounds of a specimen together."),
     "round_place": Step("dlir.rounds.place_rounds", "Write the part of one round of the placement of all rounds."),
     "exposure": Step("dlir.fusion.exposure", "Find how bright each tile was exposed, and the grey levels of the mosaic."),
@@ -50,8 +52,6 @@ STEPS = {
     "mosaic": Step("dlir.fusion.mosaic", "Fuse the placed tiles into one OME-Zarr image."),
     "ome_tiff": Step("dlir.fusion.ome_tiff", "Write the mosaic as an OME-TIFF, too."),
     "plate": Step("dlir.fusion.plate", "Write the mosaics of the wells of a plate as one OME-Zarr plate."),
-    "rounds": Step("dlir.rounds.rounds", "Find how the rounds of a specimen lie to each other."),
-    "between": Step("dlir.rounds.between", "Register the tiles of each round to those of other rounds."),
     "join_rounds": Step("dlir.rounds.join", "Join the mosaics of all rounds of a specimen into one."),
     "accuracy": Step("dlir.reporting.accuracy", "Compare a placement with one known to be right."),
     "judge": Step("dlir.reporting.verdict", "Write the verdict on a mosaic: good, good but look here, or not to be trusted."),
