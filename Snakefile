@@ -129,7 +129,7 @@ onsuccess:
         print(f"the results are in {BUCKET.rstrip('/')}/results")
     here = [] if BUCKET else [*DATASETS, *SPECIMENS]
     finished = [name for name in here if Path(f"results/{name}/report.html").exists()]  # not so with --until
-    for name in finished:
+    for name in [name for name in finished if name in WHOLE]:
         print(f"{name}: mosaic results/{name}/mosaic.ome.zarr, report results/{name}/report.html")
     for name in [name for name in finished if name in WITH_TRUTH]:
         with open(f"results/{name}/accuracy.csv") as table:

@@ -115,7 +115,7 @@ def plan_mosaic(
     """
     reader, affines, first = TileReader(tiles), affine.from_table(placement), tiles.to_dict("records")[0]
     times, channels, depth, dtype = reader.times, reader.channels, reader.depth, str(first["dtype"])
-    height, width = _mosaic_size(affines, tables.sizes(tiles, placement["tile"]))
+    height, width = mosaic_size(affines, tables.sizes(tiles, placement["tile"]))
     pixel_size = float(first["pixel_size"])
     if canvas is not None:
         (height, width), pixel_size = _on_canvas(canvas, height, width), _pixel_size(canvas, pixel_size)
@@ -162,7 +162,7 @@ def read_plan(
     return plan_mosaic(table, placed, fields.read(illumination, table), gains, settings, lenses, size)
 
 
-def _mosaic_size(affines: Array, sizes: NDArray[np.int64]) -> tuple[int, int]:
+def mosaic_size(affines: Array, sizes: NDArray[np.int64]) -> tuple[int, int]:
     """Returns the size (y, x), px, of the smallest array from (0, 0) on in which the corner pixels of all tiles lie.
 
     Args:

@@ -30,6 +30,25 @@ os.environ |= {
 }
 
 
+def check_rounds():
+    """Ends the run where the rounds of a specimen cannot be one image, as far as that is known before any job."""
+    from dlir.rounds import alike, names  # the headers of files are read with NumPy, which is slow to load
+
+    table = SETTINGS.rounds.names
+    try:
+        if table and not BUCKET:
+            names.read(table, {MEMBERS[name].round for name in ROUNDS})
+        for specimen, listed in SPECIMENS.items() if is_main_process() and not BUCKET else ():
+            rounds = {MEMBERS[name].round: (DATASETS[name], TILES[name]) for name in listed}
+            alike.check(specimen, rounds, table)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+
+
+if SPECIMENS:
+    check_rounds()
+
+
 def only(names):
     """A pattern for the wildcard of a rule that runs for these datasets alone."""
     return "|".join(map(re.escape, names)) or "(?!)"

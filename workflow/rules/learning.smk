@@ -55,6 +55,11 @@ def taught_by(wildcards):
     return SPECIMENS.get(ROUNDS.get(name, name), [name])
 
 
+def seen_by(wildcards):
+    """The names of the datasets whose tiles a job looks at."""
+    return [wildcards.dataset] if wildcards.get("dataset") in ROUNDS else taught_by(wildcards)
+
+
 def lessons(wildcards, table):
     """The tables of this name that a model is trained on; a change in them trains it only as long as there is no model.
 

@@ -1,11 +1,6 @@
 # accuracy.csv, where the truth is known; in one process the verdict, what made the results, and the page that shows both.
 
 
-def described_with(wildcards):
-    """The datasets whose settings count for the results of one; a round that is added changes nothing in the others."""
-    return [wildcards.dataset] if wildcards.dataset in ROUNDS else taught_by(wildcards)
-
-
 rule accuracy:
     input:
         tiles="results/{dataset}/tiles.csv",
@@ -88,7 +83,7 @@ rule report:
         model=lambda wildcards: "" if wildcards.dataset in ADOPTED else model_file(wildcards),
         given=lambda wildcards: f"{MODEL_GIVEN} {given(DATASETS[wildcards.dataset].overrides)}",
         all=lambda wildcards: SETTINGS.model_copy(
-            update={"datasets": {name: DATASETS[name] for name in described_with(wildcards)}}
+            update={"datasets": {name: DATASETS[name] for name in seen_by(wildcards)}}
         ).model_dump_json(by_alias=True),
         configs=own_configs,
     message:

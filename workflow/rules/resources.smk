@@ -11,8 +11,7 @@ LEAST_MINUTES, MARGIN_MINUTES = 10, 5
 
 def extent(wildcards):
     """How many tiles a job has, and how large they are; a guess by the first file before tiles.csv exists."""
-    name = wildcards.get("dataset")
-    names = SPECIMENS.get(name) or ([name] if name in ROUNDS else taught_by(wildcards))
+    names = seen_by(wildcards)
     tables = [Path(working_copy(f"results/{name}/tiles.csv")) for name in names]
     rows = [row for table in tables for row in rows_of(table)]
     if not rows:

@@ -7,6 +7,17 @@ JOINED = SETTINGS.rounds.model_copy(
 )
 
 
+def overrides_of_rounds(wildcards):
+    """The user's tables of overrides of the rounds of a specimen, None for a round without one."""
+    return [DATASETS[name].overrides for name in SPECIMENS[wildcards.dataset]]
+
+
+def given_overrides_of_rounds(wildcards):
+    """The option that names them, with - for a round without one."""
+    tables = [working_copy(str(table)) if table else "-" for table in overrides_of_rounds(wildcards)]
+    return f"--overrides {shlex.join(tables)}" if any(overrides_of_rounds(wildcards)) else ""
+
+
 rule rounds:
     input:
         raw=raw_of_rounds,
@@ -51,6 +62,7 @@ rule place_rounds:
         tables=lambda wildcards: rounds_of(wildcards, *PLACED_FROM),
         rounds="results/{dataset}/rounds.csv",
         between="results/{dataset}/between.csv",
+        overrides=lambda wildcards: in_bucket(*overrides_of_rounds(wildcards)),
     output:
         placement="results/{dataset}/placement.csv",
         stage="results/{dataset}/stage.csv",
@@ -71,12 +83,14 @@ rule place_rounds:
         code=steps.code("place_rounds"),
         rounds=folders_of_rounds,
         settings=SETTINGS.place.model_dump_json(),
+        overrides=given_overrides_of_rounds,
+        given=lambda wildcards: given(*overrides_of_rounds(wildcards)),
     message:
         "{wildcards.dataset}: places the tiles of all rounds"
     shell:
         "{params.dlir} place_rounds --results {params.rounds:q} --rounds {input.rounds} --between {input.between}"
         " --output {output.placement} --stage {output.stage} --canvas {output.canvas} --settings {params.settings:q}"
-        " --log-file {log} --dataset {wildcards.dataset}"
+        " {params.overrides} {params.given} --log-file {log} --dataset {wildcards.dataset}"
 
 
 rule round_place:
