@@ -192,7 +192,8 @@ def _coarse_maps(
             fit = np.eye(2, 3)
         turn = np.degrees(np.arctan2(fit[0, 1] - fit[1, 0], np.trace(fit[:, :2])))
         row = {name: value[0] for name, value in affine.to_columns(fit[None]).items()}
-        rows.append({"round": each.name, **row, "turn": turn, "scale": np.sqrt(np.linalg.det(fit[:, :2])), "shift_y": 0.0, "shift_x": 0.0, "blocks": 20, "agreeing": 18,
+        rows.append({"round": each.name, **row, "turn": turn, "scale": np.sqrt(np.linalg.det(fit[:, :2])),
+                     "shift_y": 0.0, "shift_x": 0.0, "blocks": 20, "agreeing": 18,
                      "spread": max(error, 0.1), "found": found if number else "first", "advice": ""})  # fmt: skip
     return pd.DataFrame(rows)
 
