@@ -43,12 +43,17 @@ class Stages(NamedTuple):
     def with_fitted_map(self, places: Array, group: NDArray[np.int64]) -> Self:
         """Returns the stages, each with its map fitted to the places (n, 2), px, of its tiles, in groups (n,)."""
         parts = self._by_round(places, group)
-        return self._replace(of_round=tuple(_at(stage.with_fitted_map(*part), *part) for stage, part in parts))
+        return self._at_rest([_at(stage.with_fitted_map(*part), *part) for stage, part in parts])
 
     def with_measured_error(self, places: Array, group: NDArray[np.int64]) -> Self:
         """Returns the stages, each with the error that places (n, 2), px, of its tiles in groups (n,) show."""
         parts = self._by_round(places, group)
-        return self._replace(of_round=tuple(_at(stage.with_measured_error(*part), *part) for stage, part in parts))
+        return self._at_rest([_at(stage.with_measured_error(*part), *part) for stage, part in parts])
+
+    def _at_rest(self, stages: list[Stage]) -> Self:
+        """Returns other stages, all moved alike so that their positions have the mean of these: else all tiles would drift."""
+        drift = (np.concatenate([stage.prior for stage in stages]) - self.prior).mean(axis=0)
+        return self._replace(of_round=tuple(stage._replace(prior=stage.prior - drift) for stage in stages))
 
     def _by_round(self, *values: NDArray[Any]) -> list[tuple[Stage, list[NDArray[Any]]]]:
         """Each stage, with the part of values (n, ...) that belongs to its tiles."""
