@@ -9,7 +9,7 @@ from scipy import ndimage
 
 ROWS, COLUMNS, SIDE, STEP = 2, 3, 128, 100  # tiles, px
 MARGIN, ERROR, NOISE = 30, 2.0, 15.0  # px, px, grey values
-TURN, SHIFT = (0.0, 0.6, -0.4), ((0.0, 0.0), (9.0, -7.0), (-6.0, 11.0))  # of each round, degrees and px
+TURN, SHIFT = (0.0, 0.6, -0.3), ((0.0, 0.0), (-9.0, -12.0), (4.0, 3.0))  # of each round, degrees and px
 STAINS = ("AF1", "AF2", "AF3")
 SIZE = np.array([(ROWS - 1) * STEP + SIDE, (COLUMNS - 1) * STEP + SIDE])
 
