@@ -205,7 +205,8 @@ ROUND_STAGE = Schema({"round": TEXT, **{name: column for name, column in STAGE.c
                      unique=["round"])  # fmt: skip
 
 # One row: the size of the mosaic of all rounds, which begins at the pixel (0, 0) of their common frame.
-CANVAS = Schema({"height": INT, "width": INT})
+# - pixel_size: micrometres, of the first round; empty or missing where it is unknown
+CANVAS = Schema({"height": INT, "width": INT, "pixel_size": Column("float64", nullable=True, required=False)})
 
 # One row for each tile and channel.
 # - tile: as in tiles.csv
