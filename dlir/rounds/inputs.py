@@ -7,9 +7,14 @@ from typing import NamedTuple
 import pandas as pd
 
 from dlir.core import tables
+from dlir.core.lens import Lenses
+from dlir.core.lens import read_for as read_lenses
+from dlir.illumination import fields
+from dlir.illumination.fields import Light
 from dlir.placement.place import place_tiles
 from dlir.placement.settings import Place
 from dlir.reading.tile_reader import read_table
+from dlir.registration.pairs.windows import TilePlanes
 
 
 class Round(NamedTuple):
@@ -24,6 +29,30 @@ class Round(NamedTuple):
     def own_placement(self, settings: Place) -> pd.DataFrame:
         """Returns where the pairs of this round alone place its tiles (tables.PLACEMENT): its own frame, in px."""
         return place_tiles(self.tiles, self.affines, settings, survey=self.survey)[0]
+
+    def light(self) -> Light:
+        """Reads the flat-field and the dark-field of each of its cameras."""
+        return fields.read(self.folder / "illumination.tif", self.tiles)
+
+    def lenses(self) -> Lenses:
+        """Reads the distortion of its cameras."""
+        return read_lenses(self.folder / "lens.csv", self.tiles)
+
+    def planes(self, lenses: Lenses | None = None) -> TilePlanes:
+        """Returns the planes of its tiles that are registered, undistorted by its own lenses, or by others."""
+        return TilePlanes(self.tiles, self.light(), self.lenses() if lenses is None else lenses)
+
+
+class Placed(NamedTuple):
+    """A round, and where its own pairs place its tiles."""
+
+    round: Round
+    placement: pd.DataFrame  # tables.PLACEMENT, in its own frame
+
+
+def read_placed(results: Sequence[Path], settings: Place) -> list[Placed]:
+    """Reads rounds, as `read_rounds` does, and places each by its own pairs."""
+    return [Placed(each, each.own_placement(settings)) for each in read_rounds(results)]
 
 
 def read_rounds(results: Sequence[Path]) -> list[Round]:

@@ -122,11 +122,30 @@ def register_pairs(
     if pairs.empty:
         log.warning("there is no pair to register")
         return tables.check(pd.DataFrame(columns=list(tables.AFFINES.columns)), tables.AFFINES, Path("affines.csv"))
-    planes = TilePlanes(tiles, light, lenses)
     coarse, fine = coarse or EstimateCache(None, tiles), fine or EstimateCache(None, tiles)
     if lenses:
         coarse, fine = (cache.with_input(to_table(lenses).to_csv()) for cache in (coarse, fine))
+    planes = TilePlanes(tiles, light, lenses)
+    return register_planes(tiles, pairs, planes, method, settings, device=device, coarse=coarse, fine=fine)
 
+
+def register_planes(
+    tiles: pd.DataFrame,
+    pairs: pd.DataFrame,
+    planes: TilePlanes,
+    method: Method,
+    settings: Register,
+    *,
+    device: torch.device,
+    coarse: EstimateCache,
+    fine: EstimateCache,
+    slipped: bool = True,
+) -> pd.DataFrame:
+    """Returns what `register_pairs` does, from the planes of the tiles, which have at least one pair.
+
+    Args:
+        slipped: whether a pair may lie far from its nominal offset, so that it is looked for in the whole tiles.
+    """
     pooled = _is_exact(method)  # what other methods make of pooled windows is not known
 
     def estimate(pairs: pd.DataFrame, what: str, linear: float, coarsest: int) -> pd.DataFrame:
@@ -142,9 +161,9 @@ def register_pairs(
     if refine and ties:
         refine = partial(ties.refine, refine=refine)
     # what repeats itself matches anywhere in the whole tiles
-    search = None if ties else partial(global_search, planes=planes, tiles=tiles)
+    search = partial(global_search, planes=planes, tiles=tiles) if slipped and not ties else None
     found = consensus(pairs, tiles, estimate, settings, refine, search, ties)
-    planes.pixels.cache_clear()  # the self-check that follows in this process needs the memory
+    planes.forget()  # the self-check that follows in this process needs the memory
     log.info("accepted %d of %d pairs; overruled %d of them", found["accepted"].sum(), len(found), found["overruled"].sum())
     return found
 

@@ -37,6 +37,7 @@ NO_NEIGHBOURS = (
     "numbers in the names are places and do not count rows and columns, give positions, a table; if there is a table, correct "
     "unit and pixel_size; and correct overlap if it is too small"
 )
+ACROSS = {"down": 0, "right": 1}  # the axis across the overlap, by side; tiles of two rounds overlap anyhow
 WINDOW = ["fixed_y", "fixed_x", "moving_y", "moving_x", "height", "width"]  # columns: first pixels in both tiles, and the size
 
 
@@ -167,7 +168,7 @@ def _windows(
     strip, wanted = (overlaps(np.array(offset), np.array(fixed), np.array(moving)) for offset in (np.rint(nominal), nominal))
     for axis in (0, 1):
         offset, ends = round(nominal[axis]), (fixed[axis], moving[axis])
-        if axis == ("down", "right").index(side) or strip[axis] < LEAST_STRIP * min(ends):
+        if axis == ACROSS.get(side) or strip[axis] < LEAST_STRIP * min(ends):
             needed = np.ceil((wanted[axis] + search) / MULTIPLE) * MULTIPLE
             extent[axis] = int(min(needed, min(ends) // MULTIPLE * MULTIPLE))
             first, second = (0, 1) if nominal[axis] >= 0 else (1, 0)

@@ -98,6 +98,10 @@ class TilePlanes:
         planes.pixels = lru_cache(maxsize=None)(lambda tile: images[tile][None])
         return planes
 
+    def forget(self) -> None:
+        """Frees the memory of the tiles that were read."""
+        self.pixels.cache_clear()
+
     def shown(self, tile: int) -> image_files.Plane | None:
         """Returns 1 where a pixel (y, x) of a tile is farther than BLIND_MARGIN from blind and dim ones, else 0.
 

@@ -1,0 +1,187 @@
+"""The step `between`: it registers the tiles of each round to those of the first round that see the same place.
+
+The tiles are turned and scaled as their rounds lie to each other (`turned.py`), and then registered as all other pairs are: by
+the same network, with unrelated pairs for comparison, and in the light of all pairs of the two rounds together. What the stage
+is for other pairs, the places are here that each round's own pairs give its tiles, so that a pair with debris, or with another
+stain, is found out by its place. Where the pairs show that a round lies elsewhere, it is done again from there.
+
+A tile that no pair joins to the first round, such as one whose stain is bleached, is registered to the round before it as well.
+"""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+
+from dlir.core import affine, hashing, tables
+from dlir.core.affine import Array
+from dlir.core.tables import LINEAR_COVARIANCE
+from dlir.placement.settings import Place
+from dlir.registration.inference.cache import EstimateCache
+from dlir.registration.inference.register import register_planes
+from dlir.registration.model.checkpoint import choose_device
+from dlir.registration.model.estimate import Method
+from dlir.registration.model.methods import load_method
+from dlir.registration.pairs.neighbours import overlaps, with_windows
+from dlir.registration.settings import Register, own_method_file
+from dlir.rounds.inputs import Placed, read_placed
+from dlir.rounds.similarity import similarity_between
+from dlir.rounds.turned import Turned, turned
+
+log = logging.getLogger(__name__)
+SIDE = "round"  # of all these pairs
+SEARCH = 12.0  # px, around where the rounds are known to lie
+LEAST_SHARE = 0.12  # of a tile, that both tiles of a pair show; smaller parts others show as well
+LEAST_SIDE = 48  # px, of that part
+MOVED = 1.0  # px: where the pairs move a round by more, they are registered again
+LOOKS = 3  # times at most
+LEAST_PAIRS = 3  # accepted ones, that show where a round lies
+
+
+class Registration(NamedTuple):
+    """How pairs are registered."""
+
+    method: Method
+    settings: Register
+    device: torch.device
+    inputs: tuple[object, ...]  # what all estimates follow from
+    cache: Path | None  # the folder that keeps them
+
+
+def between(
+    results: list[Path],
+    rounds: Path,
+    output: Path,
+    *,
+    model: Path | None = None,
+    settings: Register = Register(),
+    place: Place = Place(),
+    device: str = "auto",
+    cache: Path | None = None,
+) -> None:
+    """Registers the tiles of each round to those of others and writes the pairs (tables.ROUND_PAIRS) to `output`.
+
+    Args:
+        results: the folders of the results of all rounds, in order.
+        rounds: how they lie to the first (tables.ROUNDS).
+        model, settings, device: as the step `register` takes them.
+        place: section `place` of config.yaml, by which each round places its own tiles.
+        cache: a folder that keeps estimates from run to run. A pair that did not change is not registered again.
+
+    Raises:
+        ModelError, MethodError: as the step `register` does.
+        TableError: when a table is damaged.
+        ImageError: when a tile cannot be read, or has changed.
+    """
+    chosen = choose_device(device if settings.method != "phase" else "cpu")
+    own = own_method_file(settings.method)
+    inputs = (settings.method, own and hashing.of_file(own), model and hashing.of_file(model))
+    how = Registration(load_method(settings.method, model, chosen), settings, chosen, inputs, cache)
+    placed, listed = read_placed(results, place), tables.read(rounds, tables.ROUNDS)
+    maps = dict(zip(listed["round"], affine.from_table(listed), strict=True))
+    found, known = [], [placed[0]]
+    for each, told in zip(placed[1:], listed["found"][1:], strict=True):
+        if told == "stage":
+            continue
+        tiles = each.round.tiles["tile"].tolist()
+        joined, maps[each.round.name] = register_rounds(placed[0], each, tiles, maps, how)
+        held = set(joined["moving"][joined["accepted"]])
+        found.append(joined)
+        loose = [tile for tile in tiles if tile not in held]
+        if loose and len(known) > 1:
+            found.append(register_rounds(known[-1], each, loose, maps, how)[0])
+        known.append(each)
+    empty = pd.DataFrame(columns=list(tables.ROUND_PAIRS.columns))
+    table = pd.concat([each for each in found if len(each)] or [empty], ignore_index=True)
+    tables.write(table[list(empty.columns)].assign(pair=np.arange(len(table))), tables.ROUND_PAIRS, output)
+
+
+def register_rounds(
+    fixed: Placed, moving: Placed, tiles: list[int], maps: Mapping[str, Array], how: Registration
+) -> tuple[pd.DataFrame, Array]:
+    """Registers tiles of a round to those of another one that see the same place.
+
+    Args:
+        tiles: numbers of tiles of the moving round.
+        maps: affines (2, 3) from the frame of each round to that of the first, by the name of the round.
+
+    Returns:
+        the pairs (tables.ROUND_PAIRS), and the map of the moving round as they show it.
+    """
+    names, to_first = (fixed.round.name, moving.round.name), maps[moving.round.name]
+    folder = how.cache and how.cache / "-".join(names)
+    light = [hashing.of_file(each.round.folder / "illumination.tif") for each in (fixed, moving)]
+    for _ in range(LOOKS):
+        both = turned(fixed, moving, (maps[names[0]], to_first))
+        pairs = list_pairs(both, tiles)
+        if pairs.empty:
+            break
+        log.info("%s to %s: %d pairs of tiles", names[1], names[0], len(pairs))
+        coarse, fine = (EstimateCache(folder and folder / kind, both.tiles, *how.inputs, *light, both.lenses)
+                        for kind in ("affines", "overlaps"))  # fmt: skip
+        found = register_planes(both.tiles, pairs, both.planes, how.method, how.settings, device=how.device, coarse=coarse,
+                                fine=fine, slipped=False)  # fmt: skip
+        for each in (coarse, fine):
+            each.write()
+        correction = _correction(found, both)
+        if correction is None:
+            break
+        to_first = affine.compose(correction, to_first)
+        middles = both.tiles[["y", "x"]].to_numpy() + (tables.sizes(both.tiles) - 1) / 2
+        if np.abs(affine.apply(correction, middles) - middles)[both.counts[0] :].max() < MOVED:
+            break
+    else:
+        log.warning("%s: where it lies to %s changes each time that it is registered", names[1], names[0])
+    return of_tiles(found, both).assign(fixed_round=names[0], moving_round=names[1]), to_first
+
+
+def list_pairs(both: Turned, tiles: list[int]) -> pd.DataFrame:
+    """Returns the pairs (tables.PAIRS) of tiles of the moving round, by their numbers there, with those of the fixed one.
+
+    The tiles are numbered as in `both`. A tile has a pair with each tile that shows LEAST_SHARE of it.
+    """
+    fixed, moving = np.arange(both.counts[0]), both.counts[0] + np.array(tiles, int)
+    places, sizes = both.tiles[["y", "x"]].to_numpy(), tables.sizes(both.tiles)
+    offset = places[moving][None] - places[fixed][:, None]
+    common = overlaps(offset, sizes[fixed][:, None], sizes[moving][None])
+    seen = (common >= LEAST_SIDE).all(axis=2) & (common.prod(axis=2) >= LEAST_SHARE * sizes[moving].prod(axis=1))
+    i, j = np.nonzero(seen)
+    y, x = offset[i, j].T
+    rows = pd.DataFrame({"pair": np.arange(len(i)), "fixed": fixed[i], "moving": moving[j], "side": SIDE, "nominal_y": y,
+                         "nominal_x": x, "search": SEARCH})  # fmt: skip
+    return with_windows(rows, both.tiles)[list(tables.PAIRS.columns)]
+
+
+def of_tiles(found: pd.DataFrame, both: Turned) -> pd.DataFrame:
+    """Returns registered pairs of turned tiles as those of the tiles themselves, by their numbers in their rounds.
+
+    With T from px of a tile to px of the turned one, the affine A becomes T_fixed^-1 A T_moving, and covariances go with it.
+    """
+    fixed, moving = (found[end].to_numpy(int) for end in ("fixed", "moving"))
+    to_fixed, to_moving = affine.invert(both.to_turned[fixed]), both.to_turned[moving]
+    affines = affine.compose(to_fixed, affine.compose(affine.from_table(found), to_moving))
+    centre = affine.apply(affine.invert(to_moving), found[["centre_y", "centre_x"]].to_numpy()[:, None])[:, 0]
+    left, right = to_fixed[:, :, :2], to_moving[:, :, :2]
+    shift = left @ tables.shift_covariance(found) @ left.mT
+    entries = np.einsum("nab,ndc->nacbd", left, right.mT).reshape(-1, 4, 4)  # of left dA right, row by row
+    linear = entries @ found[LINEAR_COVARIANCE].to_numpy().reshape(-1, 4, 4) @ entries.mT
+    return found.assign(
+        fixed=fixed, moving=moving - both.counts[0], **affine.to_columns(affines), centre_y=centre[:, 0], centre_x=centre[:, 1],
+        var_y=shift[:, 0, 0], cov_yx=shift[:, 0, 1], var_x=shift[:, 1, 1],
+        **dict(zip(LINEAR_COVARIANCE, linear.reshape(-1, 16).T, strict=True)),
+    )  # fmt: skip
+
+
+def _correction(found: pd.DataFrame, both: Turned) -> Array | None:
+    """The similarity (2, 3) that takes the moving round, in the first frame, to where its pairs lie; None without enough."""
+    accepted = found[found["accepted"] & ~found["overruled"]]
+    if len(accepted) < LEAST_PAIRS:
+        return None
+    places = both.tiles[["y", "x"]].to_numpy()
+    centre = accepted[["centre_y", "centre_x"]].to_numpy()
+    there = affine.apply(affine.from_table(accepted), centre[:, None])[:, 0] + places[accepted["fixed"]]
+    return similarity_between(centre + places[accepted["moving"]], there)
