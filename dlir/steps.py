@@ -42,6 +42,8 @@ STEPS = {
         "dlir.registration.confidence.selfcheck", "Measure registration on crops of the tiles under known affines."
     ),
     "place": Step("dlir.placement.place", "Place all tiles from the affines of the pairs."),
+    "place_rounds": Step("dlir.rounds.place_rounds", "Place the tiles of all rounds of a specimen together."),
+    "round_place": Step("dlir.rounds.place_rounds", "Write the part of one round of the placement of all rounds."),
     "exposure": Step("dlir.fusion.exposure", "Find how bright each tile was exposed, and the grey levels of the mosaic."),
     "export": Step("dlir.placement.export", "Write the placement as Fiji and stages read it."),
     "band": Step("dlir.fusion.mosaic", "Fuse one band of the mosaic, which several jobs write side by side."),

@@ -106,7 +106,7 @@ def plan_mosaic(
     """
     reader, affines, first = TileReader(tiles), affine.from_table(placement), tiles.to_dict("records")[0]
     times, channels, depth, dtype = reader.times, reader.channels, reader.depth, str(first["dtype"])
-    height, width = _mosaic_size(affines, tables.sizes(tiles, placement["tile"]))
+    height, width = mosaic_size(affines, tables.sizes(tiles, placement["tile"]))
     log.info("mosaic of %d tiles: %d x %d px, %d channels of %s, %d z planes, %d time points",
              placement["path"].nunique(), height, width, channels, dtype, depth, times)  # fmt: skip
     return MosaicPlan(
@@ -142,7 +142,7 @@ def read_plan(
     return plan_mosaic(table, placed, fields.read(illumination, table), gains, settings, lenses)
 
 
-def _mosaic_size(affines: Array, sizes: NDArray[np.int64]) -> tuple[int, int]:
+def mosaic_size(affines: Array, sizes: NDArray[np.int64]) -> tuple[int, int]:
     """Returns the size (y, x), px, of the smallest array from (0, 0) on in which the corner pixels of all tiles lie.
 
     Args:

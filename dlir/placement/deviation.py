@@ -11,7 +11,7 @@ from scipy import sparse
 from scipy.sparse.linalg import SuperLU
 
 from dlir.core.affine import Array
-from dlir.placement.stage_model import Stage
+from dlir.placement.stage_model import Prior
 
 EXACT_TILES = 500  # up to so many, the deviations of places are computed exactly, else estimated from PROBES
 PROBES = 64  # random vectors
@@ -43,7 +43,7 @@ def place_deviation(factor: SuperLU, scatter: sparse.csc_matrix, count: int, siz
     return np.asarray(np.sqrt(variance.clip(min=0)))
 
 
-def offset_variance(group: NDArray[np.int64], stage: Stage, scatter: Array, doubted: NDArray[np.int64], doubt: Array) -> Array:
+def offset_variance(group: NDArray[np.int64], stage: Prior, scatter: Array, doubted: NDArray[np.int64], doubt: Array) -> Array:
     """Returns the variance (groups,), px^2, of the offset of each group from the largest, number 0, both axes together.
 
     What the errors of single tiles contribute is part of `place_deviation`, and not counted again.
@@ -55,7 +55,8 @@ def offset_variance(group: NDArray[np.int64], stage: Stage, scatter: Array, doub
         doubt: (pairs,) px^2, how far it would, squared, times the probability of that.
     """
     size = np.bincount(group)
-    variance = float((stage.error**2).sum()) * (1 - 1 / size)
+    of_tile = np.broadcast_to((stage.error**2).sum(axis=-1), len(group))
+    variance = np.bincount(group, of_tile) / size * (1 - 1 / size)
     slipped, elsewhere = np.zeros(len(size)), np.zeros(len(size))
     np.maximum.at(slipped, group, 2 * scatter)
     np.maximum.at(elsewhere, doubted, doubt)

@@ -37,8 +37,8 @@ class Measurements(NamedTuple):
         """Returns the measurements of the chosen pairs (n,)."""
         return self._replace(**{name: values[chosen] for name, values in self._asdict().items()})
 
-    def more_exact_than(self, deviation: float) -> NDArray[np.bool_]:
-        """Which pairs (n,) know the offset in every direction to this standard deviation, px.
+    def more_exact_than(self, deviation: float | Array) -> NDArray[np.bool_]:
+        """Which pairs (n,) know the offset in every direction to this standard deviation, px, or to their own (n,).
 
         Only these show how far the stage errs: along an edge that fills its overlap, a pair knows less than the stage.
         """

@@ -4,17 +4,17 @@ exactly, and how stage and camera err.
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from dlir.core import affine, tables, time_points
 from dlir.core.affine import Array
-from dlir.placement.distortion import stretch
-from dlir.placement.measurements import Measurements, measurements
+from dlir.placement.measurements import measurements
 from dlir.placement.overrides import Overrides, read_overrides
 from dlir.placement.settings import Place
+from dlir.placement.solution_table import placement_table, stretched_places
 from dlir.placement.solver import Solution, initial_stage, solve
 from dlir.placement.stage_model import Stage, turn_of
 from dlir.placement.summary import group_sentences, slip_sentences
@@ -94,6 +94,31 @@ def place_tiles(
         user: what the user knows better.
         survey: the steps that the tiles follow, and those that the stage was told to make (tables.SURVEY); the same without.
     """
+    found = solve_tiles(tiles, affines, settings, user, survey)
+    largest = np.linalg.norm(found.stretched, axis=1).max()
+    if largest:
+        log.warning(
+            "the camera seems to distort all tiles alike: the overlaps are bent, and the mosaic may be stretched or shrunk by "
+            "up to %.1f px towards its corners. The deviations count that", largest,
+        )  # fmt: skip
+    _log_summary(found.solution, found.stage.iloc[0], found.placement)
+    return found.placement, found.stage
+
+
+class Placed(NamedTuple):
+    """The tiles of a dataset, placed by its pairs."""
+
+    placement: pd.DataFrame  # tables.PLACEMENT
+    stage: pd.DataFrame  # tables.STAGE
+    solution: Solution[Stage]
+    pairs: pd.DataFrame  # the accepted pairs (tables.AFFINES), as the user mended them
+    stretched: Array  # (n, 2) px, by how much the places may be wrong, since the camera distorts the tiles
+
+
+def solve_tiles(
+    tiles: pd.DataFrame, affines: pd.DataFrame, settings: Place, user: Overrides | None, survey: pd.DataFrame | None
+) -> Placed:
+    """Returns the tiles placed, from the arguments of `place_tiles`; of all that it finds, it logs the tile model alone."""
     pairs = affines[affines["accepted"]]
     pairs = user.in_pairs(pairs) if user else pairs
     measured, model = choose_model(measurements(tiles, pairs), len(tiles), settings.model)
@@ -101,66 +126,12 @@ def place_tiles(
     stage = user.in_stage(stage) if user else stage
     log.info("the tile model is %s; the other pairs predict, of what one pair measures, %s", model.name, model.described())
     solution = solve(measured, stage, model.deviations, settings.stage_weight)
-    placed = _placement_table(tiles, pairs, measured, solution, user)
+    stretched = stretched_places(tiles, pairs, solution.places)
+    by_user = user.placed_tiles(tiles) if user else np.zeros(len(tiles), bool)
+    placed = placement_table(tiles, pairs, measured, solution, stretched, by_user)
     told_map = np.eye(2) if survey is None else _map_of_survey(survey)
     scale_known = survey is None or bool(survey["told_y"].notna().all())
-    stage_row = _stage_table(model, solution.stage, told_map, scale_known)
-    _log_summary(solution, stage_row.iloc[0], placed)
-    return placed, stage_row
-
-
-def _placement_table(
-    tiles: pd.DataFrame, pairs: pd.DataFrame, measured: Measurements, solution: Solution, user: Overrides | None
-) -> pd.DataFrame:
-    """Returns the rows of tables.PLACEMENT."""
-    size, usual = tables.sizes(tiles), tables.of_usual_size(tiles)
-    to_first_pixel = (tables.usual_size(tiles) - size) / 2  # places are those of the tiles' middles
-    affines = affine.moving((size - 1) / 2, solution.places + to_first_pixel, affine.linear(solution.linear))
-    affines[:, :, 2] -= affines[:, :, 2].min(axis=0)
-    square = (solution.residual**2).sum(axis=1)
-    ends = pd.DataFrame({"tile": np.concatenate([measured.i, measured.j]), "square": np.tile(square, 2)})
-    by_tile = ends.groupby("tile")["square"].agg(["size", "mean"]).reindex(range(len(tiles)))
-    count = by_tile["size"].fillna(0).astype(int).to_numpy()
-    placed_by = np.where(count > 0, "pairs", "stage")
-    wrong = stretch(pairs[pairs[["fixed", "moving"]].isin(usual["tile"].tolist()).all(axis=1)], tables.sizes(usual)[0])
-    stretched = (solution.places - solution.places.mean(axis=0)) @ wrong.T
-    if wrong.any():
-        log.warning(
-            "the camera seems to distort all tiles alike: the overlaps are bent, and the mosaic may be stretched or shrunk by "
-            "up to %.1f px towards its corners. The deviations count that", np.linalg.norm(stretched, axis=1).max(),
-        )  # fmt: skip
-    if user:
-        placed_by[user.placed_tiles(tiles)] = "user"
-    return tiles[["tile", "path"]].assign(
-        **affine.to_columns(affines),
-        pairs=count,
-        residual=np.sqrt(by_tile["mean"].to_numpy()),
-        deviation=np.hypot(solution.deviation, np.linalg.norm(stretched, axis=1)),
-        group=solution.group,
-        slip_y=solution.slip[:, 0],
-        slip_x=solution.slip[:, 1],
-        loop=_loop_errors(tiles, pairs, measured),
-        placed_by=placed_by,
-    )
-
-
-def _loop_errors(tiles: pd.DataFrame, pairs: pd.DataFrame, measured: Measurements) -> Array:
-    """Returns by how much (n,), px, the four pairs around a 2 x 2 of tiles fail to close; NaN where one of them is missing.
-
-    A loop belongs to its first tile. It compares the way right and down with the way down and right.
-    """
-    neighbour = {side: {} for side in ("right", "down")}  # type: dict[str, dict[int, tuple[int, Array]]]
-    for i, j, side, offset in zip(measured.i, measured.j, pairs["side"], measured.offset, strict=True):
-        neighbour[side][int(i)] = (int(j), offset)
-    loops = np.full(len(tiles), np.nan)
-    for tile, (right, to_right) in neighbour["right"].items():
-        if tile in neighbour["down"] and right in neighbour["down"]:
-            below, down = neighbour["down"][tile]
-            opposite, down_from_right = neighbour["down"][right]
-            right_of_below = neighbour["right"].get(below)
-            if right_of_below is not None and right_of_below[0] == opposite:
-                loops[tile] = np.linalg.norm(to_right + down_from_right - down - right_of_below[1])
-    return loops
+    return Placed(placed, _stage_table(model, solution.stage, told_map, scale_known), solution, pairs, stretched)
 
 
 def _map_of_survey(survey: pd.DataFrame) -> Array:
@@ -204,7 +175,7 @@ def _stage_table(model: TileModel, stage: Stage, told_map: Array, scale_known: b
     return pd.DataFrame([row])
 
 
-def _log_summary(solution: Solution, found: "pd.Series[Any]", placed: pd.DataFrame) -> None:
+def _log_summary(solution: Solution[Stage], found: "pd.Series[Any]", placed: pd.DataFrame) -> None:
     """Logs how stage and camera err (a row of tables.STAGE), the residuals, slips, and which tiles nothing joins."""
     stage = solution.stage
     if not len(solution.residual):

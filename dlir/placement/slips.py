@@ -30,7 +30,7 @@ from dlir.core.tile_graph import Tiles, bridges, groups
 from dlir.placement.displacements import displacements
 from dlir.placement.loops import MOST_CONFIDENCE
 from dlir.placement.measurements import Measurements
-from dlir.placement.stage_model import Stage
+from dlir.placement.stage_model import Prior, error_of_pairs
 
 STEP = 4.0  # times the stage's error of one tile: a larger step of d along both axes together is a slip
 BROAD_STEP = 3.0  # likewise, for a step between the medians of d around two tiles
@@ -51,7 +51,7 @@ class Slips(NamedTuple):
     scatter: Array  # (tiles,) px^2, variance on either axis of the shift of a tile that no pair joins to the largest group
 
 
-def find_slips(pairs: Measurements, stage: Stage, linear_deviations: Array, by_one_pair: bool = True) -> Slips:
+def find_slips(pairs: Measurements, stage: Prior, linear_deviations: Array, by_one_pair: bool = True) -> Slips:
     """Returns where the stage slipped, as the pairs show it.
 
     Args:
@@ -59,17 +59,18 @@ def find_slips(pairs: Measurements, stage: Stage, linear_deviations: Array, by_o
         linear_deviations: (free,) standard deviations of the tiles' linear parts, which offsets do not contain.
         by_one_pair: whether one pair that no loop supports may show a slip.
     """
-    count, i, j = len(stage.nominal), pairs.i, pairs.j
+    count, i, j = len(stage.prior), pairs.i, pairs.j
     group, single = groups(i, j, count), bridges(i, j, count)
     off = pairs.offset - (stage.prior[j] - stage.prior[i])
     turned = (linear_deviations**2).sum() * ((pairs.at_i**2).sum(axis=1) + (pairs.at_j**2).sum(axis=1)) / 2
     variance = np.linalg.eigvalsh(pairs.covariance)[:, 1] + turned
-    wide = np.maximum(STEP * stage.error, LEAST_STEP)
+    wide_of_tile = np.maximum(STEP * np.broadcast_to(stage.error, (count, 2)), LEAST_STEP)
+    wide = np.maximum(STEP * error_of_pairs(stage, i, j), LEAST_STEP)
     # along an edge a pair knows less than the stage, and shows no slip
-    exact = pairs.more_exact_than(float(wide.min()) / STEP) | pairs.certain
+    exact = pairs.more_exact_than(wide.min(axis=1) / STEP) | pairs.certain
     found = displacements(pairs.subset(exact), off[exact], variance[exact], count)
     testifying = np.flatnonzero(exact)[found.testifying]
-    smooth = _smooth(found.of_tile, i[testifying], j[testifying], wide)
+    smooth = _smooth(found.of_tile, i[testifying], j[testifying], wide[testifying])
     if smooth.sum() < (1 - MOST_STEPS) * len(testifying):  # the map from stage to camera does not fit yet
         testifying = testifying[:0]
     large = ((off / wide) ** 2).sum(axis=1) > 2
@@ -78,7 +79,7 @@ def find_slips(pairs: Measurements, stage: Stage, linear_deviations: Array, by_o
     surer = logit(pairs.confidence.clip(max=MOST_CONFIDENCE)) + logit(probability) > 0
     believed = np.flatnonzero(single & exact & large & ((surer & by_one_pair) | pairs.certain))
     testifying = np.union1d(testifying, believed)
-    shift = _shifts_of_parts(found.of_tile, i[testifying], j[testifying], wide)
+    shift = _shifts_of_parts(found.of_tile, i[testifying], j[testifying], wide[testifying], wide_of_tile)
     scatter = np.zeros(count)
     if shift.any():
         told = np.isin(np.arange(count), np.r_[i[testifying], j[testifying]])
@@ -92,11 +93,12 @@ def find_slips(pairs: Measurements, stage: Stage, linear_deviations: Array, by_o
     return Slips(shift, part, single, probability, scatter)
 
 
-def _shifts_of_parts(displacement: Array, i: Tiles, j: Tiles, wide: Array) -> Array:
+def _shifts_of_parts(displacement: Array, i: Tiles, j: Tiles, wide: Array, wide_of_tile: Array) -> Array:
     """Returns the shift (tiles, 2), px, of each tile's part against the largest part that testifying pairs i, j join it to.
 
     Args:
-        wide: (2,) px, of a step along y and along x.
+        wide: (n, 2) px, of a step along y and along x between the tiles of each pair.
+        wide_of_tile: (tiles, 2) px, likewise, between two tiles like this one.
     """
     count, smooth = len(displacement), _smooth(displacement, i, j, wide)
     joined, part = groups(i, j, count), groups(i[smooth], j[smooth], count)
@@ -107,7 +109,7 @@ def _shifts_of_parts(displacement: Array, i: Tiles, j: Tiles, wide: Array) -> Ar
     # parts that no smooth step joins may still lie alike, as the rows above and below one that slipped
     left = np.lexsort((part, -size, (shift != 0).any(axis=1)))
     while len(left):
-        alike = (((shift[left] - shift[left[0]]) / wide) ** 2).sum(axis=1) < (BROAD_STEP / STEP) ** 2
+        alike = (((shift[left] - shift[left[0]]) / wide_of_tile[left]) ** 2).sum(axis=1) < (BROAD_STEP / STEP) ** 2
         shift[left[alike]] = shift[left[0]]
         left = left[~alike]
     return np.asarray(shift)

@@ -32,37 +32,37 @@ distance of the pair from that. How probably a pair is right, its loops (`loops.
 one group of tiles lies to another, only the stage says (`deviation.py`).
 """
 
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import sparse
-from scipy.special import chdtri
 
 from dlir.core import tables
-from dlir.core.affine import BASIS, Array
-from dlir.core.robust import INLIER, geman_mcclure
+from dlir.core.affine import Array
+from dlir.core.robust import INLIER
 from dlir.core.tile_graph import factorised, groups, numbered_by_size
 from dlir.placement.deviation import deviation_by_groups, offset_variance, place_deviation
+from dlir.placement.least_squares import least_squares, misfit, normal_matrix, residuals, reweighted
 from dlir.placement.loops import WRONG_AREA, loops_of_four, probability_by_loops, student_density
 from dlir.placement.measurements import Measurements, nominal_middles
 from dlir.placement.settings import Camera
 from dlir.placement.slips import find_slips
-from dlir.placement.stage_model import DEFAULT_ERROR, LEAST_DEVIATION, Stage, fit_stage
+from dlir.placement.stage_model import DEFAULT_ERROR, LEAST_DEVIATION, Prior, Stage, error_of_pairs, fit_stage
 
 FREE_PARTS = {"translation": 0, "rigid": 1, "similarity": 2, "affine": 4}  # linear parts along BASIS, of each tile model
 ROUNDS = 30  # of reweighting, at most
 COOLING = 0.65  # factor of the tolerance from round to round
 CONVERGED = 1e-3  # px: the rounds end when no place moves by more
-UPPER_QUARTILE = np.sqrt(2 * np.log(4))  # of the length of a normal vector in the plane, in standard deviations
-GROSS = 10.0  # times the median: a larger residual is that of a wrong pair, and says nothing of how well right ones fit
 PRIOR_WIDTH = 3.0  # times the stage's error: standard deviation of the prior on places
 OVERRULED_WEIGHT = 0.07  # the weight of a certain pair whose residual is five standard deviations
 LEAST_REDUNDANCY = 0.5  # the share of spare measurements is never taken to be smaller
 
 
-class Solution(NamedTuple):
+AnyStage = TypeVar("AnyStage", bound=Prior)
+
+
+class Solution(NamedTuple, Generic[AnyStage]):
     """Where the tiles lie."""
 
     places: Array  # (tiles, 2) t, px: of the tiles' middles, less the middle of a tile of the usual size
@@ -73,7 +73,7 @@ class Solution(NamedTuple):
     slip: Array  # (tiles, 2) px, by which the stage slipped: from where it says to where the tile's part of the grid lies
     overruled: NDArray[np.bool_]  # (pairs,) pairs that hardly count, since other pairs or the stage contradict them
     probability: Array  # (pairs,) that the pair is right, in view of its loops; of an overruled one, also of the stage
-    stage: Stage
+    stage: AnyStage
 
 
 def initial_stage(tiles: pd.DataFrame, pairs: Measurements, camera: Camera | None = None) -> Stage:
@@ -93,8 +93,8 @@ def initial_stage(tiles: pd.DataFrame, pairs: Measurements, camera: Camera | Non
 
 
 def solve(
-    pairs: Measurements, stage: Stage, deviations: Array, stage_weight: float = 1.0, slip_by_one_pair: bool = True
-) -> Solution:
+    pairs: Measurements, stage: AnyStage, deviations: Array, stage_weight: float = 1.0, slip_by_one_pair: bool = True
+) -> Solution[AnyStage]:
     """Places the tiles.
 
     Where the pairs show that the stage slipped, its positions are corrected first (`slips.py`).
@@ -109,9 +109,9 @@ def solve(
         stage_weight: w, of the prior from the stage.
         slip_by_one_pair: whether one pair that no other supports may show that the stage slipped.
     """
-    count, free = len(stage.nominal), len(deviations)
+    count, free = len(stage.prior), len(deviations)
     slips = find_slips(pairs, stage, deviations, slip_by_one_pair)
-    stage = stage.with_nominal(stage.nominal + slips.shift @ np.linalg.inv(stage.to_camera).T, stage.certain)
+    stage = stage.slipped(slips.shift)
     places, linear = stage.prior, np.zeros((count, 4))
     tolerance = INLIER * np.sqrt(2) * float(np.mean(stage.error))  # px; an offset has the errors of two tiles
     group = groups(pairs.i, pairs.j, count)
@@ -121,83 +121,46 @@ def solve(
     lever = float(np.median(np.linalg.norm(pairs.at_i, axis=1))) if len(pairs.i) else 1.0
     residual, weight = residuals(pairs, places, linear), np.ones(len(pairs.i))
     for _ in range(ROUNDS if len(pairs.i) else 1):
-        weight, spread = _reweighted(residual, pairs.covariance, tolerance, redundancy, pairs)
+        weight, spread = reweighted(residual, pairs.covariance, tolerance, redundancy, pairs)
         precision = weight[:, None, None] * np.linalg.inv(spread)
         linear_residual = pairs.linear[:, :free] - (linear[pairs.j] - linear[pairs.i])[:, :free]
         linear_covariance = pairs.linear_covariance[:, :free, :free]
-        linear_weight, linear_spread = _reweighted(linear_residual, linear_covariance, tolerance / lever, redundancy, pairs)
+        linear_weight, linear_spread = reweighted(linear_residual, linear_covariance, tolerance / lever, redundancy, pairs)
         linear_precision = linear_weight[:, None, None] * np.linalg.inv(linear_spread)
-        solved = _least_squares(pairs, precision, linear_precision, stage, deviations, stage_weight)
+        known, how_well = _prior(stage, deviations, stage_weight)
+        solved = least_squares(pairs, precision, linear_precision, known, how_well)
         moved = np.abs(solved[:, :2] - places).max()
         places, linear[:, :free] = solved[:, :2], solved[:, 2:]
         residual = residuals(pairs, places, linear)
         stage = stage.with_fitted_map(places, slips.part) if len(pairs.i) else stage
-        misfit = _misfit(pairs.shrunk(residual))
-        tolerance = max(COOLING * tolerance, misfit)  # distorted tiles never fit better than that
-        if moved < CONVERGED and tolerance == misfit:
+        typical = misfit(pairs.shrunk(residual))
+        tolerance = max(COOLING * tolerance, typical)  # distorted tiles never fit better than that
+        if moved < CONVERGED and tolerance == typical:
             break
-    exact = pairs.subset(pairs.more_exact_than(float(np.mean(stage.error))))
+    exact = pairs.subset(pairs.more_exact_than(error_of_pairs(stage, pairs.i, pairs.j).mean(axis=1)))
     known = groups(exact.i, exact.j, count) * (slips.part.max() + 1) + slips.part
     stage = stage.with_measured_error(places, np.unique(known, return_inverse=True)[1]) if len(pairs.i) else stage
     overruled = weight * pairs.confidence < OVERRULED_WEIGHT  # a pair in doubt claims little, so that its residual may be small
     by_loops = probability_by_loops(loops_of_four(pairs.i, pairs.j), pairs.confidence, residual, spread)
     apart = (places - stage.prior)[pairs.j] - (places - stage.prior)[pairs.i] - residual
     apart = apart + np.where(slips.single[:, None], slips.shift[pairs.j] - slips.shift[pairs.i], 0.0)
-    by_stage = spread + 2 * np.diag(stage.error**2)  # an offset has the errors of two tiles
+    by_stage = spread + 2 * error_of_pairs(stage, pairs.i, pairs.j)[:, None] ** 2 * np.eye(2)  # of two tiles
     of_slip = np.where(slips.single, slips.probability, 0.0)  # other pairs would have shown it
     right = _probability_by_stage(pairs, by_loops, apart, by_stage, of_slip)
     # a pair may be wrong; then the tiles lie where the stage says
     of_wrong = by_stage + apart[:, :, None] * apart[:, None, :]
     error = right[:, None, None] * spread + (1 - right)[:, None, None] * of_wrong  # mean square error of offsets, px^2
-    prior = _prior_precision(stage, stage_weight)
-    factor = factorised(_normal_matrix(pairs, precision, linear_precision, prior, deviations))
+    _, prior = _prior(stage, deviations, stage_weight)
+    factor = factorised(normal_matrix(pairs, precision, linear_precision, prior))
     prior_error = np.where(stage.certain[:, None], LEAST_DEVIATION, stage.error)  # which is smaller than the prior is wide
-    scatter = _normal_matrix(pairs, precision @ error @ precision, linear_precision, (prior * prior_error) ** 2, deviations)
+    square = np.concatenate([(prior[:, :2] * prior_error) ** 2, prior[:, 2:]], 1)
+    scatter = normal_matrix(pairs, precision @ error @ precision, linear_precision, square)
     group = numbered_by_size(groups(pairs.i[~overruled], pairs.j[~overruled], count))
     doubt = right * (apart**2).sum(axis=1) * overruled
     between = offset_variance(group, stage, slips.scatter, np.maximum(group[pairs.i], group[pairs.j]), doubt)
     deviation = np.hypot(place_deviation(factor, scatter, count, 2 + free), deviation_by_groups(group, between))
     probability = np.where(overruled | (slips.single & (slips.part[pairs.i] != slips.part[pairs.j])), right, by_loops)
     return Solution(places, linear, deviation, residual, group, slips.shift, overruled, probability, stage)
-
-
-def _misfit(size: Array) -> float:
-    """The standard deviation, px, of residuals of these sizes (n,).
-
-    Where a quarter of the pairs and more are many times as far off as most, these are wrong, and only the others count.
-    """
-    if not len(size):
-        return 0.0
-    quartile = np.quantile(size, 0.75)
-    if quartile > (largest := GROSS * np.median(size)):
-        quartile = np.quantile(size[size <= largest], 0.75)
-    return float(quartile / UPPER_QUARTILE)
-
-
-def residuals(pairs: Measurements, places: Array, linear: Array) -> Array:
-    """The residuals (n, 2), px, of the pairs' offsets at places (tiles, 2), px, and linear parts (tiles, 4)."""
-    turned = np.einsum("nk,kab->nab", linear, BASIS)
-    at_j = places[pairs.j] + np.einsum("nab,nb->na", turned[pairs.j], pairs.at_j)
-    at_i = places[pairs.i] + np.einsum("nab,nb->na", turned[pairs.i], pairs.at_i)
-    return np.asarray(at_j - at_i - pairs.offset)
-
-
-def _reweighted(
-    residual: Array, covariance: Array, tolerance: float, redundancy: float, pairs: Measurements
-) -> tuple[Array, Array]:
-    """Returns the weight (n,) of each residual (n, k) under the robust loss, and its covariance (n, k, k).
-
-    Args:
-        covariance: (n, k, k) of the measurements.
-        tolerance: standard deviation that widens it, in the unit of the residuals.
-        redundancy: the part of the variance of the measurements that the residuals show.
-    """
-    size = residual.shape[1]
-    wider = covariance + tolerance**2 * np.eye(size)
-    square = np.einsum("ni,nij,nj->n", residual, np.linalg.inv(wider), residual)
-    scale = max(1.0, float(np.median(square)) / chdtri(size, 0.5) / redundancy) if square.any() else 1.0
-    weight = np.where(pairs.certain, scale, geman_mcclure(square / scale / pairs.loss_bound))
-    return weight, scale * wider
 
 
 def _probability_by_stage(pairs: Measurements, probability: Array, apart: Array, covariance: Array, slip: Array) -> Array:
@@ -215,79 +178,12 @@ def _probability_by_stage(pairs: Measurements, probability: Array, apart: Array,
     return np.where(pairs.certain, 1.0, probability * ratio / (probability * ratio + 1 - probability))
 
 
-def _prior_precision(stage: Stage, stage_weight: float) -> Array:
-    """The precision (tiles, 2), 1/px^2, of the prior on places."""
-    by_stage = stage_weight / (PRIOR_WIDTH * stage.error) ** 2
-    return np.where(stage.certain[:, None], 1 / LEAST_DEVIATION**2, by_stage)
-
-
-def _least_squares(
-    pairs: Measurements, precision: Array, linear_precision: Array, stage: Stage, deviations: Array, stage_weight: float
-) -> Array:
-    """Solves the normal equations; returns the unknowns (tiles, 2 + free) of each tile, t and e.
-
-    Args:
-        precision: (n, 2, 2) of the offsets.
-        linear_precision: (n, free, free) of the linear parts.
-    """
-    count, free = len(stage.nominal), len(deviations)
-    prior = _prior_precision(stage, stage_weight)
-    matrix = _normal_matrix(pairs, precision, linear_precision, prior, deviations)
-    side = np.concatenate([stage.prior * prior, np.zeros((count, free))], 1)
-    weighted_i, weighted_j = (np.einsum("nak,nab->nkb", slope, precision) for slope in _slopes(pairs, free))
-    from_linear = np.zeros((len(pairs.i), 2 + free))
-    from_linear[:, 2:] = np.einsum("nkl,nl->nk", linear_precision, pairs.linear[:, :free])
-    np.add.at(side, pairs.j, np.einsum("nkb,nb->nk", weighted_j, pairs.offset) + from_linear)
-    np.subtract.at(side, pairs.i, np.einsum("nkb,nb->nk", weighted_i, pairs.offset) + from_linear)
-    return np.asarray(factorised(matrix).solve(side.ravel())).reshape(side.shape)
-
-
-def _slopes(pairs: Measurements, free: int) -> tuple[Array, Array]:
-    """How the places of the points of pairs, in tiles i and j, depend on the unknowns of these tiles: (n, 2, 2 + free) each."""
-    at_i, at_j = (
-        np.concatenate([np.eye(2)[None].repeat(len(at), 0), np.einsum("kab,nb->nak", BASIS[:free], at)], 2)
-        for at in (pairs.at_i, pairs.at_j)
+def _prior(stage: Prior, deviations: Array, stage_weight: float) -> tuple[Array, Array]:
+    """What is known of the unknowns (tiles, 2 + free) before: their values, by the stage, and the precision of these."""
+    count, free = len(stage.prior), len(deviations)
+    by_stage = stage_weight / (PRIOR_WIDTH * np.broadcast_to(stage.error, (count, 2))) ** 2
+    precision = np.where(stage.certain[:, None], 1 / LEAST_DEVIATION**2, by_stage)
+    return (
+        np.concatenate([stage.prior, np.zeros((count, free))], 1),
+        np.concatenate([precision, np.broadcast_to(1 / deviations**2, (count, free))], 1),
     )
-    return at_i, at_j
-
-
-def _normal_matrix(
-    pairs: Measurements, precision: Array, linear_precision: Array, prior: Array, deviations: Array
-) -> sparse.csc_matrix:
-    """The matrix of the normal equations.
-
-    It consists of blocks of 2 + free rows and columns: one for each tile, from the priors, and four for each pair.
-
-    Args:
-        prior: (tiles, 2) precision of the prior on places.
-    """
-    count, free = len(prior), len(deviations)
-    slope_i, slope_j = _slopes(pairs, free)
-    weighted_i, weighted_j = (np.einsum("nak,nab->nkb", slope, precision) for slope in (slope_i, slope_j))
-    of_linear = np.zeros((len(pairs.i), 2 + free, 2 + free))
-    of_linear[:, 2:, 2:] = linear_precision
-    of_tiles = np.concatenate([prior, np.broadcast_to(1 / deviations**2, (count, free))], 1)[:, :, None] * np.eye(2 + free)
-    tile = np.arange(count)
-    return _block_matrix(
-        count,
-        rows=np.concatenate([tile, pairs.i, pairs.j, pairs.i, pairs.j]),
-        columns=np.concatenate([tile, pairs.i, pairs.j, pairs.j, pairs.i]),
-        blocks=np.concatenate(
-            [
-                of_tiles,
-                weighted_i @ slope_i + of_linear,
-                weighted_j @ slope_j + of_linear,
-                -(weighted_i @ slope_j + of_linear),
-                -(weighted_j @ slope_i + of_linear),
-            ]
-        ),
-    )
-
-
-def _block_matrix(count: int, rows: NDArray[np.int64], columns: NDArray[np.int64], blocks: Array) -> sparse.csc_matrix:
-    """The sparse matrix of count x count blocks with `blocks` (m, b, b), summed, at these block rows (m,) and columns (m,)."""
-    size = blocks.shape[1]
-    inner, zero = np.arange(size), np.zeros((size, size), int)
-    y = size * rows[:, None, None] + inner[:, None] + zero
-    x = size * columns[:, None, None] + inner + zero
-    return sparse.csc_matrix((blocks.ravel(), (y.ravel(), x.ravel())), shape=(count * size, count * size))

@@ -10,7 +10,7 @@ of the pairs, then to the places of the tiles; what remains is the error of the 
 could explain is left out, since it would shift tiles that no pair joins to others away from where the stage says.
 """
 
-from typing import NamedTuple, Self
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 import pandas as pd
@@ -34,6 +34,31 @@ NORMAL_MEDIAN = 0.6745  # median of the absolute value of a standard normal numb
 DEFAULT_ERROR = 5.0  # px, where no pair shows the error of the stage
 
 
+class Prior(Protocol):
+    """What the solver takes from the stage that positioned n tiles, or from several stages (`rounds/stages.py`)."""
+
+    @property
+    def prior(self) -> Array:
+        """Where the stage puts the tiles (n, 2), px, in the frame of the mosaic."""
+
+    @property
+    def error(self) -> Array:
+        """The standard deviation, px, of the position of one tile along y and x: (2,) of all tiles, or (n, 2) of each."""
+
+    @property
+    def certain(self) -> NDArray[np.bool_]:
+        """The tiles (n,) whose place the user gave."""
+
+    def slipped(self, shift: Array) -> Self:
+        """Returns the stage with all positions moved by `shift` (n, 2), px, in the frame of the mosaic."""
+
+    def with_fitted_map(self, places: Array, group: NDArray[np.int64]) -> Self:
+        """Returns the stage with its map fitted to places (n, 2), px, of tiles in groups (n,)."""
+
+    def with_measured_error(self, places: Array, group: NDArray[np.int64]) -> Self:
+        """Returns the stage with the error that places (n, 2), px, in groups (n,) show, and the map fitted with it."""
+
+
 class Stage(NamedTuple):
     """The positions of n tiles by the stage, and how the camera sees them."""
 
@@ -52,6 +77,10 @@ class Stage(NamedTuple):
         """Returns the stage with other positions (n, 2), px, some of which are certain (n,)."""
         prior = nominal @ self.to_camera.T + self.parity @ self.backlash
         return self._replace(nominal=nominal, certain=certain, prior=prior)
+
+    def slipped(self, shift: Array) -> Self:
+        """Returns the stage with all positions moved by `shift` (n, 2), px, in the camera's frame."""
+        return self.with_nominal(self.nominal + shift @ np.linalg.inv(self.to_camera).T, self.certain)
 
     def with_fitted_map(self, places: Array, group: NDArray[np.int64]) -> Self:
         """Returns the stage with M and b fitted to places (n, 2) in the camera's frame, robustly.
@@ -111,6 +140,12 @@ class Turn(NamedTuple):
     rotation: float  # rad, from camera to stage
     scale: float  # px of the stage in one px of the camera
     skew: float  # rad, by which the angle between the axes of the stage, as the camera sees them, falls short of 90 degrees
+
+
+def error_of_pairs(stage: Prior, i: NDArray[np.int64], j: NDArray[np.int64]) -> Array:
+    """Returns the root mean square (n, 2), px, of the errors of the two tiles i and j (n,) of pairs, along y and x."""
+    square = np.broadcast_to(stage.error**2, stage.prior.shape)
+    return np.asarray(np.sqrt((square[i] + square[j]) / 2))
 
 
 def turn_of(to_camera: Array) -> Turn:

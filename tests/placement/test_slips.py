@@ -9,11 +9,12 @@ from dlir.core import affine
 from dlir.placement.measurements import measurements
 from dlir.placement.slips import find_slips
 from dlir.placement.solver import Solution, initial_stage, solve
+from dlir.placement.stage_model import Stage
 
 TRANSLATION = np.empty(0)
 
 
-def solved(graph: Graph) -> Solution:
+def solved(graph: Graph) -> Solution[Stage]:
     measured = measurements(graph.tiles, graph.pairs)
     return solve(measured, initial_stage(graph.tiles, measured), TRANSLATION)
 

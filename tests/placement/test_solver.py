@@ -9,12 +9,12 @@ from dlir.core import affine
 from dlir.core.affine import BASIS
 from dlir.placement.measurements import measurements
 from dlir.placement.solver import FREE_PARTS, Solution, initial_stage, solve
-from dlir.placement.stage_model import DEFAULT_ERROR, LEAST_DEVIATION
+from dlir.placement.stage_model import DEFAULT_ERROR, LEAST_DEVIATION, Stage
 
 TRANSLATION = np.empty(0)  # deviations of the free linear parts, of which there is none
 
 
-def solved(graph: Graph, deviations: np.ndarray = TRANSLATION) -> Solution:
+def solved(graph: Graph, deviations: np.ndarray = TRANSLATION) -> Solution[Stage]:
     """The solution for tiles whose linear parts have these standard deviations."""
     measured = measurements(graph.tiles, graph.pairs)
     return solve(measured, initial_stage(graph.tiles, measured), deviations)

@@ -43,8 +43,10 @@ from numpy.typing import NDArray
 from dlir.core import affine, tables
 from dlir.core.affine import Array
 from dlir.core.tables import BOW
+from dlir.placement.least_squares import residuals
 from dlir.placement.measurements import measurements
-from dlir.placement.solver import Solution, initial_stage, residuals, solve
+from dlir.placement.solver import Solution, initial_stage, solve
+from dlir.placement.stage_model import Stage
 from dlir.placement.tile_model import choose_model
 from dlir.registration.confidence.calibration import (
     AMBIGUOUS,
@@ -423,7 +425,7 @@ def _predict(found: pd.DataFrame, tiles: pd.DataFrame, slip_by_one_pair: bool = 
     return Prediction(affines, affine.offsets(affines, centre), joined, np.sqrt(2) * float(solution.stage.error.max()))
 
 
-def _place(found: pd.DataFrame, tiles: pd.DataFrame, slip_by_one_pair: bool = True) -> Solution:
+def _place(found: pd.DataFrame, tiles: pd.DataFrame, slip_by_one_pair: bool = True) -> Solution[Stage]:
     """Places the tiles by the accepted pairs."""
     accepted, model = choose_model(measurements(tiles, found[found["accepted"]]), len(tiles))
     stage = initial_stage(tiles, accepted)

@@ -1,0 +1,145 @@
+"""The map of each round: how its own frame lies to that of the first round, from the pairs of tiles of two rounds.
+
+The own pairs of a round place its tiles: tile i by the affine W_i, in the own frame of its round. A pair with the affine A,
+from tile j of round m to tile i of round f, shows the point q of tile j at p = A q of tile i. The maps R of the two rounds put
+both at one place, and turn the tiles alike:
+
+    R_f W_i p = R_m W_j q,    and the linear part of  R_f W_i A (R_m W_j)^-1  is the identity.
+
+So a round is to these pairs what a tile is to the solver of the placement, and the same least squares finds shift, turn,
+scale, aspect and shear of all rounds together (`placement/least_squares.py`), about the last maps (Gauss-Newton), robustly:
+from a wide tolerance to the one that the pairs need. The map of the first round is the identity. Aspect and shear are taken in
+where they are clearly larger than their standard deviation.
+
+The maps have to be exact, since they turn all measurements: at 256 px from the middle of a tile, an error of 1e-5 is one of
+.003 px. In a grid of 5 x 6 tiles, the places of the pairs tell turn and scale to about 1e-5, and their linear parts to 3e-5.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from dlir.core import affine, tables
+from dlir.core.affine import BASIS, Array
+from dlir.core.robust import INLIER
+from dlir.core.tables import LINEAR_COVARIANCE
+from dlir.placement.least_squares import least_squares, misfit, normal_matrix, residuals, reweighted
+from dlir.placement.loops import LEAST_CONFIDENCE
+from dlir.placement.measurements import Measurements
+from dlir.placement.stage_model import LEAST_DEVIATION
+
+STEPS, COOLING = 60, 0.65  # of Gauss-Newton, at most, and the factor of the tolerance from one to the next
+CONVERGED = 1e-4  # px, in the middle of a round and at its edges
+CLEAR = 4.0  # standard deviations, by which aspect and shear differ from zero
+FIXED = 1e16  # precision of what is known for certain
+TO_PARTS = BASIS.reshape(4, 4) / 2  # from the entries of a matrix to its parts along BASIS
+
+
+class OwnTiles(NamedTuple):
+    """The tiles of a round, as its own pairs place them."""
+
+    affines: Array  # (n, 2, 3) W, from a pixel of the tile to the own frame of the round
+    middles: Array  # (n, 2) px, of the tiles in the own frame
+    deviation: Array  # (n,) px, of their places, both axes together
+
+
+def fit_maps(own: list[OwnTiles], between: pd.DataFrame, start: Array, deviation: Array) -> Array:
+    """Returns the maps R (rounds, 2, 3), from the own frames of the rounds to that of the first.
+
+    Args:
+        between: the accepted pairs of tiles of two rounds, with the columns of tables.AFFINES; fixed and moving are places in
+            the lists of tiles, fixed_round and moving_round in the list of rounds.
+        start: (rounds, 2, 3) the maps as they are known before. A round without pairs keeps its map.
+        deviation: (rounds,) px, by how much these may err at the edge of a round; it counts where pairs tell little.
+    """
+    if between.empty:
+        return start.copy()
+    radius = np.array([max(np.linalg.norm(of.middles - of.middles.mean(axis=0), axis=1).max(), 1.0) for of in own])
+    radius = np.maximum(radius, np.median(radius))  # also of a round of one tile
+    known = np.c_[np.maximum(10 * deviation, radius), deviation.clip(min=LEAST_DEVIATION) / radius]
+    precision = known[:, [0, 0, 1, 1, 1, 1]] ** -2.0  # the shift is known from the pairs alone
+    precision[0] = FIXED
+    maps, variance = _fitted(own, between, start, precision, radius)
+    parts = _parts(maps[:, :, :2])
+    unclear = np.abs(parts[:, 2:]) < CLEAR * np.sqrt(variance[:, 4:])
+    if not unclear.any():
+        return maps
+    precision[:, 4:][unclear] = FIXED
+    return _fitted(own, between, start, precision, radius)[0]
+
+
+def _fitted(own: list[OwnTiles], between: pd.DataFrame, start: Array, precision: Array, radius: Array) -> tuple[Array, Array]:
+    """Returns the maps (rounds, 2, 3), and the variances (rounds, 6) of their shifts and of their parts along BASIS.
+
+    Args:
+        precision: (rounds, 6) of the start.
+        radius: (rounds,) px, from the middle of a round to its edge.
+    """
+    maps, lever = start.copy(), float(np.median(radius))
+    centres = np.stack([of.middles.mean(axis=0) for of in own])[:, None]
+    tolerance = np.inf
+    for _ in range(STEPS):
+        at = affine.apply(maps, centres)[:, 0]
+        seen = _measurements(own, between, maps, at)
+        residual = residuals(seen, at, np.zeros((len(maps), 4)))
+        typical = misfit(seen.shrunk(residual))
+        tolerance = max(min(COOLING * tolerance, INLIER * typical), typical)
+        weight, spread = reweighted(residual, seen.covariance, tolerance, 1.0, seen)
+        linear_weight, linear_spread = reweighted(seen.linear, seen.linear_covariance, tolerance / lever, 1.0, seen)
+        precisions = [w[:, None, None] * np.linalg.inv(s) for w, s in ((weight, spread), (linear_weight, linear_spread))]
+        before = np.c_[affine.apply(start, centres)[:, 0], _parts(start[:, :, :2] @ np.linalg.inv(maps[:, :, :2]))]
+        step = least_squares(seen, precisions[0], precisions[1], before, precision)
+        step[:, :2] -= at
+        maps = affine.compose(affine.moving(at, step[:, :2], affine.linear(step[:, 2:])), maps)
+        moved = (np.abs(step[:, :2]).max(axis=1) + radius * np.abs(step[:, 2:]).max(axis=1)).max()
+        if moved < CONVERGED and tolerance == typical:
+            break
+    inverse = np.linalg.inv(normal_matrix(seen, precisions[0], precisions[1], precision).toarray())
+    maps[0] = start[0]
+    return maps, np.diag(inverse).reshape(precision.shape)
+
+
+def _parts(linear: Array) -> Array:
+    """The parts (n, 4) of matrices (n, 2, 2) along BASIS, less the identity."""
+    return np.asarray((linear - np.eye(2)).reshape(-1, 4) @ TO_PARTS.T)
+
+
+def _measurements(own: list[OwnTiles], between: pd.DataFrame, maps: Array, centres: Array) -> Measurements:
+    """Returns what the pairs measure of the rounds, where these lie by `maps`, as of tiles with middles at `centres` (n, 2)."""
+    fixed, moving = (between[f"{end}_round"].to_numpy(np.int64) for end in ("fixed", "moving"))
+    placed = [affine.compose(maps[number], of.affines) for number, of in enumerate(own)]
+    first = np.cumsum([0, *map(len, placed)])
+    every, deviation = np.concatenate(placed), np.concatenate([of.deviation for of in own])
+    i, j = first[fixed] + between["fixed"].to_numpy(), first[moving] + between["moving"].to_numpy()
+    pair, centre = affine.from_table(between), between[["centre_y", "centre_x"]].to_numpy()[:, None]
+    of_fixed = affine.compose(every[i], pair)
+    at_fixed, at_moving = (affine.apply(affines, centre)[:, 0] for affines in (of_fixed, every[j]))
+    confidence = between["confidence"].clip(lower=LEAST_CONFIDENCE).to_numpy()
+    linear = of_fixed[:, :, :2] @ np.linalg.inv(every[j][:, :, :2])
+    turned = turn_covariance(tables.shift_covariance(between), every[i][:, :, :2])
+    of_places = (deviation[i] ** 2 + deviation[j] ** 2) / 2 + LEAST_DEVIATION**2
+    covariance = turned / confidence[:, None, None] + of_places[:, None, None] * np.eye(2)
+    of_entries = between[LINEAR_COVARIANCE].to_numpy().reshape(-1, 4, 4)
+    of_entries = turn_linear_covariance(of_entries, every[i][:, :, :2], every[j][:, :, :2])
+    of_parts = TO_PARTS @ of_entries @ TO_PARTS.T / confidence[:, None, None]
+    return Measurements(
+        fixed, moving, at_fixed - centres[fixed], at_moving - centres[moving], covariance, _parts(linear), of_parts, confidence,
+        certain=(between["method"] == "user").to_numpy(), loss_bound=np.ones(len(between)),
+    )  # fmt: skip
+
+
+def turn_covariance(covariance: Array, linear: Array) -> Array:
+    """Returns the covariances (n, 2, 2) of shifts that are turned by the matrices `linear` (n, 2, 2)."""
+    return np.asarray(linear @ covariance @ linear.mT)
+
+
+def turn_linear_covariance(covariance: Array, fixed: Array, moving: Array) -> Array:
+    """Returns the covariances (n, 4, 4) of the entries of  fixed A moving^-1, row by row, where those of A are `covariance`.
+
+    Args:
+        fixed, moving: (n, 2, 2) matrices.
+    """
+    inverse = np.linalg.inv(moving)
+    by = np.einsum("nab,ndc->nacbd", fixed, inverse).reshape(-1, 4, 4)
+    return np.asarray(by @ covariance @ by.mT)

@@ -1,0 +1,179 @@
+"""One placement of all tiles of all rounds, by the pairs within and between rounds.
+
+1. Each round is placed by its own pairs, which show turn, scale, backlash and error of its stage, and where this slipped.
+2. The pairs between rounds show how each round lies to the first: shift, turn and scale (`maps.py`).
+3. All pairs are turned into one frame (`common_frame.py`), and one solve places all tiles of all rounds by them, with the
+   tile model that they support, and with the stages of the rounds (`stages.py`).
+
+A round that no accepted pair joins to the others lies where low resolution, or the stage alone, puts it. The deviations of its
+tiles count how little that says.
+"""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from dlir.core import affine, tables
+from dlir.core.affine import Array
+from dlir.placement.deviation import deviation_by_groups
+from dlir.placement.measurements import measurements
+from dlir.placement.overrides import Overrides
+from dlir.placement.place import Placed, solve_tiles
+from dlir.placement.settings import Place
+from dlir.placement.solution_table import placement_table, tile_affines
+from dlir.placement.solver import solve
+from dlir.placement.stage_model import Stage, turn_of
+from dlir.placement.summary import group_sentences, slip_sentences
+from dlir.placement.tile_model import choose_model
+from dlir.rounds.common_frame import in_common_frame, numbered
+from dlir.rounds.inputs import Round
+from dlir.rounds.maps import OwnTiles, fit_maps
+from dlir.rounds.stages import Stages
+
+log = logging.getLogger(__name__)
+LEAST_SPREAD = 1.0  # px: no map of a round that only low resolution shows is more exact
+SPREADS = 3.0  # times the spread of its blocks, by which such a map may err
+UNKNOWN = 0.5  # of the diagonal of a tile, by which a round may be shifted of which only the stage tells
+
+
+def place_together(
+    rounds: Sequence[Round],
+    maps: pd.DataFrame,
+    between: pd.DataFrame,
+    settings: Place = Place(),
+    users: Sequence[Overrides | None] | None = None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Returns where each tile of each round lies (tables.ROUND_PLACEMENT), and how the stages err (tables.ROUND_STAGE).
+
+    Args:
+        maps: how each round lies to the first, as low resolution shows it (tables.ROUNDS).
+        between: the pairs of tiles of two rounds (tables.ROUND_PAIRS); only accepted ones are used.
+        users: what the user knows better of each round.
+    """
+    users = users or [None] * len(rounds)
+    alone = [_placed_alone(of, settings, user) for of, user in zip(rounds, users, strict=True)]
+    tiles = [of.tiles for of in rounds]
+    own = [_own_tiles(of, placed, settings, user) for of, placed, user in zip(rounds, alone, users, strict=True)]
+    accepted = numbered(between[between["accepted"]], [of.name for of in rounds], tiles)
+    unknown = _unknown(maps, tables.usual_size(pd.concat(tiles, ignore_index=True)))
+    exact = fit_maps(own, accepted, affine.from_table(maps), unknown)
+    frame = in_common_frame(tiles, [placed.pairs for placed in alone], accepted, exact[:, :, :2])
+    measured, model = choose_model(measurements(frame.tiles, frame.pairs), len(frame.tiles), settings.model)
+    log.info("the tile model of all rounds is %s; the other pairs predict, of what one pair measures, %s",
+             model.name, model.described())  # fmt: skip
+    stages = Stages(tuple(_stage(*of, frame.tiles, settings) for of in zip(alone, own, exact, strict=True)))
+    solution = solve(measured, stages, model.deviations, settings.stage_weight)
+    by_user = [of.placed_tiles(table) if of else np.zeros(len(table), bool) for of, table in zip(users, tiles, strict=True)]
+    stretched = np.concatenate([placed.stretched for placed in alone])
+    placed = placement_table(frame.tiles, frame.pairs, measured, solution, stretched, np.concatenate(by_user))
+    affines = tile_affines(frame.tiles, solution.places, affine.linear(solution.linear) @ frame.turned)
+    affines[:, :, 2] -= affine.apply(affines, affine.corners(*tables.sizes(frame.tiles).T)).min(axis=(0, 1))
+    slip = np.concatenate([of.solution.slip for of in alone])
+    slip = np.einsum("nab,nb->na", frame.turned, slip) + solution.slip
+    apart = _deviation_of_unjoined(placed["group"].to_numpy(), frame.of_round, unknown)
+    placed = placed.assign(
+        round=np.array([of.name for of in rounds], object)[frame.of_round],
+        tile=np.concatenate([table["tile"] for table in tiles]),
+        **affine.to_columns(affines),
+        slip_y=slip[:, 0],
+        slip_x=slip[:, 1],
+        deviation=np.hypot(placed["deviation"], apart),
+    )
+    rows = [of.stage.assign(round=each.name) for of, each in zip(alone, rounds, strict=True)]
+    _log_summary(placed, (frame.pairs["side"] == "round").to_numpy(), np.linalg.norm(solution.residual, axis=1), exact, maps)
+    return placed, pd.concat(rows, ignore_index=True)
+
+
+def _placed_alone(of: Round, settings: Place, user: Overrides | None) -> Placed:
+    """The tiles of a round, placed by its own pairs."""
+    log.info("round %s by itself:", of.name)
+    return solve_tiles(of.tiles, of.affines, settings, user, of.survey)
+
+
+def _own_tiles(of: Round, placed: Placed, settings: Place, user: Overrides | None) -> OwnTiles:
+    """Where the own pairs of a round, and the user, place its tiles, in the own frame of the round."""
+    affines, middle = affine.from_table(placed.placement), (tables.sizes(of.tiles) - 1)[:, None] / 2
+    middles = affine.apply(affines, middle)[:, 0]
+    if user:  # the own frame is that of the pairs alone
+        without = affine.apply(affine.from_table(of.own_placement(settings)), middle)[:, 0]
+        off = np.median(without - middles, axis=0)
+        affines, middles = affine.compose(affine.translation(off), affines), middles + off
+    return OwnTiles(affines, middles, placed.placement["deviation"].to_numpy())
+
+
+def _stage(placed: Placed, own: OwnTiles, to_common: Array, tiles: pd.DataFrame, settings: Place) -> Stage:
+    """The stage of a round in the common frame, by its map (2, 3): where it puts the tiles, and how far it errs.
+
+    Args:
+        tiles: of all rounds (tables.TILES).
+    """
+    stage = placed.solution.stage
+    in_own = own.middles + stage.prior - placed.solution.places
+    nominal = affine.apply(to_common, in_own) - (tables.usual_size(tiles) - 1) / 2
+    scale = float(np.sqrt(abs(np.linalg.det(to_common[:, :2]))))
+    return Stage(
+        nominal=nominal, parity=stage.parity, to_camera=np.eye(2), backlash=np.zeros((2, 2)), error=scale * stage.error,
+        prior=nominal, measured=np.eye(2), interval=np.zeros(3), known_map=np.eye(2) if settings.camera else None,
+        certain=stage.certain,
+    )  # fmt: skip
+
+
+def _unknown(maps: pd.DataFrame, size: NDArray[np.int64]) -> Array:
+    """The standard deviation (rounds,), px, both axes together, of where the maps (tables.ROUNDS) put each round.
+
+    Args:
+        size: (2,) px, of a tile.
+    """
+    by_pixels = SPREADS * maps["spread"].fillna(LEAST_SPREAD).clip(lower=LEAST_SPREAD).to_numpy()
+    by_stage = UNKNOWN * float(np.hypot(*size))
+    return np.select([maps["found"] == "first", maps["found"] == "pixels"], [0.0, by_pixels], by_stage)
+
+
+def _deviation_of_unjoined(group: NDArray[np.int64], of_round: NDArray[np.int64], unknown: Array) -> Array:
+    """The standard deviation (tiles,), px, of places in rounds that no pair joins to the largest group.
+
+    Args:
+        group: (tiles,) number of the group of each tile.
+        of_round: (tiles,) the round of each tile.
+        unknown: (rounds,) px, by how much the map of each round may err.
+    """
+    in_largest = np.zeros(len(unknown), bool)
+    in_largest[of_round[group == 0]] = True
+    joined, variance = np.zeros(group.max() + 1, bool), np.full(group.max() + 1, np.inf)
+    np.logical_or.at(joined, group, in_largest[of_round])
+    np.minimum.at(variance, group, unknown[of_round] ** 2)
+    return deviation_by_groups(group, np.where(joined, 0.0, variance + variance[0]))
+
+
+def _log_summary(placed: pd.DataFrame, between: NDArray[np.bool_], residual: Array, exact: Array, maps: pd.DataFrame) -> None:
+    """Logs how the rounds lie to the first, how well the pairs fit, slips, and what nothing joins.
+
+    Args:
+        placed: tables.ROUND_PLACEMENT.
+        between: (pairs,) which pairs are those of two rounds; the others lie within one.
+        residual: (pairs,) px.
+        exact: (rounds, 2, 3) the maps of the rounds.
+        maps: the same by low resolution (tables.ROUNDS).
+    """
+    joined = set(placed.loc[placed["group"] == 0, "round"])
+    for name, linear, found in zip(maps["round"], exact[:, :, :2], maps["found"], strict=True):
+        turn, scale = np.degrees(turn_of(linear.T).rotation), np.sqrt(abs(np.linalg.det(linear)))
+        log.info("round %s: turned by %.4f degrees and scaled by %.6f against the first", name, turn, scale)
+        if name not in joined:
+            log.warning(
+                "no accepted pair joins round %s to the others: it lies where %s, known to about %.0f px. What could join it: "
+                "another reference_channel, which both rounds show, or a larger overlap with the other rounds", name,
+                "the stage says" if found == "stage" else "low resolution shows it",
+                placed.loc[placed["round"] == name, "deviation"].median(),
+            )  # fmt: skip
+    for what, chosen in (("within rounds", ~between), ("between rounds", between)):
+        if chosen.any():
+            log.info("residuals of the %d pairs %s: median %.3f px, 95 %% below %.3f px", chosen.sum(), what,
+                     *np.quantile(residual[chosen], (0.5, 0.95)))  # fmt: skip
+    for line in slip_sentences(placed):
+        log.info(line)
+    if unjoined := group_sentences(placed):
+        log.warning("\n  ".join(unjoined))
