@@ -64,6 +64,7 @@ include: "workflow/rules/illumination.smk"
 include: "workflow/rules/registration.smk"
 include: "workflow/rules/placement.smk"
 include: "workflow/rules/fusion.smk"
+include: "workflow/rules/rounds.smk"
 include: "workflow/rules/reporting.smk"
 
 
@@ -87,11 +88,28 @@ rule all:
                 "provenance.json",
             ],
         ),
+        expand(
+            "results/{specimen}/{result}",
+            specimen=SPECIMENS,
+            result=[
+                "mosaic.ome.zarr",
+                "mosaic.sha256",
+                "placement.csv",
+                "report.html",
+                "report_files",
+                "verdict.json",
+            ],
+        ),
         expand("results/{dataset}/accuracy.csv", dataset=WITH_TRUTH),
         expand("results/{group}/index.html", group=GROUPS),
-        ["results/index.html"] if len(DATASETS) > 1 else [],
+        ["results/index.html"] if len(WHOLE) > 1 else [],
         expand("results/{group}/plate.ome.zarr", group=PLATES),
-        [path for name in DATASETS for path in [f"results/{name}/mosaic.ome.tif"] if os.path.exists(path)],
+        [
+            path
+            for name in [*DATASETS, *SPECIMENS]
+            for path in [f"results/{name}/mosaic.ome.tif"]
+            if os.path.exists(path)
+        ],
     message:
         "all results are there"
 
@@ -109,9 +127,9 @@ onstart:
 onsuccess:
     if BUCKET:
         print(f"the results are in {BUCKET.rstrip('/')}/results")
-    here = {} if BUCKET else DATASETS
+    here = [] if BUCKET else [*DATASETS, *SPECIMENS]
     finished = [name for name in here if Path(f"results/{name}/report.html").exists()]  # not so with --until
-    for name in finished:
+    for name in [name for name in finished if name in WHOLE]:
         print(f"{name}: mosaic results/{name}/mosaic.ome.zarr, report results/{name}/report.html")
     for name in [name for name in finished if name in WITH_TRUTH]:
         with open(f"results/{name}/accuracy.csv") as table:
@@ -127,5 +145,5 @@ onerror:
         print(f"{name}: {words}")
     for group in [group for group in GROUPS if failed.keys() & members(group)]:
         print(f"{group}: the page and the plate of all its datasets wait for a run without an error")
-    if failed and len(DATASETS) > 1:
+    if failed and len(WHOLE) > 1:
         print("results/index.html, the page of all datasets, waits for a run without an error")

@@ -31,7 +31,7 @@ STOPPED = 130  # exit code of a step that a signal ended
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # by which people and machines stop a step
 PATIENCE = 5.0  # s that such a step has to remove what is half written
 THEN = "--then"  # between the command lines of steps that one process runs, one after the other
-NETWORK_STEPS = ("train", "register", "selfcheck", "pretrain")
+NETWORK_STEPS = ("train", "register", "selfcheck", "between", "pretrain")
 
 
 def convert(kind: Any, tokens: Sequence[Token]) -> Any:

@@ -1,6 +1,5 @@
 """The whole of config.yaml, put together from the settings of the wings."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +11,7 @@ from dlir.demo.settings import DEMO_IMAGES, DEMO_TRUTH, Demo
 from dlir.fusion.settings import Exposure, Mosaic
 from dlir.illumination.settings import Illumination
 from dlir.placement.settings import Place
-from dlir.reading.settings import Dataset, Layout
+from dlir.reading.settings import Dataset, Layout, folder_name
 from dlir.registration.settings import Pairs, Register, Selfcheck, Train
 from dlir.reporting.settings import Report
 from dlir.rounds.settings import Rounds
@@ -21,11 +20,9 @@ from dlir.survey.settings import LayoutCheck
 SHARED = ("model.pt", "model.csv", "model.key", "logs", "benchmarks")  # results of train.share, beside the datasets
 
 
-def _folder_name(name: str) -> str:
+def _dataset_name(name: str) -> str:
     """Returns the name of a dataset when its results can lie in a folder of that name."""
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
-        raise ValueError("is no name for a folder: use letters, digits, _, - and ., and begin with a letter, a digit or _")
-    if name in SHARED:
+    if folder_name(name) in SHARED:
         raise ValueError("is what a result of all datasets together is called: choose another name")
     return name
 
@@ -33,7 +30,7 @@ def _folder_name(name: str) -> str:
 class Settings(Section):
     """The whole of `config.yaml`, each dataset completed with the keys of `tiles`."""
 
-    datasets: dict[Annotated[str, AfterValidator(_folder_name)], Dataset] = Field({}, validate_default=False)
+    datasets: dict[Annotated[str, AfterValidator(_dataset_name)], Dataset] = Field({}, validate_default=False)
     tiles: Layout = Layout()
     layout: LayoutCheck = LayoutCheck()
     demo: Demo = Demo()

@@ -95,8 +95,13 @@ def needs(step: str, extent: Extent, *, training: int = 0, shard: int = 2048) ->
     if step in ("mosaic", "band"):
         blocks = SHARD_BLOCKS * 4 * (shard / 1000) ** 2
         return Need(PYTHON + 0.5, 0.045 * extent.pixels, 300 + 8 * tile + blocks, extent.itemsize * extent.pixels)
-    if step == "place":
+    if step in ("place", "place_rounds"):
         return Need(PYTHON + 0.5 + 0.004 * count, 0.0, 400 + 0.1 * count + 4 * tile)
+    if step == "rounds":  # with `between`: each tile meets four of another round
+        looked = 4 * count * (0.012 + 0.07 * plane)
+        return Need(TORCH + 2.5 + 0.02 * registered, looked, 900 + 2 * KEPT + 5 * tile)
+    if step == "report_rounds":
+        return Need(PYTHON + 2.0 + 0.016 * registered, 0.0, 700 + 8 * tile, 4.0 + 0.12 * registered)
     if step == "report":
         return Need(PYTHON + 2.0 + 0.001 * count + 0.016 * registered, 0.0, 500 + 4 * tile, 4.0 + 0.12 * registered)
     return Need(PYTHON + 0.001 * count, 0.01 * registered, held)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from dlir.reading import found_tiles, image_files, many_datasets
 from dlir.reading.settings import Dataset
 
 STEPS = ("tiles", "survey", "illumination", "pairs", "train", "register", "selfcheck", "place", "mosaic", "report")
+OF_ROUNDS = ("rounds", "place_rounds", "report_rounds")  # of all rounds of a specimen together
 ADOPTED = ("tiles", "adopt", "illumination", "exposure", "mosaic", "report")  # with the placement of another run
 SNAKEMAKE, JOB = 4.5, 0.1  # s, for all jobs together and for each
 ITEMSIZE = {"uint8": 1, "bool": 1, "int8": 1, "uint16": 2, "int16": 2}  # bytes of a pixel as it is read; others take 4
@@ -27,6 +29,11 @@ class Plan(NamedTuple):
     memory: float  # MB, of the step that needs most
     disk: float  # MB of results
 
+    def joined(self, other: "Plan") -> "Plan":
+        """Returns what both take, one after the other."""
+        seconds, training = self.seconds + other.seconds, self.training + other.training
+        return Plan(seconds, training, max(self.memory, other.memory), self.disk + other.disk)
+
 
 def plan(config: Path, cores: int | None = None) -> None:
     """Prints what a run with a file of settings will take.
@@ -39,16 +46,22 @@ def plan(config: Path, cores: int | None = None) -> None:
     """
     check_keys(config)
     settings = Settings.checked(yaml.safe_load(config.read_text(encoding="utf-8")) or {})
-    datasets, _ = many_datasets.expanded(settings.datasets)
+    datasets, members = many_datasets.expanded(settings.datasets)
+    rounds = {name: member.group for name, member in members.items() if member.round}
     cores = cores or os.cpu_count() or 1
     total = Plan(SNAKEMAKE, 0.0, 0.0, 0.0)
+    extents = {name: extent_of(dataset) for name, dataset in datasets.items()}
     for name, dataset in datasets.items():
-        extent = extent_of(dataset)
+        extent = extents[name]
         own = of_dataset(extent, dataset, settings, cores)
         size = f"{extent.tiles} tiles of {extent.height} x {extent.width} px"
         sys.stdout.write(f"{name}: {size}, {extent.channels} channels, {extent.planes} planes: {described(own)}\n")
-        seconds, training = total.seconds + own.seconds, total.training + own.training
-        total = Plan(seconds, training, max(total.memory, own.memory), total.disk + own.disk)
+        first = name == next((each for each in rounds if rounds[each] == rounds.get(name)), name)
+        total = total.joined(own if first else own._replace(training=0.0))  # all rounds of a specimen share a network
+    for specimen in dict.fromkeys(rounds.values()):
+        own = of_specimen([extents[name] for name in rounds if rounds[name] == specimen], cores)
+        sys.stdout.write(f"{specimen}: its rounds together: {described(own)}\n")
+        total = total.joined(own)
     slow = slowness()
     total = total._replace(seconds=slow * total.seconds, training=slow * total.training)
     sys.stdout.write(f"in all, with {cores} cores of this machine: {described(total)}\n")
@@ -76,6 +89,13 @@ def of_dataset(extent: Extent, dataset: Dataset, settings: Settings, cores: int)
     training = more.wall(cores) if train.when == "auto" and not (train.model or dataset.placement) else 0.0
     disk = sum(need.disk for need in each)
     return Plan(sum(need.wall(cores) + JOB for need in each), training, max(need.memory for need in each), disk)
+
+
+def of_specimen(rounds: Sequence[Extent], cores: int) -> Plan:
+    """Returns what the rounds of a specimen take together, besides what each takes by itself."""
+    extent = rounds[0]._replace(tiles=sum(each.tiles for each in rounds))
+    each = [needs(step, extent) for step in OF_ROUNDS]
+    return Plan(sum(need.wall(cores) + JOB for need in each), 0.0, max(need.memory for need in each), 0.0)
 
 
 def described(found: Plan) -> str:

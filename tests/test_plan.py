@@ -79,3 +79,20 @@ def test_a_tile_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"datasets": {"x": {"images": str(tmp_path / "r{row}_c{col}.tif")}}}))
     with pytest.raises(ImageError, match=r"r0_c0\.tif"):
         plan.plan(tmp_path / "mine.yaml")
+
+
+def test_the_rounds_of_a_specimen_are_planned_with_what_they_take_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("R1", "R2"):
+        written(tmp_path / name, [f"r{row}_c{col}.tif" for row in (0, 1) for col in (0, 1)])
+    settings = {"datasets": {"slide": {"images": str(tmp_path / "{round}/r{row}_c{col}.tif")}}}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(settings))
+    plan.plan(tmp_path / "mine.yaml", cores=2)
+    names = [line.split(":")[0] for line in capsys.readouterr().out.splitlines()]
+    assert names == ["slide/R1", "slide/R2", "slide", "in all, with 2 cores of this machine"]
+
+
+@pytest.mark.parametrize("step", plan.OF_ROUNDS)
+def test_the_memory_of_the_steps_of_rounds_hardly_grows_with_their_number(step: str) -> None:
+    assert needs(step, SMALL._replace(tiles=300)).memory < 1.1 * needs(step, SMALL).memory

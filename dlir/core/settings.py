@@ -152,5 +152,5 @@ def _keys(section: type[BaseModel]) -> Iterator[str]:
     for name, field in section.model_fields.items():
         yield field.alias or name
         for kind in (field.annotation, *get_args(field.annotation)):
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
+            if isinstance(kind, type) and issubclass(kind, BaseModel) and kind is not section:
                 yield from _keys(kind)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dlir.core.atomic import atomically, link_or_copy
 from dlir.fusion import reuse
-from dlir.fusion.ome_zarr_metadata import write_metadata
+from dlir.fusion.ome_zarr_metadata import shown_by_pixels, write_metadata
 from dlir.fusion.plan import MosaicPlan, read_plan
 from dlir.fusion.pyramid import Pyramid
 from dlir.fusion.settings import Mosaic
@@ -28,6 +28,7 @@ def mosaic(
     output: Path,
     *,
     lens: Path | None = None,
+    canvas: Path | None = None,
     settings: Mosaic = Mosaic(),
     sums: Path | None = None,
     bands: list[Path] | None = None,
@@ -40,6 +41,7 @@ def mosaic(
         tiles, exposure, placement: the tables TILES, EXPOSURE and PLACEMENT.
         illumination: the TIFF of the fields.
         lens: the distortion of each camera (tables.LENS); None for no distortion.
+        canvas: the size of the mosaic that all rounds of a specimen share (tables.CANVAS); None: that of the tiles.
         output: the folder of the store.
         sums: the file for the SHA-256 of each file of the store, as `sha256sum --check` reads it.
         settings: section `mosaic` of config.yaml.
@@ -51,8 +53,9 @@ def mosaic(
     Raises:
         IlluminationError: when the illumination was estimated from tiles of another kind.
         ImageError: when a tile cannot be read, or has changed.
+        CanvasError: when a tile lies outside the canvas.
     """
-    plan = read_plan(tiles, illumination, exposure, placement, settings, lens)
+    plan = read_plan(tiles, illumination, exposure, placement, settings, lens, canvas)
     fuse(plan, output, sums=sums, bands=bands, threads=threads, cache=cache)
 
 
@@ -94,7 +97,8 @@ def fuse(
             roots = pyramid.band_blocks(0, 1)
             inputs = reuse.reuse_shards(plan, pyramid, roots, partial, output, cache)
             plan.write(pyramid, roots, threads)
-        write_metadata(partial, pyramid, output.name.split(".")[0], plan.pixel_size, plan.reader.channel_names)
+        shown = shown_by_pixels(pyramid, plan.reader.channel_names)
+        write_metadata(partial, pyramid, output.name.split(".")[0], plan.pixel_size, shown)
     if sums:
         found = Contents()
         listed = found.sums(str(path) for path in sorted(output.rglob("*")) if path.is_file())
@@ -115,6 +119,7 @@ def band(
     *,
     number: int,
     lens: Path | None = None,
+    canvas: Path | None = None,
     settings: Mosaic = Mosaic(),
     threads: int = 1,
     last: Path,
@@ -126,6 +131,7 @@ def band(
         tiles, exposure, placement: the tables TILES, EXPOSURE and PLACEMENT.
         illumination: the TIFF of the fields.
         lens: the distortion of each camera (tables.LENS); None for no distortion.
+        canvas: the size of the mosaic that all rounds of a specimen share (tables.CANVAS); None: that of the tiles.
         output: the folder of the store of this band.
         number: which of the `settings.bands` bands is fused, counted from 0 at the top.
         settings: section `mosaic` of config.yaml.
@@ -136,8 +142,9 @@ def band(
     Raises:
         IlluminationError: when the illumination was estimated from tiles of another kind.
         ImageError: when a tile cannot be read, or has changed.
+        CanvasError: when a tile lies outside the canvas.
     """
-    plan = read_plan(tiles, illumination, exposure, placement, settings, lens)
+    plan = read_plan(tiles, illumination, exposure, placement, settings, lens, canvas)
     with atomically(output) as partial:
         pyramid = Pyramid(partial, plan.shape, plan.dtype, settings)
         roots = pyramid.band_blocks(number, settings.bands)

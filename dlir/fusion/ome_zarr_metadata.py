@@ -22,7 +22,7 @@ from dlir.fusion.pyramid import Pyramid
 TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}  # of the axes
 
 
-def write_metadata(folder: Path, pyramid: Pyramid, name: str, pixel_size: float, channels: Sequence[str] = ()) -> None:
+def write_metadata(folder: Path, pyramid: Pyramid, name: str, pixel_size: float, omero: Omero) -> None:
     """Writes the metadata of a store whose pixels are written, and checks the whole store.
 
     Args:
@@ -30,7 +30,7 @@ def write_metadata(folder: Path, pyramid: Pyramid, name: str, pixel_size: float,
         pyramid: its levels.
         name: the name of the image, which viewers show.
         pixel_size: micrometres, along y and x; NaN where it is unknown. Pixels then have the size 1 and no unit.
-        channels: the names of the channels; empty where they have none.
+        omero: how viewers show the channels (`shown_by_pixels`).
 
     Raises:
         pydantic.ValidationError: when the store does not meet the specification.
@@ -49,7 +49,7 @@ def write_metadata(folder: Path, pyramid: Pyramid, name: str, pixel_size: float,
         {
             "version": "0.5",
             "multiscales": [multiscale],
-            "omero": _omero(pyramid, channels),
+            "omero": omero,
         }
     )
     group = zarr.open_group(folder, mode="r+")
@@ -59,8 +59,12 @@ def write_metadata(folder: Path, pyramid: Pyramid, name: str, pixel_size: float,
     ImageModel.from_zarr(group)
 
 
-def _omero(pyramid: Pyramid, names: Sequence[str]) -> Omero:
-    """Returns how viewers show the channels: their names, colours and grey values (`display.py`)."""
+def shown_by_pixels(pyramid: Pyramid, names: Sequence[str]) -> Omero:
+    """Returns how viewers show the channels of a store whose pixels are written: names, colours, grey values (`display.py`).
+
+    Args:
+        names: of the channels; none where they have no names.
+    """
     named = list(names) or [""] * pyramid.channels
     if not any(named) and display.is_rgb(pyramid.channels, pyramid.dtype, named):
         named = [*display.RGB]

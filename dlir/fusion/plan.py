@@ -26,6 +26,10 @@ log = logging.getLogger(__name__)
 CACHE = 2**27  # bytes of tiles kept in memory, since neighbouring blocks need the same tiles
 
 
+class CanvasError(ValueError):
+    """The tiles do not fit on the canvas that all rounds share."""
+
+
 class MosaicPlan(NamedTuple):
     """All that the pixels of a mosaic are computed from, as `plan_mosaic` makes it.
 
@@ -94,19 +98,27 @@ def plan_mosaic(
     exposure: pd.DataFrame,
     settings: Mosaic = Mosaic(),
     lenses: Lenses = NO_LENSES,
+    canvas: pd.DataFrame | None = None,
 ) -> MosaicPlan:
     """Returns the plan of a mosaic.
 
     Args:
         tiles: the tiles and their files (tables.TILES).
-        placement: the affine of each tile (tables.PLACEMENT). The mosaic starts at (0, 0) and reaches to the last pixel.
+        placement: the affine of each tile (tables.PLACEMENT). The mosaic starts at (0, 0).
         light: the fields of each camera, that its tiles are corrected with.
         exposure: the gain of each tile and channel, and the grey levels (tables.EXPOSURE).
         lenses: of the cameras that distort their tiles; the affines are then those of undistorted tiles.
+        canvas: the size of the mosaic (tables.CANVAS); None: it reaches to the last pixel of a tile.
+
+    Raises:
+        CanvasError: when a tile lies outside the canvas.
     """
     reader, affines, first = TileReader(tiles), affine.from_table(placement), tiles.to_dict("records")[0]
     times, channels, depth, dtype = reader.times, reader.channels, reader.depth, str(first["dtype"])
     height, width = mosaic_size(affines, tables.sizes(tiles, placement["tile"]))
+    pixel_size = float(first["pixel_size"])
+    if canvas is not None:
+        (height, width), pixel_size = _on_canvas(canvas, height, width), _pixel_size(canvas, pixel_size)
     log.info("mosaic of %d tiles: %d x %d px, %d channels of %s, %d z planes, %d time points",
              placement["path"].nunique(), height, width, channels, dtype, depth, times)  # fmt: skip
     return MosaicPlan(
@@ -122,24 +134,32 @@ def plan_mosaic(
         lenses=lenses,
         shape=(times, channels, depth, height, width),
         dtype=dtype,
-        pixel_size=float(first["pixel_size"]),
+        pixel_size=pixel_size,
         settings=settings,
     )
 
 
 def read_plan(
-    tiles: Path, illumination: Path, exposure: Path, placement: Path, settings: Mosaic, lens: Path | None = None
+    tiles: Path,
+    illumination: Path,
+    exposure: Path,
+    placement: Path,
+    settings: Mosaic,
+    lens: Path | None = None,
+    canvas: Path | None = None,
 ) -> MosaicPlan:
     """Returns the plan of a mosaic from the files of its tables and of its illumination; see `plan_mosaic`.
 
     Raises:
         IlluminationError: when the illumination was estimated from tiles of another shape.
         LensError: when the distortion is that of other tiles.
+        CanvasError: when a tile lies outside the canvas.
     """
     table = read_table(tiles)
     placed, gains = tables.read(placement, tables.PLACEMENT), tables.read(exposure, tables.EXPOSURE)
     lenses = read_lenses(lens, table)
-    return plan_mosaic(table, placed, fields.read(illumination, table), gains, settings, lenses)
+    size = tables.read(canvas, tables.CANVAS) if canvas else None
+    return plan_mosaic(table, placed, fields.read(illumination, table), gains, settings, lenses, size)
 
 
 def mosaic_size(affines: Array, sizes: NDArray[np.int64]) -> tuple[int, int]:
@@ -151,3 +171,18 @@ def mosaic_size(affines: Array, sizes: NDArray[np.int64]) -> tuple[int, int]:
     largest = affine.apply(affines, affine.corners(*sizes.T)).max((0, 1))
     rows, columns = np.ceil(largest - 1e-6).astype(int) + 1
     return int(rows), int(columns)
+
+
+def _on_canvas(canvas: pd.DataFrame, height: int, width: int) -> tuple[int, int]:
+    """Returns the size (y, x), px, of a canvas; raises CanvasError where the tiles reach to `height` and `width` beyond it."""
+    size = int(canvas["height"][0]), int(canvas["width"][0])
+    if height > size[0] or width > size[1]:
+        what = f"the tiles reach to {height} x {width} px, and the canvas of all rounds has {size[0]} x {size[1]}"
+        raise CanvasError(f"{what}: run the workflow again, which places all rounds anew")
+    return size
+
+
+def _pixel_size(canvas: pd.DataFrame, own: float) -> float:
+    """Returns the size of a pixel on the canvas, micrometres; that of the tiles where the canvas does not tell it."""
+    told = float(canvas["pixel_size"][0]) if "pixel_size" in canvas else float("nan")
+    return own if np.isnan(told) else told

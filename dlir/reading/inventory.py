@@ -26,13 +26,23 @@ import pandas as pd
 from dlir.core import sealed, tables
 from dlir.core.affine import Array
 from dlir.core.progress import progress
-from dlir.reading import cameras, contents, filenames, found_tiles, grid_layout, image_files, image_places, pixel_types
+from dlir.reading import (
+    cameras,
+    contents,
+    filenames,
+    found_tiles,
+    grid_layout,
+    image_files,
+    image_places,
+    nuclear_stain,
+    pixel_types,
+)
 from dlir.reading.contents import KNOWN, Contents
 from dlir.reading.found_tiles import FoundTiles, raise_if_any
 from dlir.reading.image_facts import NO_FACTS, ImageFacts
 from dlir.reading.patterns import SEPARATOR
 from dlir.reading.pixel_types import NO_PIXELS, GreyRange
-from dlir.reading.settings import Dataset
+from dlir.reading.settings import NUCLEI, Dataset
 from dlir.reading.source import Pages, Sizes
 
 log = logging.getLogger(__name__)
@@ -293,6 +303,8 @@ def _same_columns(reports: list[FileReport], values: Mapping[str, list[str]], se
     z = None if settings.reference_z == "max" else settings.reference_z
     time = settings.reference_time if settings.reference_time != "each" else None if times > 1 else 0
     number = names.index(str(wanted)) if str(wanted) in names else wanted
+    if number == NUCLEI:
+        number = nuclear_stain.channel_of(names or [""] * channels)
     called = f", called {', '.join(names)}" if names else ""
     problems = []
     if isinstance(number, str) or (number is not None and number >= channels):
@@ -307,6 +319,8 @@ def _same_columns(reports: list[FileReport], values: Mapping[str, list[str]], se
     raise_if_any(problems)
     if names:
         log.info("the channels are called %s", ", ".join(names))
+    if settings.reference_channel == NUCLEI:
+        log.info("the channel %s is registered", names[int(number or 0)] if names else number)
     return {
         "times": times, "depth": depth, "channels": channels, "dtype": _type_in_tables(reports),
         "time_names": SEPARATOR.join(values["time"]), "z_names": SEPARATOR.join(values["z"]),

@@ -1,37 +1,47 @@
-"""One entry of `datasets` that means many: a plate of wells, or any folders and names with one pattern.
+"""One entry of `datasets` that means many: a plate of wells, the rounds of a specimen, or any folders with one pattern.
 
 `{well}` and `{dataset}` in `images` stand for texts that differ from dataset to dataset. Each of them is stitched by itself and
 has its own results; those of an entry lie in one folder:
 
     plate: {images: "{well}/t{index}.tif"}  ->  plate/A01, plate/A02, ...    with the pages of all wells in plate/index.html
 
+A *specimen* is an entry with `rounds`, or with `{round}` in `images`. Each round is a dataset up to its affines; all rounds are
+then placed together. With `{well}` or `{dataset}` there are many specimens:
+
+    slide: {images: "{round}/t{index}.tif"}  ->  slide/R1, slide/R2, ...    with the mosaic of all rounds in slide
+    plate: {images: "{round}/{well}/t{index}.tif"}  ->  plate/A01/R1, ...    with that of each well in plate/A01
+
 This module imports nothing heavy, since the Snakefile calls it.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from dlir.reading import filenames, grid_layout, patterns
 from dlir.reading.grid_layout import TileError
-from dlir.reading.settings import Dataset
+from dlir.reading.settings import NUCLEI, Dataset, round_name
 
 MANY = ("dataset", "well")  # placeholders that differ from dataset to dataset
-FILES = ("positions", "placement", "truth", "overrides", "flat", "dark")  # settings in whose paths they may stand, too
+ROUND = "round"  # placeholder that differs from round to round
+FILES = ("positions", "placement", "truth", "overrides", "flat", "dark", "distortion")  # settings in whose paths they may stand
 
 
 class Member(NamedTuple):
-    """A dataset of an entry that means many."""
+    """A dataset of an entry that means many, or a specimen of such an entry."""
 
-    group: str  # the folder in the results that it shares with the others, such as plate
+    group: str  # the folder in the results that it shares with the others, such as plate; of a round its specimen
     well: str  # such as B02; empty without {well}
+    round: str = ""  # its name, if it is a round of the specimen `group`
 
 
 def expanded(
     datasets: Mapping[str, Dataset], candidates: Callable[[Dataset], Iterable[Path]] = grid_layout.candidates
 ) -> tuple[dict[str, Dataset], dict[str, Member]]:
     """Returns all datasets, with the members of an entry in its place, and what is known of these members.
+
+    Specimens that an entry means have members of their own among them, and no dataset: only their rounds are datasets.
 
     Args:
         candidates: returns the files that `images` of an entry may mean.
@@ -42,40 +52,77 @@ def expanded(
     found: dict[str, Dataset] = {}
     members: dict[str, Member] = {}
     for name, dataset in datasets.items():
-        if not patterns.placeholders(dataset.images) & {*MANY}:
+        if not dataset.has_rounds and not patterns.placeholders(dataset.images) & {*MANY}:
             found[name] = dataset
             continue
-        for own, member in _members(name, dataset, candidates(dataset)).items():
+        for own, member in _members(name, dataset, candidates):
             found[own], members[own] = member
+            of_many = member[1].group.rpartition("/")[0]
+            if member[1].round and of_many:
+                members[member[1].group] = Member(of_many, member[1].well)
     return found, members
 
 
-def _members(name: str, dataset: Dataset, candidates: Iterable[Path]) -> dict[str, tuple[Dataset, Member]]:
-    """Returns the datasets that an entry means, in the order of their numbers."""
-    paths = grid_layout.meant(candidates, dataset)
+def _members(
+    name: str, entry: Dataset, candidates: Callable[[Dataset], Iterable[Path]]
+) -> Iterator[tuple[str, tuple[Dataset, Member]]]:
+    """Yields each dataset that an entry means, with its name, in the order of their numbers; rounds specimen by specimen."""
+    found: dict[str, dict[str, tuple[Dataset, Member]]] = {}
+    listed = {key: _filled(own, {ROUND: key}) for key, own in entry.rounds.items()} or {"": entry}
+    for key, dataset in listed.items():
+        for values in _values(name, dataset, candidates):
+            of_round = {ROUND: key} if key else {ROUND: values[ROUND]} if ROUND in values else {}
+            apart = {kind: text for kind, text in values.items() if kind in MANY}
+            own = "/".join([name, *map(_folder_name, [*apart.values(), *of_round.values()])])
+            group, _, last = own.rpartition("/")
+            if own in found.setdefault(group, {}):
+                what = f"two datasets would have their results in results/{own}"
+                raise TileError(f"{name}: {what}: rename one of their folders or files")
+            if of_round:
+                _check_round(name, last)
+            member = Member(group, apart.get("well", ""), last if of_round else "")
+            complete = _filled(dataset, values)
+            if of_round and complete.reference_channel is None:
+                complete = complete.model_copy(update={"reference_channel": NUCLEI})
+            found[group][own] = complete, member
+    for of_group in found.values():
+        yield from of_group.items()
+
+
+def _values(name: str, dataset: Dataset, candidates: Callable[[Dataset], Iterable[Path]]) -> list[dict[str, str]]:
+    """Returns the texts of the placeholders of each dataset that one pattern means, in the order of their numbers.
+
+    Raises:
+        TileError: when no file matches, or a text looks like a placeholder.
+    """
+    keys = [key for key in (*MANY, ROUND) if key in patterns.placeholders(dataset.images)]
+    if not keys:
+        return [{}]
+    paths = grid_layout.meant(candidates(dataset), dataset)
     matches = patterns.matches(paths, dataset.images).values()
-    texts = sorted({tuple(match.groupdict().get(key, "") for key in MANY) for match in matches}, key=_in_order)
+    texts = sorted({tuple(match[key] for key in keys) for match in matches}, key=_in_order)
     if not texts:
         raise TileError(f"{name}: no dataset found: images is {dataset.images}, and no file matches: correct images")
-    found: dict[str, tuple[Dataset, Member]] = {}
-    for text in texts:
-        values = {key: value for key, value in zip(MANY, text, strict=True) if value}
-        if wrong := next((value for value in values.values() if patterns.PLACEHOLDER.search(value)), ""):
-            raise TileError(f"{name}: {wrong} in the path of a tile has the form of a placeholder: rename it")
-        own = "/".join([name, *map(_folder_name, values.values())])
-        if own in found:
-            what = f"two datasets would have their results in results/{own}"
-            raise TileError(f"{name}: {what}: rename one of their folders or files")
-        group = own.rpartition("/")[0]
-        found[own] = _filled(dataset, values), Member(group, values.get("well", ""))
-    return found
+    if wrong := next((text for part in texts for text in part if patterns.PLACEHOLDER.search(text)), ""):
+        raise TileError(f"{name}: {wrong} in the path of a tile has the form of a placeholder: rename it")
+    return [dict(zip(keys, text, strict=True)) for text in texts]
+
+
+def _check_round(name: str, text: str) -> None:
+    """Raises TileError when a round cannot have this name."""
+    try:
+        round_name(text)
+    except ValueError as error:
+        raise TileError(
+            f"{name}: {text}: {error}; rename the folder or the files, or name the rounds by the key rounds"
+        ) from None
 
 
 def _filled(dataset: Dataset, values: Mapping[str, str]) -> Dataset:
     """Returns a dataset with these texts in place of the placeholders in its paths."""
     paths = {key: getattr(dataset, key, None) for key in FILES}
     files = {key: Path(filenames.filled(str(path), values)) for key, path in paths.items() if isinstance(path, Path)}
-    return dataset.model_copy(update={"images": filenames.filled(dataset.images, values), **files})
+    return dataset.model_copy(update={"images": filenames.filled(dataset.images, values), **files, "rounds": {}})
 
 
 def _folder_name(text: str) -> str:

@@ -5,15 +5,15 @@
 | {row}, {col} | a whole number, which may be negative, or one or two letters: A is 1, Z is 26, AA is 27 |
 | {index}, {z}, {time} | a whole number |
 | {x}, {y} | a place, a number that may be negative and have decimals |
-| {channel}, {camera}, {dataset} | letters, digits and hyphens |
+| {channel}, {camera}, {dataset}, {round} | letters, digits and hyphens |
 | {well} | letters and a number, such as B02, or r02c01 |
 | * | any characters within one name |
 | ** | any number of folders |
 
 The rest is as it is, but for the case of the ending (.tif, .TIF). A number takes all its digits, or so many as the placeholder
 says ({row:3}); `*` takes as few characters as possible, and a channel what the rest of the pattern leaves. Where a name matches
-in no other way, a channel, a camera or a dataset may have any characters. Rows and columns are letters only where no file of
-the dataset has numbers in their place.
+in no other way, a channel, a camera, a dataset or a round may have any characters. Rows and columns are letters only where no
+file of the dataset has numbers in their place.
 
 This module imports nothing heavy, since the Snakefile needs it when it builds the graph of jobs.
 """
@@ -26,7 +26,7 @@ from functools import lru_cache
 from itertools import pairwise, product
 from pathlib import Path, PurePosixPath
 
-NUMBERS, PLACES, NAMES = ("row", "col", "index", "time", "z"), ("x", "y"), ("channel", "camera", "dataset")
+NUMBERS, PLACES, NAMES = ("row", "col", "index", "time", "z"), ("x", "y"), ("channel", "camera", "dataset", "round")
 PLACEHOLDER = re.compile(rf"(\{{(?:{'|'.join(NUMBERS)})(?::[1-9]\d?)?\}}|\{{(?:{'|'.join((*PLACES, *NAMES, 'well'))})\}}|\*+)")
 SEPARATOR = "|"  # between the values of a placeholder in a table
 PLAIN_NAME, ANY_NAME = "[A-Za-z0-9-]+", rf"[^/{re.escape(SEPARATOR)}]+"

@@ -1,9 +1,10 @@
 """The settings of reading: the layout of the tiles, and which plane of them is registered."""
 
+import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from dlir.core.settings import File, Pattern, Section, SettingsError, shortened
 from dlir.reading import patterns
@@ -11,6 +12,27 @@ from dlir.reading.source import Pages
 
 INNER = "#{index}"  # at the end of `images`: the images in one file are numbered
 Share = float | Literal["auto"]  # a part of a tile's side; auto: dlir finds it
+NUCLEI = "nuclei"  # as reference_channel: that of a nuclear stain by its name, else the first one
+OF_SPECIMEN = (
+    "cache",
+    "logs",
+    "benchmarks",
+    "report_files",
+)  # folders in the results of a specimen, beside those of its rounds
+
+
+def folder_name(name: str) -> str:
+    """Returns a name when a folder of results can have it; raises ValueError with the remedy."""
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+        raise ValueError("is no name for a folder: use letters, digits, _, - and ., and begin with a letter, a digit or _")
+    return name
+
+
+def round_name(name: str) -> str:
+    """Returns the name of a round when its results can lie in a folder of that name, among those of its specimen."""
+    if folder_name(name) in OF_SPECIMEN or "." in name:
+        raise ValueError(f"is no name for a round: leave out points, and do not take {', '.join(OF_SPECIMEN)}")
+    return name
 
 
 def _shares(overlap: object) -> object:
@@ -46,7 +68,7 @@ class Layout(Section):
     any_size: bool = False  # takes a tile whose size is far from that of the others, which may be a thumbnail
     largest: Annotated[float, Field(ge=1, le=1e9)] = 100.0  # mosaic, times the area of all tiles
     pages: Pages | None = None  # what the pages of a file are, where it does not say so
-    reference_channel: Annotated[int, Field(ge=0, le=10_000)] | str | None = None
+    reference_channel: Annotated[int, Field(ge=0, le=10_000)] | str | None = None  # nuclei: that of a nuclear stain
     reference_z: Annotated[int, Field(ge=0, le=1_000_000)] | Literal["max"] = "max"
     reference_time: Annotated[int, Field(ge=0, le=1_000_000)] | Literal["each"] = 0  # each: every time point by itself
 
@@ -98,6 +120,8 @@ class Dataset(Layout):
     - `overrides`: a table of pairs and tiles that the user corrects (`placement/overrides.py`).
     - `flat`, `dark`: the user's flat-field and dark-field, in place of those that dlir estimates from the tiles.
     - `distortion`: how the lens distorts all tiles: auto finds it in them, none; or a known one (`given_lens.py`).
+    - `rounds`: acquisitions of one specimen, by their names in order; what each does not say for itself, the dataset says for
+      all. `{round}` in `images` says the same of rounds that differ in nothing but their files.
     """
 
     images: Pattern
@@ -108,6 +132,36 @@ class Dataset(Layout):
     flat: File | None = None
     dark: File | None = None
     distortion: Annotated[Literal["auto", "none"] | Radial | Path, BeforeValidator(_distortion)] = "auto"
+    rounds: dict[Annotated[str, AfterValidator(round_name)], "Dataset"] = Field({})
+
+    @model_validator(mode="before")
+    @classmethod
+    def complete_rounds(cls, data: Any) -> Any:
+        """Gives each round the keys of the dataset; a dataset without `images` has those of its first round."""
+        rounds = data.get("rounds") if isinstance(data, dict) else None
+        if not isinstance(rounds, dict) or not all(isinstance(own, dict) for own in rounds.values()):
+            return data
+        if nested := next((name for name, own in rounds.items() if own.get("rounds")), ""):
+            raise ValueError(
+                f"rounds.{nested}: has rounds, and a round has none of its own: list all of them below the dataset"
+            )
+        same = {key: value for key, value in data.items() if key != "rounds"}
+        complete = {name: {**same, **own} for name, own in rounds.items()}
+        return {**next(iter(complete.values()), {}), **same, "rounds": complete}
+
+    @model_validator(mode="after")
+    def rounds_are_placed_together(self) -> "Dataset":
+        """Raises ValueError when a specimen has keys that its rounds cannot have."""
+        if not self.has_rounds:
+            return self
+        if self.placement:
+            raise ValueError("placement has no effect on rounds, which are placed together: delete it, or make each a dataset")
+        if self.reference_time == "each" or "time" in patterns.placeholders(self.images):
+            raise ValueError(
+                "rounds have no time points: delete {time} and reference_time, or write {round} in the place of {time} where "
+                "each time point is a round"
+            )
+        return self
 
     @model_validator(mode="after")
     def places_are_known(self) -> "Dataset":
@@ -134,6 +188,11 @@ class Dataset(Layout):
             remedy = f"separate them, or say how many digits the first has, as in {first}:3}}"
             raise ValueError(f"images has {together}, and nothing says where the first ends: {remedy}")
         return self
+
+    @property
+    def has_rounds(self) -> bool:
+        """Whether this is a specimen, each round of which is a dataset."""
+        return bool(self.rounds) or "round" in patterns.placeholders(self.images)
 
     @property
     def tells_cells(self) -> bool:

@@ -18,6 +18,13 @@ FILES = {
     "pairs.csv": "PAIRS", "survey.csv": "SURVEY", "exposure.csv": "EXPOSURE", "model.csv": "HISTORY",
     "selfcheck.csv": "SELFCHECK", "known_pairs.csv": "KNOWN_PAIRS", "accuracy.csv": "ACCURACY",
 }  # fmt: skip  # the tables beside the page, in the order in which they are explained
+FILES_OF_ROUNDS = {
+    "rounds.csv": "ROUNDS",
+    "between.csv": "ROUND_PAIRS",
+    "placement.csv": "ROUND_PLACEMENT",
+    "stage.csv": "ROUND_STAGE",
+    "canvas.csv": "CANVAS",
+}  # beside the page of a specimen with rounds
 OF_TILES = {  # columns of the page's table of tiles that placement.csv lacks, or that mean something else
     "name": "name of the file",
     "height": "size of the tile, px",

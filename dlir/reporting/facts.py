@@ -46,7 +46,7 @@ def tile_table(results: Results) -> dict[str, Any]:
         )
         table[["height", "width"]] = tables.sizes(there.listed, table["tile"])
         found.append(table)
-    return _columns_and_rows(pd.concat(found, ignore_index=True), TILE_COLUMNS)
+    return columns_and_rows(pd.concat(found, ignore_index=True), TILE_COLUMNS)
 
 
 def pair_table(results: Results) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def pair_table(results: Results) -> dict[str, Any]:
         moving = affine.from_table(there.placed.set_index("tile").loc[there.pairs["moving"]])
         centres = affine.apply(moving, there.pairs[["centre_y", "centre_x"]].to_numpy()[:, None])[:, 0]
         found.append(there.pairs.assign(y=centres[:, 0], x=centres[:, 1]))
-    return _columns_and_rows(pd.concat(found, ignore_index=True), PAIR_COLUMNS)
+    return columns_and_rows(pd.concat(found, ignore_index=True), PAIR_COLUMNS)
 
 
 def worst_first(results: Results) -> pd.DataFrame:
@@ -104,7 +104,8 @@ def _blank(results: Results) -> list[int]:
     return [int(tile) for tile in by_tile.index[by_tile]]
 
 
-def _columns_and_rows(table: pd.DataFrame, columns: list[str]) -> dict[str, Any]:
+def columns_and_rows(table: pd.DataFrame, columns: list[str]) -> dict[str, Any]:
+    """Returns columns of a table for JSON, and the column time where there is one: rounded, and None for what is not known."""
     columns = [*columns, "time"] if "time" in table else columns
     cells = [_cells(name, table[name].tolist()) for name in columns]
     return {"columns": columns, "rows": [list(row) for row in zip(*cells, strict=True)]}

@@ -51,7 +51,8 @@ def index(results: list[Path], output: Path, *, wells: list[str] | None = None) 
     """Writes the page `output`.
 
     Args:
-        results: the folders of the results of the datasets; the links are relative to the folder of `output`.
+        results: the folders of the results of the datasets and of specimens, whose rounds lie in folders below theirs; the
+            links are relative to the folder of `output`.
         wells: the names of the wells, such as B02, in the same order; None for datasets that are no wells.
     """
     entries = [_entry(folder, output.parent, well) for folder, well in zip(results, wells or [""] * len(results), strict=True)]
@@ -74,11 +75,12 @@ def index(results: list[Path], output: Path, *, wells: list[str] | None = None) 
 
 
 def _entry(folder: Path, beside: Path, well: str) -> Entry:
-    placed = tables.read(folder / "placement.csv", tables.PLACEMENT)
+    of_rounds = (folder / "rounds.csv").is_file()
+    placed = tables.read(folder / "placement.csv", tables.ROUND_PLACEMENT if of_rounds else tables.PLACEMENT)
     verdict = _read_json(folder / "verdict.json")
     expected = verdict.get("error_px")
-    steps = _read_json(folder / "provenance.json").get("stages", {}).values()
-    seconds = [step["seconds"] for step in steps if step["seconds"] is not None]
+    made = [_read_json(file).get("stages", {}) for file in folder.glob(f"{'*/' if of_rounds else ''}provenance.json")]
+    seconds = [step["seconds"] for each in made for step in each.values() if step["seconds"] is not None]
     row, column = place_of(well) if well else ("", "0")
     name = folder.resolve().relative_to(beside.resolve()).as_posix()
     return Entry(

@@ -75,6 +75,7 @@ def report(
             "times": times,
             "verdict": found.verdict,
             "pair_names": _pair_names(shown),
+            "tile_names": {},  # a tile is named by its number
             "facts": facts,
             **sentences.said(shown),
         }
@@ -119,6 +120,7 @@ def _facts(found: Results, shown: Results, files: PageFiles) -> dict[str, Any]:
         "seams": seams.seams(shown, files),
         "plots": plots.plots(shown, files),
         **made.made(found),
+        "provenance": "provenance.json",
         "files": files.embedded(),  # last, when all pictures are there
         "folder": "" if files.is_embedded else FOLDER,
     }

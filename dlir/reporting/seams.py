@@ -90,10 +90,15 @@ def chosen(pairs: pd.DataFrame, doubt: "pd.Series[float]", difference: "pd.Serie
     each = min(EACH, -(-len(there) // 3))
     taken: set[int] = set()
     found = {}
-    for group, order in ((WORST, _in_turn(accepted, differing, residual)), (UNCERTAIN, uncertain), (RANDOM, chance)):
+    for group, order in ((WORST, in_turn(accepted, differing, residual)), (UNCERTAIN, uncertain), (RANDOM, chance)):
         found[group] = [row for row in order if row not in taken][:each]
         taken |= set(found[group])
     return found
+
+
+def in_turn(*orders: Iterable[int]) -> list[int]:
+    """Returns the rows of several orders, one of each in turn, each row once."""
+    return [row for row in dict.fromkeys(chain.from_iterable(zip_longest(*orders))) if row is not None]
 
 
 def _most_compared(results: Results) -> int:
@@ -118,14 +123,9 @@ def _orders(pairs: pd.DataFrame, doubt: "pd.Series[float]") -> tuple[list[int], 
     residual = pairs.sort_values("residual", ascending=False, kind="stable")
     unsure = pairs.sort_values("confidence", kind="stable")
     loose = doubt.sort_values(ascending=False, kind="stable").index.tolist()
-    uncertain = _in_turn(unsure[unsure["accepted"]].index.tolist(), unsure.index.tolist(), loose)
+    uncertain = in_turn(unsure[unsure["accepted"]].index.tolist(), unsure.index.tolist(), loose)
     chance = np.random.default_rng(SEED).permutation(pairs.index.to_numpy()).tolist()
     return residual[residual["accepted"]].index.tolist(), residual.index.tolist(), uncertain, chance
-
-
-def _in_turn(*orders: Iterable[int]) -> list[int]:
-    """Returns the rows of several orders, one of each in turn, each row once."""
-    return [row for row in dict.fromkeys(chain.from_iterable(zip_longest(*orders))) if row is not None]
 
 
 def _differences(shown: dict[int, Pictures]) -> pd.DataFrame:

@@ -55,7 +55,9 @@ def place_rounds(
     placed, stages = place_together(found, maps, pairs, settings, users)
     size = tables.sizes(pd.concat([of.tiles for of in found], ignore_index=True))
     height, width = mosaic_size(affine.from_table(placed), size)
-    tables.write(pd.DataFrame({"height": [height], "width": [width]}), tables.CANVAS, canvas)
+    first = found[0].tiles.iloc[0]
+    size_of_all = {"height": [height], "width": [width], "pixel_size": [first["pixel_size"]]}
+    tables.write(pd.DataFrame(size_of_all), tables.CANVAS, canvas)
     tables.write(stages, tables.ROUND_STAGE, stage)
     tables.write(placed, tables.ROUND_PLACEMENT, output)
 
@@ -74,5 +76,5 @@ def round_place(*, placement: Path, stages: Path, round: str, output: Path, stag
     for path, table in ((placement, placed), (stages, rows)):
         if round not in set(table["round"]):
             raise RoundsError(f"{path}: has no round {round}; it has {', '.join(dict.fromkeys(table['round']))}")
-    tables.write(rows[rows["round"] == round], tables.STAGE, stage)
-    tables.write(placed[placed["round"] == round], tables.PLACEMENT, output)
+    tables.write(rows[rows["round"] == round].drop(columns="round"), tables.STAGE, stage)
+    tables.write(placed[placed["round"] == round].drop(columns="round"), tables.PLACEMENT, output)

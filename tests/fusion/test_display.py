@@ -7,7 +7,7 @@ import pytest
 import zarr
 
 from dlir.fusion import display
-from dlir.fusion.ome_zarr_metadata import write_metadata
+from dlir.fusion.ome_zarr_metadata import shown_by_pixels, write_metadata
 from dlir.fusion.pyramid import Pyramid
 from dlir.fusion.settings import Mosaic
 
@@ -47,7 +47,7 @@ def stored(folder: Path, pixels: np.ndarray, names: tuple[str, ...] = ()) -> lis
     for time, z in np.ndindex(pixels.shape[0], pixels.shape[2]):
         plane, blocks = pixels[time, :, z], pyramid.band_blocks(0, 1)
         pyramid.build(blocks, 0, lambda block, plane=plane: plane[:, *pyramid.region(block).slices], time, z, 1)
-    write_metadata(folder, pyramid, "mosaic", np.nan, names)
+    write_metadata(folder, pyramid, "mosaic", np.nan, shown_by_pixels(pyramid, names))
     attributes = zarr.open_group(folder, mode="r").attrs
     assert attributes["omero"] == attributes["ome"]["omero"]  # the first is for neuroglancer
     return attributes["ome"]["omero"]["channels"]

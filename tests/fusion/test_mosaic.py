@@ -16,6 +16,7 @@ from support.mosaics import SIDE, MosaicInputs, cut_tile, grid, specimen
 from dlir.core import affine, tables
 from dlir.fusion.blend import PlacedTiles, Region
 from dlir.fusion.mosaic import mosaic
+from dlir.fusion.plan import CanvasError
 from dlir.fusion.pyramid import halve
 from dlir.fusion.settings import Mosaic
 from dlir.illumination import fields
@@ -362,3 +363,23 @@ def test_tiles_of_unequal_size_show_the_specimen_and_reach_to_the_border(tmp_pat
     error = np.abs(fused - truth(fused.shape))[covered]
     assert error.max() < (0.01 if fraction == 0 else 15) and np.quantile(error, 0.98) < 1  # a tile reaches half a px beyond
     assert (fused[~ndimage.binary_dilation(covered, iterations=2)] == 0).all()
+
+
+@pytest.mark.parametrize("bands", [1, 2])
+def test_the_mosaic_has_the_size_and_the_pixels_of_the_canvas(tmp_path: Path, bands: int) -> None:
+    affines = grid(0.9)
+    inputs = MosaicInputs(tmp_path, [cut_tile(a) for a in affines], affines, pixel_size=0.5)
+    alone, shared = inputs.run("alone.ome.zarr"), inputs.run("shared.ome.zarr", canvas=(700, 341), bands=bands)
+    height, width = alone["0"].shape
+    assert shared["0"].shape == (700, 341)
+    assert np.array_equal(shared["0"][:height, :width], alone["0"][...])
+    assert not shared["0"][height:].any() and not shared["0"][:, width:].any()
+    assert (
+        v05.Image.from_zarr(shared).attributes.ome.multiscales[0].datasets[0].coordinateTransformations[0].scale == [0.25] * 2
+    )
+
+
+def test_a_tile_outside_the_canvas_is_an_error(tmp_path: Path) -> None:
+    affines = grid(0.9)
+    with pytest.raises(CanvasError, match="the tiles reach to 257 x 337 px, and the canvas of all rounds has 256 x 400: run"):
+        MosaicInputs(tmp_path, [cut_tile(a) for a in affines], affines).run(canvas=(256, 400))

@@ -9,7 +9,7 @@ import tifffile
 import zarr
 
 from dlir.fusion.ome_tiff import ome_tiff
-from dlir.fusion.ome_zarr_metadata import write_metadata
+from dlir.fusion.ome_zarr_metadata import shown_by_pixels, write_metadata
 from dlir.fusion.pyramid import Pyramid
 from dlir.fusion.settings import Mosaic
 
@@ -24,7 +24,7 @@ def store(
     for time, z in np.ndindex(shape[0], shape[2]):
         plane, blocks = pixels[time, :, z], pyramid.band_blocks(0, 1)
         pyramid.build(blocks, 0, lambda block, plane=plane: plane[:, *pyramid.region(block).slices], time, z, 1)
-    write_metadata(folder, pyramid, "mosaic", pixel_size, names)
+    write_metadata(folder, pyramid, "mosaic", pixel_size, shown_by_pixels(pyramid, names))
     group = zarr.open_group(folder, mode="r")
     return [np.asarray(group[str(level)][...]) for level in range(len(list(group.array_keys())))]
 

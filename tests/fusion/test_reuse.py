@@ -201,3 +201,14 @@ def test_only_what_a_tile_of_another_size_touches_is_fused_again(runs: Runs) -> 
     tiles[0] = tiles[0][:, :, :90]
     assert 0 < runs(tiles, AFFINES) < ALL_SHARDS
     assert runs.equals_scratch()
+
+
+@pytest.mark.parametrize(
+    ("canvas", "fused"),
+    [((640, 384), 10 + 6 - 1), ((700, 384), 10 + 6 - 1 + 6)],  # shards at the old border, and those that are new
+)
+def test_on_another_canvas_only_shards_at_its_border_are_fused_again(runs: Runs, canvas: tuple[int, int], fused: int) -> None:
+    assert runs(noisy(AFFINES), AFFINES) == ALL_SHARDS
+    assert runs(noisy(AFFINES), AFFINES, canvas=canvas) == fused
+    assert runs.equals_scratch()
+    assert runs(noisy(AFFINES), AFFINES, canvas=canvas) == 0

@@ -11,7 +11,7 @@ import pytest
 import zarr
 from support.specimens import ONE_PLANE
 
-from dlir.fusion.ome_zarr_metadata import write_metadata
+from dlir.fusion.ome_zarr_metadata import shown_by_pixels, write_metadata
 from dlir.fusion.pyramid import Block, Pyramid
 from dlir.fusion.settings import Mosaic
 from dlir.reporting import picture_tiles
@@ -35,7 +35,7 @@ class Store:
                 return np.asarray(pixels[time, :, z][:, *pyramid.region(block).slices])
 
             pyramid.build(roots, 0, make, time, z, 1)
-        write_metadata(self.mosaic, pyramid, "mosaic", np.nan)
+        write_metadata(self.mosaic, pyramid, "mosaic", np.nan, shown_by_pixels(pyramid, []))
         if window:
             group = zarr.open_group(self.mosaic, mode="r+")
             ome: Any = group.attrs["ome"]

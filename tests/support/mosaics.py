@@ -78,11 +78,16 @@ class MosaicInputs:
         tolerance: float = 0.0,
         cache: Path | None = None,
         lens: Path | None = None,
+        canvas: tuple[int, int] | None = None,
     ) -> zarr.Group:
-        """Fuses the tiles, first each band where there are several, and returns the mosaic."""
+        """Fuses the tiles, first each band where there are several, and returns the mosaic, on a canvas of this size (y, x)."""
         chosen = Mosaic(interpolation=order, blend=blend, bands=bands, tolerance=tolerance, chunk=32, shard=64)
         files = [self.folder / name for name in ("tiles.csv", "illumination.tif", "exposure.csv", "placement.csv")]
         same = {"cache": cache, "lens": lens, "settings": chosen, "threads": threads}
+        if canvas:
+            same["canvas"] = self.folder / "canvas.csv"
+            size = pd.DataFrame({"height": [canvas[0]], "width": [canvas[1]], "pixel_size": [0.25]})
+            tables.write(size, tables.CANVAS, same["canvas"])
         parts = [self.folder / f"{name}.bands" / str(number) for number in range(bands if bands > 1 else 0)]
         for number, part in reversed(list(enumerate(parts))):
             band(*files, part, number=number, last=self.folder / name, **same)

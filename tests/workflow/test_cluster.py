@@ -120,7 +120,7 @@ def test_profiles_name_rules_that_exist() -> None:
 def test_resources_grow_with_tiles_and_attempt(tmp_path: Path) -> None:
     """The functions of the rules, on tables of few and of many tiles."""
     space: dict[str, Any] = {
-        "taught_by": lambda name: [name], "Path": tmp_path.joinpath, "working_copy": str, "csv": csv, "ceil": math.ceil,
+        "seen_by": lambda name: [name], "Path": tmp_path.joinpath, "working_copy": str, "csv": csv, "ceil": math.ceil,
         "cache": cache, "needs": needs, "SETTINGS": Settings(),
     }  # fmt: skip
     exec((ROOT / "workflow" / "rules" / "resources.smk").read_text(), space)

@@ -13,11 +13,14 @@ try:
     TILES = {name: SETTINGS.demo.images if DEMO else tiles_of(dataset) for name, dataset in DATASETS.items()}
 except (ValueError, OSError) as error:
     sys.exit(f"error: {error}")
-GROUPS = sorted({member.group for member in MEMBERS.values()})  # folders of datasets that one pattern means
-PLATES = sorted({member.group for member in MEMBERS.values() if member.well})
+ROUNDS = {name: member.group for name, member in MEMBERS.items() if member.round}  # the specimen of each round
+SPECIMENS = {specimen: [name for name in ROUNDS if ROUNDS[name] == specimen] for specimen in ROUNDS.values()}
+WHOLE = list(dict.fromkeys(ROUNDS.get(name, name) for name in DATASETS))  # datasets of their own, and specimens
+GROUPS = sorted({MEMBERS[name].group for name in WHOLE if name in MEMBERS})  # folders of what one pattern means
+PLATES = sorted({MEMBERS[name].group for name in WHOLE if name in MEMBERS and MEMBERS[name].well})
 for folder in [
     "results",
-    *(f"results/{name}/{part}" for name in DATASETS for part in ("", "cache", "logs", "benchmarks")),
+    *(f"results/{name}/{part}" for name in [*DATASETS, *SPECIMENS] for part in ("", "cache", "logs", "benchmarks")),
 ]:
     if os.path.lexists(folder) and not os.path.isdir(folder):
         sys.exit(f"error: {folder.rstrip('/')} is a file, and a folder of results has to go there: move it away")
@@ -25,6 +28,25 @@ os.environ |= {
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.getenv('PATH')}",  # an environment of --sdm conda comes before it
     "DLIR_PROCESSES": str(SETTINGS.train.processes),  # a profile asks for as many GPUs
 }
+
+
+def check_rounds():
+    """Ends the run where the rounds of a specimen cannot be one image, as far as that is known before any job."""
+    from dlir.rounds import alike, names  # the headers of files are read with NumPy, which is slow to load
+
+    table = SETTINGS.rounds.names
+    try:
+        if table and not BUCKET:
+            names.read(table, {MEMBERS[name].round for name in ROUNDS})
+        for specimen, listed in SPECIMENS.items() if is_main_process() and not BUCKET else ():
+            rounds = {MEMBERS[name].round: (DATASETS[name], TILES[name]) for name in listed}
+            alike.check(specimen, rounds, table)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+
+
+if SPECIMENS:
+    check_rounds()
 
 
 def only(names):
@@ -35,11 +57,11 @@ def only(names):
 def unknown_dataset(path):
     """What to say of a file that no rule makes since the settings have no such dataset; empty for other files."""
     folder, _, _ = path.removeprefix("results/").rpartition("/")
-    known = any(f"{folder}/".startswith(f"{name}/") for name in [*DATASETS, *GROUPS])
+    known = any(f"{folder}/".startswith(f"{name}/") for name in [*DATASETS, *SPECIMENS, *GROUPS])
     if known or not folder or not path.startswith("results/"):
         return ""
     return (
-        f"{path}: the settings have no dataset {folder}, but {filenames.listed_names(list(DATASETS))}: correct the name, or"
+        f"{path}: the settings have no dataset {folder}, but {filenames.listed_names(WHOLE)}: correct the name, or"
         " give the file of settings that has it after --configfile"
     )
 
@@ -53,14 +75,30 @@ def of_registration(wildcards, *files):
 
 
 def members(group):
-    """The datasets of a group, which one pattern means."""
-    return [name for name, member in MEMBERS.items() if member.group == group]
+    """The datasets and specimens of a group, which one pattern means."""
+    return [name for name in WHOLE if name in MEMBERS and MEMBERS[name].group == group]
+
+
+def rounds_of(wildcards, *files):
+    """These results of all rounds of a specimen, one round after the other."""
+    return [f"results/{name}/{file}" for name in SPECIMENS[wildcards.dataset] for file in files]
+
+
+def folders_of_rounds(wildcards):
+    """Where a step finds the results of the rounds of a specimen, in order."""
+    return [working_copy(f"results/{name}") for name in SPECIMENS[wildcards.dataset]]
+
+
+def canvas_of(wildcards):
+    """The size of the mosaic as an input, where all rounds of a specimen share it."""
+    return [f"results/{ROUNDS[wildcards.dataset]}/canvas.csv"] if wildcards.dataset in ROUNDS else []
 
 
 def shown_on_index(names):
-    """What the page of these datasets is made from."""
-    files = ["report.html", "report_files", "verdict.json", "placement.csv", "provenance.json"]
-    return [f"results/{name}/{file}" for file in files for name in names]
+    """What the page of these datasets and specimens is made from."""
+    files = ["report.html", "report_files", "verdict.json", "placement.csv"]
+    shown = [f"results/{name}/{file}" for file in files for name in names]
+    return shown + [f"results/{own}/provenance.json" for name in names for own in SPECIMENS.get(name, [name])]
 
 
 def wells_of(wildcards):
@@ -114,7 +152,9 @@ def judged_options(wildcards, input):
 
 def failures():
     """What the steps that failed in this run say, by the names of their datasets."""
-    folders = {"all datasets": "results/logs"} | {name: f"results/{name}/logs" for name in [*DATASETS, *GROUPS]}
+    folders = {"all datasets": "results/logs"} | {
+        name: f"results/{name}/logs" for name in [*DATASETS, *SPECIMENS, *GROUPS]
+    }
     logs = [(name, file) for name, folder in folders.items() for file in sorted(Path(folder).glob("*.log"))]
     recent = [(name, file) for name, file in logs if file.stat().st_mtime >= STARTED]
     said = [(name, file.stem, file.read_text(errors="replace").partition(": error: ")[2]) for name, file in recent]

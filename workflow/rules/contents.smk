@@ -21,6 +21,17 @@ RESULTS = [
     "report_files",
     "provenance.json",
 ]  # of a dataset, whose making Snakemake has to know; files.csv first, from which all others follow
+OF_SPECIMEN = [
+    "rounds.csv",
+    "between.csv",
+    "placement.csv",
+    "stage.csv",
+    "canvas.csv",
+    "mosaic.sha256",
+    "verdict.json",
+    "report.html",
+    "report_files",
+]  # the same of a specimen, beside those of its rounds
 FUTURE = 60 * 10**9  # ns that a clock may be ahead
 
 if is_touched():
@@ -141,10 +152,31 @@ def raw_tiles(wildcards):
 
 
 @or_stop
+def raw_of_rounds(wildcards):
+    """The tiles as inputs of the step that compares the rounds of a specimen."""
+    if not BUCKET and is_main_process():
+        for path in [f"results/{wildcards.dataset}/{result}" for result in OF_SPECIMEN]:
+            if is_doubtful(path):
+                force(path)
+    return fetched(SPECIMENS[wildcards.dataset])
+
+
+@or_stop
 def raw_of_mosaic(wildcards):
     """The tiles as inputs of the step that fuses them; that step runs again where its mosaic is damaged."""
-    name = wildcards.dataset
+    write_damaged_again(wildcards.dataset)
+    return fetched([wildcards.dataset])
+
+
+@or_stop
+def mosaics_of_rounds(wildcards):
+    """The mosaics of all rounds of a specimen as inputs of the step that joins them, which runs again where that is damaged."""
+    write_damaged_again(wildcards.dataset)
+    return rounds_of(wildcards, "mosaic.ome.zarr")
+
+
+def write_damaged_again(name):
+    """Lets the step that writes a mosaic run again where that is damaged."""
     if not BUCKET and is_main_process() and is_damaged(name):
         print(f"warning: results/{name}/mosaic.ome.zarr is damaged, so it is written again", file=sys.stderr)
         force(f"results/{name}/mosaic.sha256")
-    return fetched([name])

@@ -11,6 +11,7 @@ rule band:
         lens="results/{dataset}/lens.csv",
         exposure="results/{dataset}/exposure.csv",
         placement="results/{dataset}/placement.csv",
+        canvas=canvas_of,
     output:
         temp(directory("results/{dataset}/bands/{number}")),
     log:
@@ -27,13 +28,14 @@ rule band:
         dlir=dlir_command,
         code=steps.code("band"),
         settings=SETTINGS.mosaic.model_dump_json(),
+        canvas=lambda wildcards, input: f"--canvas {input.canvas}" if input.canvas else "",
         last="results/{dataset}/mosaic.ome.zarr",
         cache="" if BUCKET else "--cache results/{dataset}/cache",
     message:
         "{wildcards.dataset}: fuses band {wildcards.number} of the mosaic"
     shell:
         "{params.dlir} band --tiles {input.tiles} --illumination {input.illumination} --lens {input.lens} --exposure {input.exposure}"
-        " --placement {input.placement} --output {output} --number {wildcards.number} --settings {params.settings:q}"
+        " --placement {input.placement} {params.canvas} --output {output} --number {wildcards.number} --settings {params.settings:q}"
         " --threads {threads} --last {params.last} {params.cache} --log-file {log} --dataset {wildcards.dataset}"
 
 
@@ -45,6 +47,7 @@ rule mosaic:
         lens="results/{dataset}/lens.csv",
         exposure="results/{dataset}/exposure.csv",
         placement="results/{dataset}/placement.csv",
+        canvas=canvas_of,
         bands=[f"results/{{dataset}}/bands/{number}" for number in range(BANDS if BANDS > 1 else 0)],
     output:
         store=mosaic_folder("results/{dataset}/mosaic.ome.zarr"),
@@ -63,13 +66,14 @@ rule mosaic:
         dlir=dlir_command,
         code=steps.code("mosaic"),
         settings=SETTINGS.mosaic.model_dump_json(),
+        canvas=lambda wildcards, input: f"--canvas {input.canvas}" if input.canvas else "",
         bands=lambda wildcards, input: f"--bands {input.bands}" if input.bands else "",
         cache="" if BUCKET else "--cache results/{dataset}/cache",
     message:
         "{wildcards.dataset}: fuses the tiles into the mosaic"
     shell:
         "{params.dlir} mosaic --tiles {input.tiles} --illumination {input.illumination} --lens {input.lens} --exposure {input.exposure}"
-        " --placement {input.placement} {params.bands} --output {output.store} --sums {output.sums} --settings {params.settings:q}"
+        " --placement {input.placement} {params.canvas} {params.bands} --output {output.store} --sums {output.sums} --settings {params.settings:q}"
         " --threads {threads} {params.cache} --log-file {log} --dataset {wildcards.dataset}"
 
 
@@ -108,6 +112,8 @@ rule ome_tiff:  # only where it is asked for: snakemake --cores N results/NAME/m
         "results/{dataset}/logs/ome_tiff.log",
     benchmark:
         "results/{dataset}/benchmarks/ome_tiff.tsv"
+    wildcard_constraints:
+        dataset=only([*DATASETS, *SPECIMENS]),
     conda:
         "../../envs/dlir.yaml"
     threads: 8

@@ -1,4 +1,4 @@
-# affines.csv, or the placement of another run and its lens.csv -> placement.csv, and from that positions.csv, TileConfiguration.registered.txt
+# affines.csv, or the placement of another run and its lens.csv -> placement.csv (of rounds in rounds.smk), and from that positions.csv, TileConfiguration.registered.txt
 # and exposure.csv: the steps `export` and `exposure` take less time than a process needs to start.
 
 LEVELS = "results/{dataset}/exposure.csv"
@@ -60,7 +60,7 @@ rule place:
     benchmark:
         "results/{dataset}/benchmarks/place.tsv"
     wildcard_constraints:
-        dataset=only(REGISTERED),
+        dataset=only([name for name in REGISTERED if name not in ROUNDS]),
     conda:
         "../../envs/dlir.yaml"
     resources:

@@ -41,6 +41,8 @@ rule train:
         f"{LEARNT}/logs/train.log",
     benchmark:
         f"{LEARNT}/benchmarks/train.tsv"
+    wildcard_constraints:
+        dataset=only(WHOLE),
     conda:
         "../../envs/dlir.yaml"
     threads: 8
@@ -68,7 +70,7 @@ rule register:
         tiles="results/{dataset}/tiles.csv",
         illumination="results/{dataset}/illumination.tif",
         pairs="results/{dataset}/pairs.csv",
-        model=MODEL,
+        model=model,
         known=lambda wildcards: in_bucket(DATASETS[wildcards.dataset].known_lens),
     output:
         affines="results/{dataset}/affines.csv",
@@ -90,7 +92,7 @@ rule register:
         dlir=dlir_command,
         code=[steps.code("register"), METHOD_CODE],
         settings=SETTINGS.register_.model_dump_json(),
-        model=lambda wildcards: f"--model {model_file(wildcards)}" if NETWORK else "",
+        model=model_option,
         given=lambda wildcards: f"{MODEL_GIVEN} {given(DATASETS[wildcards.dataset].known_lens)}",
         distortion=distortion_of,
         cache="" if BUCKET else "--cache results/{dataset}/cache",
@@ -109,7 +111,7 @@ rule selfcheck:
         tiles="results/{dataset}/tiles.csv",
         illumination="results/{dataset}/illumination.tif",
         pairs="results/{dataset}/pairs.csv",
-        model=MODEL,
+        model=model,
         after="results/{dataset}/affines.csv",  # the step `register` leaves the table in the cache
     output:
         errors="results/{dataset}/selfcheck.csv",
@@ -130,7 +132,7 @@ rule selfcheck:
         code=[steps.code("selfcheck"), METHOD_CODE],
         method=SETTINGS.register_.method,
         settings=SETTINGS.selfcheck.model_dump_json(),
-        model=lambda wildcards: f"--model {model_file(wildcards)}" if NETWORK else "",
+        model=model_option,
         given=MODEL_GIVEN,
         cache="" if BUCKET else "--cache results/{dataset}/cache",
     message:

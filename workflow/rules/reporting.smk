@@ -46,16 +46,12 @@ rule report:
         sums="results/{dataset}/mosaic.sha256",
         accuracy=lambda wildcards: "results/{dataset}/accuracy.csv" if DATASETS[wildcards.dataset].truth else [],
         hashed=lambda wildcards: of_registration(wildcards, "pairs.csv", "affines.csv"),
-        model=lambda wildcards: [] if wildcards.dataset in ADOPTED else expand(MODEL, dataset=wildcards.dataset),
-        history=lambda wildcards: [] if wildcards.dataset in ADOPTED else expand(HISTORY, dataset=wildcards.dataset),
+        model=lambda wildcards: [] if wildcards.dataset in ADOPTED else model(wildcards),
+        history=lambda wildcards: [] if wildcards.dataset in ADOPTED else learnt(wildcards, "model.csv"),
         benchmarks=lambda wildcards: [
             f"results/{wildcards.dataset}/benchmarks/{step}.tsv" for step in measured(wildcards)
         ],
-        training=lambda wildcards: (
-            []
-            if PINNED or not MODEL or wildcards.dataset in ADOPTED
-            else expand(f"{LEARNT}/benchmarks/train.tsv", dataset=wildcards.dataset)
-        ),
+        training=lambda wildcards: [] if wildcards.dataset in ADOPTED else learnt(wildcards, "benchmarks/train.tsv"),
     output:
         verdict="results/{dataset}/verdict.json",
         page=report(
@@ -87,7 +83,7 @@ rule report:
         model=lambda wildcards: "" if wildcards.dataset in ADOPTED else model_file(wildcards),
         given=lambda wildcards: f"{MODEL_GIVEN} {given(DATASETS[wildcards.dataset].overrides)}",
         all=lambda wildcards: SETTINGS.model_copy(
-            update={"datasets": {name: DATASETS[name] for name in taught_by(wildcards)}}
+            update={"datasets": {name: DATASETS[name] for name in seen_by(wildcards)}}
         ).model_dump_json(by_alias=True),
         configs=own_configs,
     message:
@@ -135,7 +131,7 @@ rule index:
 
 rule index_of_all:
     input:
-        shown_on_index(DATASETS),
+        shown_on_index(WHOLE),
     output:
         report(
             "results/index.html",
@@ -155,7 +151,7 @@ rule index_of_all:
     params:
         dlir=dlir_command,
         code=steps.code("index"),
-        results=[working_copy(f"results/{name}") for name in DATASETS],
+        results=[working_copy(f"results/{name}") for name in WHOLE],
     message:
         "all datasets: writes the page that shows them beside each other"
     shell:

@@ -1,6 +1,9 @@
 # The memory (MB) and the time (minutes) that a job asks for, from the number and the size of its tiles.
 
-MEASURED = ["tiles", "survey", "illumination", "pairs", "register", "selfcheck", "place", "adopt", "exposure", "mosaic"]
+MEASURED = [
+    *("tiles", "survey", "illumination", "pairs", "register", "selfcheck", "place", "round_place", "adopt", "exposure"),
+    "mosaic",
+]
 REGISTRATION = ["survey", "pairs", "register", "selfcheck", "place"]  # what `adopt` and `exposure` replace
 LEAST_MB, MARGIN_MB = 500, 1.5
 LEAST_MINUTES, MARGIN_MINUTES = 10, 5
@@ -8,7 +11,7 @@ LEAST_MINUTES, MARGIN_MINUTES = 10, 5
 
 def extent(wildcards):
     """How many tiles a job has, and how large they are; a guess by the first file before tiles.csv exists."""
-    names = taught_by(wildcards)
+    names = seen_by(wildcards)
     tables = [Path(working_copy(f"results/{name}/tiles.csv")) for name in names]
     rows = [row for table in tables for row in rows_of(table)]
     if not rows:
@@ -54,6 +57,7 @@ def minutes(step):
 
 def measured(wildcards):
     """The steps that run once for each dataset; Snakemake measures their time and memory."""
-    others = REGISTRATION if wildcards.dataset in ADOPTED else ["adopt", "exposure"]
+    placed = "place" if wildcards.dataset in ROUNDS else "round_place"
+    others = [*REGISTRATION, "round_place"] if wildcards.dataset in ADOPTED else ["adopt", "exposure", placed]
     steps_run = [step for step in MEASURED if step not in others]
     return ["demo"] * DEMO + steps_run + ["accuracy"] * bool(DATASETS[wildcards.dataset].truth)

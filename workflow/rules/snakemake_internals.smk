@@ -63,6 +63,11 @@ def is_unknown(path):
     return os.path.exists(path) and workflow.persistence.metadata(workflow.inputfile(path)) is None
 
 
+def last_inputs(path):
+    """The inputs from which an output was made; none where Snakemake does not know that in this working directory."""
+    return workflow.persistence.input(workflow.inputfile(path)) or []
+
+
 def is_main_process():
     """Whether this Snakemake plans the jobs; one that runs a single job of another one on a cluster does not."""
     return workflow.is_main_process

@@ -49,7 +49,7 @@ from dlir.registration.model.aperture import power_spectrum
 from dlir.registration.model.bow import bow
 from dlir.registration.model.estimate import SHIFT
 from dlir.registration.model.filters import EPSILON, blur
-from dlir.registration.model.lucas_kanade import gradients, refine
+from dlir.registration.model.lucas_kanade import Refined, gradients, refine
 from dlir.registration.model.noise_filter import above_noise
 from dlir.registration.model.warping import warp
 from dlir.registration.pairs.neighbours import with_overlaps
@@ -172,10 +172,7 @@ def overlap_windows(pairs: pd.DataFrame, start: Array, offset: Array, tiles: pd.
 
 
 def _refine_batch(batch: WindowBatch, linear: float) -> pd.DataFrame:
-    """Returns the pairs of a batch with their refined affines and covariances, as columns of tables.AFFINES.
-
-    The first round of steps aligns the windows, so that k can be measured; the second uses it.
-    """
+    """Returns the pairs of a batch with their refined affines and covariances, as columns of tables.AFFINES."""
     fixed, moving = (blur(window, SIGMA) for window in above_noise(batch.fixed, batch.moving))
     start = torch.from_numpy(in_window_frame(affine.from_table(batch.rows), batch)).to(fixed)
     warped, mask = warp(moving, start)
@@ -183,18 +180,29 @@ def _refine_batch(batch: WindowBatch, linear: float) -> pd.DataFrame:
         mask = mask * batch.shown[0] * (warp(batch.shown[1], start)[0] > 0.99)
         fixed, moving = _standardised_over(mask, fixed, fixed), _standardised_over(mask, moving, warped)
         warped, _ = warp(moving, start)
+    refined, covariance, weight = refine_windows(fixed, moving, start, warped, mask, linear)
+    covariance[:, SHIFT, SHIFT] += (LEAST_DEVIATION / batch.step) ** 2
+    bent = batch.step * bow(*refined.maps[:2], weight * refined.maps[2])
+    return batch.rows[IDENTITY].assign(
+        **affine_columns(refined.affine, covariance, batch), **dict(zip(BOW, bent.double().cpu().numpy().T, strict=True))
+    )
+
+
+def refine_windows(
+    fixed: Tensor, moving: Tensor, start: Tensor, warped: Tensor, mask: Tensor, linear: float
+) -> tuple[Refined, Tensor, Tensor]:
+    """Returns refined affines of filtered windows (b, 1, h, w), their covariances (b, 6, 6), and the weights of the pixels.
+
+    The first round of steps, which begins at the affines `start` (b, 2, 3), aligns the windows, so that k can be measured; the
+    second uses it. `warped` and `mask` are what `warp` gives at `start`; `linear` is as in `refine`.
+    """
     weight = pixel_weight(fixed, warped, mask) * mask
     prior = fixed.new_tensor([LOG_EXCESS, 0.0])
     aligned = refine(fixed, moving, start, 1, ITERATIONS, prior, linear, weight)
     excess = excess_variance(*aligned.maps[:2], aligned.maps[2] * mask, weight)
     prior = torch.stack([excess.log(), torch.zeros_like(excess)]).view(2, -1, 1, 1)
     refined = refine(fixed, moving, aligned.affine, 1, ITERATIONS, prior, linear, weight)
-    covariance = excess.view(-1, 1, 1) * aperture.covariance(refined, 1, weight)
-    covariance[:, SHIFT, SHIFT] += (LEAST_DEVIATION / batch.step) ** 2
-    bent = batch.step * bow(*refined.maps[:2], weight * refined.maps[2])
-    return batch.rows[IDENTITY].assign(
-        **affine_columns(refined.affine, covariance, batch), **dict(zip(BOW, bent.double().cpu().numpy().T, strict=True))
-    )
+    return refined, excess.view(-1, 1, 1) * aperture.covariance(refined, 1, weight), weight
 
 
 def _standardised_over(mask: Tensor, window: Tensor, aligned: Tensor) -> Tensor:

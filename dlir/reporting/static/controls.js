@@ -7,6 +7,17 @@
   const greyOf = (channel, value) => channel.low + (value / 255) * (channel.high - channel.low);
   const digits = (channel) => (channel.high - channel.low > 20 ? 0 : 3);
 
+  // Where channels are those of several rounds, each round has a part of its own.
+  const groups = new Map();
+  function groupOf(round) {
+    if (!groups.has(round)) {
+      const made = round === undefined ? document.getElementById("channels") : dlir.element("details", {}, dlir.element("summary", {}, round));
+      if (round !== undefined) document.getElementById("channels").append(made);
+      groups.set(round, made);
+    }
+    return groups.get(round);
+  }
+
   dlir.channels.forEach((setting, number) => {
     const { channel } = setting;
     const name = channel.name || (dlir.channels.length > 1 ? `channel ${number}` : "brightness");
@@ -16,6 +27,10 @@
     on.addEventListener("change", () => {
       setting.on = on.checked;
       dlir.colour(number);
+    });
+    dlir.on("channels", () => {
+      on.checked = setting.on;
+      swatch.style.background = `#${setting.colour}`;
     });
     const sliders = ["black", "white"].map((point) => {
       const told = dlir.element("output", {});
@@ -35,7 +50,7 @@
       return dlir.element("label", { className: "point" }, dlir.element("span", {}, point), slider, told);
     });
     const label = dlir.channels.length > 1 ? dlir.element("label", {}, on, swatch, name) : dlir.element("b", {}, channel.name);
-    document.getElementById("channels").append(dlir.element("div", { className: "channel-control" }, label, ...sliders));
+    groupOf(channel.round).append(dlir.element("div", { className: "channel-control" }, label, ...sliders));
   });
 
   const range = (channel) => `${greyOf(channel, 0).toFixed(digits(channel))} to ${greyOf(channel, 255).toFixed(digits(channel))}`;

@@ -5,16 +5,13 @@
   const gallery = document.getElementById("seam-gallery");
   if (!gallery) return;
   const { element } = dlir;
+  const { MODES, overlay, stop, blinker, chooser, colours } = dlir.twoPictures;
   const panel = document.getElementById("seam-open");
   const seams = new Map(dlir.facts.seams.map((seam) => [seam.pair, seam]));
   const names = new Map(dlir.tiles.map((tile) => [tile.tile, tile.name]));
   const groups = { worst: "Worst", uncertain: "Least certain", random: "At random" };
-  const modes = { blend: "Blend", blink: "Blink", "magenta-green": "Magenta and green", "red-green": "Red and green" };
-  const still = matchMedia("(prefers-reduced-motion: reduce)");
-  const BLINK_MS = 600;
   let mode = "blend";
   let open = null; // number of the pair that is open
-  let timer = null;
 
   // A pair at the time point that is shown, and its seam: pictures of seams are kept for one time point.
   const pairAt = (number) => dlir.pairs.find((pair) => pair.pair === number && [undefined, dlir.time].includes(pair.time));
@@ -24,32 +21,11 @@
   const percent = (value, digits = 1) => (value === null ? "not measured" : `${(100 * value).toFixed(digits)} %`);
   const signed = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(2);
 
-  // A picture of a tile, cut off where the tile ends, so that what lies below shows there.
-  function layer(seam, which, kind = "") {
-    const outline = seam.outlines[which].map(([x, y]) => `${x}% ${y}%`).join(",");
-    const image = element("img", { src: dlir.url(seam[which]), alt: "", className: kind, loading: "lazy" });
-    image.style.clipPath = `polygon(${outline})`;
-    return image;
-  }
-
-  // Both tiles over each other; `moving` is the name of the picture of the moving tile.
-  function overlay(seam, moving, how) {
-    const box = element("div", { className: `seam-picture ${how}` });
-    box.style.aspectRatio = `${seam.width} / ${seam.height}`;
-    if (how === "blend") box.append(layer(seam, moving), layer(seam, "fixed"), layer(seam, moving, "half"));
-    else if (how === "blink") box.append(layer(seam, "fixed"), layer(seam, moving, "second"));
-    else {
-      const tints = [["fixed", "first-tint"], [moving, "second-tint"]];
-      box.append(...tints.map(([which, tint]) => element("div", { className: `tint ${tint}` }, layer(seam, which))));
-    }
-    return box;
-  }
-
   function figure(seam, moving, words, difference) {
     const box = overlay(seam, moving, mode);
     box.setAttribute("role", "img");
     const { fixed, moving: other } = pairAt(seam.pair);
-    box.setAttribute("aria-label", `Tiles ${fixed} and ${other} over each other (${modes[mode].toLowerCase()}), ${words.toLowerCase()}`);
+    box.setAttribute("aria-label", `Tiles ${fixed} and ${other} over each other (${MODES[mode].toLowerCase()}), ${words.toLowerCase()}`);
     const shown = element("figure", {}, box, element("figcaption", {}, `${words}. The tiles differ by ${percent(difference)} of the contrast.`));
     shown.style.maxWidth = `${Math.min(seam.width * 2.5, 560)}px`;
     return shown;
@@ -78,36 +54,10 @@
     return element("dl", { className: "seam-numbers" }, ...rows.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
   }
 
-  function stop() {
-    clearInterval(timer);
-    timer = null;
-  }
-
-  // The button that swaps the two tiles again and again; once a click where the user wants no motion.
-  function blinker(pictures) {
-    const swap = () => pictures.classList.toggle("swapped");
-    const words = () => (still.matches ? "Swap the tiles" : timer ? "Stop" : "Start to blink");
-    const button = element("button", { type: "button" }, words());
-    button.addEventListener("click", () => {
-      if (still.matches) swap();
-      else if (timer) stop();
-      else timer = setInterval(swap, BLINK_MS);
-      button.textContent = words();
-    });
-    return button;
-  }
-
-  function chooser() {
-    const choices = Object.entries(modes).map(([name, words]) => {
-      const input = element("input", { type: "radio", name: "seam-mode", value: name, checked: name === mode });
-      input.addEventListener("change", () => {
-        mode = name;
-        show(open);
-        panel.querySelector(`input[value="${name}"]`).focus();
-      });
-      return element("label", {}, input, ` ${words}`);
-    });
-    return element("fieldset", {}, element("legend", {}, "Show the two tiles as"), ...choices);
+  function showAs(name) {
+    mode = name;
+    show(open);
+    panel.querySelector(`input[value="${name}"]`).focus();
   }
 
   function show(number) {
@@ -123,11 +73,9 @@
         figure(seam, "before", "Where the stage puts them", seam.difference_before),
         figure(seam, "moving", "As placed", seam.difference_after),
       );
-      content.push(chooser(), ...(mode === "blink" ? [blinker(pictures)] : []), pictures);
-      if (mode.includes("-")) {
-        const [first, second] = mode.split("-");
-        content.push(element("p", {}, `The fixed tile is ${first}, the moving one ${second}. Where both show the same, they add up to ${mode === "red-green" ? "yellow" : "grey"}.`));
-      }
+      content.push(chooser("seam-mode", "tiles", mode, showAs), ...(mode === "blink" ? [blinker(pictures, "tiles")] : []), pictures);
+      const meaning = colours(mode, "The fixed tile", "the moving one");
+      if (meaning) content.push(element("p", {}, meaning));
     } else {
       const when = dlir.facts.time === null ? "" : `, of time point ${dlir.facts.time}`;
       content.push(element("p", {}, `No picture of this seam was kept: only the worst seams, the least certain ones, and some at random have one${when}.`));

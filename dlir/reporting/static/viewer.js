@@ -81,28 +81,34 @@
 
   const settings = pictures.channels.map((channel, number) => {
     const grey = (value) => Math.min(255, Math.max(0, (255 * (value - channel.low)) / (channel.high - channel.low)));
-    const light = [0, 2, 4].map((at) => parseInt(channel.color.slice(at, at + 2), 16) / 255);
     const stretch = ["R", "G", "B"].map((name) => part(`feFunc${name}`, { type: "linear" }));
-    const tint = light.flatMap((value, row) => [0, 1, 2, 3, 4].map((column) => (column === row ? value : 0)));
+    const tint = part("feColorMatrix", { type: "matrix" });
     svg.append(
       part("filter", { id: `colour-${number}`, "color-interpolation-filters": "sRGB", x: 0, y: 0, width: 1, height: 1 },
         part("feComponentTransfer", {}, ...stretch),
-        part("feColorMatrix", { type: "matrix", values: [...tint, 0, 0, 0, 1, 0].join(" ") })),
+        tint),
     );
-    return { channel, stretch, black: grey(channel.black), white: grey(channel.white), on: number < MOST_ON };
+    return {
+      channel, stretch, tint, black: grey(channel.black), white: grey(channel.white), on: number < MOST_ON,
+      colour: channel.color, light: 1, clip: "", // how it is drawn: a colour, how much of its light, and the part that is seen
+    };
   });
 
   function colour(number) {
-    const { stretch, black, white, on } = settings[number];
+    const { stretch, tint, black, white, on, light, clip } = settings[number];
     const range = Math.max(1, white - black);
     for (const each of stretch) {
       each.setAttribute("slope", 255 / range);
       each.setAttribute("intercept", -black / range);
     }
+    const colour = [0, 2, 4].map((at) => (light * parseInt(settings[number].colour.slice(at, at + 2), 16)) / 255);
+    const matrix = colour.flatMap((value, row) => [0, 1, 2, 3, 4].map((column) => (column === row ? value : 0)));
+    tint.setAttribute("values", [...matrix, 0, 0, 0, 1, 0].join(" "));
     if (on && !viewers[number]) addFollower(number);
     if (!viewers[number]) return;
     const { style } = viewers[number].drawer.canvas;
     style.filter = `url(#colour-${number})`;
+    style.clipPath = clip;
     style.visibility = on ? "" : "hidden";
   }
 
@@ -128,7 +134,7 @@
     follower.element.style.pointerEvents = "none";
     follower.addHandler("open", follow);
   }
-  settings.forEach(({ on }, number) => on && number > 0 && addFollower(number));
+  if (!dlir.facts.rounds) settings.forEach(({ on }, number) => on && number > 0 && addFollower(number)); // else round_compare.js chooses
 
   let wasCrisp = null;
   function follow() {
@@ -232,7 +238,7 @@
     moveHandler(event) {
       const { y, x } = toMosaic(event.position);
       const inMicrometres = size ? ` (y ${(y * size).toFixed(1)}, x ${(x * size).toFixed(1)} µm)` : "";
-      const tiles = dlir.places.tilesAt(y, x).map((tile) => `${tile.tile} ${tile.name}`);
+      const tiles = dlir.places.tilesAt(y, x).map((tile) => tile.label || `${tile.tile} ${tile.name}`);
       const words = tiles.length ? `${tiles.length > 1 ? "tiles" : "tile"} ${tiles.join(", ")}` : "no tile";
       pointer.textContent = `y ${y.toFixed(0)}, x ${x.toFixed(0)} px${inMicrometres}: ${words}`;
     },

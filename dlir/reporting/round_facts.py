@@ -1,0 +1,131 @@
+"""What the page of a specimen with rounds knows and says: its tables, the numbers at its top, and a row for each round."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dlir.core import tables
+from dlir.core.affine import COLUMNS, Array
+from dlir.reporting.facts import columns_and_rows
+from dlir.reporting.round_agreement import Agreement
+from dlir.reporting.round_places import moved_by
+from dlir.reporting.round_results import RoundResults, Specimen
+from dlir.reporting.round_verdict import of_others
+from dlir.reporting.sentences import Table
+
+OF_AGREEMENT = ["measured", "unmatched", "empty", "off_y", "off_x", "offset", "median", "largest", "ncc", "bend"]
+TILE_COLUMNS = ["tile", "label", "round", "number", "name", *COLUMNS, "height", "width", "pairs", "between", "residual",
+                "deviation", "placed_by", "moved", *OF_AGREEMENT]  # fmt: skip
+PATCH_COLUMNS = ["round", "tile", "y", "x", "dy", "dx", "length", "deviation", "before", "after", "state", "bend_y", "bend_x"]
+OF_TILES = {
+    "label": "round and number of the tile in it",
+    "round": "name of the round",
+    "number": "number of the tile in its round",
+    "name": "name of the file",
+    "offset": "how far the tile as a whole lies from the first round, px: length of off_y and off_x",
+    "off_y": "median of the shifts of its patches, px: from where the first round shows something to where this one does",
+    "off_x": "as off_y",
+    "median": "median of the lengths of the shifts of its patches, px",
+    "largest": "largest of them, px",
+    "bend": "by how much the tissue is stretched within the tile, px, root mean square: what no rigid tile can mend",
+    "ncc": "median NCC of its patches with the first round, as they lie",
+    "measured": "number of its patches of which the shift could be measured",
+    "unmatched": "number of those that show something in both rounds which does not match",
+    "empty": "number of those that show too little in one of the rounds",
+    "pairs": "number of accepted pairs of the tile, within its round and with others",
+    "between": "number of those with tiles of other rounds",
+    "residual": "how far its pairs lie from the placement, px, root mean square",
+    "deviation": "standard deviation of the place of the tile, px",
+    "moved": "how far the tile lies from where the rough map of its round puts it, px",
+    "placed_by": "what holds the tile: pairs, user, or stage: the map of its round alone",
+}
+
+
+def tile_table(specimen: Specimen, agreement: Agreement, rough: dict[str, Array] | None) -> dict[str, Any]:
+    """Returns the tiles of all rounds for the page, as columns and rows; `tile` is the row of placement.csv."""
+    found = []
+    for each in specimen.rounds:
+        placed = each.placed.assign(number=each.placed["tile"], tile=each.placed.index)
+        placed["label"] = [f"{each.name} {number}" for number in placed["number"]]
+        placed["name"] = [Path(path).name for path in placed["path"]]
+        placed[["height", "width"]] = tables.sizes(each.tiles, placed["number"])
+        placed["between"] = placed["number"].map(_pairs_of_tiles(specimen, each.name)).fillna(0).astype(int)
+        placed["moved"] = np.nan if rough is None else moved_by(each, rough[each.name])
+        found.append(placed)
+    of_tile = agreement.tiles.rename(columns={"tile": "number"})[["round", "number", *OF_AGREEMENT]]
+    table = pd.concat(found, ignore_index=True).merge(of_tile, how="left", on=["round", "number"])
+    counts = OF_AGREEMENT[:3]
+    table[counts] = table[counts].fillna(0).astype(int)
+    return columns_and_rows(table, TILE_COLUMNS)
+
+
+def patch_table(specimen: Specimen, agreement: Agreement) -> dict[str, Any]:
+    """Returns the patches for the page, as columns and rows; `tile` is the row of placement.csv."""
+    row = pd.Series(specimen.placed.index, index=pd.MultiIndex.from_frame(specimen.placed[["round", "tile"]]))
+    patches = agreement.patches
+    tile = row.reindex(pd.MultiIndex.from_frame(patches[["round", "tile"]])).to_numpy()
+    return columns_and_rows(patches.assign(tile=tile), PATCH_COLUMNS)
+
+
+def agreement_table(agreement: Agreement) -> Table:
+    """Returns how well each round but the first agrees with it, as texts."""
+    columns = ["round", "off: median, px", "95 %, px", "largest, px", "measured ±, px", "a rigid tile would mend, px",
+               "stretched, px", "95 %, px", "NCC", "patches measured", "not matching", "too little to see"]  # fmt: skip
+    lengths = ["median", "p95", "largest", "deviation", "rigid", "bend", "bend_p95", "ncc"]
+    rows = [
+        [row["round"], *(_px(row[name]) for name in lengths), *(str(row[state]) for state in OF_AGREEMENT[:3])]
+        for row in agreement.rounds.to_dict("records")
+    ]
+    return Table(columns, rows, len(rows))
+
+
+def round_table(specimen: Specimen) -> Table:
+    """Returns how each round lies to the first, and what holds its tiles, as texts."""
+    columns = ["round", "found by", "turn, °", "scale", "shift y, px", "shift x, px", "blocks that agree", "tiles",
+               "by the map alone", "pairs with others", "accepted", "overruled", "their residual, px"]  # fmt: skip
+    rows = [_round_row(specimen, each) for each in specimen.rounds]
+    return Table(columns, rows, len(rows))
+
+
+def _round_row(specimen: Specimen, each: RoundResults) -> list[str]:
+    pairs, told = of_others(specimen.pairs, each.name), each.found
+    accepted, overruled = pairs["accepted"], pairs["accepted"] & pairs["overruled"]
+    lies = [f"{told['turn']:.3f}", f"{told['scale']:.5f}", f"{told['shift_y']:.1f}", f"{told['shift_x']:.1f}",
+            f"{told['agreeing']} of {told['blocks']}"]  # fmt: skip
+    by_map = (each.placed["placed_by"] == "stage").sum()
+    counts = [len(each.placed), by_map, len(pairs), accepted.sum(), overruled.sum()]
+    residual = pairs.loc[accepted & ~overruled, "residual"].median()
+    found = ["first", *[""] * len(lies)] if told["found"] == "first" else [str(told["found"]), *lies]
+    return [each.name, *found, *map(str, counts), _px(residual)]
+
+
+def key_numbers(specimen: Specimen, agreement: Agreement) -> dict[str, str]:
+    """Returns the numbers at the top of the page, by what they are."""
+    measured = agreement.patches.loc[agreement.patches["state"] == "measured", "length"]
+    quantiles = " · ".join(f"{value:.2f}" for value in np.percentile(measured, [50, 95, 100])) if len(measured) else "none"
+    lost = sum(each.found["found"] == "stage" for each in specimen.rounds)
+    pairs = specimen.pairs
+    return {
+        "rounds": str(len(specimen.rounds)),
+        "of them not found": str(lost),
+        "tiles of all rounds": str(len(specimen.placed)),
+        "of them placed by the map of their round alone": str(int((specimen.placed["placed_by"] == "stage").sum())),
+        "pairs of tiles of two rounds": str(len(pairs)),
+        "of them accepted": str(int(pairs["accepted"].sum())),
+        "how far rounds lie from the first: median · 95 % · largest, px": quantiles,
+        f"patches of {agreement.side} px that were measured": str(len(measured)),
+    }
+
+
+def _pairs_of_tiles(specimen: Specimen, name: str) -> "pd.Series[int]":
+    """How many accepted pairs the tiles of a round have with tiles of others, by the number of the tile."""
+    accepted = specimen.pairs[specimen.pairs["accepted"]]
+    ends = [accepted.loc[accepted[f"{end}_round"] == name, end] for end in ("fixed", "moving")]
+    counts: pd.Series[int] = pd.concat(ends).value_counts()
+    return counts
+
+
+def _px(value: float) -> str:
+    return f"{value:.2f}" if np.isfinite(value) else ""

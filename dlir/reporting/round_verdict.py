@@ -1,0 +1,228 @@
+"""The verdict on a specimen with rounds: the worst of what is said of its rounds, and of how they lie to each other.
+
+It never is better than the verdict on any round. How rounds agree is measured in their pixels (`round_agreement.py`), where the
+pairs that place them have no say. What a finding is, and the limits, are those of a single mosaic (`findings.py`).
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from dlir.reporting.findings import GRADES, MOST_NAMES, SEAM, SURE, Finding, Grade, in_px, number_of
+from dlir.reporting.round_agreement import Agreement
+from dlir.reporting.round_results import RoundResults, Specimen
+from dlir.reporting.verdict import LEAST_TOLD, WORDS, Error, Verdict
+
+LEAST_MATCHING = 0.3  # share of the patches with content that should match
+LEAST_PATCHES = 5  # that have to be measured for a round to be checked
+HELPS = 0.5  # px, 95 % quantile of the smooth field, from which on a local refinement is worth it
+COMPARE = "lay the round and the first one over each other in two colours, in report.html"
+
+
+class Between(NamedTuple):
+    """How well a round agrees with the first, px; None where nothing was measured, as of the first round itself."""
+
+    median: float | None
+    p95: float | None
+    largest: float | None  # of the shifts of its tiles
+
+
+def verdict(specimen: Specimen, agreement: Agreement) -> dict[str, Any]:
+    """Returns the content of verdict.json: that of a single mosaic, and `between_px` and `rounds` beside it.
+
+    The tiles of a finding are numbers of rows of placement.csv, from 0.
+    """
+    findings = [
+        finding
+        for each in specimen.rounds
+        for kind in (_not_found, _not_held, _apart, _unlike, _stretched, _by_map, _of_round)
+        for finding in kind(specimen, each, agreement)
+    ]
+    findings.sort(key=lambda finding: -GRADES.index(finding.grade))
+    grade: Grade = findings[0].grade if findings else "good"
+    between = {each.name: _between(agreement, each.name) for each in specimen.rounds}
+    every = agreement.patches.loc[agreement.patches["state"] == "measured", "length"]
+    worst = agreement.tiles.loc[agreement.tiles["measured"] > 1, "offset"].max()
+    total = Between(_known(every.median()), _known(every.quantile(0.95)), _known(worst))
+    within = [each.verdict["error_px"] for each in specimen.rounds if isinstance(each.verdict.get("error_px"), dict)]
+    error = Error(_largest([total.median, *(each["median"] for each in within)]),
+                  _largest([total.largest, *(each["worst"] for each in within)]))  # fmt: skip
+    in_um = Error(*(_known(each * specimen.pixel_size) if each else None for each in error))
+    sentence = _sentence(grade, specimen, total, _largest([each["median"] for each in within]), findings)
+    found = Verdict(grade, sentence, _tiles(specimen), [], error, in_um, findings)
+    rounds = [
+        {"round": each.name, "found": each.found["found"], "grade": each.verdict["grade"],
+         "sentence": each.verdict["sentence"], "between_px": between[each.name]._asdict()}
+        for each in specimen.rounds
+    ]  # fmt: skip
+    return {**found.as_json(), "between_px": total._asdict(), "rounds": rounds}
+
+
+def of_others(pairs: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Returns the pairs (tables.ROUND_PAIRS) between a round and the others."""
+    chosen: pd.DataFrame = pairs[(pairs["moving_round"] == name) | (pairs["fixed_round"] == name)]
+    return chosen
+
+
+def _not_found(specimen: Specimen, each: RoundResults, agreement: Agreement) -> list[Finding]:
+    """The pixels do not show how the round lies to the first."""
+    if each.found["found"] != "stage":
+        return []
+    first = specimen.rounds[0].name
+    advice = each.found["advice"]
+    remedy = advice if isinstance(advice, str) and advice else "check its positions, and that both rounds show one stain"
+    return [Finding("round", "bad", f"{each.name} was not found: its pixels do not show how it lies to {first}", remedy)]
+
+
+def _not_held(specimen: Specimen, each: RoundResults, agreement: Agreement) -> list[Finding]:
+    """No pair that counts joins the round to another one."""
+    pairs = of_others(specimen.pairs, each.name)
+    if each is specimen.rounds[0] or (pairs["accepted"] & ~pairs["overruled"]).any():
+        return []
+    median = _between(agreement, each.name).median
+    grade: Grade = "look" if median is not None and median <= SURE else "bad"
+    what = f"no tile of {each.name} is registered with a tile of another round, so only its rough place is known"
+    return [Finding("unheld", grade, what, "another reference_channel, of a stain that all rounds share")]
+
+
+def _apart(specimen: Specimen, each: RoundResults, agreement: Agreement) -> list[Finding]:
+    """The pixels of the round lie elsewhere than those of the first."""
+    between, first = _between(agreement, each.name), specimen.rounds[0].name
+    tiles = agreement.tiles[agreement.tiles["round"] == each.name]
+    off = tiles[(tiles["offset"] > SURE) & (tiles["measured"] > 1)].sort_values("offset", ascending=False)
+    if between.median is not None and between.median > SEAM:
+        what = f"{each.name} lies {in_px(between.median)} from {first}, in the median of its pixels"
+        return [Finding("apart", "bad", what, COMPARE, _rows(specimen, each.name, off["tile"]))]
+    if off.empty:
+        return []
+    nearest, farthest = f"{off['offset'].min():.1f}", in_px(off["offset"].max())
+    if len(off) == 1:
+        what = f"tile {off['tile'].iloc[0]} of {each.name} lies {farthest} from {first}"
+    else:
+        what = f"{len(off)} tiles of {each.name} lie {nearest} to {farthest} from {first}: {_named(off['tile'])}"
+    return [Finding("apart", "look", what, COMPARE, _rows(specimen, each.name, off["tile"]))]
+
+
+def _unlike(specimen: Specimen, each: RoundResults, agreement: Agreement) -> list[Finding]:
+    """The round, or tiles of it, show something that does not match the first round there."""
+    if each is specimen.rounds[0]:
+        return []
+    first, tiles = specimen.rounds[0].name, agreement.tiles[agreement.tiles["round"] == each.name]
+    measured, content = int(tiles["measured"].sum()), int((tiles["measured"] + tiles["unmatched"]).sum())
+    remedy = "a reference_channel that all rounds share, and exposures that show it in each"
+    if measured < LEAST_PATCHES:
+        what = f"{each.name} shows too little that {first} shows as well, so nobody knows how well they agree"
+        return [Finding("unchecked", "look", what, remedy)]
+    if measured < LEAST_MATCHING * content:
+        what = f"only {measured} of {content} places of {each.name} that show something look like {first}"
+        return [Finding("unlike", "look", what, remedy)]
+    lost = tiles[(tiles["measured"] == 0) & (tiles["unmatched"] > 1)]
+    if lost.empty:
+        return []
+    what = (
+        f"{number_of(len(lost), 'tile')} of {each.name} {'shows' if len(lost) == 1 else 'show'} something else than {first} "
+        f"at the same place: {_named(lost['tile'])}"
+    )
+    return [Finding("unlike", "look", what, COMPARE, _rows(specimen, each.name, lost["tile"]))]
+
+
+def _stretched(specimen: Specimen, each: RoundResults, agreement: Agreement) -> list[Finding]:
+    """The tissue bends within tiles, which no rigid tile can mend."""
+    found = agreement.rounds[agreement.rounds["round"] == each.name]
+    if found.empty or not found["bend_p95"].iloc[0] > HELPS:
+        return []
+    tiles = agreement.tiles[agreement.tiles["round"] == each.name]
+    worst = tiles[tiles["bend"] > HELPS].sort_values("bend", ascending=False)["tile"]
+    where = f", most in {'tile' if len(worst) == 1 else 'tiles'} {_named(worst)}" if len(worst) else ""
+    bend, most = (in_px(found[name].iloc[0]) for name in ("bend", "bend_p95"))
+    what = (
+        f"the tissue of {each.name} is stretched against {specimen.rounds[0].name} by {bend}, and by more than {most} in 5 % "
+        f"of the places{where}; no rigid tile can mend that"
+    )
+    remedy = "a local, non-rigid registration of the mosaics of the two rounds, in another program"
+    return [Finding("stretched", "look", what, remedy, _rows(specimen, each.name, worst))]
+
+
+def _by_map(specimen: Specimen, each: RoundResults, agreement: Agreement) -> list[Finding]:
+    """Tiles that no pair holds, within the round or to another one."""
+    tiles = each.placed.loc[each.placed["placed_by"] == "stage", "tile"]
+    if tiles.empty or len(tiles) == len(each.placed):
+        return []
+    verb, they = ("lies", "it") if len(tiles) == 1 else ("lie", "them")
+    what = (
+        f"{number_of(len(tiles), 'tile')} of {each.name} {verb} where the map of the round puts {they}, since no pair holds "
+        f"{they}: {_named(tiles)}"
+    )
+    return [Finding("map", "good", what, "", _rows(specimen, each.name, tiles))]
+
+
+def _of_round(specimen: Specimen, each: RoundResults, agreement: Agreement) -> list[Finding]:
+    """What the verdict on the round alone says, where it is not good."""
+    grade: Grade = each.verdict["grade"]
+    if grade == "good":
+        return []
+    worst = [finding["sentence"] for finding in each.verdict["findings"] if finding["grade"] == grade]
+    why = f": {worst[0]}" if worst else ""
+    trusted = "is not to be trusted" if grade == "bad" else "deserves a look"
+    return [Finding("within", grade, f"the mosaic of {each.name} itself {trusted}{why}", f"see the report of {each.name}")]
+
+
+def _between(agreement: Agreement, name: str) -> Between:
+    found = agreement.rounds[agreement.rounds["round"] == name]
+    if found.empty or not found["measured"].iloc[0]:
+        return Between(None, None, None)
+    tiles = agreement.tiles[(agreement.tiles["round"] == name) & (agreement.tiles["measured"] > 1)]
+    return Between(_known(found["median"].iloc[0]), _known(found["p95"].iloc[0]), _known(tiles["offset"].max()))
+
+
+def _sentence(grade: Grade, specimen: Specimen, between: Between, within: float | None, findings: list[Finding]) -> str:
+    """The verdict in one line."""
+    lost = sum(each.found["found"] == "stage" for each in specimen.rounds)
+    count = len(specimen.rounds)
+    parts = [f"{WORDS[grade]}: {f'{count - lost} of {count}' if lost else f'all {count}'} rounds are found"]
+    if between.median is None or between.p95 is None:
+        parts.append("How well they agree could not be measured")
+    else:
+        parts.append(f"They agree to {_about(between.median)}, 95 % of the specimen to {_about(between.p95)}")
+    if within is not None:
+        parts.append(f"Within a round, places are known to {_about(within)}")
+    if findings:
+        first = {"good": "To know", "look": "Look first", "bad": "Why"}[grade]
+        more = sum(finding.grade == grade for finding in findings[1:])
+        parts.append(f"{first}: {findings[0].sentence}")
+        parts += [f"{more} more in the report"] if more else []
+    return ". ".join(parts) + "."
+
+
+def _about(px: float) -> str:
+    """A length in words."""
+    return f"better than {LEAST_TOLD} px" if px < LEAST_TOLD else f"{px:.1f} px" if px >= 1 else f"{px:.2g} px"
+
+
+def _tiles(specimen: Specimen) -> dict[str, int]:
+    """How many tiles there are, and what holds them."""
+    by = specimen.placed["placed_by"].value_counts()
+    return {"total": len(specimen.placed), **{name: int(by.get(name, 0)) for name in ("pairs", "user", "stage")}}
+
+
+def _rows(specimen: Specimen, name: str, tiles: "pd.Series[int]") -> list[int]:
+    """The rows of placement.csv of these tiles of a round, in their order."""
+    of_round = specimen.placed[specimen.placed["round"] == name]
+    rows = pd.Series(of_round.index, index=of_round["tile"])
+    return [int(row) for row in rows.loc[tiles.tolist()]]
+
+
+def _named(tiles: "pd.Series[int]") -> str:
+    """The numbers of the first tiles, and how many more there are."""
+    numbers = tiles.tolist()
+    more = f" and {len(numbers) - MOST_NAMES} more" if len(numbers) > MOST_NAMES else ""
+    return ", ".join(map(str, numbers[:MOST_NAMES])) + more
+
+
+def _known(value: Any) -> float | None:
+    return float(f"{value:.3g}") if value is not None and np.isfinite(value) else None
+
+
+def _largest(values: list[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)
