@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from dlir.core import affine, tables
+from dlir.core.tile_graph import numbered_by_size
 from dlir.fusion.plan import mosaic_size
 from dlir.placement.overrides import read_overrides
 from dlir.placement.settings import Place
@@ -65,6 +66,8 @@ def place_rounds(
 def round_place(*, placement: Path, stages: Path, round: str, output: Path, stage: Path) -> None:
     """Writes the part of one round of the placement of all rounds (tables.PLACEMENT), and of its stage (tables.STAGE).
 
+    The groups are those of all rounds, numbered by how many tiles of this round they have.
+
     Args:
         placement, stages: files of the step `place_rounds`.
         round: the name of the round.
@@ -77,4 +80,5 @@ def round_place(*, placement: Path, stages: Path, round: str, output: Path, stag
         if round not in set(table["round"]):
             raise RoundsError(f"{path}: has no round {round}; it has {', '.join(dict.fromkeys(table['round']))}")
     tables.write(rows[rows["round"] == round].drop(columns="round"), tables.STAGE, stage)
-    tables.write(placed[placed["round"] == round].drop(columns="round"), tables.PLACEMENT, output)
+    part = placed[placed["round"] == round].drop(columns="round")
+    tables.write(part.assign(group=numbered_by_size(part["group"].to_numpy())), tables.PLACEMENT, output)
