@@ -62,7 +62,7 @@ def solve_together(
     """
     seen, joint = list(own), None
     for _ in range(PASSES):
-        maps = fit_maps(seen, between, start, deviation)
+        maps = fit_maps(seen, between, start, deviation, joint and joint.maps)
         if joint and _moved(joint.maps, maps, seen) < AT_REST:
             break
         joint = _solved(tiles, alone, own, between, maps, settings)
