@@ -205,9 +205,11 @@ rule report_rounds:
         code=steps.code("report_rounds"),
         rounds=folders_of_rounds,
         settings=JOINED.model_dump_json(),
+        place=SETTINGS.place.model_dump_json(),
+        report=SETTINGS.report.model_dump_json(),
     message:
         "{wildcards.dataset}: writes the report on how the rounds agree"
     shell:
         "{params.dlir} report_rounds --results {params.rounds:q} --rounds {input.rounds} --between {input.between}"
         " --placement {input.placement} --mosaic {input.mosaic} --output {output.page} --verdict {output.verdict}"
-        " --settings {params.settings:q} --log-file {log} --dataset {wildcards.dataset}"
+        " --settings {params.settings:q} --place {params.place:q} --report {params.report:q} --log-file {log} --dataset {wildcards.dataset}"
