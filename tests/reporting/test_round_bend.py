@@ -14,7 +14,7 @@ def measured(field: object, tiles: int = 6, each: int = 4) -> pd.DataFrame:
     places = np.array([(y, x) for y in range(each) for x in range(each)]) * 100 / each
     tables = []
     for tile in range(tiles):
-        y, x = (places + (0, 100 * tile)).T
+        y, x = (places + np.array([0, 100 * tile])).T
         shift = np.stack(field(tile, y, x), 1) + NOISE * rng.standard_normal((len(y), 2))  # type: ignore[operator]
         tables.append(pd.DataFrame({"round": "R2", "tile": tile, "y": y, "x": x, "dy": shift[:, 0], "dx": shift[:, 1]}))
     return pd.concat(tables, ignore_index=True).assign(state="measured")
