@@ -30,16 +30,18 @@ def place_deviation(factor: SuperLU, scatter: sparse.csc_matrix, count: int, siz
         scatter: S.
         size: rows of a block.
     """
-    variance = np.zeros(count)
+    variance, exact = np.zeros(count), count <= EXACT_TILES
     for axis in (0, 1):
-        if count <= EXACT_TILES:
-            signs = np.sqrt(count) * np.eye(count)
-        else:
-            signs = np.random.default_rng(axis).choice([-1.0, 1.0], (count, PROBES))
+        signs = np.eye(count) if exact else np.random.default_rng(axis).choice([-1.0, 1.0], (count, PROBES))
         right = np.zeros((count, size, signs.shape[1]))
         right[:, axis] = signs - signs.mean(axis=0)
-        solved = factor.solve(scatter @ factor.solve(right.reshape(count * size, -1))).reshape(right.shape)[:, axis]
-        variance += (signs * (solved - solved.mean(axis=0))).mean(axis=1)
+        solved = factor.solve(right.reshape(count * size, -1))
+        scattered = scatter @ solved
+        if exact:
+            variance += (solved * scattered).sum(axis=0)
+        else:
+            solved = factor.solve(scattered).reshape(right.shape)[:, axis]
+            variance += (signs * (solved - solved.mean(axis=0))).mean(axis=1)
     return np.asarray(np.sqrt(variance.clip(min=0)))
 
 

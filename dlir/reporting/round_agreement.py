@@ -32,6 +32,7 @@ EXACT = 0.5  # px: a shift that is known less exactly says nothing
 CONTENT = 0.5  # of the usual contrast of patches that match: others with as much in both rounds should match
 UPPER = 0.75  # quantile of the contrast that is usual where no patch matches
 MEASURED, UNMATCHED, EMPTY = "measured", "unmatched", "empty"  # states of a patch
+OF_ROUND = ("round", MEASURED, UNMATCHED, EMPTY, "median", "p95", "largest", "deviation", "ncc", "rigid", "bend", "bend_p95")
 
 
 class Agreement(NamedTuple):
@@ -104,7 +105,7 @@ def by_round(patches: pd.DataFrame, names: list[str]) -> pd.DataFrame:
             "deviation": measured["deviation"].median(), "ncc": measured["before"].median(),
             "rigid": rigid.median(), "bend": sqrt(power), "bend_p95": bend.quantile(0.95) if power else 0.0,
         })  # fmt: skip
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=list(OF_ROUND))
 
 
 def by_tile(patches: pd.DataFrame) -> pd.DataFrame:
