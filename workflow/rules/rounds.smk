@@ -13,8 +13,8 @@ def overrides_of_rounds(wildcards):
 
 
 def given_overrides_of_rounds(wildcards):
-    """The option that names them, with - for a round without one."""
-    tables = [working_copy(str(table)) if table else "-" for table in overrides_of_rounds(wildcards)]
+    """The option that names them, with none for a round without one."""
+    tables = [working_copy(str(table)) if table else "none" for table in overrides_of_rounds(wildcards)]
     return f"--overrides {shlex.join(tables)}" if any(overrides_of_rounds(wildcards)) else ""
 
 
