@@ -66,6 +66,7 @@ class Plan(NamedTuple):
 
 TURNED = Plan(turn=(-1, 1), shift=100)
 KINDS: dict[str, tuple[Plan, ...]] = {
+    "still": (Plan(), *[Plan(shift=100)] * 2),
     "turn1": (Plan(), *[TURNED] * 4),
     "hard": (
         Plan(),

@@ -186,12 +186,12 @@ ROUNDS = Schema(
     unique=["round"],
 )  # fmt: skip
 
-# One row for each pair of tiles of two rounds, as registration found it.
+# One row for each piece of a tile that was registered to a tile of another round; a tile has up to two pieces.
 # - fixed_round, moving_round: names of the rounds of the two tiles
 # - the others: as in AFFINES; fixed and moving count the tiles of their rounds, and side is always round
 ROUND_PAIRS = Schema(
     {"fixed_round": TEXT, "moving_round": TEXT, **{name: column for name, column in AFFINES.columns.items() if name != "time"}},
-    unique=["fixed_round", "moving_round", "fixed", "moving"],
+    unique=["pair"],
 )
 
 # One row for each tile of each round, as all rounds are placed together.

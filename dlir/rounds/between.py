@@ -26,17 +26,17 @@ from dlir.registration.inference.register import register_planes
 from dlir.registration.model.checkpoint import choose_device
 from dlir.registration.model.estimate import Method
 from dlir.registration.model.methods import load_method
-from dlir.registration.pairs.neighbours import overlaps, with_windows
+from dlir.registration.pairs.neighbours import ROUND, with_windows
 from dlir.registration.settings import Register, own_method_file
 from dlir.rounds.inputs import Placed, read_placed
+from dlir.rounds.pictures import Picture, picture, step_for
+from dlir.rounds.pieces import common_structure, find_pieces
 from dlir.rounds.similarity import similarity_between
 from dlir.rounds.turned import Turned, turned
 
 log = logging.getLogger(__name__)
-SIDE = "round"  # of all these pairs
 SEARCH = 12.0  # px, around where the rounds are known to lie
-LEAST_SHARE = 0.12  # of a tile, that both tiles of a pair show; smaller parts others show as well
-LEAST_SIDE = 48  # px, of that part
+SIDE = 700  # px, of the longest picture
 MOVED = 1.0  # px: where the pairs move a round by more, they are registered again
 LOOKS = 3  # times at most
 LEAST_PAIRS = 3  # accepted ones, that show where a round lies
@@ -83,17 +83,19 @@ def between(
     how = Registration(load_method(settings.method, model, chosen), settings, chosen, inputs, cache)
     placed, listed = read_placed(results, place), tables.read(rounds, tables.ROUNDS)
     maps = dict(zip(listed["round"], affine.from_table(listed), strict=True))
+    step = max(step_for(each.round.tiles, each.placement, SIDE) for each in placed)
+    pictures = {each.round.name: picture(each.round.planes(), each.round.tiles, each.placement, step) for each in placed}
     found, known = [], [placed[0]]
     for each, told in zip(placed[1:], listed["found"][1:], strict=True):
         if told == "stage":
             continue
         tiles = each.round.tiles["tile"].tolist()
-        joined, maps[each.round.name] = register_rounds(placed[0], each, tiles, maps, how)
+        joined, maps[each.round.name] = register_rounds(placed[0], each, tiles, maps, pictures, how)
         held = set(joined["moving"][joined["accepted"]])
         found.append(joined)
         loose = [tile for tile in tiles if tile not in held]
         if loose and len(known) > 1:
-            found.append(register_rounds(known[-1], each, loose, maps, how)[0])
+            found.append(register_rounds(known[-1], each, loose, maps, pictures, how)[0])
         known.append(each)
     empty = pd.DataFrame(columns=list(tables.ROUND_PAIRS.columns))
     table = pd.concat([each for each in found if len(each)] or [empty], ignore_index=True)
@@ -101,13 +103,19 @@ def between(
 
 
 def register_rounds(
-    fixed: Placed, moving: Placed, tiles: list[int], maps: Mapping[str, Array], how: Registration
+    fixed: Placed,
+    moving: Placed,
+    tiles: list[int],
+    maps: Mapping[str, Array],
+    pictures: Mapping[str, Picture],
+    how: Registration,
 ) -> tuple[pd.DataFrame, Array]:
     """Registers tiles of a round to those of another one that see the same place.
 
     Args:
         tiles: numbers of tiles of the moving round.
         maps: affines (2, 3) from the frame of each round to that of the first, by the name of the round.
+        pictures: of both rounds, by their names.
 
     Returns:
         the pairs (tables.ROUND_PAIRS), and the map of the moving round as they show it.
@@ -116,42 +124,39 @@ def register_rounds(
     folder = how.cache and how.cache / "-".join(names)
     light = [hashing.of_file(each.round.folder / "illumination.tif") for each in (fixed, moving)]
     for _ in range(LOOKS):
-        both = turned(fixed, moving, (maps[names[0]], to_first))
-        pairs = list_pairs(both, tiles)
-        if pairs.empty:
-            break
-        log.info("%s to %s: %d pairs of tiles", names[1], names[0], len(pairs))
+        to_firsts = maps[names[0]], to_first
+        to_fixed = affine.compose(affine.invert(to_firsts[0]), to_first)
+        common = common_structure(pictures[names[0]].prepared(), pictures[names[1]], to_fixed)
+        pieces = find_pieces(fixed, moving, to_firsts, common, tiles)
+        if pieces.empty:
+            return pd.DataFrame(columns=list(tables.ROUND_PAIRS.columns)), to_first
+        both = turned(fixed, moving, to_firsts, pieces)
+        log.info("%s to %s: %d pieces of %d tiles", names[1], names[0], len(pieces), pieces["tile"].nunique())
         coarse, fine = (EstimateCache(folder and folder / kind, both.tiles, *how.inputs, *light, both.lenses)
                         for kind in ("affines", "overlaps"))  # fmt: skip
-        found = register_planes(both.tiles, pairs, both.planes, how.method, how.settings, device=how.device, coarse=coarse,
-                                fine=fine, slipped=False)  # fmt: skip
+        found = register_planes(both.tiles, list_pairs(both, pieces), both.planes, how.method, how.settings,
+                                device=how.device, coarse=coarse, fine=fine, slipped=False)  # fmt: skip
         for each in (coarse, fine):
             each.write()
         correction = _correction(found, both)
         if correction is None:
             break
         to_first = affine.compose(correction, to_first)
-        middles = both.tiles[["y", "x"]].to_numpy() + (tables.sizes(both.tiles) - 1) / 2
-        if np.abs(affine.apply(correction, middles) - middles)[both.counts[0] :].max() < MOVED:
+        places = both.tiles[["y", "x"]].to_numpy()
+        if np.abs(affine.apply(correction, places) - places).max() < MOVED:
             break
     else:
         log.warning("%s: where it lies to %s changes each time that it is registered", names[1], names[0])
     return of_tiles(found, both).assign(fixed_round=names[0], moving_round=names[1]), to_first
 
 
-def list_pairs(both: Turned, tiles: list[int]) -> pd.DataFrame:
-    """Returns the pairs (tables.PAIRS) of tiles of the moving round, by their numbers there, with those of the fixed one.
-
-    The tiles are numbered as in `both`. A tile has a pair with each tile that shows LEAST_SHARE of it.
-    """
-    fixed, moving = np.arange(both.counts[0]), both.counts[0] + np.array(tiles, int)
-    places, sizes = both.tiles[["y", "x"]].to_numpy(), tables.sizes(both.tiles)
-    offset = places[moving][None] - places[fixed][:, None]
-    common = overlaps(offset, sizes[fixed][:, None], sizes[moving][None])
-    seen = (common >= LEAST_SIDE).all(axis=2) & (common.prod(axis=2) >= LEAST_SHARE * sizes[moving].prod(axis=1))
-    i, j = np.nonzero(seen)
-    y, x = offset[i, j].T
-    rows = pd.DataFrame({"pair": np.arange(len(i)), "fixed": fixed[i], "moving": moving[j], "side": SIDE, "nominal_y": y,
+def list_pairs(both: Turned, pieces: pd.DataFrame) -> pd.DataFrame:
+    """Returns the pairs (tables.PAIRS) of the pieces of a round with the tiles that show them, numbered as in `both`."""
+    fixed = pieces["fixed"].to_numpy(int)
+    moving = len(both.tiles) - len(pieces) + np.arange(len(pieces))
+    places = both.tiles[["y", "x"]].to_numpy()
+    y, x = (places[moving] - places[fixed]).T
+    rows = pd.DataFrame({"pair": np.arange(len(pieces)), "fixed": fixed, "moving": moving, "side": ROUND, "nominal_y": y,
                          "nominal_x": x, "search": SEARCH})  # fmt: skip
     return with_windows(rows, both.tiles)[list(tables.PAIRS.columns)]
 
@@ -170,8 +175,8 @@ def of_tiles(found: pd.DataFrame, both: Turned) -> pd.DataFrame:
     entries = np.einsum("nab,ndc->nacbd", left, right.mT).reshape(-1, 4, 4)  # of left dA right, row by row
     linear = entries @ found[LINEAR_COVARIANCE].to_numpy().reshape(-1, 4, 4) @ entries.mT
     return found.assign(
-        fixed=fixed, moving=moving - both.counts[0], **affine.to_columns(affines), centre_y=centre[:, 0], centre_x=centre[:, 1],
-        var_y=shift[:, 0, 0], cov_yx=shift[:, 0, 1], var_x=shift[:, 1, 1],
+        fixed=both.own[fixed], moving=both.own[moving], **affine.to_columns(affines),
+        centre_y=centre[:, 0], centre_x=centre[:, 1], var_y=shift[:, 0, 0], cov_yx=shift[:, 0, 1], var_x=shift[:, 1, 1],
         **dict(zip(LINEAR_COVARIANCE, linear.reshape(-1, 16).T, strict=True)),
     )  # fmt: skip
 

@@ -42,6 +42,7 @@ class OwnTiles(NamedTuple):
     affines: Array  # (n, 2, 3) W, from a pixel of the tile to the own frame of the round
     middles: Array  # (n, 2) px, of the tiles in the own frame
     deviation: Array  # (n,) px, of their places, both axes together
+    radius: float  # px, from the middle of all tiles to the corner of one that is farthest from it
 
 
 def fit_maps(own: list[OwnTiles], between: pd.DataFrame, start: Array, deviation: Array) -> Array:
@@ -55,8 +56,7 @@ def fit_maps(own: list[OwnTiles], between: pd.DataFrame, start: Array, deviation
     """
     if between.empty:
         return start.copy()
-    radius = np.array([max(np.linalg.norm(of.middles - of.middles.mean(axis=0), axis=1).max(), 1.0) for of in own])
-    radius = np.maximum(radius, np.median(radius))  # also of a round of one tile
+    radius = np.array([of.radius for of in own])
     known = np.c_[np.maximum(10 * deviation, radius), deviation.clip(min=LEAST_DEVIATION) / radius]
     precision = known[:, [0, 0, 1, 1, 1, 1]] ** -2.0  # the shift is known from the pairs alone
     precision[0] = FIXED

@@ -1,18 +1,17 @@
 """The stages of several rounds as the solver of the placement takes them: each has its own map, backlash and error.
 
 The positions of a round come into the common frame by the map of the round (`maps.py`), corrected for turn, scale and backlash
-of its stage as its own pairs show them. The places of all rounds show more, so what is left is fitted again to them, as the map
-of one stage is (`placement/stage_model.py`), and the positions are moved to where most of the places lie. So a tile without
-pairs lies where the stage of its round puts it, against the other tiles of that round.
+of its stage as its own pairs show them. The places of all rounds show more, so what is left is fitted again to them, round by
+round, as the map of one stage is (`placement/stage_model.py`). So a tile without pairs lies where the stage of its round puts
+it, against the other tiles of that round.
 """
 
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dlir.core.affine import Array
-from dlir.core.robust import geman_mcclure
 from dlir.placement.stage_model import Stage
 
 
@@ -38,33 +37,21 @@ class Stages(NamedTuple):
 
     def slipped(self, shift: Array) -> Self:
         """Returns the stages with all positions moved by `shift` (n, 2), px, in the frame of the mosaic."""
-        return self._replace(of_round=tuple(stage.slipped(part) for stage, (part,) in self._by_round(shift)))
+        group = np.zeros(len(shift), np.int64)
+        return self._replace(of_round=tuple(stage.slipped(own) for stage, own, _ in self._by_round(shift, group)))
 
     def with_fitted_map(self, places: Array, group: NDArray[np.int64]) -> Self:
         """Returns the stages, each with its map fitted to the places (n, 2), px, of its tiles, in groups (n,)."""
         parts = self._by_round(places, group)
-        return self._at_rest([_at(stage.with_fitted_map(*part), *part) for stage, part in parts])
+        return self._replace(of_round=tuple(stage.with_fitted_map(own, of) for stage, own, of in parts))
 
     def with_measured_error(self, places: Array, group: NDArray[np.int64]) -> Self:
         """Returns the stages, each with the error that places (n, 2), px, of its tiles in groups (n,) show."""
         parts = self._by_round(places, group)
-        return self._at_rest([_at(stage.with_measured_error(*part), *part) for stage, part in parts])
+        return self._replace(of_round=tuple(stage.with_measured_error(own, of) for stage, own, of in parts))
 
-    def _at_rest(self, stages: list[Stage]) -> Self:
-        """Returns other stages, all moved alike so that their positions have the mean of these: else all tiles would drift."""
-        drift = (np.concatenate([stage.prior for stage in stages]) - self.prior).mean(axis=0)
-        return self._replace(of_round=tuple(stage._replace(prior=stage.prior - drift) for stage in stages))
-
-    def _by_round(self, *values: NDArray[Any]) -> list[tuple[Stage, list[NDArray[Any]]]]:
-        """Each stage, with the part of values (n, ...) that belongs to its tiles."""
+    def _by_round(self, values: Array, group: NDArray[np.int64]) -> list[tuple[Stage, Array, NDArray[np.int64]]]:
+        """Each stage, with the values (n, 2) of its tiles, and with the numbers (n,) of their groups from 0."""
         ends = np.cumsum([len(stage.prior) for stage in self.of_round])[:-1]
-        return list(zip(self.of_round, map(list, zip(*(np.split(value, ends) for value in values), strict=True)), strict=True))
-
-
-def _at(stage: Stage, places: Array, group: NDArray[np.int64]) -> Stage:
-    """Returns the stage with all positions moved to where the places (n, 2), px, of its largest group (n,) lie, robustly."""
-    largest = group == np.unique(group)[np.unique(group, return_counts=True)[1].argmax()]
-    off = (places - stage.prior)[largest]
-    middle = np.median(off, axis=0)
-    weight = geman_mcclure((((off - middle) / stage.error) ** 2).sum(axis=1) / 2)
-    return stage._replace(prior=stage.prior + weight @ off / weight.sum())
+        groups = [np.unique(own, return_inverse=True)[1] for own in np.split(group, ends)]
+        return list(zip(self.of_round, np.split(values, ends), groups, strict=True))

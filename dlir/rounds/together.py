@@ -1,9 +1,7 @@
 """One placement of all tiles of all rounds, by the pairs within and between rounds.
 
-1. Each round is placed by its own pairs, which show turn, scale, backlash and error of its stage, and where this slipped.
-2. The pairs between rounds show how each round lies to the first: shift, turn and scale (`maps.py`).
-3. All pairs are turned into one frame (`common_frame.py`), and one solve places all tiles of all rounds by them, with the
-   tile model that they support, and with the stages of the rounds (`stages.py`).
+Each round is placed by its own pairs first, which show turn, scale, backlash and error of its stage, and where this slipped.
+Then one solve places all tiles of all rounds (`joint_solve.py`).
 
 A round that no accepted pair joins to the others lies where low resolution, or the stage alone, puts it. The deviations of its
 tiles count how little that says.
@@ -19,19 +17,16 @@ from numpy.typing import NDArray
 from dlir.core import affine, tables
 from dlir.core.affine import Array
 from dlir.placement.deviation import deviation_by_groups
-from dlir.placement.measurements import measurements
 from dlir.placement.overrides import Overrides
 from dlir.placement.place import Placed, solve_tiles
 from dlir.placement.settings import Place
-from dlir.placement.solution_table import placement_table, tile_affines
-from dlir.placement.solver import solve
-from dlir.placement.stage_model import Stage, turn_of
+from dlir.placement.solution_table import placement_table
+from dlir.placement.stage_model import turn_of
 from dlir.placement.summary import group_sentences, slip_sentences
-from dlir.placement.tile_model import choose_model
-from dlir.rounds.common_frame import in_common_frame, numbered
+from dlir.rounds.common_frame import numbered
 from dlir.rounds.inputs import Round
-from dlir.rounds.maps import OwnTiles, fit_maps
-from dlir.rounds.stages import Stages
+from dlir.rounds.joint_solve import solve_together
+from dlir.rounds.maps import OwnTiles
 
 log = logging.getLogger(__name__)
 LEAST_SPREAD = 1.0  # px: no map of a round that only low resolution shows is more exact
@@ -59,17 +54,11 @@ def place_together(
     own = [_own_tiles(of, placed, settings, user) for of, placed, user in zip(rounds, alone, users, strict=True)]
     accepted = numbered(between[between["accepted"]], [of.name for of in rounds], tiles)
     unknown = _unknown(maps, tables.usual_size(pd.concat(tiles, ignore_index=True)))
-    exact = fit_maps(own, accepted, affine.from_table(maps), unknown)
-    frame = in_common_frame(tiles, [placed.pairs for placed in alone], accepted, exact[:, :, :2])
-    measured, model = choose_model(measurements(frame.tiles, frame.pairs), len(frame.tiles), settings.model)
-    log.info("the tile model of all rounds is %s; the other pairs predict, of what one pair measures, %s",
-             model.name, model.described())  # fmt: skip
-    stages = Stages(tuple(_stage(*of, frame.tiles, settings) for of in zip(alone, own, exact, strict=True)))
-    solution = solve(measured, stages, model.deviations, settings.stage_weight)
+    found = solve_together(tiles, alone, own, accepted, affine.from_table(maps), unknown, settings)
+    frame, solution, affines = found.frame, found.solution, found.affines.copy()
     by_user = [of.placed_tiles(table) if of else np.zeros(len(table), bool) for of, table in zip(users, tiles, strict=True)]
     stretched = np.concatenate([placed.stretched for placed in alone])
-    placed = placement_table(frame.tiles, frame.pairs, measured, solution, stretched, np.concatenate(by_user))
-    affines = tile_affines(frame.tiles, solution.places, affine.linear(solution.linear) @ frame.turned)
+    placed = placement_table(frame.tiles, frame.pairs, found.measured, solution, stretched, np.concatenate(by_user))
     affines[:, :, 2] -= affine.apply(affines, affine.corners(*tables.sizes(frame.tiles).T)).min(axis=(0, 1))
     slip = np.concatenate([of.solution.slip for of in alone])
     slip = np.einsum("nab,nb->na", frame.turned, slip) + solution.slip
@@ -83,7 +72,9 @@ def place_together(
         deviation=np.hypot(placed["deviation"], apart),
     )
     rows = [of.stage.assign(round=each.name) for of, each in zip(alone, rounds, strict=True)]
-    _log_summary(placed, (frame.pairs["side"] == "round").to_numpy(), np.linalg.norm(solution.residual, axis=1), exact, maps)
+    _log_summary(
+        placed, (frame.pairs["side"] == "round").to_numpy(), np.linalg.norm(solution.residual, axis=1), found.maps, maps
+    )
     return placed, pd.concat(rows, ignore_index=True)
 
 
@@ -101,24 +92,8 @@ def _own_tiles(of: Round, placed: Placed, settings: Place, user: Overrides | Non
         without = affine.apply(affine.from_table(of.own_placement(settings)), middle)[:, 0]
         off = np.median(without - middles, axis=0)
         affines, middles = affine.compose(affine.translation(off), affines), middles + off
-    return OwnTiles(affines, middles, placed.placement["deviation"].to_numpy())
-
-
-def _stage(placed: Placed, own: OwnTiles, to_common: Array, tiles: pd.DataFrame, settings: Place) -> Stage:
-    """The stage of a round in the common frame, by its map (2, 3): where it puts the tiles, and how far it errs.
-
-    Args:
-        tiles: of all rounds (tables.TILES).
-    """
-    stage = placed.solution.stage
-    in_own = own.middles + stage.prior - placed.solution.places
-    nominal = affine.apply(to_common, in_own) - (tables.usual_size(tiles) - 1) / 2
-    scale = float(np.sqrt(abs(np.linalg.det(to_common[:, :2]))))
-    return Stage(
-        nominal=nominal, parity=stage.parity, to_camera=np.eye(2), backlash=np.zeros((2, 2)), error=scale * stage.error,
-        prior=nominal, measured=np.eye(2), interval=np.zeros(3), known_map=np.eye(2) if settings.camera else None,
-        certain=stage.certain,
-    )  # fmt: skip
+    ends = affine.apply(affines, affine.corners(*tables.sizes(of.tiles).T)) - middles.mean(axis=0)
+    return OwnTiles(affines, middles, placed.placement["deviation"].to_numpy(), float(np.linalg.norm(ends, axis=2).max()))
 
 
 def _unknown(maps: pd.DataFrame, size: NDArray[np.int64]) -> Array:

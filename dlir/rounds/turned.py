@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from dlir.core import affine, lens, tables
 from dlir.core.affine import Array
@@ -20,67 +21,85 @@ from dlir.rounds.inputs import Placed
 LINEAR_POWERS = np.array([(1, 0), (0, 1)])  # of the terms that turn and scale
 
 
-class JoinedPlanes(TilePlanes):
-    """The planes of the tiles of several rounds, which are numbered one after the other."""
+class Piece(NamedTuple):
+    """A part of the turned plane of a tile."""
 
-    def __init__(self, parts: Sequence[TilePlanes]) -> None:
-        """Joins the planes of rounds, whose tiles are numbered from 0 in each."""
-        self.parts = list(parts)
-        self.own = [(part, tile) for part in parts for tile in sorted(part.paths)]
-        counts = np.cumsum([0, *(len(part.light) for part in parts)]).tolist()
-        first = dict(zip(map(id, parts), counts, strict=False))
-        self.cameras = {number: first[id(part)] + part.cameras[tile] for number, (part, tile) in enumerate(self.own)}
-        self.masks = None
-        if any(part.masks is not None for part in parts):
-            self.masks = [
-                np.ones(light.size, np.float32) if part.masks is None else part.masks[camera]
-                for part in parts
-                for camera, light in enumerate(part.light)
-            ]
+    planes: TilePlanes  # of its round
+    tile: int
+    top: int  # px
+    left: int
+    height: int
+    width: int
+
+
+class PiecePlanes(TilePlanes):
+    """The planes of pieces of tiles of several rounds, which are numbered from 0."""
+
+    def __init__(self, pieces: Sequence[Piece]) -> None:
+        """Prepares to read pieces."""
+        self.pieces = list(pieces)
+        self.blind = any(left_out.any() for piece in self.pieces for left_out in piece.planes.left_out)
 
     def forget(self) -> None:
         """Frees the memory of the tiles that were read."""
-        for part in self.parts:
-            part.forget()
+        for planes in {id(piece.planes): piece.planes for piece in self.pieces}.values():
+            planes.forget()
+
+    def shown(self, tile: int) -> Plane | None:
+        """Returns 1 where a pixel (y, x) of a piece counts, else 0; None where all pixels of all pieces do."""
+        piece = self.pieces[tile]
+        whole = piece.planes.shown(piece.tile) if self.blind else None
+        if whole is None:
+            return np.ones((piece.height, piece.width), np.float32) if self.blind else None
+        return whole[piece.top : piece.top + piece.height, piece.left : piece.left + piece.width]
 
     def plane(self, tile: int, rows: slice = slice(None), columns: slice = slice(None)) -> Plane:
-        """Returns the plane of a tile, or a part of it, given by its rows and columns of pixels."""
-        part, own = self.own[tile]
-        return part.plane(own, rows, columns)
+        """Returns the plane of a piece, or a part of it, given by its rows and columns of pixels."""
+        piece = self.pieces[tile]
+        (top, bottom, _), (left, right, _) = rows.indices(piece.height), columns.indices(piece.width)
+        inner = slice(piece.top + top, piece.top + bottom), slice(piece.left + left, piece.left + right)
+        return piece.planes.plane(piece.tile, *inner)
 
 
 class Turned(NamedTuple):
-    """The tiles of two rounds, turned."""
+    """The tiles of one round and pieces of those of another one, turned."""
 
-    tiles: pd.DataFrame  # tables.TILES, numbered one after the other; y and x are those of the turned tiles in the first frame
-    planes: JoinedPlanes
-    counts: tuple[int, int]  # tiles of each round
-    to_turned: Array  # (tiles, 2, 3) from px of a tile to px of the turned tile
+    tiles: pd.DataFrame  # tables.TILES: the fixed tiles, then the pieces; y and x in the frame of the first round
+    planes: PiecePlanes
+    to_turned: Array  # (tiles, 2, 3) from px of the tile to px of the turned tile or of its piece
+    own: NDArray[np.int64]  # (tiles,) number of the tile in its round
     lenses: str  # what turns and undistorts them, as text
 
 
-def turned(fixed: Placed, moving: Placed, maps: tuple[Array, Array]) -> Turned:
-    """Returns the tiles of two rounds as the camera of the first round would show them.
+def turned(fixed: Placed, moving: Placed, maps: tuple[Array, Array], pieces: pd.DataFrame) -> Turned:
+    """Returns tiles of two rounds as the camera of the first round would show them.
 
     Args:
         maps: affines (2, 3) from the frames of both rounds to that of the first.
+        pieces: of the moving round, as `pieces.find_pieces` returns them.
     """
-    listed, planes, affines, texts, cameras = [], [], [], [], 0
+    listed, parts, affines, texts, cameras = [], list[Piece](), [], [], 0
     for each, to_first in zip((fixed, moving), maps, strict=True):
         tiles, linear = each.round.tiles, to_first[:, :2]
+        if each is moving:
+            own, corner = pieces["tile"].to_numpy(int), pieces[["top", "left"]].to_numpy(float)
+            sizes = np.repeat(pieces[["side"]].to_numpy(int), 2, axis=1)
+        else:
+            own, corner, sizes = tiles["tile"].to_numpy(int), np.zeros((len(tiles), 2)), tables.sizes(tiles)
         lenses = turning(each.round.lenses(), tiles, linear)
-        planes.append(each.round.planes(lenses))
+        planes = each.round.planes(lenses)
         texts.append(lens.to_table(lenses).to_csv())
-        middle = (tables.sizes(tiles) - 1) / 2
-        in_first = affine.apply(affine.compose(to_first, affine.from_table(each.placement)), middle[:, None])[:, 0]
-        y, x = (in_first - middle).T
-        listed.append(tiles.assign(y=y, x=x, camera=tiles["camera"] + cameras))
-        affines.append(affine.moving(middle, np.zeros_like(middle), np.broadcast_to(linear, (len(tiles), 2, 2))))
+        middle = (tables.sizes(tiles)[own] - 1) / 2
+        in_first = affine.apply(affine.compose(to_first, affine.from_table(each.placement)[own]), middle[:, None])[:, 0]
+        y, x = (in_first - middle + corner).T
+        height, width = sizes.T
+        listed.append(tiles.iloc[own].assign(y=y, x=x, height=height, width=width, camera=tiles["camera"].iloc[own] + cameras))
+        affines.append(affine.moving(middle, -corner, np.broadcast_to(linear, (len(own), 2, 2))))
+        parts += [Piece(planes, *row) for row in np.c_[own, corner, sizes].astype(int).tolist()]
         cameras += int(tiles["camera"].max()) + 1
     joined = pd.concat(listed, ignore_index=True)
-    counts = len(listed[0]), len(listed[1])
-    joined = joined.assign(tile=np.arange(len(joined)))
-    return Turned(joined, JoinedPlanes(planes), counts, np.concatenate(affines), "".join(texts))
+    own = joined["tile"].to_numpy(int)
+    return Turned(joined.assign(tile=np.arange(len(joined))), PiecePlanes(parts), np.concatenate(affines), own, "".join(texts))
 
 
 def turning(lenses: Lenses, tiles: pd.DataFrame, linear: Array) -> Lenses:

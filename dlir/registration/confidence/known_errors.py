@@ -94,7 +94,7 @@ def _registered(
 ) -> list[pd.DataFrame]:
     """Returns rows of tables.KNOWN_PAIRS: what each method makes of the same synthetic pairs of a side."""
     found = []
-    pooled_by = int(pooling(pd.DataFrame([shape[:2]], columns=["height", "width"]))[0])
+    pooled_by = int(pooling(pd.DataFrame([(side, *shape[:2])], columns=["side", "height", "width"]))[0])
     for start in range(0, count, BATCH):
         synthetic = synthetic_pairs(source, shape, min(BATCH, count - start), generator, AUGMENT)
         fixed, moving = synthetic.fixed.to(device), synthetic.moving.to(device)

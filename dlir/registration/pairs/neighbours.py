@@ -37,7 +37,8 @@ NO_NEIGHBOURS = (
     "numbers in the names are places and do not count rows and columns, give positions, a table; if there is a table, correct "
     "unit and pixel_size; and correct overlap if it is too small"
 )
-ACROSS = {"down": 0, "right": 1}  # the axis across the overlap, by side; tiles of two rounds overlap anyhow
+ACROSS = {"down": 0, "right": 1}  # the axis across the overlap, by side
+ROUND = "round"  # the side of a pair of tiles of two rounds, which overlap anyhow
 WINDOW = ["fixed_y", "fixed_x", "moving_y", "moving_x", "height", "width"]  # columns: first pixels in both tiles, and the size
 
 

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from dlir.core import hashing, tables
 from dlir.core.affine import Array
+from dlir.registration.pairs.neighbours import ROUND
 
 COUNT = 40  # pairs, of both sides together: enough for a threshold, and fewer than most datasets have pairs
+COUNT_OF_ROUNDS = 20  # the same of two rounds, as many as of one side
 GOLDEN_RATIO = (np.sqrt(5) - 1) / 2  # the fractional parts of its multiples are spread evenly between 0 and 1
 
 
@@ -41,7 +43,8 @@ def unrelated_pairs(pairs: pd.DataFrame, tiles: pd.DataFrame, seed: int) -> pd.D
     between += table[["moving_y", "moving_x"]].to_numpy() - table[["fixed_y", "fixed_x"]].to_numpy()
     apart = (np.abs(between) - table[["search"]].to_numpy() > table[["height", "width"]].to_numpy()).any(axis=1)
     chosen: pd.DataFrame = table[apart].sort_values("lot", kind="stable")
-    return chosen.groupby("side").head(COUNT // len(drawn)).drop(columns="lot").reset_index(drop=True)
+    count = COUNT_OF_ROUNDS if ROUND in set(pairs["side"]) else COUNT // len(drawn)
+    return chosen.groupby("side").head(count).drop(columns="lot").reset_index(drop=True)
 
 
 def _inside(table: pd.DataFrame, tiles: pd.DataFrame) -> NDArray[np.bool_]:

@@ -34,13 +34,14 @@ from dlir.reading.tile_reader import TileReader
 from dlir.registration.model.checkpoint import full_precision
 from dlir.registration.model.estimate import LINEAR, SHIFT, best_point, covariance_at
 from dlir.registration.model.filters import standardise
-from dlir.registration.pairs.neighbours import MULTIPLE
+from dlir.registration.pairs.neighbours import MULTIPLE, ROUND
 
 CPU_BATCH, GPU_BATCH = 8, 128  # pairs, at most, that are registered at a time, by each thread of a CPU and by a GPU
 CPU_PIXELS = 400_000  # of the windows of such a batch on a CPU, at most, where they are several: more only take more memory
 CACHED_TILES, CACHED_BYTES = 256, 16 * 10**7  # kept in memory, at most: more than two rows of most grids of small tiles
 LEAST_CACHED = 3  # tiles that are kept however large they are: both of a pair, and the next one
 ENOUGH_PIXELS = 100_000  # of a window: larger ones are pooled, which is quicker and averages the noise
+ENOUGH_OF_ROUNDS = 20_000  # the same for tiles of two rounds, which lie where they are told to
 COARSEST = 4  # px by which windows are pooled: finer structure than this could be lost
 LARGE_PIXELS = 430_000  # of a window, pooled or not: on a CPU such windows are registered one after the other, to save memory
 MOST_PIXELS = 1_300_000  # of a window: even larger ones are pooled whatever is asked for, since nothing else bounds the memory
@@ -271,9 +272,10 @@ def pooling(pairs: pd.DataFrame, coarsest: int | None = COARSEST) -> NDArray[np.
     """
     sides = pairs[["height", "width"]].to_numpy(int)
     steps = np.ones(len(pairs), np.int64)
+    enough = np.where(pairs["side"] == ROUND, ENOUGH_OF_ROUNDS, ENOUGH_PIXELS)
     while coarsest:
         area = sides.prod(axis=1) / steps**2
-        large = ((area > ENOUGH_PIXELS) & (steps < coarsest)) | (area > MOST_PIXELS)
+        large = ((area > enough) & (steps < coarsest)) | (area > MOST_PIXELS)
         large &= sides.min(axis=1) >= 2 * NARROWEST * steps
         if not large.any():
             break
@@ -330,11 +332,12 @@ def _batch(rows: pd.DataFrame, planes: TilePlanes, device: torch.device) -> Wind
     windows = [_stack([planes.window(*cut, height, width, step) for cut in each], device) for each in cuts.values()]
     centre_y, centre_x, reach = (float(rows[name].iloc[0]) / step for name in ("centre_y", "centre_x", "reach"))
     shown = None
-    if (masks := planes.masks) is not None:
-        parts = [
-            _stack([masks[planes.cameras[tile]][y : y + height, x : x + width] for tile, y, x in each], device)
-            for each in cuts.values()
-        ]
+    masks = [
+        [mask[y : y + height, x : x + width] for tile, y, x in each if (mask := planes.shown(tile)) is not None]
+        for each in cuts.values()
+    ]
+    if masks[0]:
+        parts = [_stack(of_end, device) for of_end in masks]
         shown = (-F.max_pool2d(-parts[0], step), -F.max_pool2d(-parts[1], step))  # a px is shown where all that it means are
     return WindowBatch(rows, windows[0], windows[1], reach, (centre_y, centre_x), shown, step)
 
