@@ -54,7 +54,7 @@ def agreement(specimen: Specimen) -> Agreement:
     - dy, dx, length: from where the first round shows something to where this one does, px
     - deviation: standard deviation of it, px
     - before, after: NCC as the patches lie, and after the shift
-    - state: measured; unmatched: both show something, and it does not match; empty: too little is seen
+    - state: measured; unmatched: both show something, and it does not match; empty: too little is seen to tell
     - what `with_bend` adds
     """
     size = min(int(tables.usual_size(each.tiles).min()) for each in specimen.rounds)
@@ -191,7 +191,7 @@ def _table(name: str, tiles: NDArray[np.int64], places: NDArray[np.int64], shift
         "round": name, "tile": tiles, "y": places[:, 0], "x": places[:, 1], "dy": shift.shift[:, 0],
         "dx": shift.shift[:, 1], "length": np.linalg.norm(shift.shift, axis=1), "deviation": shift.deviation,
         "before": shift.before, "after": shift.after,
-        "state": np.where(matches, MEASURED, np.where(holds, UNMATCHED, EMPTY)),
+        "state": np.where(matches, MEASURED, np.where(holds & (shift.after < MATCH), UNMATCHED, EMPTY)),
     })  # fmt: skip
 
 

@@ -33,7 +33,7 @@ OF_TILES = {
     "ncc": "median NCC of its patches with the first round, as they lie",
     "measured": "number of its patches of which the shift could be measured",
     "unmatched": "number of those that show something in both rounds which does not match",
-    "empty": "number of those that show too little in one of the rounds",
+    "empty": "number of those that show too little to tell",
     "pairs": "number of accepted pairs of the tile, within its round and with others",
     "between": "number of those with tiles of other rounds",
     "residual": "how far its pairs lie from the placement, px, root mean square",
@@ -72,7 +72,7 @@ def patch_table(specimen: Specimen, agreement: Agreement) -> dict[str, Any]:
 def agreement_table(agreement: Agreement) -> Table:
     """Returns how well each round but the first agrees with it, as texts."""
     columns = ["round", "off: median, px", "95 %, px", "largest, px", "measured ±, px", "a rigid tile would mend, px",
-               "stretched, px", "95 %, px", "NCC", "patches measured", "not matching", "too little to see"]  # fmt: skip
+               "stretched, px", "95 %, px", "NCC", "patches measured", "not matching", "too little to tell"]  # fmt: skip
     lengths = ["median", "p95", "largest", "deviation", "rigid", "bend", "bend_p95", "ncc"]
     rows = [
         [row["round"], *(_px(row[name]) for name in lengths), *(str(row[state]) for state in OF_AGREEMENT[:3])]

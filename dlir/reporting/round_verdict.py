@@ -21,7 +21,7 @@ COMPARE = "lay the round and the first one over each other in two colours, in re
 
 
 class Between(NamedTuple):
-    """How well a round agrees with the first, px; None where nothing was measured, as of the first round itself."""
+    """How well a round agrees with the first, px; None where too little was measured, as of the first round itself."""
 
     median: float | None
     p95: float | None
@@ -42,8 +42,10 @@ def verdict(specimen: Specimen, agreement: Agreement) -> dict[str, Any]:
     findings.sort(key=lambda finding: -GRADES.index(finding.grade))
     grade: Grade = findings[0].grade if findings else "good"
     between = {each.name: _between(agreement, each.name) for each in specimen.rounds}
-    every = agreement.patches.loc[agreement.patches["state"] == "measured", "length"]
-    worst = agreement.tiles.loc[agreement.tiles["measured"] > 1, "offset"].max()
+    known = [name for name, each in between.items() if each.median is not None]
+    patches, tiles = (table[table["round"].isin(known)] for table in (agreement.patches, agreement.tiles))
+    every = patches.loc[patches["state"] == "measured", "length"]
+    worst = tiles.loc[tiles["measured"] > 1, "offset"].max()
     total = Between(_known(every.median()), _known(every.quantile(0.95)), _known(worst))
     within = [each.verdict["error_px"] for each in specimen.rounds if isinstance(each.verdict.get("error_px"), dict)]
     error = Error(_largest([total.median, *(each["median"] for each in within)]),
@@ -90,8 +92,10 @@ def _apart(specimen: Specimen, each: RoundResults, agreement: Agreement) -> list
     """The pixels of the round lie elsewhere than those of the first."""
     between, first = _between(agreement, each.name), specimen.rounds[0].name
     tiles = agreement.tiles[agreement.tiles["round"] == each.name]
+    if between.median is None:
+        return []
     off = tiles[(tiles["offset"] > SURE) & (tiles["measured"] > 1)].sort_values("offset", ascending=False)
-    if between.median is not None and between.median > SEAM:
+    if between.median > SEAM:
         what = f"{each.name} lies {in_px(between.median)} from {first}, in the median of its pixels"
         return [Finding("apart", "bad", what, COMPARE, _rows(specimen, each.name, off["tile"]))]
     if off.empty:
@@ -170,7 +174,7 @@ def _of_round(specimen: Specimen, each: RoundResults, agreement: Agreement) -> l
 
 def _between(agreement: Agreement, name: str) -> Between:
     found = agreement.rounds[agreement.rounds["round"] == name]
-    if found.empty or not found["measured"].iloc[0]:
+    if found.empty or found["measured"].iloc[0] < LEAST_PATCHES:
         return Between(None, None, None)
     tiles = agreement.tiles[(agreement.tiles["round"] == name) & (agreement.tiles["measured"] > 1)]
     return Between(_known(found["median"].iloc[0]), _known(found["p95"].iloc[0]), _known(tiles["offset"].max()))
