@@ -25,9 +25,8 @@ from dlir.placement.overrides_table import COLUMNS, OverridesError
 from dlir.placement.place import place_times
 from dlir.reading import filenames
 from dlir.reporting.accuracy import common_affine
-from dlir.reporting.finished_run import FinishedRun
+from dlir.reporting.finished_run import OF_ROUNDS, FinishedRun
 
-OF_ROUNDS = "rounds.csv"  # beside the folder of a round: its tiles are placed with those of all rounds
 MOVED = 0.5  # px: a tile has moved if the solve places it further than this from where it was
 Row = dict[str, Any]
 
