@@ -20,7 +20,6 @@ from dlir.reporting.report_rounds import report_rounds
 from dlir.reporting.round_gallery import chosen
 from dlir.reporting.round_results import StoreError
 
-
 pytestmark = pytest.mark.slow
 
 
