@@ -11,7 +11,7 @@ from dlir.placement.settings import Place
 from dlir.rounds.inputs import read_rounds
 from dlir.rounds.together import place_together
 
-NONE = "-"  # in place of a table of overrides
+NONE = "none"  # in place of a table of overrides
 
 
 class RoundsError(ValueError):
@@ -35,7 +35,7 @@ def place_rounds(
     Args:
         results: the folders of the results of the rounds, the first of which gives the common frame.
         rounds, between: files of earlier steps: rounds.csv and between.csv.
-        overrides: for each round, the table of the user that replaces measurements, or - where there is none.
+        overrides: for each round, the table of the user that replaces measurements, or none where there is no table.
 
     Raises:
         RoundsError: when the tables are those of other rounds.

@@ -7,17 +7,6 @@ JOINED = SETTINGS.rounds.model_copy(
 )
 
 
-def overrides_of_rounds(wildcards):
-    """The user's tables of overrides of the rounds of a specimen, None for a round without one."""
-    return [DATASETS[name].overrides for name in SPECIMENS[wildcards.dataset]]
-
-
-def given_overrides_of_rounds(wildcards):
-    """The option that names them, with - for a round without one."""
-    tables = [working_copy(str(table)) if table else "-" for table in overrides_of_rounds(wildcards)]
-    return f"--overrides {shlex.join(tables)}" if any(overrides_of_rounds(wildcards)) else ""
-
-
 rule rounds:
     input:
         raw=raw_of_rounds,
