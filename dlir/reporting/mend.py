@@ -24,7 +24,8 @@ from dlir.placement.overrides import read_overrides
 from dlir.placement.overrides_table import COLUMNS, OverridesError
 from dlir.placement.place import place_times
 from dlir.reading import filenames
-from dlir.reporting.finished_run import FinishedRun
+from dlir.reporting.accuracy import common_affine
+from dlir.reporting.finished_run import OF_ROUNDS, FinishedRun
 
 MOVED = 0.5  # px: a tile has moved if the solve places it further than this from where it was
 Row = dict[str, Any]
@@ -79,7 +80,8 @@ def solve(run: FinishedRun, rows: list[Row], state: str, time: int | None = None
 
     - tiles: for each tile its number, its affine (yy, yx, y0, xy, xx, x0) to the mosaic, residual, deviation, group, and what
       places it, as in tables.PLACEMENT. A mosaic begins at its outermost tiles, so one tile that moves there shifts all others;
-      therefore the new affines are shifted together until as many tiles as possible are where they were.
+      therefore the new affines are shifted together until as many tiles as possible are where they were. A round is solved
+      alone, and then turned and scaled, too, as most of its tiles lie among those of all rounds.
     - moved: the number of tiles that are elsewhere than before
     - groups: the number of groups
     - largest: the largest residual of a tile, px; None without pairs
@@ -100,6 +102,9 @@ def solve(run: FinishedRun, rows: list[Row], state: str, time: int | None = None
         placed, before = (time_points.at(table, shown_time) for table in (placed, before))
     middle = (tables.sizes(tiles) - 1)[:, None] / 2
     new, old = affine.from_table(placed), affine.from_table(before)
+    if (run.results.parent / OF_ROUNDS).is_file():
+        corners = affine.corners(*tables.sizes(tiles).T)
+        new = affine.compose(common_affine(*(affine.apply(each, corners).reshape(-1, 2) for each in (new, old))), new)
     moved = (affine.apply(new, middle) - affine.apply(old, middle))[:, 0]
     common = _commonest(moved)
     new[:, :, 2] -= common

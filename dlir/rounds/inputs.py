@@ -1,6 +1,8 @@
 """What the steps of rounds read of each round, and where its own pairs place its tiles."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +30,8 @@ class Round(NamedTuple):
 
     def own_placement(self, settings: Place) -> pd.DataFrame:
         """Returns where the pairs of this round alone place its tiles (tables.PLACEMENT): its own frame, in px."""
-        return place_tiles(self.tiles, self.affines, settings, survey=self.survey)[0]
+        with _quiet("dlir.placement"):  # what it says is not about the placement that counts
+            return place_tiles(self.tiles, self.affines, settings, survey=self.survey)[0]
 
     def light(self) -> Light:
         """Reads the flat-field and the dark-field of each of its cameras."""
@@ -68,3 +71,15 @@ def read_rounds(results: Sequence[Path]) -> list[Round]:
         )
         for folder in results
     ]  # fmt: skip
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Keeps back messages of this part of the package that are no errors."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
