@@ -31,12 +31,12 @@ CERTAIN = 1e-4  # probability to score as high by chance
 LEAST_SHARE = 0.1  # of the smaller picture, that has to overlap
 BLOCK, STEP = 64, 48  # px of a picture, side of a block, and from one to the next
 LEAST_COVERED = 0.4  # of a block
-REACHES = (14, 6, 4)  # px of a picture, that blocks are searched by in turn
+REACHES = (14, 10, 10)  # px of a picture, that blocks are searched by in turn
 LEAST_CONTENT = 0.25  # of the mean square of all px: blocks with less show nothing
 AGREEING = 1.5  # px of a picture
-BY_CHANCE = 0.02  # probability that the highest score of a block lies so near to the fit by chance
+BY_CHANCE = 0.03  # probability that the highest score of a block lies so near to the fit by chance
 SURE = 1e-3  # probability that so many blocks agree by chance, below which a round is found
-FREE = 2  # blocks that a similarity always fits
+FREE = 3  # blocks that a similarity nearly always fits
 
 
 class CoarseMap(NamedTuple):
