@@ -12,7 +12,7 @@ from dlir.reporting.facts import columns_and_rows
 from dlir.reporting.round_agreement import Agreement
 from dlir.reporting.round_places import moved_by
 from dlir.reporting.round_results import RoundResults, Specimen
-from dlir.reporting.round_verdict import of_others
+from dlir.reporting.round_verdict import HELPS, named, of_others, stretched_tiles
 from dlir.reporting.sentences import Table
 
 OF_AGREEMENT = ["measured", "unmatched", "empty", "off_y", "off_x", "offset", "median", "largest", "ncc", "bend"]
@@ -81,6 +81,24 @@ def agreement_table(agreement: Agreement) -> Table:
     return Table(columns, rows, len(rows))
 
 
+def refinement_lines(agreement: Agreement) -> list[str]:
+    """Returns whether a local, non-rigid refinement would help, and where, in a sentence for each round but the first."""
+    lines = []
+    for row in agreement.rounds.to_dict("records"):
+        name, tiles = row["round"], stretched_tiles(agreement, row["round"])
+        if agreement.tiles.loc[agreement.tiles["round"] == name, "bend"].isna().all():
+            what = "too few patches of its tiles could be measured to tell whether its tissue is stretched"
+        elif row["bend_p95"] > HELPS:
+            where = f", most in tiles {named(tiles)}" if len(tiles) else ""
+            what = f"a local, non-rigid refinement would help by {row['bend']:.1f} px, and in 5 % of the places by more than "
+            what += f"{row['bend_p95']:.1f} px{where}"
+        else:
+            seen = f"bends by {row['bend']:.2f} px" if row["bend"] else "is not seen to bend"
+            what = f"a local refinement would not help: what lies within its tiles {seen}"
+        lines.append(f"{name}: {what}")
+    return lines
+
+
 def round_table(specimen: Specimen) -> Table:
     """Returns how each round lies to the first, and what holds its tiles, as texts."""
     columns = ["round", "found by", "turn, °", "scale", "shift y, px", "shift x, px", "blocks that agree", "tiles",
@@ -112,7 +130,7 @@ def key_numbers(specimen: Specimen, agreement: Agreement) -> dict[str, str]:
         "of them not found": str(lost),
         "tiles of all rounds": str(len(specimen.placed)),
         "of them placed by the map of their round alone": str(int((specimen.placed["placed_by"] == "stage").sum())),
-        "pairs of tiles of two rounds": str(len(pairs)),
+        "pairs between rounds": str(len(pairs)),
         "of them accepted": str(int(pairs["accepted"].sum())),
         "how far rounds lie from the first: median · 95 % · largest, px": quantiles,
         f"patches of {agreement.side} px that were measured": str(len(measured)),

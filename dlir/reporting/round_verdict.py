@@ -67,6 +67,20 @@ def of_others(pairs: pd.DataFrame, name: str) -> pd.DataFrame:
     return chosen
 
 
+def stretched_tiles(agreement: Agreement, name: str) -> "pd.Series[int]":
+    """Returns the tiles of a round in which a local refinement would help, the worst first."""
+    tiles = agreement.tiles[(agreement.tiles["round"] == name) & (agreement.tiles["bend"] > HELPS)]
+    found: pd.Series[int] = tiles.sort_values("bend", ascending=False)["tile"]
+    return found
+
+
+def named(tiles: "pd.Series[int]") -> str:
+    """Returns the numbers of the first tiles, and how many more there are."""
+    numbers = tiles.tolist()
+    more = f" and {len(numbers) - MOST_NAMES} more" if len(numbers) > MOST_NAMES else ""
+    return ", ".join(map(str, numbers[:MOST_NAMES])) + more
+
+
 def _not_found(specimen: Specimen, each: RoundResults, agreement: Agreement) -> list[Finding]:
     """The pixels do not show how the round lies to the first."""
     if each.found["found"] != "stage":
@@ -104,7 +118,7 @@ def _apart(specimen: Specimen, each: RoundResults, agreement: Agreement) -> list
     if len(off) == 1:
         what = f"tile {off['tile'].iloc[0]} of {each.name} lies {farthest} from {first}"
     else:
-        what = f"{len(off)} tiles of {each.name} lie {nearest} to {farthest} from {first}: {_named(off['tile'])}"
+        what = f"{len(off)} tiles of {each.name} lie {nearest} to {farthest} from {first}: {named(off['tile'])}"
     return [Finding("apart", "look", what, COMPARE, _rows(specimen, each.name, off["tile"]))]
 
 
@@ -126,7 +140,7 @@ def _unlike(specimen: Specimen, each: RoundResults, agreement: Agreement) -> lis
         return []
     what = (
         f"{number_of(len(lost), 'tile')} of {each.name} {'shows' if len(lost) == 1 else 'show'} something else than {first} "
-        f"at the same place: {_named(lost['tile'])}"
+        f"at the same place: {named(lost['tile'])}"
     )
     return [Finding("unlike", "look", what, COMPARE, _rows(specimen, each.name, lost["tile"]))]
 
@@ -136,9 +150,8 @@ def _stretched(specimen: Specimen, each: RoundResults, agreement: Agreement) -> 
     found = agreement.rounds[agreement.rounds["round"] == each.name]
     if found.empty or not found["bend_p95"].iloc[0] > HELPS:
         return []
-    tiles = agreement.tiles[agreement.tiles["round"] == each.name]
-    worst = tiles[tiles["bend"] > HELPS].sort_values("bend", ascending=False)["tile"]
-    where = f", most in {'tile' if len(worst) == 1 else 'tiles'} {_named(worst)}" if len(worst) else ""
+    worst = stretched_tiles(agreement, each.name)
+    where = f", most in {'tile' if len(worst) == 1 else 'tiles'} {named(worst)}" if len(worst) else ""
     bend, most = (in_px(found[name].iloc[0]) for name in ("bend", "bend_p95"))
     what = (
         f"the tissue of {each.name} is stretched against {specimen.rounds[0].name} by {bend}, and by more than {most} in 5 % "
@@ -156,7 +169,7 @@ def _by_map(specimen: Specimen, each: RoundResults, agreement: Agreement) -> lis
     verb, they = ("lies", "it") if len(tiles) == 1 else ("lie", "them")
     what = (
         f"{number_of(len(tiles), 'tile')} of {each.name} {verb} where the map of the round puts {they}, since no pair holds "
-        f"{they}: {_named(tiles)}"
+        f"{they}: {named(tiles)}"
     )
     return [Finding("map", "good", what, "", _rows(specimen, each.name, tiles))]
 
@@ -215,13 +228,6 @@ def _rows(specimen: Specimen, name: str, tiles: "pd.Series[int]") -> list[int]:
     of_round = specimen.placed[specimen.placed["round"] == name]
     rows = pd.Series(of_round.index, index=of_round["tile"])
     return [int(row) for row in rows.loc[tiles.tolist()]]
-
-
-def _named(tiles: "pd.Series[int]") -> str:
-    """The numbers of the first tiles, and how many more there are."""
-    numbers = tiles.tolist()
-    more = f" and {len(numbers) - MOST_NAMES} more" if len(numbers) > MOST_NAMES else ""
-    return ", ".join(map(str, numbers[:MOST_NAMES])) + more
 
 
 def _known(value: Any) -> float | None:

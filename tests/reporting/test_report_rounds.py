@@ -20,6 +20,8 @@ from dlir.reporting.report_rounds import report_rounds
 from dlir.reporting.round_gallery import chosen
 from dlir.reporting.round_results import StoreError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> MadeSpecimen:
@@ -92,6 +94,11 @@ def test_each_round_has_its_numbers_and_a_link(text: str) -> None:
     for name in ROUNDS:
         assert f'<a href="{name}/report.html">{name}</a>' in text
     assert text.count("✓ Good") == 3
+
+
+def test_it_says_where_a_local_refinement_would_help_and_where_not(text: str) -> None:
+    assert re.search(r"<li>R2: a local refinement would not help", text)
+    assert re.search(r"<li>R3: a local, non-rigid refinement would help by \d\.\d px.*, most in tiles \d", text)
 
 
 def test_mosaics_of_unlike_sizes_are_refused(made: MadeSpecimen, tmp_path: Path) -> None:

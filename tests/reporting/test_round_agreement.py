@@ -12,6 +12,8 @@ from dlir.reporting.round_agreement import Agreement, agreement
 
 NAMES = ["R2", "R3"]
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Agreement:

@@ -100,6 +100,7 @@ def test_a_round_without_a_pair_to_another_is_bad_unless_its_pixels_agree(good: 
     assert verdict(alone, agreeing(R2="empty"))["grade"] == "bad"
 
 
+@pytest.mark.slow
 def test_stretched_tissue_is_told_with_its_tiles(tmp_path: Path) -> None:
     made = MadeSpecimen(tmp_path / "S", wrong=False)
     specimen = round_results.read(*made.inputs, "S")

@@ -156,6 +156,7 @@ class MadeSpecimen:
             matrices = affine.compose(affine.invert(by_round["R1"]), by_round[name])
             found.append(_found(pairs, matrices).assign(fixed_round="R1", moving_round=name))
         between = pd.concat(found, ignore_index=True)
+        between["pair"] = between.index
         between.loc[between.index[-1], ["accepted", "reason"]] = [False, "score <too low>"]
         tables.write(between, tables.ROUND_PAIRS, self.folder / "between.csv")
 
