@@ -142,7 +142,7 @@ def scored(grid: Path, *, given: bool) -> Scores:
     before = time.process_time()
     listed, *_, found, placement, stage = grids.run_to_placement(settings, dataset, out)
     cpu = time.process_time() - before
-    judge(listed, placement, out / "verdict.json", affines=found, survey=out / "survey.csv")
+    judge(listed, placement, out / "verdict.json", affines=found, lens=out / "lens.csv", survey=out / "survey.csv")
     shifted = out / "placement_translation.csv"
     of_shifts = settings.place.model_copy(update={"model": "translation"})
     place(listed, found, shifted, stage=stage.with_name("stage_translation.csv"), survey=out / "survey.csv", settings=of_shifts)

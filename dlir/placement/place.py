@@ -11,7 +11,9 @@ import pandas as pd
 
 from dlir.core import affine, tables, time_points
 from dlir.core.affine import Array
-from dlir.placement.distortion import stretch
+from dlir.core.lens import NO_LENSES, Lenses
+from dlir.core.lens import read_for as read_lenses
+from dlir.placement.distortion import stretched
 from dlir.placement.measurements import Measurements, measurements
 from dlir.placement.overrides import Overrides, read_overrides
 from dlir.placement.settings import Place
@@ -21,6 +23,7 @@ from dlir.placement.summary import group_sentences, slip_sentences
 from dlir.placement.tile_model import TileModel, choose_model
 
 log = logging.getLogger(__name__)
+LEAST_TOLD = 0.1  # px, of how far a distortion may stretch the mosaic
 
 
 def place(
@@ -30,6 +33,7 @@ def place(
     *,
     stage: Path,
     survey: Path | None = None,
+    lens: Path | None = None,
     settings: Place = Place(),
     overrides: Path | None = None,
 ) -> None:
@@ -39,15 +43,17 @@ def place(
     Args:
         tiles, affines, survey: files of earlier steps: tiles.csv, affines.csv and survey.csv; without the last, the tiles lie
             as they are told to.
+        lens: lens.csv, the distortion that the step `register` took out of the tiles; None where there is none.
         overrides: a table of the user that replaces measurements (`overrides.py`).
 
     Raises:
         OverridesError, TextTableError: when the overrides have a mistake.
+        LensError: when the distortion is that of other tiles.
     """
     tile_table, pairs = tables.read(tiles, tables.TILES), tables.read(affines, tables.AFFINES)
     user = read_overrides(overrides, tile_table) if overrides else None
     steps = tables.read(survey, tables.SURVEY) if survey else None
-    placed, stage_row = place_times(tile_table, pairs, settings, user, steps)
+    placed, stage_row = place_times(tile_table, pairs, settings, user, steps, read_lenses(lens, tile_table))
     tables.write(stage_row, tables.STAGE, stage)
     tables.write(placed, tables.PLACEMENT, output)
 
@@ -58,13 +64,15 @@ def place_times(
     settings: Place = Place(),
     user: Overrides | None = None,
     survey: pd.DataFrame | None = None,
+    lenses: Lenses = NO_LENSES,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Returns what `place_tiles` does, from the same arguments; of each time point where the pairs have several.
 
     All time points have one frame, in which the mean place of the tiles, less what the stage slipped, is the same.
     """
     times: dict[int | None, pd.DataFrame] = {time: time_points.at(affines, time) for time in time_points.listed(affines)}
-    found = {time: place_tiles(tiles, pairs, settings, user, survey) for time, pairs in (times or {None: affines}).items()}
+    given = (settings, user, survey, lenses)
+    found = {time: place_tiles(tiles, pairs, *given) for time, pairs in (times or {None: affines}).items()}
     if None in found:
         return found[None]
     middle = (tables.sizes(tiles) - 1) / 2
@@ -85,6 +93,7 @@ def place_tiles(
     settings: Place = Place(),
     user: Overrides | None = None,
     survey: pd.DataFrame | None = None,
+    lenses: Lenses = NO_LENSES,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Returns where each tile lies in the mosaic (tables.PLACEMENT), and how stage and camera err (tables.STAGE).
 
@@ -93,6 +102,7 @@ def place_tiles(
         affines: the registered pairs (tables.AFFINES); only accepted ones are used.
         user: what the user knows better.
         survey: the steps that the tiles follow, and those that the stage was told to make (tables.SURVEY); the same without.
+        lenses: those that were taken out of the tiles before the pairs were registered.
     """
     pairs = affines[affines["accepted"]]
     pairs = user.in_pairs(pairs) if user else pairs
@@ -101,7 +111,7 @@ def place_tiles(
     stage = user.in_stage(stage) if user else stage
     log.info("the tile model is %s; the other pairs predict, of what one pair measures, %s", model.name, model.described())
     solution = solve(measured, stage, model.deviations, settings.stage_weight)
-    placed = _placement_table(tiles, pairs, measured, solution, user)
+    placed = _placement_table(tiles, pairs, measured, solution, user, lenses)
     told_map = np.eye(2) if survey is None else _map_of_survey(survey)
     scale_known = survey is None or bool(survey["told_y"].notna().all())
     stage_row = _stage_table(model, solution.stage, told_map, scale_known)
@@ -110,10 +120,15 @@ def place_tiles(
 
 
 def _placement_table(
-    tiles: pd.DataFrame, pairs: pd.DataFrame, measured: Measurements, solution: Solution, user: Overrides | None
+    tiles: pd.DataFrame,
+    pairs: pd.DataFrame,
+    measured: Measurements,
+    solution: Solution,
+    user: Overrides | None,
+    lenses: Lenses,
 ) -> pd.DataFrame:
     """Returns the rows of tables.PLACEMENT."""
-    size, usual = tables.sizes(tiles), tables.of_usual_size(tiles)
+    size = tables.sizes(tiles)
     to_first_pixel = (tables.usual_size(tiles) - size) / 2  # places are those of the tiles' middles
     affines = affine.moving((size - 1) / 2, solution.places + to_first_pixel, affine.linear(solution.linear))
     affines[:, :, 2] -= affines[:, :, 2].min(axis=0)
@@ -122,12 +137,12 @@ def _placement_table(
     by_tile = ends.groupby("tile")["square"].agg(["size", "mean"]).reindex(range(len(tiles)))
     count = by_tile["size"].fillna(0).astype(int).to_numpy()
     placed_by = np.where(count > 0, "pairs", "stage")
-    wrong = stretch(pairs[pairs[["fixed", "moving"]].isin(usual["tile"].tolist()).all(axis=1)], tables.sizes(usual)[0])
-    stretched = (solution.places - solution.places.mean(axis=0)) @ wrong.T
-    if wrong.any():
+    off = stretched(solution.places, tiles, pairs, lenses)
+    if (most := float(off.max())) > LEAST_TOLD:
+        why = "its distortion is not known better than that" if lenses else "the overlaps are bent"
         log.warning(
-            "the camera seems to distort all tiles alike: the overlaps are bent, and the mosaic may be stretched or shrunk by "
-            "up to %.1f px towards its corners. The deviations count that", np.linalg.norm(stretched, axis=1).max(),
+            "the camera distorts all tiles alike, and %s: the mosaic may be stretched or shrunk by up to %.1f px towards its "
+            "corners. The deviations count that", why, most,
         )  # fmt: skip
     if user:
         placed_by[user.placed_tiles(tiles)] = "user"
@@ -135,7 +150,7 @@ def _placement_table(
         **affine.to_columns(affines),
         pairs=count,
         residual=np.sqrt(by_tile["mean"].to_numpy()),
-        deviation=np.hypot(solution.deviation, np.linalg.norm(stretched, axis=1)),
+        deviation=np.hypot(solution.deviation, off),
         group=solution.group,
         slip_y=solution.slip[:, 0],
         slip_x=solution.slip[:, 1],
