@@ -44,6 +44,15 @@ def test_the_coefficients_are_found_within_their_intervals(model: str) -> None:
     assert np.mean((np.abs(found.coefficients - true) < 3 * found.deviation)[free]) > 0.9
 
 
+def test_a_term_that_explains_little_beside_the_others_is_found() -> None:
+    """Without k2, the mean over an overlap would be off by half a pixel; and pairs scatter more than they say."""
+    k1, k2 = MODELS["radial (k1, k2)"].T
+    exact = evidence(20 * k1 + 0.5 * k2)
+    found = choose_fit(Evidence(3 * exact.information, 3 * exact.pull))
+    assert found is not None and found.model == "radial (k1, k2)"
+    assert found.coefficients @ k2 / (k2 @ k2) == pytest.approx(0.5, abs=0.1)
+
+
 def test_a_few_wrong_pairs_do_not_matter() -> None:
     true = coefficients("radial (k1)", 2.0, seed=1)
     found = choose_fit(evidence(true, wrong=3))
