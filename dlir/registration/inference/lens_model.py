@@ -8,7 +8,7 @@ part have followed (`lens_estimate.py`). The pairs are added up, each weighted b
 judged by how much better these few fit than without a distortion, fold by fold (cross-validation). The first model is taken
 that the best one does not beat clearly; and none where it is not clearly better than none. The two are compared in the scatter
 that the best one leaves: where a term is missing, the pairs scatter more, and in that scatter every difference looks small. A
-model with more coefficients than half the pairs is not tried: few pairs say little of many terms, which then bend the corners.
+model with more coefficients than pairs is not tried.
 """
 
 from typing import NamedTuple
@@ -21,7 +21,6 @@ from dlir.core.lens import POWERS
 from dlir.core.robust import geman_mcclure
 
 FEWEST_PAIRS = 4
-PAIRS_FOR_ONE = 2  # coefficient, at least
 FOLDS = 10  # groups of pairs that are left out in turn
 PRIOR = 5.0  # px: standard deviation of a coefficient of which no pair tells
 CLEAR = 25.0  # by which the pairs left out have to fit better with a distortion than without, in units of their variance
@@ -99,7 +98,7 @@ def choose_fit(evidence: Evidence) -> Fit | None:
     if count < FEWEST_PAIRS:
         return None
     fold = np.random.default_rng(0).permutation(count) % min(count, FOLDS)
-    few = {name: directions for name, directions in MODELS.items() if PAIRS_FOR_ONE * directions.shape[1] <= count}
+    few = {name: directions for name, directions in MODELS.items() if directions.shape[1] <= count}
     gains = {name: _gains(evidence.along(directions), fold) for name, directions in few.items()}
     best, scatter = max(gains.values(), key=lambda each: float(each[0].sum()))
     name = next(name for name, (gain, _) in gains.items() if not _clearly_better(best / scatter, gain / scatter))
