@@ -127,25 +127,19 @@ def _fitted(evidence: Evidence) -> tuple[Array, Array, float]:
     say (in variances)."""
     information, pull = evidence
     prior = np.eye(pull.shape[1]) / PRIOR**2
+    inverse = np.linalg.pinv(information, rcond=RANK, hermitian=True)
+    freedom = np.linalg.matrix_rank(information, hermitian=True).clip(1)
     weight, scale = np.ones(len(pull)), 1.0
     found = covariance = np.zeros(0)
     for _ in range(ROUNDS):
         total = np.einsum("n,nkl->kl", weight, information) / scale + prior
         covariance = np.linalg.inv(total)
         found = covariance @ (weight @ pull) / scale
-        square = _misfit(evidence, found)
+        left = pull - information @ found  # by which the pairs miss it
+        square = np.einsum("nk,nkl,nl->n", left, inverse, left) / freedom
         scale = max(1.0, float(np.median(square)))
         weight = geman_mcclure(square / scale)
     return found, covariance, scale
-
-
-def _misfit(evidence: Evidence, found: Array) -> Array:
-    """The squares (n,) by which pairs miss the coefficients (k,), in units of their variance."""
-    information, pull = evidence
-    inverse = np.linalg.pinv(information, rcond=RANK, hermitian=True)
-    freedom = np.linalg.matrix_rank(information, hermitian=True).clip(1)
-    left = pull - information @ found
-    return np.asarray(np.einsum("nk,nkl,nl->n", left, inverse, left) / freedom)
 
 
 def _gains(evidence: Evidence, fold: NDArray[np.int64]) -> tuple[Array, Array]:
