@@ -36,7 +36,7 @@ class Round(NamedTuple):
         key = hashing.of(*map(hashing.of_file, files), settings.model_dump_json())
         if key not in _own:
             with _quiet("dlir.placement"):  # what it says is not about the placement that counts
-                _own[key] = place_tiles(self.tiles, self.affines, settings, survey=self.survey)[0]
+                _own[key] = place_tiles(self.tiles, self.affines, settings, None, self.survey, self.lenses())[0]
         return _own[key]
 
     def light(self) -> Light:
