@@ -101,7 +101,7 @@ def needs(step: str, extent: Extent, *, training: int = 0, shard: int = 2048) ->
         looked = 4 * count * (0.012 + 0.07 * plane)
         return Need(TORCH + 2.5 + 0.02 * registered, looked, 900 + 2 * KEPT + 5 * tile)
     if step == "report_rounds":
-        return Need(PYTHON + 2.0 + 0.016 * registered, 0.0, 700 + 8 * tile, 4.0 + 0.12 * registered)
+        return Need(TORCH + 2.0 + 0.15 * count + 0.016 * registered, 0.0, 700 + 8 * tile, 4.0 + 0.12 * registered)
     if step == "report":
         return Need(PYTHON + 2.0 + 0.001 * count + 0.016 * registered, 0.0, 500 + 4 * tile, 4.0 + 0.12 * registered)
     return Need(PYTHON + 0.001 * count, 0.01 * registered, held)

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from types import NoneType
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -139,8 +140,9 @@ class Dataset(Layout):
     def complete_rounds(cls, data: Any) -> Any:
         """Gives each round the keys of the dataset; a dataset without `images` has those of its first round."""
         rounds = data.get("rounds") if isinstance(data, dict) else None
-        if not isinstance(rounds, dict) or not all(isinstance(own, dict) for own in rounds.values()):
+        if not isinstance(rounds, dict) or not all(isinstance(own, dict | NoneType) for own in rounds.values()):
             return data
+        rounds = {name: own or {} for name, own in rounds.items()}
         if nested := next((name for name, own in rounds.items() if own.get("rounds")), ""):
             raise ValueError(
                 f"rounds.{nested}: has rounds, and a round has none of its own: list all of them below the dataset"

@@ -17,6 +17,7 @@ from dlir.placement.settings import Place
 from dlir.reading.settings import Dataset
 
 RESULTS = "results"  # the folder of all results, in the working directory
+OF_ROUNDS = "rounds.csv"  # beside the folder of a round of a specimen
 OWN_CONFIG = "config.yaml"  # the settings that `dlir stitch FOLDER` writes beside the results
 OWN_TABLE = "overrides.csv"  # the table of overrides that is saved where the settings name none
 
@@ -60,7 +61,8 @@ class FinishedRun(NamedTuple):
         path = self.table.relative_to(self.folder).as_posix()
         if own is None or keys is None:
             group, _, well = self.name.rpartition("/")
-            path = f"{RESULTS}/{group}/{{well}}/{OWN_TABLE}" if well and group else path
+            part = "{round}" if (self.results.parent / OF_ROUNDS).is_file() else "{well}"
+            path = f"{RESULTS}/{group}/{part}/{OWN_TABLE}" if well and group else path
             return f"datasets:\n  {group or self.name}:\n    overrides: {path}"
         keys["overrides"] = path
         with atomically(own) as partial:

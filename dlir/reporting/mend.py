@@ -19,12 +19,14 @@ import pandas as pd
 from dlir.core import affine, hashing, tables, text_tables, time_points
 from dlir.core.affine import Array
 from dlir.core.atomic import atomically
+from dlir.core.lens import read_for as read_lenses
 from dlir.placement import overrides_table
 from dlir.placement.overrides import read_overrides
 from dlir.placement.overrides_table import COLUMNS, OverridesError
 from dlir.placement.place import place_times
 from dlir.reading import filenames
-from dlir.reporting.finished_run import FinishedRun
+from dlir.reporting.accuracy import common_affine
+from dlir.reporting.finished_run import OF_ROUNDS, FinishedRun
 
 MOVED = 0.5  # px: a tile has moved if the solve places it further than this from where it was
 Row = dict[str, Any]
@@ -79,7 +81,8 @@ def solve(run: FinishedRun, rows: list[Row], state: str, time: int | None = None
 
     - tiles: for each tile its number, its affine (yy, yx, y0, xy, xx, x0) to the mosaic, residual, deviation, group, and what
       places it, as in tables.PLACEMENT. A mosaic begins at its outermost tiles, so one tile that moves there shifts all others;
-      therefore the new affines are shifted together until as many tiles as possible are where they were.
+      therefore the new affines are shifted together until as many tiles as possible are where they were. A round is solved
+      alone, and then turned and scaled, too, as most of its tiles lie among those of all rounds.
     - moved: the number of tiles that are elsewhere than before
     - groups: the number of groups
     - largest: the largest residual of a tile, px; None without pairs
@@ -93,13 +96,18 @@ def solve(run: FinishedRun, rows: list[Row], state: str, time: int | None = None
     survey = tables.read(run.results / "survey.csv", tables.SURVEY)
     with _as_table(run, rows, tiles) as table:
         user = read_overrides(table, tiles)
-    placed, _ = place_times(tiles, pairs, run.place, user, survey)
+    lens = run.results / "lens.csv"
+    lenses = read_lenses(lens if lens.is_file() else None, tiles)
+    placed, _ = place_times(tiles, pairs, run.place, user, survey, lenses)
     before = tables.read(run.results / "placement.csv", tables.PLACEMENT)
     if times := time_points.listed(placed):
         shown_time = time if time in times else times[0]
         placed, before = (time_points.at(table, shown_time) for table in (placed, before))
     middle = (tables.sizes(tiles) - 1)[:, None] / 2
     new, old = affine.from_table(placed), affine.from_table(before)
+    if (run.results.parent / OF_ROUNDS).is_file():
+        corners = affine.corners(*tables.sizes(tiles).T)
+        new = affine.compose(common_affine(*(affine.apply(each, corners).reshape(-1, 2) for each in (new, old))), new)
     moved = (affine.apply(new, middle) - affine.apply(old, middle))[:, 0]
     common = _commonest(moved)
     new[:, :, 2] -= common

@@ -18,7 +18,15 @@ from dlir.reporting.made import flat
 from dlir.reporting.page_files import FOLDER, PageFiles
 from dlir.reporting.pages import page
 from dlir.reporting.round_agreement import Agreement, agreement
-from dlir.reporting.round_facts import OF_TILES, agreement_table, key_numbers, patch_table, round_table, tile_table
+from dlir.reporting.round_facts import (
+    OF_TILES,
+    agreement_table,
+    key_numbers,
+    patch_table,
+    refinement_lines,
+    round_table,
+    tile_table,
+)
 from dlir.reporting.round_gallery import gallery
 from dlir.reporting.round_places import rough_places
 from dlir.reporting.round_results import Specimen
@@ -72,6 +80,7 @@ def report_rounds(
             "verdict": judged,
             "numbers": key_numbers(specimen, measured),
             "agreement": agreement_table(measured),
+            "refinement": refinement_lines(measured),
             "rounds": round_table(specimen),
             "tile_names": _tile_names(specimen),
             "facts": facts,

@@ -1,6 +1,6 @@
 """How well the rounds of a specimen agree, by pixels that no pair has to answer for.
 
-Patches on a grid over the mosaics are compared (`round_shifts.py`): the registered channel of each round with that of the first
+Patches on a grid over the mosaics are compared (`rounds/shifts.py`): the registered channel of each round with that of the first
 one. Each patch belongs to the tile of its round that shows it farthest from its border. What bends there within tiles,
 `round_bend.py` finds.
 
@@ -21,14 +21,12 @@ from dlir.core.affine import Array
 from dlir.core.progress import progress
 from dlir.reporting.round_bend import smooth_power, with_bend
 from dlir.reporting.round_results import RoundResults, Specimen
-from dlir.reporting.round_shifts import Shifts, shifts
+from dlir.rounds.shifts import EXACT, MATCH, Shifts, shifts
 
 SIDES = 64, 128  # px, of a patch: a quarter of a tile within these limits
 OF_TILE, LEAST_OF_TILE = 9, 2  # patches of a tile; as few as this where a round would have more than MOST patches
 LEAST, MOST = 200, 1500  # patches of a round
 BLOCK = 6  # patches along each side of a block that is read at once
-MATCH = 0.3  # NCC from which on two patches show the same
-EXACT = 0.5  # px: a shift that is known less exactly says nothing
 CONTENT = 0.5  # of the usual contrast of patches that match: others with as much in both rounds should match
 UPPER = 0.75  # quantile of the contrast that is usual where no patch matches
 MEASURED, UNMATCHED, EMPTY = "measured", "unmatched", "empty"  # states of a patch
@@ -54,7 +52,7 @@ def agreement(specimen: Specimen) -> Agreement:
     - dy, dx, length: from where the first round shows something to where this one does, px
     - deviation: standard deviation of it, px
     - before, after: NCC as the patches lie, and after the shift
-    - state: measured; unmatched: both show something, and it does not match; empty: too little is seen
+    - state: measured; unmatched: both show something, and it does not match; empty: too little is seen to tell
     - what `with_bend` adds
     """
     size = min(int(tables.usual_size(each.tiles).min()) for each in specimen.rounds)
@@ -191,7 +189,7 @@ def _table(name: str, tiles: NDArray[np.int64], places: NDArray[np.int64], shift
         "round": name, "tile": tiles, "y": places[:, 0], "x": places[:, 1], "dy": shift.shift[:, 0],
         "dx": shift.shift[:, 1], "length": np.linalg.norm(shift.shift, axis=1), "deviation": shift.deviation,
         "before": shift.before, "after": shift.after,
-        "state": np.where(matches, MEASURED, np.where(holds, UNMATCHED, EMPTY)),
+        "state": np.where(matches, MEASURED, np.where(holds & (shift.after < MATCH), UNMATCHED, EMPTY)),
     })  # fmt: skip
 
 

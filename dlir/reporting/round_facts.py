@@ -12,7 +12,7 @@ from dlir.reporting.facts import columns_and_rows
 from dlir.reporting.round_agreement import Agreement
 from dlir.reporting.round_places import moved_by
 from dlir.reporting.round_results import RoundResults, Specimen
-from dlir.reporting.round_verdict import of_others
+from dlir.reporting.round_verdict import HELPS, named, of_others, stretched_tiles
 from dlir.reporting.sentences import Table
 
 OF_AGREEMENT = ["measured", "unmatched", "empty", "off_y", "off_x", "offset", "median", "largest", "ncc", "bend"]
@@ -33,7 +33,7 @@ OF_TILES = {
     "ncc": "median NCC of its patches with the first round, as they lie",
     "measured": "number of its patches of which the shift could be measured",
     "unmatched": "number of those that show something in both rounds which does not match",
-    "empty": "number of those that show too little in one of the rounds",
+    "empty": "number of those that show too little to tell",
     "pairs": "number of accepted pairs of the tile, within its round and with others",
     "between": "number of those with tiles of other rounds",
     "residual": "how far its pairs lie from the placement, px, root mean square",
@@ -72,13 +72,31 @@ def patch_table(specimen: Specimen, agreement: Agreement) -> dict[str, Any]:
 def agreement_table(agreement: Agreement) -> Table:
     """Returns how well each round but the first agrees with it, as texts."""
     columns = ["round", "off: median, px", "95 %, px", "largest, px", "measured ±, px", "a rigid tile would mend, px",
-               "stretched, px", "95 %, px", "NCC", "patches measured", "not matching", "too little to see"]  # fmt: skip
+               "stretched, px", "95 %, px", "NCC", "patches measured", "not matching", "too little to tell"]  # fmt: skip
     lengths = ["median", "p95", "largest", "deviation", "rigid", "bend", "bend_p95", "ncc"]
     rows = [
         [row["round"], *(_px(row[name]) for name in lengths), *(str(row[state]) for state in OF_AGREEMENT[:3])]
         for row in agreement.rounds.to_dict("records")
     ]
     return Table(columns, rows, len(rows))
+
+
+def refinement_lines(agreement: Agreement) -> list[str]:
+    """Returns whether a local, non-rigid refinement would help, and where, in a sentence for each round but the first."""
+    lines = []
+    for row in agreement.rounds.to_dict("records"):
+        name, tiles = row["round"], stretched_tiles(agreement, row["round"])
+        if agreement.tiles.loc[agreement.tiles["round"] == name, "bend"].isna().all():
+            what = "too few patches of its tiles could be measured to tell whether its tissue is stretched"
+        elif row["bend_p95"] > HELPS:
+            where = f", most in tiles {named(tiles)}" if len(tiles) else ""
+            what = f"a local, non-rigid refinement would help by {row['bend']:.1f} px, and in 5 % of the places by more than "
+            what += f"{row['bend_p95']:.1f} px{where}"
+        else:
+            seen = f"bends by {row['bend']:.2f} px" if row["bend"] else "is not seen to bend"
+            what = f"a local refinement would not help: what lies within its tiles {seen}"
+        lines.append(f"{name}: {what}")
+    return lines
 
 
 def round_table(specimen: Specimen) -> Table:
@@ -112,7 +130,7 @@ def key_numbers(specimen: Specimen, agreement: Agreement) -> dict[str, str]:
         "of them not found": str(lost),
         "tiles of all rounds": str(len(specimen.placed)),
         "of them placed by the map of their round alone": str(int((specimen.placed["placed_by"] == "stage").sum())),
-        "pairs of tiles of two rounds": str(len(pairs)),
+        "pairs between rounds": str(len(pairs)),
         "of them accepted": str(int(pairs["accepted"].sum())),
         "how far rounds lie from the first: median · 95 % · largest, px": quantiles,
         f"patches of {agreement.side} px that were measured": str(len(measured)),

@@ -21,7 +21,7 @@ COMPARE = "lay the round and the first one over each other in two colours, in re
 
 
 class Between(NamedTuple):
-    """How well a round agrees with the first, px; None where nothing was measured, as of the first round itself."""
+    """How well a round agrees with the first, px; None where too little was measured, as of the first round itself."""
 
     median: float | None
     p95: float | None
@@ -42,8 +42,10 @@ def verdict(specimen: Specimen, agreement: Agreement) -> dict[str, Any]:
     findings.sort(key=lambda finding: -GRADES.index(finding.grade))
     grade: Grade = findings[0].grade if findings else "good"
     between = {each.name: _between(agreement, each.name) for each in specimen.rounds}
-    every = agreement.patches.loc[agreement.patches["state"] == "measured", "length"]
-    worst = agreement.tiles.loc[agreement.tiles["measured"] > 1, "offset"].max()
+    known = [name for name, each in between.items() if each.median is not None]
+    patches, tiles = (table[table["round"].isin(known)] for table in (agreement.patches, agreement.tiles))
+    every = patches.loc[patches["state"] == "measured", "length"]
+    worst = tiles.loc[tiles["measured"] > 1, "offset"].max()
     total = Between(_known(every.median()), _known(every.quantile(0.95)), _known(worst))
     within = [each.verdict["error_px"] for each in specimen.rounds if isinstance(each.verdict.get("error_px"), dict)]
     error = Error(_largest([total.median, *(each["median"] for each in within)]),
@@ -63,6 +65,20 @@ def of_others(pairs: pd.DataFrame, name: str) -> pd.DataFrame:
     """Returns the pairs (tables.ROUND_PAIRS) between a round and the others."""
     chosen: pd.DataFrame = pairs[(pairs["moving_round"] == name) | (pairs["fixed_round"] == name)]
     return chosen
+
+
+def stretched_tiles(agreement: Agreement, name: str) -> "pd.Series[int]":
+    """Returns the tiles of a round in which a local refinement would help, the worst first."""
+    tiles = agreement.tiles[(agreement.tiles["round"] == name) & (agreement.tiles["bend"] > HELPS)]
+    found: pd.Series[int] = tiles.sort_values("bend", ascending=False)["tile"]
+    return found
+
+
+def named(tiles: "pd.Series[int]") -> str:
+    """Returns the numbers of the first tiles, and how many more there are."""
+    numbers = tiles.tolist()
+    more = f" and {len(numbers) - MOST_NAMES} more" if len(numbers) > MOST_NAMES else ""
+    return ", ".join(map(str, numbers[:MOST_NAMES])) + more
 
 
 def _not_found(specimen: Specimen, each: RoundResults, agreement: Agreement) -> list[Finding]:
@@ -90,8 +106,10 @@ def _apart(specimen: Specimen, each: RoundResults, agreement: Agreement) -> list
     """The pixels of the round lie elsewhere than those of the first."""
     between, first = _between(agreement, each.name), specimen.rounds[0].name
     tiles = agreement.tiles[agreement.tiles["round"] == each.name]
+    if between.median is None:
+        return []
     off = tiles[(tiles["offset"] > SURE) & (tiles["measured"] > 1)].sort_values("offset", ascending=False)
-    if between.median is not None and between.median > SEAM:
+    if between.median > SEAM:
         what = f"{each.name} lies {in_px(between.median)} from {first}, in the median of its pixels"
         return [Finding("apart", "bad", what, COMPARE, _rows(specimen, each.name, off["tile"]))]
     if off.empty:
@@ -100,7 +118,7 @@ def _apart(specimen: Specimen, each: RoundResults, agreement: Agreement) -> list
     if len(off) == 1:
         what = f"tile {off['tile'].iloc[0]} of {each.name} lies {farthest} from {first}"
     else:
-        what = f"{len(off)} tiles of {each.name} lie {nearest} to {farthest} from {first}: {_named(off['tile'])}"
+        what = f"{len(off)} tiles of {each.name} lie {nearest} to {farthest} from {first}: {named(off['tile'])}"
     return [Finding("apart", "look", what, COMPARE, _rows(specimen, each.name, off["tile"]))]
 
 
@@ -122,7 +140,7 @@ def _unlike(specimen: Specimen, each: RoundResults, agreement: Agreement) -> lis
         return []
     what = (
         f"{number_of(len(lost), 'tile')} of {each.name} {'shows' if len(lost) == 1 else 'show'} something else than {first} "
-        f"at the same place: {_named(lost['tile'])}"
+        f"at the same place: {named(lost['tile'])}"
     )
     return [Finding("unlike", "look", what, COMPARE, _rows(specimen, each.name, lost["tile"]))]
 
@@ -132,9 +150,8 @@ def _stretched(specimen: Specimen, each: RoundResults, agreement: Agreement) -> 
     found = agreement.rounds[agreement.rounds["round"] == each.name]
     if found.empty or not found["bend_p95"].iloc[0] > HELPS:
         return []
-    tiles = agreement.tiles[agreement.tiles["round"] == each.name]
-    worst = tiles[tiles["bend"] > HELPS].sort_values("bend", ascending=False)["tile"]
-    where = f", most in {'tile' if len(worst) == 1 else 'tiles'} {_named(worst)}" if len(worst) else ""
+    worst = stretched_tiles(agreement, each.name)
+    where = f", most in {'tile' if len(worst) == 1 else 'tiles'} {named(worst)}" if len(worst) else ""
     bend, most = (in_px(found[name].iloc[0]) for name in ("bend", "bend_p95"))
     what = (
         f"the tissue of {each.name} is stretched against {specimen.rounds[0].name} by {bend}, and by more than {most} in 5 % "
@@ -152,7 +169,7 @@ def _by_map(specimen: Specimen, each: RoundResults, agreement: Agreement) -> lis
     verb, they = ("lies", "it") if len(tiles) == 1 else ("lie", "them")
     what = (
         f"{number_of(len(tiles), 'tile')} of {each.name} {verb} where the map of the round puts {they}, since no pair holds "
-        f"{they}: {_named(tiles)}"
+        f"{they}: {named(tiles)}"
     )
     return [Finding("map", "good", what, "", _rows(specimen, each.name, tiles))]
 
@@ -170,7 +187,7 @@ def _of_round(specimen: Specimen, each: RoundResults, agreement: Agreement) -> l
 
 def _between(agreement: Agreement, name: str) -> Between:
     found = agreement.rounds[agreement.rounds["round"] == name]
-    if found.empty or not found["measured"].iloc[0]:
+    if found.empty or found["measured"].iloc[0] < LEAST_PATCHES:
         return Between(None, None, None)
     tiles = agreement.tiles[(agreement.tiles["round"] == name) & (agreement.tiles["measured"] > 1)]
     return Between(_known(found["median"].iloc[0]), _known(found["p95"].iloc[0]), _known(tiles["offset"].max()))
@@ -211,13 +228,6 @@ def _rows(specimen: Specimen, name: str, tiles: "pd.Series[int]") -> list[int]:
     of_round = specimen.placed[specimen.placed["round"] == name]
     rows = pd.Series(of_round.index, index=of_round["tile"])
     return [int(row) for row in rows.loc[tiles.tolist()]]
-
-
-def _named(tiles: "pd.Series[int]") -> str:
-    """The numbers of the first tiles, and how many more there are."""
-    numbers = tiles.tolist()
-    more = f" and {len(numbers) - MOST_NAMES} more" if len(numbers) > MOST_NAMES else ""
-    return ", ".join(map(str, numbers[:MOST_NAMES])) + more
 
 
 def _known(value: Any) -> float | None:

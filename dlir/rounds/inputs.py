@@ -1,12 +1,14 @@
 """What the steps of rounds read of each round, and where its own pairs place its tiles."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
-from dlir.core import tables
+from dlir.core import hashing, tables
 from dlir.core.lens import Lenses
 from dlir.core.lens import read_for as read_lenses
 from dlir.illumination import fields
@@ -15,6 +17,8 @@ from dlir.placement.place import place_tiles
 from dlir.placement.settings import Place
 from dlir.reading.tile_reader import read_table
 from dlir.registration.pairs.windows import TilePlanes
+
+_own: dict[str, pd.DataFrame] = {}  # own placements, since several steps of one process need them
 
 
 class Round(NamedTuple):
@@ -28,7 +32,12 @@ class Round(NamedTuple):
 
     def own_placement(self, settings: Place) -> pd.DataFrame:
         """Returns where the pairs of this round alone place its tiles (tables.PLACEMENT): its own frame, in px."""
-        return place_tiles(self.tiles, self.affines, settings, survey=self.survey)[0]
+        files = (self.folder / name for name in ("tiles.csv", "affines.csv", "survey.csv"))
+        key = hashing.of(*map(hashing.of_file, files), settings.model_dump_json())
+        if key not in _own:
+            with _quiet("dlir.placement"):  # what it says is not about the placement that counts
+                _own[key] = place_tiles(self.tiles, self.affines, settings, None, self.survey, self.lenses())[0]
+        return _own[key]
 
     def light(self) -> Light:
         """Reads the flat-field and the dark-field of each of its cameras."""
@@ -68,3 +77,15 @@ def read_rounds(results: Sequence[Path]) -> list[Round]:
         )
         for folder in results
     ]  # fmt: skip
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Keeps back messages of this part of the package that are no errors."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -82,7 +82,7 @@ def test_rounds_with_keys_of_their_own_keep_their_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize("listed", [False, True])
 def test_the_rounds_of_each_well_are_a_specimen(tmp_path: Path, listed: bool) -> None:
     names = [f"{cycle}/{well}/0_0.tif" for cycle in ("R1", "R2") for well in ("A1", "B2")]
-    settings = {"rounds": {"R1": {}, "R2": {"overlap": 0.2}}} if listed else {}
+    settings = {"rounds": {"R1": None, "R2": {"overlap": 0.2}}} if listed else {}
     found, members = many_datasets.expanded(entry(tmp_path, "{round}/{well}/{row}_{col}.tif", *names, **settings))
     assert list(found) == ["a/A1/R1", "a/A1/R2", "a/B2/R1", "a/B2/R2"]
     assert members["a/B2"] == Member("a", "B2") and members["a/B2/R1"] == Member("a/B2", "B2", "R1")

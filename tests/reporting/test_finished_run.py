@@ -50,6 +50,15 @@ def test_a_well_has_a_table_beside_its_results(tmp_path: Path) -> None:
     assert yaml.safe_load(well.name_table()) == {"datasets": {"plate": {"overrides": "results/plate/{well}/overrides.csv"}}}
 
 
+def test_a_round_has_a_table_beside_its_results(tmp_path: Path) -> None:
+    found = finished_run.read(finished_runs.make(tmp_path))
+    of_round = found._replace(name="slide/R2", results=tmp_path / "results" / "slide" / "R2")
+    of_round.results.parent.mkdir()
+    (of_round.results.parent / "rounds.csv").touch()
+    named = yaml.safe_load(of_round.name_table())
+    assert named == {"datasets": {"slide": {"overrides": "results/slide/{round}/overrides.csv"}}}
+
+
 @pytest.mark.parametrize(
     ("configs", "words"),
     [

@@ -63,6 +63,16 @@ def test_most_tiles_stay_where_the_mosaic_shows_them(run: FinishedRun) -> None:
     assert new[0] - new[1] == pytest.approx([0, -150], abs=0.1)
 
 
+def test_a_round_is_solved_in_the_frame_of_all_rounds(run: FinishedRun) -> None:
+    before = tables.read(run.results / "placement.csv", tables.PLACEMENT)
+    turned = affine.compose(np.array([[0.999, 0.05, 40.0], [-0.05, 0.999, -7.0]]), affine.from_table(before))
+    tables.write(before.assign(**affine.to_columns(turned)), tables.PLACEMENT, run.results / "placement.csv")
+    (run.results.parent / "rounds.csv").write_text("round\n")
+    found = mend.solve(run, [], mend.start(run)["state"])
+    assert found["moved"] == 0
+    np.testing.assert_allclose(np.array([row[1:7] for row in found["tiles"]], float), turned.reshape(-1, 6), atol=1e-3)
+
+
 def test_the_page_begins_with_the_offset_of_each_pair(run: FinishedRun) -> None:
     places = two_groups.true_places()
     within = [pair for pair in mend.start(run)["pairs"] if pair[5]]

@@ -3,7 +3,6 @@
 R1 is the first round. R2 is turned and shifted; its tile 4 is placed wrongly. The tissue of R3 is stretched.
 """
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -11,11 +10,13 @@ import numpy as np
 import pandas as pd
 import tifffile
 
-from dlir.core import affine, hashing, tables
+from dlir.core import affine, hashing, lens, tables
 from dlir.core.affine import Array
 from dlir.fusion.mosaic import mosaic
 from dlir.fusion.settings import Mosaic
 from dlir.illumination import fields
+from dlir.reporting.report_rounds import report_rounds
+from dlir.reporting.settings import Report
 from dlir.rounds.join import join_rounds
 from support.specimens import ONE_PLANE, Specimen
 
@@ -61,12 +62,20 @@ def true_affines(name: str) -> Array:
 class MadeSpecimen:
     """Writes the results of the specimen to `folder`, as its steps leave them; the rounds lie in R1, R2 and R3."""
 
-    def __init__(self, folder: Path, *, wrong: bool = True, stretched: bool = True, blank: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        wrong: bool = True,
+        stretched: bool = True,
+        blank: tuple[str, ...] = (),
+        canvas: tuple[int, int] = CANVAS,
+    ) -> None:
         self.folder = folder
         self.results = [folder / name for name in ROUNDS]
-        canvas = pd.DataFrame([{"height": CANVAS[0], "width": CANVAS[1], "pixel_size": 0.5}])
         folder.mkdir(parents=True)
-        tables.write(canvas[list(tables.CANVAS.columns)], tables.CANVAS, folder / "canvas.csv")
+        size = pd.DataFrame([{"height": canvas[0], "width": canvas[1], "pixel_size": 0.5}])
+        tables.write(size[list(tables.CANVAS.columns)], tables.CANVAS, folder / "canvas.csv")
         placed = []
         for name in ROUNDS:
             (folder / name).mkdir()
@@ -81,7 +90,7 @@ class MadeSpecimen:
         join_rounds(self.results, folder / "mosaic.ome.zarr", sums=folder / "mosaic.sha256")
 
     def _tiles(self, name: str, true: Array, stretched: bool, blank: bool) -> None:
-        rng, folder = np.random.default_rng(9), self.folder / name
+        rng, folder = np.random.default_rng([9, ROUNDS.index(name)]), self.folder / name
         shared, own = Specimen(1, waves=120, shortest=12.0), Specimen(ROUNDS.index(name) + 5, waves=60, shortest=12.0)
         grid = np.stack(np.meshgrid(np.arange(SIDE), np.arange(SIDE), indexing="ij"), -1).reshape(-1, 2).astype(float)
         paths, bleached = [], 0.7 ** ROUNDS.index(name)
@@ -102,6 +111,7 @@ class MadeSpecimen:
         table = table.assign(x=table["col"] * STEP * 1.0, channel_names=CHANNELS[name], reference_channel=0)
         tables.write(table, tables.TILES, folder / "tiles.csv")
         fields.write([fields.identity((2, SIDE, SIDE))], folder / "illumination.tif")
+        lens.write({}, folder / "lens.csv")
         tile, channel = np.indices((len(paths), 2)).reshape(2, -1)
         exposed = {"tile": tile, "channel": channel, "gain": 1.0, "scale": 1.0, "pedestal": 0.0, "clipped": 0}
         tables.write(pd.DataFrame(exposed), tables.EXPOSURE, folder / "exposure.csv")
@@ -147,6 +157,7 @@ class MadeSpecimen:
             matrices = affine.compose(affine.invert(by_round["R1"]), by_round[name])
             found.append(_found(pairs, matrices).assign(fixed_round="R1", moving_round=name))
         between = pd.concat(found, ignore_index=True)
+        between["pair"] = between.index
         between.loc[between.index[-1], ["accepted", "reason"]] = [False, "score <too low>"]
         tables.write(between, tables.ROUND_PAIRS, self.folder / "between.csv")
 
@@ -155,10 +166,16 @@ class MadeSpecimen:
         """The folders of the rounds, and the tables of rounds, pairs and places."""
         return self.results, *(self.folder / f"{name}.csv" for name in ("rounds", "between", "placement"))
 
-    def digests(self) -> dict[str, str]:
-        """The SHA-256 of the files of the page."""
-        files = [self.folder / "report.html", *(self.folder / "report_files").rglob("*.*")]
-        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+def write_page(made: MadeSpecimen, embed: float = 9.0) -> Path:
+    """Writes the page and the verdict of the specimen, and returns the page; see `dlir.reporting.settings.Report`."""
+    results, rounds, between, placement = made.inputs
+    folder = made.folder
+    report_rounds(
+        results, folder / "report.html", rounds=rounds, between=between, placement=placement,
+        mosaic=folder / "mosaic.ome.zarr", verdict=folder / "verdict.json", report=Report(embed=embed),
+    )  # fmt: skip
+    return folder / "report.html"
 
 
 def _found(pairs: pd.DataFrame, matrices: Array) -> pd.DataFrame:

@@ -89,6 +89,17 @@ def folders_of_rounds(wildcards):
     return [working_copy(f"results/{name}") for name in SPECIMENS[wildcards.dataset]]
 
 
+def overrides_of_rounds(wildcards):
+    """The user's tables of overrides of the rounds of a specimen, None for a round without one."""
+    return [DATASETS[name].overrides for name in SPECIMENS[wildcards.dataset]]
+
+
+def given_overrides_of_rounds(wildcards):
+    """The option that names them, with none for a round without one."""
+    tables = [working_copy(str(table)) if table else "none" for table in overrides_of_rounds(wildcards)]
+    return f"--overrides {shlex.join(tables)}" if any(overrides_of_rounds(wildcards)) else ""
+
+
 def canvas_of(wildcards):
     """The size of the mosaic as an input, where all rounds of a specimen share it."""
     return [f"results/{ROUNDS[wildcards.dataset]}/canvas.csv"] if wildcards.dataset in ROUNDS else []

@@ -7,17 +7,6 @@ JOINED = SETTINGS.rounds.model_copy(
 )
 
 
-def overrides_of_rounds(wildcards):
-    """The user's tables of overrides of the rounds of a specimen, None for a round without one."""
-    return [DATASETS[name].overrides for name in SPECIMENS[wildcards.dataset]]
-
-
-def given_overrides_of_rounds(wildcards):
-    """The option that names them, with - for a round without one."""
-    tables = [working_copy(str(table)) if table else "-" for table in overrides_of_rounds(wildcards)]
-    return f"--overrides {shlex.join(tables)}" if any(overrides_of_rounds(wildcards)) else ""
-
-
 rule rounds:
     input:
         raw=raw_of_rounds,
@@ -173,7 +162,8 @@ rule report_rounds:
         tables=lambda wildcards: rounds_of(
             wildcards, *PLACED_FROM, "placement.csv", "stage.csv", "lens.csv", "exposure.csv", "illumination.tif"
         ),
-        reports=lambda wildcards: rounds_of(wildcards, "verdict.json", "report.html"),
+        reports=lambda wildcards: rounds_of(wildcards, "verdict.json", "report.html", "provenance.json"),
+        mosaics=lambda wildcards: rounds_of(wildcards, "mosaic.ome.zarr"),
         raw=lambda wildcards: fetched(SPECIMENS[wildcards.dataset]),
         rounds="results/{dataset}/rounds.csv",
         between="results/{dataset}/between.csv",

@@ -41,7 +41,7 @@
     describe(`Round ${tile.round}, tile ${tile.number}`, [
       ["file", tile.name],
       ["placed by", `${tile.placed_by === "stage" ? "the map of the round alone" : tile.placed_by}, with ${tile.pairs} accepted pairs, ${tile.between} of them with other rounds`],
-      ["patches", tile.round === first ? "none: it is the first round, with which the others are compared" : `${tile.measured} measured, ${tile.unmatched} that do not match, ${tile.empty} with too little to see`],
+      ["patches", tile.round === first ? "none: it is the first round, with which the others are compared" : `${tile.measured} measured, ${tile.unmatched} that do not match, ${tile.empty} that show too little to tell`],
       ...(known ? [
         ["the tile as a whole is off by", `${number(tile.offset, 2, " px")}${micrometres(tile.offset)}: y ${number(tile.off_y, 2)}, x ${number(tile.off_x, 2)} px`],
         ["its patches are off by", `${number(tile.median, 2, " px")} in the median, ${number(tile.largest, 2, " px")} at most`],
@@ -53,7 +53,7 @@
   }
 
   function describePatch(patch) {
-    const states = { measured: "measured", unmatched: "both rounds show something here, and it does not match", empty: "too little is seen to measure anything" };
+    const states = { measured: "measured", unmatched: "both rounds show something here, and it does not match", empty: "too little is seen to tell" };
     describe(`Patch of round ${patch.round}, at y ${patch.y}, x ${patch.x}`, [
       ["state", states[patch.state]],
       ...(patch.state === "measured" ? [["off by", `${number(patch.length, 2, " px")}${micrometres(patch.length)}: y ${number(patch.dy, 2)}, x ${number(patch.dx, 2)} px, ± ${number(patch.deviation, 2, " px")}`]] : []),

@@ -13,7 +13,7 @@
     off: { colour: "#ffe14d", dash: [8, 3], width: 2, words: "off by 0.5 to 1 px" },
     far: { colour: "#ff7b6e", dash: [], width: 3.5, words: "off by more than 1 px" },
     unmatched: { colour: "#ff6ad5", dash: [2, 4], width: 2.5, words: "both rounds show something, and it does not match", cross: true },
-    empty: { colour: "#aaa", dash: [1, 5], width: 1, words: "too little is seen" },
+    empty: { colour: "#aaa", dash: [1, 5], width: 1, words: "too little is seen to tell" },
   };
   const NEAR = 0.5, FAR = 1.0; // px
 
@@ -23,8 +23,8 @@
   const side = dlir.facts.patch_side;
   const stateOf = (patch) => (patch.state !== "measured" ? patch.state : patch.length > FAR ? "far" : patch.length > NEAR ? "off" : "near");
   const factors = {
-    left: exaggeration(measured.map((patch) => patch.length), 0.6 * side),
-    bend: exaggeration(measured.map((patch) => Math.hypot(patch.bend_y, patch.bend_x)), 0.6 * side),
+    left: exaggeration(measured.map((patch) => Math.max(NEAR, patch.length)), 0.6 * side), // so that noise stays small
+    bend: exaggeration(measured.map((patch) => Math.max(NEAR, Math.hypot(patch.bend_y, patch.bend_x))), 0.6 * side),
   };
 
   // The round whose places are drawn: the second of the two, or the first of them where the second one is the first round.

@@ -12,7 +12,7 @@
   let mode = "red-green";
   let open = null;
 
-  const off = (patch, digits) => (patch.state === "measured" ? `${patch.length.toFixed(digits)} px` : patch.state === "unmatched" ? "does not match" : "too little to see");
+  const off = (patch, digits) => (patch.state === "measured" ? `${patch.length.toFixed(digits)} px` : patch.state === "unmatched" ? "does not match" : "too little to tell");
   const tileOf = (patch) => dlir.places.tile(patch.tile);
 
   function picture(each, box, words) {
@@ -45,7 +45,7 @@
     link.addEventListener("click", () => dlir.emit("patch", { patch: number, from: "gallery" }));
     const numbers = patch.state === "measured"
       ? `${patch.round} lies ${off(patch, 2)} off here (y ${patch.dy.toFixed(2)}, x ${patch.dx.toFixed(2)} px, ± ${patch.deviation.toFixed(2)} px). The NCC is ${patch.before.toFixed(2)}.`
-      : `What ${patch.round} shows here ${patch.state === "empty" ? "is too little to be measured" : "does not match"}. The NCC is ${patch.before.toFixed(2)}.`;
+      : `What ${patch.round} shows here ${patch.state === "empty" ? "is too little to tell how far it is off" : "does not match"}. The NCC is ${patch.before.toFixed(2)}.`;
     panel.replaceChildren(
       element("h3", { id: "patch-heading", tabIndex: -1 }, `${first} and ${patch.round}, tile ${tileOf(patch).number}, at y ${patch.y}, x ${patch.x}`),
       chooser("patch-mode", "rounds", mode, showAs), ...(mode === "blink" ? [blinker(pictures, "rounds")] : []), pictures,

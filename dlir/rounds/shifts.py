@@ -2,9 +2,9 @@
 
 Both patches pass the noise filter (`noise_filter.py`), and Gauss-Newton steps find the shift, as in the fine registration
 (`fine.py`). They start where the placement has the patches, which should be the right place, and once more at the highest peak
-of the cross-correlation, up to a quarter of a patch away. The latter wins only where its NCC is clearly better, since sparse
-cells match other cells by chance. The covariance of the shift tells how exactly it is measured: a patch that shows nothing, or
-an edge, is told by it.
+of the cross-correlation, up to a quarter of a patch away. The latter wins only where its NCC is high and clearly better, since
+sparse cells match other cells by chance. The covariance of the shift tells how exactly it is measured, and so also a patch that
+shows nothing, or an edge.
 """
 
 from typing import NamedTuple
@@ -23,7 +23,9 @@ from dlir.registration.model.warping import warp
 LINEAR = 0.003  # standard deviation of turn and scale within a patch: tissue is hardly stretched by more
 FARTHEST = 0.25  # of the side of a patch, at which it is looked for
 BEYOND = 2.0  # px: a peak that lies nearer to what is found from the middle is the same
-CLEARLY = 0.15  # by which the NCC of a peak farther away has to be better
+CLEARLY, SURELY = 0.15, 0.5  # by which the NCC of a peak farther away has to be better, and its least NCC
+MATCH = 0.3  # NCC from which on two patches show the same
+EXACT = 0.5  # px: a shift that is known less exactly says nothing
 LEAST_OVERLAP = 0.5  # of a patch, that counts in the cross-correlation
 
 
@@ -56,7 +58,7 @@ def shifts(fixed: Array, moving: Array) -> Shifts:
         if len(other):
             far[other], far_variance[other] = _refined(first[other], second[other], peak[other])
         before, score, far_score = alignment_ncc(first, second, torch.eye(2, 3).expand_as(near), near, far)
-        better = far_score > score + CLEARLY
+        better = (far_score > score + CLEARLY) & (far_score > SURELY)
         found, after = torch.where(better[:, None, None], far, near), torch.where(better, far_score, score)
         deviation = torch.where(better, far_variance, variance).clamp(min=0).sqrt()
     arrays = (each.double().numpy() for each in (found[:, :, 2], deviation, before, after, contrast))

@@ -1,0 +1,110 @@
+"""The verdict on a specimen: never better than that on a round, and it says what is wrong."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from support.rounds import MadeSpecimen
+
+from dlir.reporting import round_results
+from dlir.reporting.round_agreement import Agreement, agreement, by_round, by_tile
+from dlir.reporting.round_bend import with_bend
+from dlir.reporting.round_results import Specimen
+from dlir.reporting.round_verdict import verdict
+
+ROUNDS = ["R2", "R3"]
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Specimen:
+    made = MadeSpecimen(tmp_path_factory.mktemp("specimen") / "S", wrong=False, stretched=False)
+    return round_results.read(*made.inputs, "S")
+
+
+def agreeing(shift: dict[tuple[str, int], float] | None = None, **states: str) -> Agreement:
+    """Nine patches in each of six tiles; those of a (round, tile) are off by `shift` px, and those of a round have a state."""
+    rows = [
+        {"round": name, "tile": tile, "y": y, "x": x, "dy": (shift or {}).get((name, tile), 0.05), "dx": 0.0,
+         "deviation": 0.02, "before": 0.9, "after": 0.95, "state": states.get(name, "measured")}
+        for name in ROUNDS for tile in range(6) for y in (0, 50, 100) for x in (0, 50, 100)
+    ]  # fmt: skip
+    patches = pd.DataFrame(rows)
+    patches = with_bend(patches.assign(length=patches["dy"].abs()))
+    return Agreement(64, patches, by_round(patches, ROUNDS), by_tile(patches))
+
+
+def with_round(specimen: Specimen, place: int, **found: Any) -> Specimen:
+    """The specimen, one of whose rounds has other entries in rounds.csv, or another verdict."""
+    rounds = list(specimen.rounds)
+    each = rounds[place]
+    own = found.pop("verdict", each.verdict)
+    rounds[place] = each._replace(found={**each.found, **found}, verdict=own)
+    return specimen._replace(rounds=rounds)
+
+
+def kinds(judged: dict[str, Any]) -> list[str]:
+    return [finding["kind"] for finding in judged["findings"]]
+
+
+def test_rounds_that_agree_are_good(good: Specimen) -> None:
+    judged = verdict(good, agreement(good))
+    assert judged["grade"] == "good" and kinds(judged) == []
+    assert judged["sentence"].startswith("Good: all 3 rounds are found. They agree to better than 0.05 px")
+    assert judged["between_px"]["median"] < 0.05 and judged["error_px"]["worst"] < 0.2
+    assert [each["round"] for each in judged["rounds"]] == ["R1", "R2", "R3"]
+
+
+def test_a_round_that_is_not_found_is_not_to_be_trusted(good: Specimen) -> None:
+    judged = verdict(with_round(good, 2, found="stage", advice="look at `images`"), agreeing())
+    assert judged["grade"] == "bad" and judged["sentence"].startswith("Not to be trusted: 2 of 3 rounds are found")
+    assert (
+        judged["findings"][0]["sentence"].startswith("R3 was not found")
+        and judged["findings"][0]["remedy"] == "look at `images`"
+    )
+
+
+@pytest.mark.parametrize("grade", ["look", "bad"])
+def test_it_is_never_better_than_a_round(good: Specimen, grade: str) -> None:
+    own = {"grade": grade, "sentence": "x", "error_px": {"median": 0.3, "worst": 7.0},
+           "findings": [{"grade": grade, "sentence": "tile 5 is odd"}]}  # fmt: skip
+    judged = verdict(with_round(good, 1, verdict=own), agreeing())
+    assert judged["grade"] == grade and "R2 itself" in judged["sentence"] and "tile 5 is odd" in judged["sentence"]
+    assert judged["error_px"]["worst"] == 7.0
+
+
+def test_a_tile_that_lies_off_is_named_by_its_round(good: Specimen) -> None:
+    judged = verdict(good, agreeing({("R3", 4): 3.0}))
+    (finding,) = judged["findings"]
+    assert judged["grade"] == "look" and finding["sentence"] == "tile 4 of R3 lies 3.0 px from R1"
+    assert finding["tiles"] == [16]  # the row of placement.csv
+    assert judged["between_px"]["largest"] == 3.0
+
+
+def test_a_round_whose_pixels_lie_elsewhere_is_bad(good: Specimen) -> None:
+    judged = verdict(good, agreeing({("R2", tile): 4.0 for tile in range(6)}))
+    assert (
+        judged["grade"] == "bad" and judged["findings"][0]["sentence"] == "R2 lies 4.0 px from R1, in the median of its pixels"
+    )
+
+
+def test_rounds_that_cannot_be_compared_are_told(good: Specimen) -> None:
+    assert "nobody knows how well they agree" in verdict(good, agreeing(R2="empty"))["sentence"]
+    assert "only 0 of 54" not in verdict(good, agreeing(R2="unmatched"))["sentence"]
+    assert verdict(good, agreeing(R2="unmatched"))["grade"] == "look"
+
+
+def test_a_round_without_a_pair_to_another_is_bad_unless_its_pixels_agree(good: Specimen) -> None:
+    alone = good._replace(pairs=good.pairs.assign(accepted=good.pairs["moving_round"] != "R2"))
+    assert verdict(alone, agreeing())["grade"] == "look"
+    assert verdict(alone, agreeing(R2="empty"))["grade"] == "bad"
+
+
+@pytest.mark.slow
+def test_stretched_tissue_is_told_with_its_tiles(tmp_path: Path) -> None:
+    made = MadeSpecimen(tmp_path / "S", wrong=False)
+    specimen = round_results.read(*made.inputs, "S")
+    judged = verdict(specimen, agreement(specimen))
+    (stretched,) = [finding for finding in judged["findings"] if finding["kind"] == "stretched"]
+    assert stretched["sentence"].startswith("the tissue of R3 is stretched against R1 by") and stretched["tiles"]
+    assert set(stretched["tiles"]) <= set(range(12, 18)) and judged["grade"] == "look"
