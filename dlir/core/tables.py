@@ -208,6 +208,29 @@ ROUND_STAGE = Schema({"round": TEXT, **{name: column for name, column in STAGE.c
 # - pixel_size: micrometres, of the first round; empty or missing where it is unknown
 CANVAS = Schema({"height": INT, "width": INT, "pixel_size": Column("float64", nullable=True, required=False)})
 
+# One row for each node of the field by which a round was stretched against the first one (local_field.py). Empty where there is
+# none.
+# - y, x: place of the node in the mosaic; the nodes are a square grid
+# - shift_y, shift_x: about by how much this round shows elsewhere what the first one shows there: the field is the cubic
+#   B-spline of these
+LOCAL = Schema({"y": FLOAT, "x": FLOAT, "shift_y": FLOAT, "shift_x": FLOAT}, unique=["y", "x"])
+
+# The same for the rounds that have such a field, by the name of the round.
+ROUND_LOCAL = Schema({"round": TEXT, **LOCAL.columns}, unique=["round", "y", "x"])
+
+# One row for each round but the first: what its field mends.
+# - round: its name
+# - patches: number of places at which it was compared with the first one
+# - before, before_95: median and 95 % quantile of how far it lies from the first one there
+# - after, after_95: the same of what is left where the field is fitted to other places alone
+# - largest: the longest displacement that is mended; 0 where there is no field
+# - used: whether there is a field: it predicts other places clearly better than none
+LOCAL_ROUNDS = Schema(
+    {"round": TEXT, "patches": INT, **dict.fromkeys(("before", "before_95", "after", "after_95"), OPTIONAL_FLOAT),
+     "largest": FLOAT, "used": BOOL},
+    unique=["round"],
+)  # fmt: skip
+
 # One row for each tile and channel.
 # - tile: as in tiles.csv
 # - channel: number of the channel, from 0

@@ -1,6 +1,6 @@
 """Fuses placed tiles into one image: resamples each tile by its affine and blends them where several cover a pixel.
 
-Tiles of a camera that distorts are resampled by affine and lens together (`distorted.py`).
+Tiles with a lens, that of their camera or one of their own, are resampled by affine and lens together (`distorted.py`).
 
 By default a pixel is the weighted mean of the tiles that cover it. The weight of a tile falls linearly to its border,
 
@@ -25,7 +25,7 @@ from scipy import ndimage
 
 from dlir.core import affine
 from dlir.core.affine import Array
-from dlir.core.lens import NO_LENSES, Lens, Lenses
+from dlir.core.lens import Lens
 from dlir.fusion import distorted
 from dlir.fusion.distorted import Seen
 from dlir.illumination.blind import enclosed
@@ -71,7 +71,8 @@ class PlacedTiles(NamedTuple):
     interpolation: Order
     blend: Blend
     weights: Sequence[Plane | None]  # `camera_weight` of each camera
-    lenses: Lenses = NO_LENSES  # of the cameras that distort their tiles; the affines then start at undistorted pixels
+    lenses: Sequence[Lens | None]  # of the tiles; None where nothing is distorted. The affines start at undistorted pixels
+    borders: Array  # (n, 4, 2) undistorted px, as `borders` returns them
 
     def fuse(self, region: Region) -> tuple[Plane, NDArray[np.bool_]]:
         """Fuses a region of the mosaic.
@@ -106,8 +107,7 @@ class PlacedTiles(NamedTuple):
 
     def _views(self, region: Region) -> "list[_View]":
         """Returns the tiles that touch a region, in the order of the table."""
-        borders = np.stack([border(illumination.size, self.lenses.get(k)) for k, illumination in enumerate(self.light)])
-        ends = affine.apply(self.affines, borders[np.asarray(self.cameras, int)]) - (region.y, region.x)
+        ends = affine.apply(self.affines, self.borders) - (region.y, region.x)
         low = np.maximum(np.ceil(ends.min(axis=1)), 0).astype(int)
         high = np.minimum(np.floor(ends.max(axis=1)) + 1, (region.height, region.width)).astype(int)
         views = []
@@ -122,8 +122,8 @@ class PlacedTiles(NamedTuple):
         return self.light[self.cameras[tile]]
 
     def _seen(self, view: "_View") -> Seen | None:
-        """Returns where the pixels of a tile are seen in the raw tile; None where its camera does not distort."""
-        lens = self.lenses.get(self.cameras[view.tile])
+        """Returns where the pixels of a tile are seen in the raw tile; None where it is not distorted."""
+        lens = self.lenses[view.tile]
         return Seen.of(lens, view.to_tile, view.part.height, view.part.width) if lens else None
 
     def _weight(self, view: "_View", seen: Seen | None) -> Plane:
@@ -180,6 +180,15 @@ class _View(NamedTuple):
     tile: int  # its row in the table
     part: Region  # the part of the region that the tile touches, px of the region
     to_tile: Array  # (2, 3), from px of this part to px of the tile
+
+
+def borders(light: Light, cameras: Sequence[int], lenses: Sequence[Lens | None]) -> Array:
+    """Returns the `border` of each tile (n, 4, 2), by the numbers of their cameras and their lenses."""
+    known: dict[tuple[int, int], Array] = {}  # tiles of a camera mostly share a lens
+    for camera, lens in zip(cameras, lenses, strict=True):
+        if (camera, id(lens)) not in known:
+            known[camera, id(lens)] = border(light[camera].size, lens)
+    return np.stack([known[camera, id(lens)] for camera, lens in zip(cameras, lenses, strict=True)])
 
 
 def border(size: tuple[int, int], lens: Lens | None) -> Array:

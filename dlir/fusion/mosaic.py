@@ -29,6 +29,7 @@ def mosaic(
     *,
     lens: Path | None = None,
     canvas: Path | None = None,
+    local: Path | None = None,
     settings: Mosaic = Mosaic(),
     sums: Path | None = None,
     bands: list[Path] | None = None,
@@ -42,6 +43,7 @@ def mosaic(
         illumination: the TIFF of the fields.
         lens: the distortion of each camera (tables.LENS); None for no distortion.
         canvas: the size of the mosaic that all rounds of a specimen share (tables.CANVAS); None: that of the tiles.
+        local: how the tissue of this round was stretched (tables.LOCAL), which is mended; None where it was not.
         output: the folder of the store.
         sums: the file for the SHA-256 of each file of the store, as `sha256sum --check` reads it.
         settings: section `mosaic` of config.yaml.
@@ -55,7 +57,7 @@ def mosaic(
         ImageError: when a tile cannot be read, or has changed.
         CanvasError: when a tile lies outside the canvas.
     """
-    plan = read_plan(tiles, illumination, exposure, placement, settings, lens, canvas)
+    plan = read_plan(tiles, illumination, exposure, placement, settings, lens, canvas, local)
     fuse(plan, output, sums=sums, bands=bands, threads=threads, cache=cache)
 
 
@@ -120,6 +122,7 @@ def band(
     number: int,
     lens: Path | None = None,
     canvas: Path | None = None,
+    local: Path | None = None,
     settings: Mosaic = Mosaic(),
     threads: int = 1,
     last: Path,
@@ -132,6 +135,7 @@ def band(
         illumination: the TIFF of the fields.
         lens: the distortion of each camera (tables.LENS); None for no distortion.
         canvas: the size of the mosaic that all rounds of a specimen share (tables.CANVAS); None: that of the tiles.
+        local: how the tissue of this round was stretched (tables.LOCAL), which is mended; None where it was not.
         output: the folder of the store of this band.
         number: which of the `settings.bands` bands is fused, counted from 0 at the top.
         settings: section `mosaic` of config.yaml.
@@ -144,7 +148,7 @@ def band(
         ImageError: when a tile cannot be read, or has changed.
         CanvasError: when a tile lies outside the canvas.
     """
-    plan = read_plan(tiles, illumination, exposure, placement, settings, lens, canvas)
+    plan = read_plan(tiles, illumination, exposure, placement, settings, lens, canvas, local)
     with atomically(output) as partial:
         pyramid = Pyramid(partial, plan.shape, plan.dtype, settings)
         roots = pyramid.band_blocks(number, settings.bands)

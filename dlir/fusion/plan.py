@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dlir.core import affine, tables
+from dlir.core import affine, local_field, tables
 from dlir.core.affine import Array
-from dlir.core.lens import NO_LENSES, Lenses
+from dlir.core.lens import NO_LENSES, Lens, Lenses
 from dlir.core.lens import read_for as read_lenses
-from dlir.fusion.blend import PlacedTiles, camera_weight
+from dlir.core.local_field import LocalField, bent_lenses
+from dlir.fusion.blend import PlacedTiles, borders, camera_weight
 from dlir.fusion.pyramid import Block, Pyramid, to_dtype
 from dlir.fusion.settings import Mosaic
 from dlir.illumination import fields
@@ -45,7 +46,7 @@ class MosaicPlan(NamedTuple):
     gains: Array  # (n, channels), relative brightness of each tile, by which it is divided
     pedestal: Array  # (channels,), grey values that are added then
     light: Light  # the fields of each camera
-    lenses: Lenses  # of the cameras that distort their tiles
+    lenses: list[Lens | None]  # of each tile; None where it is not distorted
     shape: tuple[int, int, int, int, int]  # t, c, z, y, x
     dtype: str  # of the tiles and of the mosaic
     pixel_size: float  # micrometres, NaN where unknown
@@ -80,10 +81,12 @@ class MosaicPlan(NamedTuple):
 
         weights = [camera_weight(illumination, self.settings.blend) for illumination in self.light]
         settings = self.settings.interpolation, self.settings.blend
+        outlines = borders(self.light, self.cameras, self.lenses)
         rows = [row for row, own in enumerate(self.times) if own in (None, time)]
         paths, cameras = [self.paths[row] for row in rows], [self.cameras[row] for row in rows]
         placed = paths, cameras, self.affines[rows], self.gains[rows], self.pedestal
-        return PlacedTiles(*placed, self.light, read, *settings, weights, self.lenses)
+        lenses = [self.lenses[row] for row in rows]
+        return PlacedTiles(*placed, self.light, read, *settings, weights, lenses, outlines[rows])
 
     def _pixels(self, pyramid: Pyramid, placed_tiles: PlacedTiles, block: Block) -> Image:
         """Returns the fused pixels (channels, y, x) of a block of level 0."""
@@ -99,6 +102,7 @@ def plan_mosaic(
     settings: Mosaic = Mosaic(),
     lenses: Lenses = NO_LENSES,
     canvas: pd.DataFrame | None = None,
+    field: LocalField | None = None,
 ) -> MosaicPlan:
     """Returns the plan of a mosaic.
 
@@ -109,6 +113,7 @@ def plan_mosaic(
         exposure: the gain of each tile and channel, and the grey levels (tables.EXPOSURE).
         lenses: of the cameras that distort their tiles; the affines are then those of undistorted tiles.
         canvas: the size of the mosaic (tables.CANVAS); None: it reaches to the last pixel of a tile.
+        field: how the tissue was stretched against the first round, which the mosaic mends; None where it was not.
 
     Raises:
         CanvasError: when a tile lies outside the canvas.
@@ -117,6 +122,8 @@ def plan_mosaic(
     times, channels, depth, dtype = reader.times, reader.channels, reader.depth, str(first["dtype"])
     height, width = mosaic_size(affines, tables.sizes(tiles, placement["tile"]))
     pixel_size = float(first["pixel_size"])
+    cameras = tiles.set_index("path").loc[placement["path"], "camera"].tolist()
+    of_tiles = bent_lenses(field, [lenses.get(camera) for camera in cameras], tables.sizes(tiles, placement["tile"]), affines)
     if canvas is not None:
         (height, width), pixel_size = _on_canvas(canvas, height, width), _pixel_size(canvas, pixel_size)
     log.info("mosaic of %d tiles: %d x %d px, %d channels of %s, %d z planes, %d time points",
@@ -125,13 +132,13 @@ def plan_mosaic(
         reader=reader,
         paths=list(placement["path"]),
         contents=list(tiles.set_index("path").loc[placement["path"], "sha256"]),
-        cameras=tiles.set_index("path").loc[placement["path"], "camera"].tolist(),
+        cameras=cameras,
         times=placement["time"].tolist() if "time" in placement else [None] * len(placement),
         affines=affines,
         gains=tables.gains(exposure, placement["tile"]),
         pedestal=tables.pedestals(exposure),
         light=light,
-        lenses=lenses,
+        lenses=of_tiles,
         shape=(times, channels, depth, height, width),
         dtype=dtype,
         pixel_size=pixel_size,
@@ -147,6 +154,7 @@ def read_plan(
     settings: Mosaic,
     lens: Path | None = None,
     canvas: Path | None = None,
+    local: Path | None = None,
 ) -> MosaicPlan:
     """Returns the plan of a mosaic from the files of its tables and of its illumination; see `plan_mosaic`.
 
@@ -159,7 +167,7 @@ def read_plan(
     placed, gains = tables.read(placement, tables.PLACEMENT), tables.read(exposure, tables.EXPOSURE)
     lenses = read_lenses(lens, table)
     size = tables.read(canvas, tables.CANVAS) if canvas else None
-    return plan_mosaic(table, placed, fields.read(illumination, table), gains, settings, lenses, size)
+    return plan_mosaic(table, placed, fields.read(illumination, table), gains, settings, lenses, size, local_field.read(local))
 
 
 def mosaic_size(affines: Array, sizes: NDArray[np.int64]) -> tuple[int, int]:

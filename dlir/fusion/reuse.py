@@ -25,7 +25,7 @@ from dlir.core import affine, hashing, sealed
 from dlir.core.affine import Array
 from dlir.core.atomic import link_or_copy
 from dlir.core.lens import Lens
-from dlir.fusion.blend import border
+from dlir.fusion.blend import borders
 from dlir.fusion.plan import MosaicPlan
 from dlir.fusion.pyramid import Block, Pyramid, block_region
 from dlir.illumination.fields import Fields
@@ -149,27 +149,30 @@ def _name(block: Block) -> str:
 
 def _shard_inputs(plan: MosaicPlan, pyramid: Pyramid, leaves: list[Block]) -> ShardInputs:
     """Returns the inputs of the shards `leaves` of level 0."""
-    of_cameras = list(enumerate(plan.light))
-    borders = np.stack([border(illumination.size, plan.lenses.get(camera)) for camera, illumination in of_cameras])
-    corners = affine.apply(plan.affines, borders[plan.cameras])
+    corners = affine.apply(plan.affines, borders(plan.light, plan.cameras, plan.lenses))
     first, last = corners.min(axis=1) - 1, corners.max(axis=1) + 1
-    inputs, light = {}, [_digest(illumination, plan.lenses.get(camera)) for camera, illumination in of_cameras]
+    inputs, light, lenses = {}, [_digest(illumination) for illumination in plan.light], list(map(_terms, plan.lenses))
     for leaf in leaves:
         region = pyramid.region(leaf)
         start, end = (region.y, region.x), (region.y + region.height, region.x + region.width)
         touching = ((first < end) & (last > start)).all(axis=1)
         rows = zip(plan.affines[touching].reshape(-1, 6).tolist(), plan.gains[touching].tolist(), strict=True)
         contents = [
-            f"{plan.contents[tile]} {light[plan.cameras[tile]]} {plan.times[tile]}" for tile in np.flatnonzero(touching)
+            f"{plan.contents[tile]} {light[plan.cameras[tile]]}{lenses[tile]} {plan.times[tile]}"
+            for tile in np.flatnonzero(touching)
         ]
         inputs[_name(leaf)] = [[content, *row] for content, row in zip(contents, rows, strict=True)]
     return inputs
 
 
-def _digest(illumination: Fields, lens: Lens | None) -> str:
-    """Returns a hash of the fields and of the lens of a camera."""
-    terms = [] if lens is None else [lens.powers.tolist(), lens.coefficients.tolist()]
-    return hashing.of(*(f"{field.shape} {hashing.of(field.tobytes())}" for field in illumination), *terms)[:DIGITS]
+def _digest(illumination: Fields) -> str:
+    """Returns a hash of the fields of a camera."""
+    return hashing.of(*(f"{field.shape} {hashing.of(field.tobytes())}" for field in illumination))[:DIGITS]
+
+
+def _terms(lens: Lens | None) -> str:
+    """Returns a hash of the lens of a tile; nothing without one."""
+    return "" if lens is None else hashing.of(lens.powers.tolist(), lens.coefficients.tolist())[:DIGITS]
 
 
 def _common_inputs(plan: MosaicPlan) -> str:

@@ -1,7 +1,7 @@
 """The command `dlir transform`: takes points of tiles to the mosaic, and points of the mosaic to the tiles that show them.
 
 A point of a tile is a pixel of its file, (y, x) from 0, with pixel centres at integers. The distortion of the lens is taken off
-first, then the affine of the tile places the point. On the way back, a tile shows a point where it lies on one of its pixels.
+first, and what a stretched tissue bends, then the affine of the tile places the point. On the way back, a tile shows a point where it lies on one of its pixels.
 """
 
 import logging
@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dlir.core import affine, lens, tables, text_tables
+from dlir.core import affine, lens, local_field, tables, text_tables
 from dlir.core.affine import Array
 from dlir.core.atomic import atomically
-from dlir.core.lens import Lenses
+from dlir.core.lens import Lens
 from dlir.core.text_tables import Row
 from dlir.reading import filenames
 from dlir.reading.named_tiles import NamedTiles
@@ -36,20 +36,19 @@ class PlacedTiles(NamedTuple):
     numbers: list[int]
     names: list[list[str]]  # by which a table may mean each tile
     sizes: NDArray[np.int64]  # (n, 2) px
-    cameras: list[int]
     affines: Array  # (n, 2, 3) from an undistorted pixel of a tile to the mosaic
-    lenses: Lenses
+    lenses: list[Lens | None]  # of each tile: of its camera, and of the field where its tissue was stretched
     mirrored: bool  # left to right, when they are read
 
     def to_mosaic(self, tile: int, points: Array) -> Array:
         """Returns points (m, 2) of the file of a tile, by its row, in the mosaic, px."""
-        of_camera, found = self.lenses.get(self.cameras[tile]), self._mirrored(tile, points)
-        return affine.apply(self.affines[tile], of_camera.from_raw(found) if of_camera else found)
+        own, found = self.lenses[tile], self._mirrored(tile, points)
+        return affine.apply(self.affines[tile], own.from_raw(found) if own else found)
 
     def to_tile(self, tile: int, points: Array) -> Array:
         """Returns points (m, 2) of the mosaic in the file of a tile, by its row, px; they may lie outside it."""
-        of_camera, found = self.lenses.get(self.cameras[tile]), affine.apply(affine.invert(self.affines[tile]), points)
-        return self._mirrored(tile, of_camera.to_raw(found) if of_camera else found)
+        own, found = self.lenses[tile], affine.apply(affine.invert(self.affines[tile]), points)
+        return self._mirrored(tile, own.to_raw(found) if own else found)
 
     def inside(self, tile: int, points: Array) -> Array:
         """Returns how far (m,), px, points of a tile lie from its border; negative outside."""
@@ -95,15 +94,16 @@ def read_placed(results: Path, time: int | None = None) -> PlacedTiles:
             raise PointsError(f"{results}: each time point is placed by itself: give --time, one of {known[0]} to {known[-1]}")
         placed = placed[placed["time"] == time]
     placed = placed.set_index("tile").loc[tiles["tile"]]
-    file = results / "lens.csv"
+    file, affines = results / "lens.csv", affine.from_table(placed)
+    of_cameras = lens.read_for(file if file.is_file() else None, tiles)
+    lenses, field = [of_cameras.get(camera) for camera in tiles["camera"]], local_field.read(results / "local.csv")
     return PlacedTiles(
         paths=tiles["path"].tolist(),
         numbers=tiles["tile"].tolist(),
         names=[filenames.paths_of(tile) for tile in tiles.to_dict("records")],
         sizes=tables.sizes(tiles),
-        cameras=tiles["camera"].tolist(),
-        affines=affine.from_table(placed),
-        lenses=lens.read_for(file if file.is_file() else None, tiles),
+        affines=affines,
+        lenses=local_field.bent_lenses(field, lenses, tables.sizes(tiles), affines),
         mirrored=bool(tiles["mirrored"].iloc[0]),
     )
 

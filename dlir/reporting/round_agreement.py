@@ -1,7 +1,7 @@
 """How well the rounds of a specimen agree, by pixels that no pair has to answer for.
 
-Patches on a grid over the mosaics are compared (`round_shifts.py`): the registered channel of each round with that of the first
-one. Each patch belongs to the tile of its round that shows it farthest from its border. What bends there within tiles,
+Patches on a grid over the mosaics are compared (`rounds/shifts.py`): the registered channel of each round with that of the
+first one. Each patch belongs to the tile of its round that shows it farthest from its border. What bends there within tiles,
 `round_bend.py` finds. Medians and quantiles weigh a patch by how exactly its shift is known. They hold the noise of the
 measurement, so the rounds agree as well as they say, or better.
 
@@ -22,13 +22,12 @@ from dlir.core.affine import Array
 from dlir.core.progress import progress
 from dlir.reporting.round_bend import smooth_power, with_bend
 from dlir.reporting.round_results import RoundResults, Specimen
-from dlir.reporting.round_shifts import Shifts, shifts
+from dlir.rounds.shifts import MATCH, Shifts, shifts
 
 SIDES = 64, 128  # px, of a patch: a quarter of a tile within these limits
 OF_TILE, LEAST_OF_TILE = 9, 2  # patches of a tile; as few as this where a round would have more than MOST patches
 LEAST, MOST = 200, 1500  # patches of a round
 BLOCK = 6  # patches along each side of a block that is read at once
-MATCH = 0.3  # NCC from which on two patches show the same
 EXACT = 0.3  # px: a shift that is known less exactly says nothing
 FLOOR = 0.05  # px: no patch counts as known better
 FAR, ALIKE = 3.0, 1.5  # px: a patch that is off by more has to have a neighbour that is off alike, or it matched by chance

@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from dlir.core import affine, tables
 from dlir.core.affine import Array
-from dlir.fusion.blend import PlacedTiles, Region, camera_weight
+from dlir.fusion.blend import PlacedTiles, Region, borders, camera_weight
 from dlir.illumination.blind import filled
 from dlir.reading.image_files import Plane, channel_mean
 from dlir.reading.tile_reader import TileReader
@@ -101,9 +101,10 @@ class _Resampler:
         pixels = filled(self._reader.reference(path), self._blind[camera])
         found = []
         for region, to_mosaic in parts:
-            corrected = self._gains[tile], self._pedestal, self._light
+            corrected, lenses = (self._gains[tile], self._pedestal, self._light), [self._lenses.get(camera)]
             placed = PlacedTiles(
-                [path], [camera], to_mosaic[None], *corrected, lambda _: pixels, 1, "average", self._weights, self._lenses
+                [path], [camera], to_mosaic[None], *corrected, lambda _: pixels, 1, "average", self._weights, lenses,
+                borders(self._light, [camera], lenses),
             )  # fmt: skip
             values, covered = placed.fuse(region)
             found.append((channel_mean(values), covered))

@@ -35,7 +35,7 @@ def place_rounds(
     Args:
         results: the folders of the results of the rounds, the first of which gives the common frame.
         rounds, between: files of earlier steps: rounds.csv and between.csv.
-        overrides: for each round, the table of the user that replaces measurements, or none where there is no table.
+        overrides: for each round, the table of the user that replaces measurements, or none.
 
     Raises:
         RoundsError: when the tables are those of other rounds.

@@ -12,7 +12,7 @@ from support.mosaics import SIDE, MosaicInputs, grid, specimen
 from dlir.core import affine, lens, tables
 from dlir.core.lens import Lens
 from dlir.fusion import distorted
-from dlir.fusion.blend import PlacedTiles, Region, border, camera_weight
+from dlir.fusion.blend import PlacedTiles, Region, border, borders, camera_weight
 from dlir.fusion.distorted import Seen
 from dlir.fusion.exposure import exposure, tile_gains
 from dlir.fusion.settings import Exposure
@@ -92,7 +92,8 @@ def test_parts_of_a_mosaic_are_as_in_the_whole_and_bands_join(tmp_path: Path) ->
     assert np.abs(whole - banded).max() == 0
     placed = PlacedTiles(
         inputs.paths, [0] * 12, affines, np.ones((12, 1)), np.zeros(1), [fields.identity((1, *SIZE))],
-        lambda path: raw(affines[inputs.paths.index(path)], of), 1, "linear", [None], {0: of},
+        lambda path: raw(affines[inputs.paths.index(path)], of), 1, "linear", [None], [of] * 12,
+        borders([fields.identity((1, *SIZE))], [0] * 12, [of] * 12),
     )  # fmt: skip
     part, _ = placed.fuse(Region(37, 41, 100, 90))
     assert np.abs(part[0] - whole[37:137, 41:131]).max() < 0.02
@@ -107,7 +108,7 @@ def test_blind_pixels_of_the_raw_tile_are_taken_from_others(tmp_path: Path) -> N
     tiles = [np.where(blind, 0, raw(matrix, of)) for matrix in affines]
     placed = PlacedTiles(
         ["0", "1"], [0, 0], affines, np.ones((2, 1)), np.zeros(1), light, lambda path: tiles[int(path)], 1, "linear",
-        [camera_weight(light[0], "linear")], {0: of},
+        [camera_weight(light[0], "linear")], [of, of], borders(light, [0, 0], [of, of]),
     )  # fmt: skip
     fused, covered = placed.fuse(Region(10, 10, 70, 100))
     assert covered.all()

@@ -14,7 +14,7 @@ from scipy import ndimage
 from support.mosaics import SIDE, MosaicInputs, cut_tile, grid, specimen
 
 from dlir.core import affine, tables
-from dlir.fusion.blend import PlacedTiles, Region
+from dlir.fusion.blend import PlacedTiles, Region, borders
 from dlir.fusion.mosaic import mosaic
 from dlir.fusion.plan import CanvasError
 from dlir.fusion.pyramid import halve
@@ -72,6 +72,8 @@ def test_turned_tiles_are_turned_back(tmp_path: Path) -> None:
         1,
         "linear",
         [None],
+        [None] * 4,
+        borders([fields.identity((1, SIDE, SIDE))], [0] * 4, [None] * 4),
     )
     fused, covered = placed.fuse(Region(0, 0, 190, 190))
     inside = (slice(20, 175), slice(20, 175))
@@ -340,9 +342,11 @@ def test_a_part_of_the_mosaic_is_as_in_the_whole(tmp_path: Path, order: Literal[
     affines = grid(0.9, 2, 2)
     tiles = [np.random.default_rng(i).uniform(0, 1000, (1, SIDE, SIDE)).astype(np.float32) for i in range(4)]
     paths = MosaicInputs(tmp_path, tiles, affines).paths
+    light = [fields.identity((1, SIDE, SIDE))]
     placed = PlacedTiles(
-        paths, [0] * 4, affines, np.ones((4, 1)), np.zeros(1), [fields.identity((1, SIDE, SIDE))], read, order, "linear", [None]
-    )
+        paths, [0] * 4, affines, np.ones((4, 1)), np.zeros(1), light, read, order, "linear", [None], [None] * 4,
+        borders(light, [0] * 4, [None] * 4),
+    )  # fmt: skip
     whole, _ = placed.fuse(Region(0, 0, 170, 170))
     part, _ = placed.fuse(Region(37, 41, 64, 64))
     assert np.abs(part - whole[:, 37:101, 41:105]).max() < 2e-3

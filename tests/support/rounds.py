@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import tifffile
 
-from dlir.core import affine, hashing, tables
+from dlir.core import affine, hashing, lens, tables
 from dlir.core.affine import Array
 from dlir.fusion.mosaic import mosaic
 from dlir.fusion.settings import Mosaic
@@ -111,6 +111,7 @@ class MadeSpecimen:
         table = table.assign(x=table["col"] * STEP * 1.0, channel_names=CHANNELS[name], reference_channel=0)
         tables.write(table, tables.TILES, folder / "tiles.csv")
         fields.write([fields.identity((2, SIDE, SIDE))], folder / "illumination.tif")
+        lens.write({}, folder / "lens.csv")
         tile, channel = np.indices((len(paths), 2)).reshape(2, -1)
         exposed = {"tile": tile, "channel": channel, "gain": 1.0, "scale": 1.0, "pedestal": 0.0, "clipped": 0}
         tables.write(pd.DataFrame(exposed), tables.EXPOSURE, folder / "exposure.csv")

@@ -162,7 +162,8 @@ rule report_rounds:
         tables=lambda wildcards: rounds_of(
             wildcards, *PLACED_FROM, "placement.csv", "stage.csv", "lens.csv", "exposure.csv", "illumination.tif"
         ),
-        reports=lambda wildcards: rounds_of(wildcards, "verdict.json", "report.html"),
+        reports=lambda wildcards: rounds_of(wildcards, "verdict.json", "report.html", "provenance.json"),
+        mosaics=lambda wildcards: rounds_of(wildcards, "mosaic.ome.zarr"),
         raw=lambda wildcards: fetched(SPECIMENS[wildcards.dataset]),
         rounds="results/{dataset}/rounds.csv",
         between="results/{dataset}/between.csv",

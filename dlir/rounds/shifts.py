@@ -24,6 +24,8 @@ LINEAR = 0.003  # standard deviation of turn and scale within a patch: tissue is
 FARTHEST = 0.25  # of the side of a patch, at which it is looked for
 BEYOND = 2.0  # px: a peak that lies nearer to what is found from the middle is the same
 CLEARLY, SURELY = 0.15, 0.5  # by which the NCC of a peak farther away has to be better, and its least NCC
+MATCH = 0.3  # NCC from which on two patches show the same
+EXACT = 0.5  # px: a shift that is known less exactly says nothing
 LEAST_OVERLAP = 0.5  # of a patch, that counts in the cross-correlation
 
 

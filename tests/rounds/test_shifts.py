@@ -5,7 +5,7 @@ import pytest
 from support.specimens import Specimen
 
 from dlir.core import affine
-from dlir.reporting.round_shifts import Shifts, shifts
+from dlir.rounds.shifts import Shifts, shifts
 
 SIDE, COUNT = 96, 6
 
