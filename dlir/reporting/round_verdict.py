@@ -157,7 +157,7 @@ def _stretched(specimen: Specimen, each: RoundResults, agreement: Agreement) -> 
         f"the tissue of {each.name} is stretched against {specimen.rounds[0].name} by {bend}, and by more than {most} in 5 % "
         f"of the places{where}; no rigid tile can mend that"
     )
-    remedy = "a local, non-rigid registration of the mosaics of the two rounds, in another program"
+    remedy = "rounds: {local: 3}, or a larger number, which bends the tiles of this round by up to so many px"
     return [Finding("stretched", "look", what, remedy, _rows(specimen, each.name, worst))]
 
 
