@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from dlir.core import tables
+from dlir.core import hashing, tables
 from dlir.core.lens import Lenses
 from dlir.core.lens import read_for as read_lenses
 from dlir.illumination import fields
@@ -17,6 +17,8 @@ from dlir.placement.place import place_tiles
 from dlir.placement.settings import Place
 from dlir.reading.tile_reader import read_table
 from dlir.registration.pairs.windows import TilePlanes
+
+_own: dict[str, pd.DataFrame] = {}  # own placements, since several steps of one process need them
 
 
 class Round(NamedTuple):
@@ -30,8 +32,12 @@ class Round(NamedTuple):
 
     def own_placement(self, settings: Place) -> pd.DataFrame:
         """Returns where the pairs of this round alone place its tiles (tables.PLACEMENT): its own frame, in px."""
-        with _quiet("dlir.placement"):  # what it says is not about the placement that counts
-            return place_tiles(self.tiles, self.affines, settings, survey=self.survey)[0]
+        files = (self.folder / name for name in ("tiles.csv", "affines.csv", "survey.csv"))
+        key = hashing.of(*map(hashing.of_file, files), settings.model_dump_json())
+        if key not in _own:
+            with _quiet("dlir.placement"):  # what it says is not about the placement that counts
+                _own[key] = place_tiles(self.tiles, self.affines, settings, None, self.survey, self.lenses())[0]
+        return _own[key]
 
     def light(self) -> Light:
         """Reads the flat-field and the dark-field of each of its cameras."""

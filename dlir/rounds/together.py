@@ -81,7 +81,7 @@ def place_together(
 def _placed_alone(of: Round, settings: Place, user: Overrides | None) -> Placed:
     """The tiles of a round, placed by its own pairs."""
     log.info("round %s by itself:", of.name)
-    return solve_tiles(of.tiles, of.affines, settings, user, of.survey)
+    return solve_tiles(of.tiles, of.affines, settings, user, of.survey, of.lenses())
 
 
 def _own_tiles(of: Round, placed: Placed, settings: Place, user: Overrides | None) -> OwnTiles:

@@ -14,6 +14,7 @@ from dlir.rounds.coarse import CoarseMap, coarse_map
 from dlir.rounds.inputs import Placed
 from dlir.rounds.pictures import Picture, picture, step_for
 from dlir.rounds.rounds import find_rounds
+from dlir.rounds.similarity import turning
 
 
 def shown(placed: Placed, step: int = 2) -> Picture:
@@ -79,5 +80,6 @@ def test_a_round_that_does_not_match_the_first_is_found_by_the_one_before(first:
 def test_few_blocks_that_agree_are_no_proof() -> None:
     still = affine.translation([0.0, 0.0])
     assert not CoarseMap(still, 40, 4, 1.0).found
-    assert CoarseMap(still, 40, 12, 1.0).found
+    assert CoarseMap(still, 40, 20, 1.0).found
+    assert not CoarseMap(np.c_[turning(20.0, 1.0), [0.0, 0.0]], 40, 20, 1.0).found
     assert not CoarseMap(still, 0, 0, float("nan")).found
