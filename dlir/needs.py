@@ -100,6 +100,8 @@ def needs(step: str, extent: Extent, *, training: int = 0, shard: int = 2048) ->
     if step == "rounds":  # with `between`: each tile meets four of another round
         looked = 4 * count * (0.012 + 0.07 * plane)
         return Need(TORCH + 2.5 + 0.02 * registered, looked, 900 + 2 * KEPT + 5 * tile)
+    if step == "local":  # two rounds are fused, and compared patch by patch
+        return Need(TORCH + 2.0, 0.1 * extent.pixels, 700 + 2 * 40 * tile)
     if step == "report_rounds":
         return Need(TORCH + 2.0 + 0.15 * count + 0.016 * registered, 0.0, 700 + 8 * tile, 4.0 + 0.12 * registered)
     if step == "report":

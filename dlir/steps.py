@@ -46,6 +46,7 @@ STEPS = {
     "between": Step("dlir.rounds.between", "Register the tiles of each round to those of other rounds."),
     "place_rounds": Step("dlir.rounds.place_rounds", "Place the tiles of all rounds of a specimen together."),
     "round_place": Step("dlir.rounds.place_rounds", "Write the part of one round of the placement of all rounds."),
+    "local": Step("dlir.rounds.local", "Find where the tissue of a round was stretched, which rigid tiles cannot mend."),
     "exposure": Step("dlir.fusion.exposure", "Find how bright each tile was exposed, and the grey levels of the mosaic."),
     "export": Step("dlir.placement.export", "Write the placement as Fiji and stages read it."),
     "band": Step("dlir.fusion.mosaic", "Fuse one band of the mosaic, which several jobs write side by side."),

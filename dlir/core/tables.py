@@ -216,7 +216,9 @@ CANVAS = Schema({"height": INT, "width": INT, "pixel_size": Column("float64", nu
 #   B-spline of these
 LOCAL = Schema({"y": FLOAT, "x": FLOAT, "shift_y": FLOAT, "shift_x": FLOAT}, unique=["y", "x"])
 
-# The same for the rounds that have such a field, by the name of the round.
+# One row for each node of the field of each round that was stretched.
+# - round: name of the round
+# - the others: as in LOCAL
 ROUND_LOCAL = Schema({"round": TEXT, **LOCAL.columns}, unique=["round", "y", "x"])
 
 # One row for each round but the first: what its field mends.

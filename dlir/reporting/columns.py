@@ -24,6 +24,8 @@ FILES_OF_ROUNDS = {
     "placement.csv": "ROUND_PLACEMENT",
     "stage.csv": "ROUND_STAGE",
     "canvas.csv": "CANVAS",
+    "local.csv": "ROUND_LOCAL",
+    "local_rounds.csv": "LOCAL_ROUNDS",
 }  # beside the page of a specimen with rounds
 OF_TILES = {  # columns of the page's table of tiles that placement.csv lacks, or that mean something else
     "name": "name of the file",

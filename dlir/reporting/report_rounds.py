@@ -28,6 +28,7 @@ from dlir.reporting.round_facts import (
     tile_table,
 )
 from dlir.reporting.round_gallery import gallery
+from dlir.reporting.round_local import bent_rounds
 from dlir.reporting.round_places import rough_places
 from dlir.reporting.round_results import Specimen
 from dlir.reporting.settings import Report
@@ -47,6 +48,7 @@ def report_rounds(
     placement: Path,
     mosaic: Path,
     verdict: Path,
+    mended: Path | None = None,
     settings: Rounds = Rounds(),
     place: Place = Place(),
     report: Report = Report(),
@@ -58,6 +60,7 @@ def report_rounds(
         rounds, between, placement: the tables ROUNDS, ROUND_PAIRS and ROUND_PLACEMENT.
         mosaic: the store with the channels of all rounds, of which the page tells.
         verdict: the file for the verdict, verdict.json.
+        mended: what the fields of the rounds mend (tables.LOCAL_ROUNDS); None where no stretch is to be mended.
         settings: section `rounds` of config.yaml.
         place: section `place` of config.yaml.
         report: section `report` of config.yaml.
@@ -79,6 +82,7 @@ def report_rounds(
             "store": mosaic.name,
             "verdict": judged,
             "numbers": key_numbers(specimen, measured),
+            "bent": bent_rounds(specimen, mended),
             "agreement": agreement_table(measured),
             "refinement": refinement_lines(measured),
             "rounds": round_table(specimen),

@@ -9,7 +9,7 @@ import pandas as pd
 from dlir.core import tables
 from dlir.core.affine import COLUMNS, Array
 from dlir.reporting.facts import columns_and_rows
-from dlir.reporting.round_agreement import Agreement
+from dlir.reporting.round_agreement import Agreement, quantiles
 from dlir.reporting.round_places import moved_by
 from dlir.reporting.round_results import RoundResults, Specimen
 from dlir.reporting.round_verdict import HELPS, named, of_others, stretched_tiles
@@ -121,8 +121,9 @@ def _round_row(specimen: Specimen, each: RoundResults) -> list[str]:
 
 def key_numbers(specimen: Specimen, agreement: Agreement) -> dict[str, str]:
     """Returns the numbers at the top of the page, by what they are."""
-    measured = agreement.patches.loc[agreement.patches["state"] == "measured", "length"]
-    quantiles = " · ".join(f"{value:.2f}" for value in np.percentile(measured, [50, 95, 100])) if len(measured) else "none"
+    measured = agreement.patches[agreement.patches["state"] == "measured"]
+    lengths = [*quantiles(measured, 0.5, 0.95), measured["length"].max()]
+    told = " · ".join(f"{length:.2f}" for length in lengths) if len(measured) else "none"
     lost = sum(each.found["found"] == "stage" for each in specimen.rounds)
     pairs = specimen.pairs
     return {
@@ -132,7 +133,7 @@ def key_numbers(specimen: Specimen, agreement: Agreement) -> dict[str, str]:
         "of them placed by the map of their round alone": str(int((specimen.placed["placed_by"] == "stage").sum())),
         "pairs between rounds": str(len(pairs)),
         "of them accepted": str(int(pairs["accepted"].sum())),
-        "how far rounds lie from the first: median · 95 % · largest, px": quantiles,
+        "how far rounds lie from the first: median · 95 % · largest, px": told,
         f"patches of {agreement.side} px that were measured": str(len(measured)),
     }
 

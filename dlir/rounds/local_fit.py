@@ -5,7 +5,8 @@ The nodes c of the field (`core/local_field.py`) minimise, for shifts d_i that p
     sum of  w_i |d_i - f(P_i)|^2 / (s_i^2 + SCATTER^2)  +  stiffness (bending of c + LEVEL |c|^2),
 
 where patches that contradict the others count less (Cauchy's w_i). Bending is the sum of squared second differences (a thin
-plate; Eilers and Marx, Statistical Science 1996). The last term draws the field to 0 where no patch tells.
+plate; Eilers and Marx, Statistical Science 1996). The last term draws the field to 0 where no patch tells, and nodes far from
+all patches are 0.
 
 How stiff the field is, patches decide that a fit leaves out (cross-validation): the stiffness at which the others predict them
 best. Unless the field predicts them clearly better than none, there is none. So noise does not become a field.
@@ -16,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from scipy import sparse
+from scipy.spatial import cKDTree
 
 from dlir.core.affine import Array
 from dlir.core.local_field import LocalField
@@ -30,6 +32,8 @@ FOLDS = 5  # of the cross-validation
 FEWEST = 20  # patches that show a field
 CLEARLY = 3.0  # standard errors, by which the field has to be better than none
 WORTH, SHARE = 0.1, 0.2  # px, and of what is there without it, by which it has to be better
+CUT = 4.0  # bounds: patches that match by chance, far away, count no more
+NEAR, FAR = 1.0, 3.0  # nodes from the next patch: up to NEAR a node counts whole, and from FAR on not at all
 SHARPNESS = 8.0  # of the bound: shifts up to 80 % of it are hardly shortened
 
 
@@ -69,13 +73,19 @@ def fit_local(patches: pd.DataFrame, field: LocalField, bound: float) -> LocalFi
     worth = max(WORTH, SHARE * float(_cut(before, bound).mean()), CLEARLY * float(gain.std()) / np.sqrt(len(gain)))
     if best is None or gain.mean() < worth:
         return LocalFit(None, before, before)
-    nodes = _fitted(basis, shift, weight, best * bending, bound)
+    nodes = _fitted(basis, shift, weight, best * bending, bound) * _known(patches, field)[:, None]
     return LocalFit(field._replace(shifts=nodes.reshape(field.shifts.shape)), before, predicted)
 
 
 def _cut(lengths: Array, bound: float) -> Array:
-    """Lengths (n,), px, as they are compared: patches that match by chance, far away, count no more than the bound."""
-    return lengths.clip(max=bound)
+    """Lengths (n,), px, as they are compared."""
+    return lengths.clip(max=CUT * bound)
+
+
+def _known(patches: pd.DataFrame, field: LocalField) -> Array:
+    """How much each node (nodes,) counts: 1 near patches, 0 far from all."""
+    apart, _ = cKDTree(patches[["y", "x"]]).query(field.table()[["y", "x"]])
+    return np.asarray(((FAR - apart / field.spacing) / (FAR - NEAR)).clip(0, 1))
 
 
 def _fitted(basis: sparse.csr_matrix, shift: Array, weight: Array, bending: sparse.csr_matrix, bound: float) -> Array:

@@ -63,7 +63,9 @@ def place_rounds(
     tables.write(placed, tables.ROUND_PLACEMENT, output)
 
 
-def round_place(*, placement: Path, stages: Path, round: str, output: Path, stage: Path) -> None:
+def round_place(
+    *, placement: Path, stages: Path, round: str, output: Path, stage: Path, field: Path | None = None, local: Path | None = None
+) -> None:
     """Writes the part of one round of the placement of all rounds (tables.PLACEMENT), and of its stage (tables.STAGE).
 
     The groups are those of all rounds, numbered by how many tiles of this round they have.
@@ -71,6 +73,8 @@ def round_place(*, placement: Path, stages: Path, round: str, output: Path, stag
     Args:
         placement, stages: files of the step `place_rounds`.
         round: the name of the round.
+        field: the file for how its tissue was stretched (tables.LOCAL), which is empty where it was not; None to write none.
+        local: a file of the step `local`; None: no stretch is mended.
 
     Raises:
         RoundsError: when it is not among them.
@@ -79,6 +83,9 @@ def round_place(*, placement: Path, stages: Path, round: str, output: Path, stag
     for path, table in ((placement, placed), (stages, rows)):
         if round not in set(table["round"]):
             raise RoundsError(f"{path}: has no round {round}; it has {', '.join(dict.fromkeys(table['round']))}")
+    if field:
+        fields = tables.read(local, tables.ROUND_LOCAL) if local else pd.DataFrame(columns=list(tables.ROUND_LOCAL.columns))
+        tables.write(fields[fields["round"] == round].drop(columns="round"), tables.LOCAL, field)
     tables.write(rows[rows["round"] == round].drop(columns="round"), tables.STAGE, stage)
     part = placed[placed["round"] == round].drop(columns="round")
     tables.write(part.assign(group=numbered_by_size(part["group"].to_numpy())), tables.PLACEMENT, output)

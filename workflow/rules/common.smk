@@ -105,6 +105,11 @@ def canvas_of(wildcards):
     return [f"results/{ROUNDS[wildcards.dataset]}/canvas.csv"] if wildcards.dataset in ROUNDS else []
 
 
+def field_of(wildcards):
+    """How the tissue of a round was stretched, as an input."""
+    return [f"results/{wildcards.dataset}/local.csv"] if wildcards.dataset in ROUNDS else []
+
+
 def shown_on_index(names):
     """What the page of these datasets and specimens is made from."""
     files = ["report.html", "report_files", "verdict.json", "placement.csv"]

@@ -12,6 +12,7 @@ rule band:
         exposure="results/{dataset}/exposure.csv",
         placement="results/{dataset}/placement.csv",
         canvas=canvas_of,
+        local=field_of,
     output:
         temp(directory("results/{dataset}/bands/{number}")),
     log:
@@ -28,7 +29,7 @@ rule band:
         dlir=dlir_command,
         code=steps.code("band"),
         settings=SETTINGS.mosaic.model_dump_json(),
-        canvas=lambda wildcards, input: f"--canvas {input.canvas}" if input.canvas else "",
+        canvas=lambda wildcards, input: f"--canvas {input.canvas} --local {input.local}" if input.canvas else "",
         last="results/{dataset}/mosaic.ome.zarr",
         cache="" if BUCKET else "--cache results/{dataset}/cache",
     message:
@@ -48,6 +49,7 @@ rule mosaic:
         exposure="results/{dataset}/exposure.csv",
         placement="results/{dataset}/placement.csv",
         canvas=canvas_of,
+        local=field_of,
         bands=[f"results/{{dataset}}/bands/{number}" for number in range(BANDS if BANDS > 1 else 0)],
     output:
         store=mosaic_folder("results/{dataset}/mosaic.ome.zarr"),
@@ -66,7 +68,7 @@ rule mosaic:
         dlir=dlir_command,
         code=steps.code("mosaic"),
         settings=SETTINGS.mosaic.model_dump_json(),
-        canvas=lambda wildcards, input: f"--canvas {input.canvas}" if input.canvas else "",
+        canvas=lambda wildcards, input: f"--canvas {input.canvas} --local {input.local}" if input.canvas else "",
         bands=lambda wildcards, input: f"--bands {input.bands}" if input.bands else "",
         cache="" if BUCKET else "--cache results/{dataset}/cache",
     message:

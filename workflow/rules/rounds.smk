@@ -82,10 +82,45 @@ rule place_rounds:
         " {params.overrides} {params.given} --log-file {log} --dataset {wildcards.dataset}"
 
 
+rule local:  # only where rounds.local is above 0
+    input:
+        raw=lambda wildcards: fetched(SPECIMENS[wildcards.dataset]),
+        tables=lambda wildcards: rounds_of(wildcards, *PLACED_FROM, "illumination.tif", "lens.csv"),
+        placement="results/{dataset}/placement.csv",
+        canvas="results/{dataset}/canvas.csv",
+    output:
+        local="results/{dataset}/local.csv",
+        mended="results/{dataset}/local_rounds.csv",
+    log:
+        "results/{dataset}/logs/local.log",
+    benchmark:
+        "results/{dataset}/benchmarks/local.tsv"
+    wildcard_constraints:
+        dataset=only(SPECIMENS),
+    conda:
+        "../../envs/dlir.yaml"
+    threads: 8
+    resources:
+        mem_mb=memory("local"),
+        runtime=minutes("local"),
+    params:
+        dlir=dlir_command,
+        code=steps.code("local"),
+        rounds=folders_of_rounds,
+        settings=JOINED.model_dump_json(include={"local"}),
+    message:
+        "{wildcards.dataset}: finds where tissue was stretched between rounds"
+    shell:
+        "{params.dlir} local --results {params.rounds:q} --placement {input.placement} --canvas {input.canvas}"
+        " --output {output.local} --mended {output.mended} --settings {params.settings:q} --log-file {log}"
+        " --dataset {wildcards.dataset}"
+
+
 rule round_place:
     input:
         placement=lambda wildcards: f"results/{ROUNDS[wildcards.dataset]}/placement.csv",
         stages=lambda wildcards: f"results/{ROUNDS[wildcards.dataset]}/stage.csv",
+        local=lambda wildcards: [f"results/{ROUNDS[wildcards.dataset]}/local.csv"] if SETTINGS.rounds.local else [],
         tiles="results/{dataset}/tiles.csv",
         pairs="results/{dataset}/pairs.csv",
         raw=lambda wildcards: fetched([wildcards.dataset]),
@@ -94,6 +129,7 @@ rule round_place:
     output:
         placement="results/{dataset}/placement.csv",
         stage="results/{dataset}/stage.csv",
+        field="results/{dataset}/local.csv",
         fiji=FIJI,
         positions=POSITIONS,
         exposure=LEVELS,
@@ -113,11 +149,12 @@ rule round_place:
         code=[steps.code("round_place"), *EXPORTED],
         round=lambda wildcards: MEMBERS[wildcards.dataset].round,
         exposure=SETTINGS.exposure.model_dump_json(),
+        local=lambda wildcards, input: f"--local {input.local}" if input.local else "",
     message:
         "{wildcards.dataset}: takes its part of the placement of all rounds"
     shell:
         "{params.dlir} round_place --placement {input.placement} --stages {input.stages} --round {params.round}"
-        " --output {output.placement} --stage {output.stage} --log-file {log} --dataset {wildcards.dataset}"
+        " --output {output.placement} --stage {output.stage} --field {output.field} {params.local} --log-file {log} --dataset {wildcards.dataset}"
         " --then export --tiles {input.tiles} --lens {input.lens} --placement {output.placement}"
         " --output {output.positions} --fiji {output.fiji}"
         " --then exposure --tiles {input.tiles} --illumination {input.illumination} --lens {input.lens} --pairs {input.pairs}"
@@ -150,17 +187,26 @@ rule join_rounds:
         rounds=folders_of_rounds,
         settings=JOINED.model_dump_json(),
         given=given(SETTINGS.rounds.names),
+        cache="" if BUCKET else "--cache results/{dataset}/cache",
     message:
         "{wildcards.dataset}: joins the mosaics of all rounds"
     shell:
         "{params.dlir} join_rounds --results {params.rounds:q} --output {output.store} --sums {output.sums}"
-        " --settings {params.settings:q} {params.given} --log-file {log} --dataset {wildcards.dataset}"
+        " --settings {params.settings:q} {params.given} {params.cache} --log-file {log} --dataset {wildcards.dataset}"
 
 
 rule report_rounds:
     input:
+        mended=["results/{dataset}/local_rounds.csv"] if SETTINGS.rounds.local else [],
         tables=lambda wildcards: rounds_of(
-            wildcards, *PLACED_FROM, "placement.csv", "stage.csv", "lens.csv", "exposure.csv", "illumination.tif"
+            wildcards,
+            *PLACED_FROM,
+            "placement.csv",
+            "stage.csv",
+            "lens.csv",
+            "local.csv",
+            "exposure.csv",
+            "illumination.tif",
         ),
         reports=lambda wildcards: rounds_of(wildcards, "verdict.json", "report.html", "provenance.json"),
         mosaics=lambda wildcards: rounds_of(wildcards, "mosaic.ome.zarr"),
@@ -197,9 +243,11 @@ rule report_rounds:
         settings=JOINED.model_dump_json(),
         place=SETTINGS.place.model_dump_json(),
         report=SETTINGS.report.model_dump_json(),
+        mended=lambda wildcards, input: f"--mended {input.mended}" if input.mended else "",
     message:
         "{wildcards.dataset}: writes the report on how the rounds agree"
     shell:
         "{params.dlir} report_rounds --results {params.rounds:q} --rounds {input.rounds} --between {input.between}"
         " --placement {input.placement} --mosaic {input.mosaic} --output {output.page} --verdict {output.verdict}"
+        " {params.mended}"
         " --settings {params.settings:q} --place {params.place:q} --report {params.report:q} --log-file {log} --dataset {wildcards.dataset}"
