@@ -1,7 +1,7 @@
 """How well the rounds of a specimen agree, by pixels that no pair has to answer for.
 
-Patches on a grid over the mosaics are compared (`rounds/shifts.py`): the registered channel of each round with that of the first
-one. Each patch belongs to the tile of its round that shows it farthest from its border. What bends there within tiles,
+Patches on a grid over the mosaics are compared (`rounds/shifts.py`): the registered channel of each round with that of the
+first one. Each patch belongs to the tile of its round that shows it farthest from its border. What bends there within tiles,
 `round_bend.py` finds.
 
 The stores are read in blocks, one round after the other, so memory does not grow with the number of rounds.
