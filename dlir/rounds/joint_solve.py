@@ -63,10 +63,10 @@ def solve_together(
     seen, joint = list(own), None
     for _ in range(PASSES):
         maps = fit_maps(seen, between, start, deviation)
-        if joint and _moved(start, maps, seen) < AT_REST:
+        if joint and _moved(joint.maps, maps, seen) < AT_REST:
             break
         joint = _solved(tiles, alone, own, between, maps, settings)
-        seen, start = _as_seen_now(own, joint), maps
+        seen = _as_seen_now(own, joint)
     assert joint
     model = joint.model
     log.info("the tile model of all rounds is %s; the other pairs predict, of what one pair measures, %s",
@@ -111,11 +111,10 @@ def _stage(placed: Placed, own: OwnTiles, to_common: Array, tiles: pd.DataFrame,
 def _as_seen_now(own: Sequence[OwnTiles], joint: Joint) -> list[OwnTiles]:
     """The tiles of each round in its own frame, as all pairs together place them."""
     ends = np.cumsum([len(of.affines) for of in own])[:-1]
-    placed, deviation = np.split(joint.affines, ends), np.split(joint.solution.deviation, ends)
-    back = affine.invert(joint.maps)
+    of_round = (np.split(values, ends) for values in (joint.affines, joint.solution.deviation, joint.solution.group))
     return [
-        of._replace(affines=affine.compose(to_own, affines), deviation=by_all)
-        for of, to_own, affines, by_all in zip(own, back, placed, deviation, strict=True)
+        of._replace(affines=affine.compose(affine.invert(to_common), affines), deviation=deviation, group=group)
+        for of, to_common, affines, deviation, group in zip(own, joint.maps, *of_round, strict=True)
     ]
 
 

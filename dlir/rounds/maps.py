@@ -6,23 +6,29 @@ both at one place, and turn the tiles alike:
 
     R_f W_i p = R_m W_j q,    and the linear part of  R_f W_i A (R_m W_j)^-1  is the identity.
 
-So a round is to these pairs what a tile is to the solver of the placement, and the same least squares finds shift, turn,
-scale, aspect and shear of all rounds together (`placement/least_squares.py`), about the last maps (Gauss-Newton), robustly:
-from a wide tolerance to the one that the pairs need. The map of the first round is the identity. Aspect and shear are taken in
-where they are clearly larger than their standard deviation.
+So a round is to these pairs what a tile is to the solver of the placement, and the same least squares finds shift, turn, scale,
+aspect and shear of all rounds together (`placement/least_squares.py`), about the last maps (Gauss-Newton), robustly: from a
+wide tolerance to the one that the pairs need. The map of the first round is the identity. Aspect and shear are taken in where
+they are clearly larger than their standard deviation.
+
+Tiles of a round that its own pairs do not join, its *islands*, lie to each other as the stage says. That errs by px, and by the
+same for all tiles of an island. So each island has a shift of its own, which the stage tells as well as it does, and the
+islands of a round have one turn and scale.
 
 The maps have to be exact, since they turn all measurements: at 256 px from the middle of a tile, an error of 1e-5 is one of
 .003 px. In a grid of 5 x 6 tiles, the places of the pairs tell turn and scale to about 1e-5, and their linear parts to 3e-5.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from dlir.core import affine, tables
 from dlir.core.affine import BASIS, Array
-from dlir.core.robust import INLIER
+from dlir.core.robust import INLIER, geman_mcclure
 from dlir.core.tables import LINEAR_COVARIANCE
 from dlir.placement.least_squares import least_squares, misfit, normal_matrix, residuals, reweighted
 from dlir.placement.loops import LEAST_CONFIDENCE
@@ -33,6 +39,7 @@ STEPS, COOLING = 60, 0.65  # of Gauss-Newton, at most, and the factor of the tol
 CONVERGED = 1e-4  # px, in the middle of a round and at its edges
 CLEAR = 4.0  # standard deviations, by which aspect and shear differ from zero
 FIXED = 1e16  # precision of what is known for certain
+ALIKE = 1e14  # precision of that the islands of a round are turned alike
 TO_PARTS = BASIS.reshape(4, 4) / 2  # from the entries of a matrix to its parts along BASIS
 
 
@@ -42,10 +49,21 @@ class OwnTiles(NamedTuple):
     affines: Array  # (n, 2, 3) W, from a pixel of the tile to the own frame of the round
     middles: Array  # (n, 2) px, of the tiles in the own frame
     deviation: Array  # (n,) px, of their places, both axes together
+    group: NDArray[np.int64]  # (n,) number of the island of each tile: of the tiles that pairs join
     radius: float  # px, from the middle of all tiles to the corner of one that is farthest from it
 
 
-def fit_maps(own: list[OwnTiles], between: pd.DataFrame, start: Array, deviation: Array) -> Array:
+class Islands(NamedTuple):
+    """The islands that have pairs with other rounds, numbered from 0."""
+
+    of_fixed: NDArray[np.int64]  # (n,) the island of the fixed tile of each pair
+    of_moving: NDArray[np.int64]  # (n,)
+    round: NDArray[np.int64]  # (islands,) the round of each
+    main: NDArray[np.int64]  # (islands,) the island of the same round with the most pairs
+    deviation: Array  # (islands,) px, on either axis, of where the stage puts it against that one
+
+
+def fit_maps(own: Sequence[OwnTiles], between: pd.DataFrame, start: Array, deviation: Array) -> Array:
     """Returns the maps R (rounds, 2, 3), from the own frames of the rounds to that of the first.
 
     Args:
@@ -56,48 +74,100 @@ def fit_maps(own: list[OwnTiles], between: pd.DataFrame, start: Array, deviation
     """
     if between.empty:
         return start.copy()
+    start = _without_shear(start, np.stack([of.middles.mean(axis=0) for of in own]))
     radius = np.array([of.radius for of in own])
     known = np.c_[np.maximum(10 * deviation, radius), deviation.clip(min=LEAST_DEVIATION) / radius]
     precision = known[:, [0, 0, 1, 1, 1, 1]] ** -2.0  # the shift is known from the pairs alone
     precision[0] = FIXED
-    maps, variance = _fitted(own, between, start, precision, radius)
-    parts = _parts(maps[:, :, :2])
-    unclear = np.abs(parts[:, 2:]) < CLEAR * np.sqrt(variance[:, 4:])
+    maps, variance = _fitted(own, between, start, precision)
+    unclear = np.abs(_parts(maps[:, :, :2])[:, 2:]) < CLEAR * np.sqrt(variance[:, 4:])
     if not unclear.any():
         return maps
     precision[:, 4:][unclear] = FIXED
-    return _fitted(own, between, start, precision, radius)[0]
+    return _fitted(own, between, start, precision)[0]
 
 
-def _fitted(own: list[OwnTiles], between: pd.DataFrame, start: Array, precision: Array, radius: Array) -> tuple[Array, Array]:
+def _without_shear(maps: Array, centres: Array) -> Array:
+    """Returns the maps (n, 2, 3) without aspect and shear; they move the points (n, 2) as before."""
+    linear = maps[:, :, :2]
+    similar = (linear + np.linalg.inv(linear).mT * np.linalg.det(linear)[:, None, None]) / 2
+    return affine.moving(centres, affine.offsets(maps, centres), similar)
+
+
+def _fitted(own: Sequence[OwnTiles], between: pd.DataFrame, start: Array, precision: Array) -> tuple[Array, Array]:
     """Returns the maps (rounds, 2, 3), and the variances (rounds, 6) of their shifts and of their parts along BASIS.
 
     Args:
         precision: (rounds, 6) of the start.
-        radius: (rounds,) px, from the middle of a round to its edge.
     """
-    maps, lever = start.copy(), float(np.median(radius))
+    radius, islands = np.array([of.radius for of in own]), _islands(own, between)
+    lever, tolerance, maps = float(np.median(radius)), np.inf, start.copy()
     centres = np.stack([of.middles.mean(axis=0) for of in own])[:, None]
-    tolerance = np.inf
+    shift = np.zeros((len(islands.round), 2))  # px, of each island against the map of its round
+    own_shift = islands.main == np.arange(len(shift))
     for _ in range(STEPS):
         at = affine.apply(maps, centres)[:, 0]
-        seen = _measurements(own, between, maps, at)
-        residual = residuals(seen, at, np.zeros((len(maps), 4)))
+        seen = _measurements(own, between, maps, at)._replace(i=islands.of_fixed, j=islands.of_moving)
+        places = at[islands.round] + shift
+        residual = residuals(seen, places, np.zeros((len(places), 4)))
         typical = misfit(seen.shrunk(residual))
         tolerance = max(min(COOLING * tolerance, INLIER * typical), typical)
         weight, spread = reweighted(residual, seen.covariance, tolerance, 1.0, seen)
         linear_weight, linear_spread = reweighted(seen.linear, seen.linear_covariance, tolerance / lever, 1.0, seen)
-        precisions = [w[:, None, None] * np.linalg.inv(s) for w, s in ((weight, spread), (linear_weight, linear_spread))]
+        tied, of_shift, of_linear = _with_ties(seen, islands, shift, weight[:, None, None] * np.linalg.inv(spread),
+                                               linear_weight[:, None, None] * np.linalg.inv(linear_spread))  # fmt: skip
         before = np.c_[affine.apply(start, centres)[:, 0], _parts(start[:, :, :2] @ np.linalg.inv(maps[:, :, :2]))]
-        step = least_squares(seen, precisions[0], precisions[1], before, precision)
-        step[:, :2] -= at
+        how_well = np.where(own_shift[:, None], precision[islands.round], 0.0)
+        solved = least_squares(tied, of_shift, of_linear, before[islands.round], how_well)
+        step = np.zeros_like(precision)
+        step[islands.round[own_shift]] = solved[own_shift] - np.c_[at, np.zeros((len(at), 4))][islands.round[own_shift]]
+        shift = solved[:, :2] - solved[islands.main, :2]
         maps = affine.compose(affine.moving(at, step[:, :2], affine.linear(step[:, 2:])), maps)
         moved = (np.abs(step[:, :2]).max(axis=1) + radius * np.abs(step[:, 2:]).max(axis=1)).max()
         if moved < CONVERGED and tolerance == typical:
             break
-    inverse = np.linalg.inv(normal_matrix(seen, precisions[0], precisions[1], precision).toarray())
+    inverse = np.linalg.inv(normal_matrix(tied, of_shift, of_linear, how_well).toarray())
+    variance = np.zeros_like(precision)
+    variance[islands.round[own_shift]] = np.diag(inverse).reshape(-1, 6)[own_shift]
     maps[0] = start[0]
-    return maps, np.diag(inverse).reshape(precision.shape)
+    return maps, variance
+
+
+def _islands(own: Sequence[OwnTiles], between: pd.DataFrame) -> Islands:
+    """Returns the islands that have pairs with other rounds."""
+    ends = []
+    for end in ("fixed", "moving"):
+        of, tile = between[f"{end}_round"].to_numpy(np.int64), between[end].to_numpy(np.int64)
+        ends.append(np.c_[of, [own[k].group[number] for k, number in zip(of, tile, strict=True)]])
+    keys, index, count = np.unique(np.concatenate(ends), axis=0, return_inverse=True, return_counts=True)
+    of_fixed, of_moving = np.split(index.ravel(), 2)
+    order = np.lexsort((-count, keys[:, 0]))  # in each round, the island with the most pairs comes first
+    main = order[np.searchsorted(keys[order, 0], keys[:, 0])]
+    least = np.array([own[k].deviation[own[k].group == group].min() for k, group in keys])
+    return Islands(of_fixed, of_moving, keys[:, 0], main, np.sqrt((least**2 + least[main] ** 2) / 2))
+
+
+def _with_ties(
+    pairs: Measurements, islands: Islands, shift: Array, precision: Array, linear_precision: Array
+) -> tuple[Measurements, Array, Array]:
+    """Returns the pairs and their precisions, with a pair from the main island of each round to each other one of it.
+
+    Such a pair knows how these lie to each other as well as the stage does, robustly, and that they are turned alike.
+    """
+    other = np.flatnonzero(islands.main != np.arange(len(shift)))
+    zero, deviation = np.zeros((len(other), 2)), islands.deviation[other].clip(min=LEAST_DEVIATION)
+    ties = pairs.subset(np.zeros(len(pairs.i), bool))._replace(
+        i=islands.main[other], j=other, at_i=zero, at_j=zero, linear=np.zeros((len(other), 4))
+    )
+    joined = {
+        name: np.concatenate([getattr(of, name) for of in (pairs, ties)]) for name in ("i", "j", "at_i", "at_j", "linear")
+    }
+    weight = geman_mcclure((shift[other] ** 2).sum(axis=1) / deviation**2) / deviation**2
+    return (
+        pairs._replace(**joined),
+        np.concatenate([precision, weight[:, None, None] * np.eye(2)]),
+        np.concatenate([linear_precision, np.broadcast_to(ALIKE * np.eye(4), (len(other), 4, 4))]),
+    )
 
 
 def _parts(linear: Array) -> Array:
@@ -105,12 +175,12 @@ def _parts(linear: Array) -> Array:
     return np.asarray((linear - np.eye(2)).reshape(-1, 4) @ TO_PARTS.T)
 
 
-def _measurements(own: list[OwnTiles], between: pd.DataFrame, maps: Array, centres: Array) -> Measurements:
+def _measurements(own: Sequence[OwnTiles], between: pd.DataFrame, maps: Array, centres: Array) -> Measurements:
     """Returns what the pairs measure of the rounds, where these lie by `maps`, as of tiles with middles at `centres` (n, 2)."""
     fixed, moving = (between[f"{end}_round"].to_numpy(np.int64) for end in ("fixed", "moving"))
     placed = [affine.compose(maps[number], of.affines) for number, of in enumerate(own)]
     first = np.cumsum([0, *map(len, placed)])
-    every, deviation = np.concatenate(placed), np.concatenate([of.deviation for of in own])
+    every, variance = np.concatenate(placed), np.concatenate([_variance_in_island(of) for of in own])
     i, j = first[fixed] + between["fixed"].to_numpy(), first[moving] + between["moving"].to_numpy()
     pair, centre = affine.from_table(between), between[["centre_y", "centre_x"]].to_numpy()[:, None]
     of_fixed = affine.compose(every[i], pair)
@@ -118,7 +188,7 @@ def _measurements(own: list[OwnTiles], between: pd.DataFrame, maps: Array, centr
     confidence = between["confidence"].clip(lower=LEAST_CONFIDENCE).to_numpy()
     linear = of_fixed[:, :, :2] @ np.linalg.inv(every[j][:, :, :2])
     turned = turn_covariance(tables.shift_covariance(between), every[i][:, :, :2])
-    of_places = (deviation[i] ** 2 + deviation[j] ** 2) / 2 + LEAST_DEVIATION**2
+    of_places = variance[i] + variance[j] + LEAST_DEVIATION**2
     covariance = turned / confidence[:, None, None] + of_places[:, None, None] * np.eye(2)
     of_entries = between[LINEAR_COVARIANCE].to_numpy().reshape(-1, 4, 4)
     of_entries = turn_linear_covariance(of_entries, every[i][:, :, :2], every[j][:, :, :2])
@@ -127,6 +197,13 @@ def _measurements(own: list[OwnTiles], between: pd.DataFrame, maps: Array, centr
         fixed, moving, at_fixed - centres[fixed], at_moving - centres[moving], covariance, _parts(linear), of_parts, confidence,
         certain=(between["method"] == "user").to_numpy(), loss_bound=np.ones(len(between)),
     )  # fmt: skip
+
+
+def _variance_in_island(own: OwnTiles) -> Array:
+    """The variance (n,), px^2, on either axis, of the place of each tile against its island."""
+    least = np.full(own.group.max() + 1, np.inf)
+    np.minimum.at(least, own.group, own.deviation)
+    return np.asarray((own.deviation**2 - least[own.group] ** 2) / 2)
 
 
 def turn_covariance(covariance: Array, linear: Array) -> Array:

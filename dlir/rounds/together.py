@@ -93,7 +93,8 @@ def _own_tiles(of: Round, placed: Placed, settings: Place, user: Overrides | Non
         off = np.median(without - middles, axis=0)
         affines, middles = affine.compose(affine.translation(off), affines), middles + off
     ends = affine.apply(affines, affine.corners(*tables.sizes(of.tiles).T)) - middles.mean(axis=0)
-    return OwnTiles(affines, middles, placed.placement["deviation"].to_numpy(), float(np.linalg.norm(ends, axis=2).max()))
+    table, radius = placed.placement, float(np.linalg.norm(ends, axis=2).max())
+    return OwnTiles(affines, middles, table["deviation"].to_numpy(), table["group"].to_numpy(), radius)
 
 
 def _unknown(maps: pd.DataFrame, size: NDArray[np.int64]) -> Array:

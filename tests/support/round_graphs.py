@@ -105,7 +105,7 @@ def make_rounds(
             bads.append(bad)
     table = pd.concat(between, ignore_index=True) if between else pd.DataFrame(columns=list(tables.ROUND_PAIRS.columns))
     table["pair"] = np.arange(len(table))
-    maps = _coarse_maps(rounds, truth, coarse, found, rng)
+    maps = coarse_maps(rounds, truth, coarse, found, rng)
     return Rounds(rounds, table, maps, truth, np.concatenate([*bads, np.zeros(0, bool)]).astype(bool), wrong_within)
 
 
@@ -159,7 +159,7 @@ def _seen_by_both(truth_i: np.ndarray, truth_j: np.ndarray, side_i: int, side_j:
     return np.nonzero(apart < (side_i + side_j) / 2 - least)
 
 
-def _coarse_maps(
+def coarse_maps(
     rounds: list[Round], truth: list[np.ndarray], error: float, found: str, rng: np.random.Generator
 ) -> pd.DataFrame:
     """The table tables.ROUNDS, with maps that err by about `error` px."""
