@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from dlir.core import hashing, tables
-from dlir.core.lens import Lenses
+from dlir.core.lens import Lenses, to_table
 from dlir.core.lens import read_for as read_lenses
 from dlir.illumination import fields
 from dlir.illumination.fields import Light
@@ -32,8 +32,10 @@ class Round(NamedTuple):
 
     def own_placement(self, settings: Place) -> pd.DataFrame:
         """Returns where the pairs of this round alone place its tiles (tables.PLACEMENT): its own frame, in px."""
-        files = (self.folder / name for name in ("tiles.csv", "affines.csv", "survey.csv"))
-        key = hashing.of(*map(hashing.of_file, files), settings.model_dump_json())
+        tables_of_it = (self.tiles, self.affines, self.survey)
+        key = hashing.of(
+            *(table.to_csv() for table in tables_of_it), to_table(self.lenses()).to_csv(), settings.model_dump_json()
+        )
         if key not in _own:
             with _quiet("dlir.placement"):  # what it says is not about the placement that counts
                 _own[key] = place_tiles(self.tiles, self.affines, settings, None, self.survey, self.lenses())[0]
@@ -44,8 +46,9 @@ class Round(NamedTuple):
         return fields.read(self.folder / "illumination.tif", self.tiles)
 
     def lenses(self) -> Lenses:
-        """Reads the distortion of its cameras."""
-        return read_lenses(self.folder / "lens.csv", self.tiles)
+        """Reads the distortion of its cameras; none where there is no lens.csv."""
+        file = self.folder / "lens.csv"
+        return read_lenses(file if file.is_file() else None, self.tiles)
 
     def planes(self, lenses: Lenses | None = None) -> TilePlanes:
         """Returns the planes of its tiles that are registered, undistorted by its own lenses, or by others."""
