@@ -116,7 +116,7 @@ def place_tiles(
     return found.placement, found.stage
 
 
-class Placed(NamedTuple):
+class Solved(NamedTuple):
     """The tiles of a dataset, placed by its pairs."""
 
     placement: pd.DataFrame  # tables.PLACEMENT
@@ -133,7 +133,7 @@ def solve_tiles(
     user: Overrides | None,
     survey: pd.DataFrame | None,
     lenses: Lenses,
-) -> Placed:
+) -> Solved:
     """Returns the tiles placed, from the arguments of `place_tiles`; of all that it finds, it logs the tile model alone."""
     pairs = affines[affines["accepted"]]
     pairs = user.in_pairs(pairs) if user else pairs
@@ -147,7 +147,7 @@ def solve_tiles(
     placed = placement_table(tiles, pairs, measured, solution, off, by_user)
     told_map = np.eye(2) if survey is None else _map_of_survey(survey)
     scale_known = survey is None or bool(survey["told_y"].notna().all())
-    return Placed(placed, _stage_table(model, solution.stage, told_map, scale_known), solution, pairs, off)
+    return Solved(placed, _stage_table(model, solution.stage, told_map, scale_known), solution, pairs, off)
 
 
 def _map_of_survey(survey: pd.DataFrame) -> Array:

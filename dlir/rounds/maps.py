@@ -64,7 +64,9 @@ class Islands(NamedTuple):
     deviation: Array  # (islands,) px, on either axis, of where the stage puts it against that one
 
 
-def fit_maps(own: Sequence[OwnTiles], between: pd.DataFrame, start: Array, deviation: Array) -> Array:
+def fit_maps(
+    own: Sequence[OwnTiles], between: pd.DataFrame, start: Array, deviation: Array, guess: Array | None = None
+) -> Array:
     """Returns the maps R (rounds, 2, 3), from the own frames of the rounds to that of the first.
 
     Args:
@@ -72,18 +74,19 @@ def fit_maps(own: Sequence[OwnTiles], between: pd.DataFrame, start: Array, devia
             the lists of tiles, fixed_round and moving_round in the list of rounds.
         start: (rounds, 2, 3) the maps as they are known before. A round without pairs keeps its map.
         deviation: (rounds,) px, by how much these may err at the edge of a round; it counts where pairs tell little.
+        guess: (rounds, 2, 3) maps from which the search begins, where these are known better than the start.
     """
     if between.empty:
         return start.copy()
     start = _without_shear(start, np.stack([of.middles.mean(axis=0) for of in own]))
     fixed = np.zeros((len(own), 6), bool)
     fixed[0] = True
-    maps, variance = _fitted(own, between, start, deviation, fixed)
+    maps, variance = _fitted(own, between, start, deviation, fixed, start if guess is None else guess)
     unclear = np.abs(_parts(maps[:, :, :2])[:, 2:]) < CLEAR * np.sqrt(variance[:, 4:])
     if not unclear.any():
         return maps
     fixed[:, 4:] |= unclear
-    return _fitted(own, between, start, deviation, fixed)[0]
+    return _fitted(own, between, start, deviation, fixed, maps)[0]
 
 
 def _without_shear(maps: Array, centres: Array) -> Array:
@@ -94,7 +97,7 @@ def _without_shear(maps: Array, centres: Array) -> Array:
 
 
 def _fitted(
-    own: Sequence[OwnTiles], between: pd.DataFrame, start: Array, deviation: Array, fixed: NDArray[np.bool_]
+    own: Sequence[OwnTiles], between: pd.DataFrame, start: Array, deviation: Array, fixed: NDArray[np.bool_], guess: Array
 ) -> tuple[Array, Array]:
     """Returns the maps (rounds, 2, 3), and the variances (rounds, 6) of their shifts and of their parts along BASIS.
 
@@ -102,7 +105,7 @@ def _fitted(
         fixed: (rounds, 6) which of these are those of the start.
     """
     radius, islands = np.array([of.radius for of in own]), _islands(own, between)
-    lever, tolerance, maps = float(np.median(radius)), np.inf, start.copy()
+    lever, tolerance, maps = float(np.median(radius)), np.inf, guess.copy()
     centres = np.stack([of.middles.mean(axis=0) for of in own])[:, None]
     shift = np.zeros((len(islands.round), 2))  # px, of each island against the map of its round
     mains, zero = np.flatnonzero(islands.main == np.arange(len(shift))), np.zeros((len(maps), 4))

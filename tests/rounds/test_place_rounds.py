@@ -52,6 +52,9 @@ def test_each_round_gets_its_part(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(part, table[9:].drop(columns="round").reset_index(drop=True))
     stage = tables.read(tmp_path / "R2" / "stage.csv", tables.STAGE).iloc[0]
     assert abs(stage["rotation"]) < 0.5 and 1 < stage["error_y"] < 9
+    tables.write(table.assign(group=9 * [0] + 4 * [2] + 5 * [1]), tables.ROUND_PLACEMENT, tmp_path / "placement.csv")
+    round_place(placement=tmp_path / "placement.csv", stages=tmp_path / "stage.csv", round="R2", **own)
+    assert tables.read(tmp_path / "R2" / "placement.csv", tables.PLACEMENT)["group"].tolist() == 4 * [1] + 5 * [0]
     with pytest.raises(RoundsError, match="has no round R9; it has R1, R2"):
         round_place(placement=tmp_path / "placement.csv", stages=tmp_path / "stage.csv", round="R9", **own)
 

@@ -8,7 +8,9 @@ import pandas as pd
 
 from dlir.core import affine, tables
 from dlir.core.affine import BASIS
+from dlir.core.lens import NO_LENSES, Lenses
 from dlir.core.tables import LINEAR_COVARIANCE
+from dlir.placement.place import place_tiles
 from dlir.placement.settings import Place
 from dlir.rounds.inputs import Round
 from support.specimens import ONE_PLANE
@@ -30,6 +32,16 @@ class Shape(NamedTuple):
     shear: float = 0.0
     aspect: float = 0.0
     blank: tuple[int, ...] = ()  # tiles without pairs
+
+
+class TableRound(Round):
+    """A round whose tables are not written, without a distortion."""
+
+    def own_placement(self, settings: Place) -> pd.DataFrame:
+        return place_tiles(self.tiles, self.affines, settings, survey=self.survey)[0]
+
+    def lenses(self) -> Lenses:
+        return NO_LENSES
 
 
 class Rounds(NamedTuple):
@@ -89,7 +101,7 @@ def make_rounds(
         sides = np.repeat(["right", "down"], [len(right), len(down)])
         kept = ~np.isin(np.c_[i, j], shape.blank).any(axis=1)
         pairs, _ = _pairs(places, places, i[kept], j[kept], sides[kept], shape.side, shape.side, noise, wrong, rng)
-        rounds.append(Round(f"R{number + 1}", folder / f"R{number + 1}", tiles, pairs, _survey(shape)))
+        rounds.append(TableRound(f"R{number + 1}", folder / f"R{number + 1}", tiles, pairs, _survey(shape)))
         truth.append(places)
     between, bads = [], []
     for b in range(1, len(shapes)):
@@ -200,5 +212,6 @@ def write_rounds(made: Rounds, folder: Path) -> None:
         for name, table, schema in (("tiles", each.tiles, tables.TILES), ("affines", each.affines, tables.AFFINES),
                                     ("survey", each.survey, tables.SURVEY)):  # fmt: skip
             tables.write(table, schema, place / f"{name}.csv")
+        tables.write(pd.DataFrame(columns=list(tables.LENS.columns)), tables.LENS, place / "lens.csv")
     tables.write(made.between, tables.ROUND_PAIRS, folder / "between.csv")
     tables.write(made.maps, tables.ROUNDS, folder / "rounds.csv")
