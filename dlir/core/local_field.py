@@ -62,7 +62,7 @@ class LocalField(NamedTuple):
         return np.asarray(self.weights(places.reshape(-1, 2)) @ self.shifts.reshape(-1, 2)).reshape(places.shape)
 
     def bent(self, own: Lens | None, size: ArrayLike, to_mosaic: Array) -> Lens:
-        """Returns the lens of one tile of this size (y, x) with the affine `to_mosaic` (2, 3): this field, and `own` as well."""
+        """Returns the lens of one tile of this size (y, x) with the affine `to_mosaic` (2, 3): by this field and `own`."""
         middle = (np.asarray(size, float) - 1) / 2
         points = middle + (1 + 2 * BEYOND) * (lens.grid(size) - middle)
         shown = affine.apply(to_mosaic, points)
@@ -72,7 +72,7 @@ class LocalField(NamedTuple):
 
     def table(self) -> pd.DataFrame:
         """Returns the field as a table (tables.LOCAL)."""
-        node = np.stack(np.indices(self.shifts.shape[:2]), -1).reshape(-1, 2)
+        node = np.indices(self.shifts.shape[:2]).reshape(2, -1).T
         return pd.DataFrame(np.c_[self.start + self.spacing * node, self.shifts.reshape(-1, 2)], columns=COLUMNS)
 
 

@@ -1,7 +1,8 @@
 """The command `dlir transform`: takes points of tiles to the mosaic, and points of the mosaic to the tiles that show them.
 
 A point of a tile is a pixel of its file, (y, x) from 0, with pixel centres at integers. The distortion of the lens is taken off
-first, and what a stretched tissue bends, then the affine of the tile places the point. On the way back, a tile shows a point where it lies on one of its pixels.
+first, and by what the tissue of a round was stretched; then the affine of the tile places the point. On the way back, a tile
+shows a point where it lies on one of its pixels.
 """
 
 import logging

@@ -25,8 +25,8 @@ from dlir.reporting.round_results import RoundResults, Specimen
 from dlir.rounds.shifts import MATCH, Shifts, shifts
 
 SIDES = 64, 128  # px, of a patch: a quarter of a tile within these limits
-OF_TILE, LEAST_OF_TILE = 9, 2  # patches of a tile; as few as this where a round would have more than MOST patches
-LEAST, MOST = 200, 1500  # patches of a round
+OF_TILE, LEAST_OF_TILE = 12, 2  # patches of a tile; as few as this where a round would have more than MOST patches
+LEAST, MOST = 400, 1500  # patches of a round
 BLOCK = 6  # patches along each side of a block that is read at once
 EXACT = 0.3  # px: a shift that is known less exactly says nothing
 FLOOR = 0.05  # px: no patch counts as known better

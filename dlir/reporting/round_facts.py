@@ -11,8 +11,8 @@ from dlir.core.affine import COLUMNS, Array
 from dlir.reporting.facts import columns_and_rows
 from dlir.reporting.round_agreement import Agreement, quantiles
 from dlir.reporting.round_places import moved_by
-from dlir.reporting.round_results import RoundResults, Specimen
-from dlir.reporting.round_verdict import HELPS, named, of_others, stretched_tiles
+from dlir.reporting.round_results import RoundResults, Specimen, accepted_by_tile, of_others
+from dlir.reporting.round_verdict import HELPS, named, stretched_tiles
 from dlir.reporting.sentences import Table
 
 OF_AGREEMENT = ["measured", "unmatched", "empty", "off_y", "off_x", "offset", "median", "largest", "ncc", "bend"]
@@ -51,7 +51,7 @@ def tile_table(specimen: Specimen, agreement: Agreement, rough: dict[str, Array]
         placed["label"] = [f"{each.name} {number}" for number in placed["number"]]
         placed["name"] = [Path(path).name for path in placed["path"]]
         placed[["height", "width"]] = tables.sizes(each.tiles, placed["number"])
-        placed["between"] = placed["number"].map(_pairs_of_tiles(specimen, each.name)).fillna(0).astype(int)
+        placed["between"] = placed["number"].map(accepted_by_tile(specimen.pairs, each.name)).fillna(0).astype(int)
         placed["moved"] = np.nan if rough is None else moved_by(each, rough[each.name])
         found.append(placed)
     of_tile = agreement.tiles.rename(columns={"tile": "number"})[["round", "number", *OF_AGREEMENT]]
@@ -136,14 +136,6 @@ def key_numbers(specimen: Specimen, agreement: Agreement) -> dict[str, str]:
         "how far rounds lie from the first: median · 95 % · largest, px": told,
         f"patches of {agreement.side} px that were measured": str(len(measured)),
     }
-
-
-def _pairs_of_tiles(specimen: Specimen, name: str) -> "pd.Series[int]":
-    """How many accepted pairs the tiles of a round have with tiles of others, by the number of the tile."""
-    accepted = specimen.pairs[specimen.pairs["accepted"]]
-    ends = [accepted.loc[accepted[f"{end}_round"] == name, end] for end in ("fixed", "moving")]
-    counts: pd.Series[int] = pd.concat(ends).value_counts()
-    return counts
 
 
 def _px(value: float) -> str:

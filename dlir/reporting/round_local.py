@@ -50,4 +50,5 @@ def _bent(each: RoundResults, told: dict[Any, Any], specimen: Specimen) -> dict[
     shift = field.at(points)
     ends = points + shift * LONGEST * spacing / max(float(np.linalg.norm(shift, axis=1).max(initial=0)), 1e-6)
     arrows = [{"y": y, "x": x, "to_y": to_y, "to_x": to_x} for y, x, to_y, to_x in np.c_[points, ends].round(1).tolist()]
-    return {"name": each.name, "words": words, "arrows": arrows, "width": width, "height": height, "unit": round(spacing / 5, 1)}
+    picture = {"arrows": arrows, "width": width, "height": height, "unit": round(spacing / 5, 1)}
+    return {"name": each.name, "words": words, **picture}

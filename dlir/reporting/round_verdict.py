@@ -11,7 +11,7 @@ import pandas as pd
 
 from dlir.reporting.findings import GRADES, MOST_NAMES, SEAM, SURE, Finding, Grade, in_px, number_of
 from dlir.reporting.round_agreement import Agreement, quantiles
-from dlir.reporting.round_results import RoundResults, Specimen
+from dlir.reporting.round_results import RoundResults, Specimen, accepted_by_tile, of_others
 from dlir.reporting.verdict import LEAST_TOLD, WORDS, Error, Verdict
 
 LEAST_MATCHING = 0.3  # share of the patches with content that should match
@@ -59,12 +59,6 @@ def verdict(specimen: Specimen, agreement: Agreement) -> dict[str, Any]:
         for each in specimen.rounds
     ]  # fmt: skip
     return {**found.as_json(), "between_px": total._asdict(), "rounds": rounds}
-
-
-def of_others(pairs: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Returns the pairs (tables.ROUND_PAIRS) between a round and the others."""
-    chosen: pd.DataFrame = pairs[(pairs["moving_round"] == name) | (pairs["fixed_round"] == name)]
-    return chosen
 
 
 def stretched_tiles(agreement: Agreement, name: str) -> "pd.Series[int]":
@@ -135,7 +129,8 @@ def _unlike(specimen: Specimen, each: RoundResults, agreement: Agreement) -> lis
     if measured < LEAST_MATCHING * content:
         what = f"only {measured} of {content} places of {each.name} that show something look like {first}"
         return [Finding("unlike", "look", what, remedy)]
-    lost = tiles[(tiles["measured"] == 0) & (tiles["unmatched"] > 1)]
+    held = accepted_by_tile(specimen.pairs, each.name).index  # these match somewhere, so debris may hide it elsewhere
+    lost = tiles[(tiles["measured"] == 0) & (tiles["unmatched"] > 1) & ~tiles["tile"].isin(held)]
     if lost.empty:
         return []
     what = (

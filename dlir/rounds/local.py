@@ -13,7 +13,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -81,8 +81,8 @@ def local(
             nodes.append(fit.field.table().assign(round=each.name))
             largest = float(np.linalg.norm(fit.field.shifts, axis=2).max())
         rows.append([each.name, len(fit.before), *before, *after, largest, fit.field is not None])
-        log.info("%s: %s (%d places, median %.2f px; %.2f px with a field)", each.name,
-                 "its tissue was stretched" if fit.field else "no field helps", len(fit.before), before[0], after[0])  # fmt: skip
+        what = "its tissue was stretched" if fit.field else "no field helps"
+        log.info("%s: %s (%d places, median %.2f px; %.2f px then)", each.name, what, len(fit.before), before[0], after[0])
     empty = pd.DataFrame(columns=list(tables.ROUND_LOCAL.columns))
     tables.write(pd.DataFrame(rows, columns=list(tables.LOCAL_ROUNDS.columns)), tables.LOCAL_ROUNDS, mended)
     tables.write(pd.concat(nodes, ignore_index=True) if nodes else empty, tables.ROUND_LOCAL, output)
@@ -113,7 +113,7 @@ def compared(shown: Sequence[_Shown], shape: tuple[int, int], side: int) -> pd.D
             if not whole.any():
                 continue
             of_patch = shifts(_cut(fixed, side)[whole], _cut(moving, side)[whole])
-            corner = np.stack(np.indices((region.height // side, region.width // side)), -1).reshape(-1, 2)[whole] * side
+            corner = np.indices((region.height // side, region.width // side)).reshape(2, -1).T[whole] * side
             middle = corner + (region.y, region.x) + (side - 1) / 2
             row = np.c_[np.full(len(middle), number), middle, of_patch.shift, of_patch.deviation]
             found.append(row[(of_patch.after >= MATCH) & (of_patch.deviation <= EXACT)])
@@ -130,7 +130,7 @@ def _regions(shape: tuple[int, int], side: int) -> Iterator[Region]:
             yield Region(row * side, column * side, height * side, width * side)
 
 
-def _cut(image: NDArray[np.generic], side: int) -> NDArray[np.generic]:
+def _cut(image: NDArray[Any], side: int) -> NDArray[Any]:
     """Returns the patches (n, side, side) of an image (y, x), row by row."""
     rows, columns = (length // side for length in image.shape)
     return image.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(-1, side, side)
@@ -150,8 +150,7 @@ def _shown(each: Round, placed: pd.DataFrame) -> _Shown:
     channels = light[0].flat.shape[0]
     weights = [camera_weight(fields, "linear") for fields in light]
     lenses = [of_cameras.get(camera) for camera in cameras]
-    placed_tiles = PlacedTiles(
-        paths, cameras, affine.from_table(placed), np.ones((len(paths), channels)), np.zeros(channels), light, read, 1, "linear",
-        weights, lenses, borders(light, cameras, lenses),
-    )  # fmt: skip
-    return _Shown(each.name, placed_tiles)
+    grey = np.ones((len(paths), channels)), np.zeros(channels)
+    outlines = borders(light, cameras, lenses)
+    tiles_there = paths, cameras, affine.from_table(placed), *grey, light, read
+    return _Shown(each.name, PlacedTiles(*tiles_there, 1, "linear", weights, lenses, outlines))

@@ -54,13 +54,14 @@ def fit_local(patches: pd.DataFrame, field: LocalField, bound: float) -> LocalFi
         bound: px, the largest shift of the field.
     """
     shift = patches[["dy", "dx"]].to_numpy(float)
-    before = np.linalg.norm(shift, axis=1)
+    before = np.asarray(np.linalg.norm(shift, axis=1))
     if len(patches) < FEWEST:
         return LocalFit(None, before, before)
     basis, bending = field.weights(patches[["y", "x"]]), _bending(field)
     weight = 1 / (patches["deviation"].to_numpy(float) ** 2 + SCATTER**2)
     fold = np.random.default_rng(0).permutation(len(patches)) % FOLDS
-    best, predicted = None, before
+    best: float | None = None
+    predicted = before
     for stiffness in STIFFNESS:
         left = np.empty_like(before)
         for number in range(FOLDS):
@@ -85,7 +86,7 @@ def _cut(lengths: Array, bound: float) -> Array:
 def _known(patches: pd.DataFrame, field: LocalField) -> Array:
     """How much each node (nodes,) counts: 1 near patches, 0 far from all."""
     apart, _ = cKDTree(patches[["y", "x"]]).query(field.table()[["y", "x"]])
-    return np.asarray(((FAR - apart / field.spacing) / (FAR - NEAR)).clip(0, 1))
+    return ((FAR - np.asarray(apart, float) / field.spacing) / (FAR - NEAR)).clip(0, 1)
 
 
 def _fitted(basis: sparse.csr_matrix, shift: Array, weight: Array, bending: sparse.csr_matrix, bound: float) -> Array:

@@ -64,7 +64,14 @@ def place_rounds(
 
 
 def round_place(
-    *, placement: Path, stages: Path, round: str, output: Path, stage: Path, field: Path | None = None, local: Path | None = None
+    *,
+    placement: Path,
+    stages: Path,
+    round: str,
+    output: Path,
+    stage: Path,
+    field: Path | None = None,
+    local: Path | None = None,
 ) -> None:
     """Writes the part of one round of the placement of all rounds (tables.PLACEMENT), and of its stage (tables.STAGE).
 

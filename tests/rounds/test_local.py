@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import zarr
+from support.rounds import CANVAS, MadeSpecimen, stretch, true_affines
 
 from dlir.core import affine, tables
 from dlir.core.affine import Array
@@ -14,11 +15,12 @@ from dlir.core.tables import LOCAL_ROUNDS, ROUND_LOCAL
 from dlir.fusion.mosaic import mosaic
 from dlir.fusion.settings import Mosaic
 from dlir.placement import transform
+from dlir.reporting import round_results
+from dlir.reporting.round_local import bent_rounds
 from dlir.rounds.local import local
 from dlir.rounds.place_rounds import round_place
 from dlir.rounds.settings import Rounds
 from dlir.rounds.shifts import EXACT, MATCH, shifts
-from support.rounds import CANVAS, MadeSpecimen, stretch, true_affines
 
 SIDE = 48  # px, of a patch
 
@@ -38,15 +40,17 @@ def mended(tmp_path_factory: pytest.TempPathFactory) -> Mended:
     for name in ("R2", "R3"):
         stage = pd.DataFrame({column: [0.0] for column in tables.STAGE.columns if column != "time"})
         tables.write(stage.assign(round=name, model="rigid"), tables.ROUND_STAGE, folder / "stage.csv")
-        round_place(placement=folder / "placement.csv", stages=folder / "stage.csv", round=name, stage=folder / name / "stage.csv",
-                    output=folder / name / "placement.csv", field=folder / name / "local.csv", local=folder / "local.csv")  # fmt: skip
+        own = folder / name
+        round_place(placement=folder / "placement.csv", stages=folder / "stage.csv", round=name, stage=own / "stage.csv",
+                    output=own / "placement.csv", field=own / "local.csv", local=folder / "local.csv")  # fmt: skip
     return Mended(made, tables.read(folder / "mended.csv", LOCAL_ROUNDS), tables.read(folder / "local.csv", ROUND_LOCAL))
 
 
 def fused(folder: Path, output: Path) -> Array:
     """The registered channel of the mosaic of a round, with its field."""
     inputs = [folder / each for each in ("tiles.csv", "illumination.tif", "exposure.csv", "placement.csv")]
-    mosaic(*inputs, output, canvas=folder.parent / "canvas.csv", local=folder / "local.csv", settings=Mosaic(chunk=128, shard=512))
+    frame = folder.parent / "canvas.csv"
+    mosaic(*inputs, output, canvas=frame, local=folder / "local.csv", settings=Mosaic(chunk=128, shard=512))
     return np.asarray(zarr.open_group(output)["0"][0], float)
 
 
@@ -104,3 +108,19 @@ def test_points_go_to_the_mended_mosaic_and_back_and_neighbours_stay_joined(mend
     assert shared.shape[1] > 200
     apart = np.nanmax(shared, axis=0) - np.nanmin(shared, axis=0)
     assert np.linalg.norm(apart, axis=1).max() < 0.1
+
+
+def test_the_page_shows_how_a_round_was_bent(mended: Mended) -> None:
+    results, rounds, between, placement = mended.made.inputs
+    specimen = round_results.read(results, rounds, between, placement, "S")
+    still, bent = bent_rounds(specimen, mended.made.folder / "mended.csv")
+    assert still["arrows"] == []
+    assert "R2 is not bent" in still["words"]
+    assert "R3 is bent to R1 by up to" in bent["words"]
+    arrows = pd.DataFrame(bent["arrows"])
+    from_dots = arrows[["to_y", "to_x"]].to_numpy() - arrows[["y", "x"]].to_numpy()
+    true = stretch("R3", arrows[["y", "x"]].to_numpy())
+    scale = (from_dots * true).sum() / (true**2).sum()
+    assert scale > 1
+    assert np.median(np.linalg.norm(from_dots / scale - true, axis=1)) < 0.2
+    assert bent_rounds(specimen, None) == []
