@@ -64,7 +64,8 @@ SETS = [
 # median and 95 %, px; of the coefficients, px or as a part of the amount
 SEAMS, PLACES, COEFFICIENTS = (0.05, 0.2), (0.1, 0.3), (0.05, 0.02)
 COLUMNS = (
-    "set", "seams", "places", "by the translation model", "lens at the corners, off by", "found", "verdict", "CPU s", "met",
+    "set", "seams", "places", "by the translation model", "lens at the corners, off by", "found", "middles, off by deviations",
+    "verdict", "CPU s", "met",
 )  # fmt: skip
 app = cyclopts.App(help=__doc__, default_parameter=cyclopts.Parameter(consume_multiple=True))
 
@@ -77,6 +78,7 @@ class Scores(NamedTuple):
     translation: Array  # (2,) px: the same of the places by the translation model, from the same pairs
     lens: float  # px
     found: bool
+    deviations: float  # the error of the tiles' middles in their stated deviations, both as root mean squares
     grade: str
     cpu: float  # seconds
 
@@ -127,7 +129,7 @@ def cells(made: Kind, scores: list[Scores]) -> list[str]:
     words = [
         (f"{score.seams[0]:.3f}/{score.seams[1]:.3f}", f"{score.places[0]:.3f}/{score.places[1]:.3f}",
          f"{score.translation[0]:.3f}/{score.translation[1]:.3f}", f"{score.lens:.3f}", "yes" if score.found else "no",
-         score.grade, f"{score.cpu:.0f}")
+         f"{score.deviations:.1f}", score.grade, f"{score.cpu:.0f}")
         for score in scores
     ]  # fmt: skip
     return [*(" · ".join(seeds) for seeds in zip(*words, strict=True)), "yes" if met else "**no**"]
@@ -142,7 +144,7 @@ def scored(grid: Path, *, given: bool) -> Scores:
     before = time.process_time()
     listed, *_, found, placement, stage = grids.run_to_placement(settings, dataset, out)
     cpu = time.process_time() - before
-    judge(listed, placement, out / "verdict.json", affines=found, survey=out / "survey.csv")
+    judge(listed, placement, out / "verdict.json", affines=found, lens=out / "lens.csv", survey=out / "survey.csv")
     shifted = out / "placement_translation.csv"
     of_shifts = settings.place.model_copy(update={"model": "translation"})
     place(listed, found, shifted, stage=stage.with_name("stage_translation.csv"), survey=out / "survey.csv", settings=of_shifts)
@@ -156,6 +158,7 @@ def scored(grid: Path, *, given: bool) -> Scores:
         middle_and_most(place_errors(true[tiles], by_shifts[tiles])),
         float(np.linalg.norm(values(lens - true_lens, CORNERS), axis=1).max()),
         bool(lens.any()),
+        in_deviations(true[tiles], placed[tiles], read_placement(placement, truth)["deviation"].to_numpy(float)[tiles]),
         json.loads((out / "verdict.json").read_text())["grade"],
         cpu,
     )
@@ -172,10 +175,14 @@ def read_lens(path: Path) -> Array:
 
 def read_places(placement: Path, truth: pd.DataFrame) -> Array:
     """The affines (n, 2, 3) of the tiles of the truth, in its order."""
+    return affine.from_table(read_placement(placement, truth))
+
+
+def read_placement(placement: Path, truth: pd.DataFrame) -> pd.DataFrame:
+    """The placement of the tiles of the truth, in its order."""
     placed = tables.read(placement, tables.PLACEMENT)
     placed = placed.set_index(placed["path"].map(lambda path: Path(path).name))
-    names = [Path(path).name for path in truth["path"]]
-    return placed.loc[names, list(affine.COLUMNS)].to_numpy(float).reshape(-1, 2, 3)
+    return placed.loc[[Path(path).name for path in truth["path"]]]
 
 
 def joined(truth: pd.DataFrame) -> NDArray[np.bool_]:
@@ -195,6 +202,12 @@ def place_errors(true: Array, placed: Array) -> Array:
     found, right = (np.concatenate([apply(each, corners) for each in affines]) for affines in (placed, true))
     gauge = import_module("score").gauge(found, right, True)
     return np.asarray(np.linalg.norm(apply(gauge, found) - right, axis=1))
+
+
+def in_deviations(true: Array, placed: Array, deviation: Array) -> float:
+    """How far the middles of tiles (n, 2, 3) lie off, less what all have in common, in their deviations (n,)."""
+    off = np.array([apply(found, MIDDLE) - apply(right, MIDDLE) for found, right in zip(placed, true, strict=True)])
+    return float(np.sqrt(((off - off.mean(axis=0)) ** 2).sum() / (deviation**2).sum()))
 
 
 def seams(truth: pd.DataFrame, true: Array, placed: Array, true_lens: Array, lens: Array) -> Array:

@@ -95,7 +95,7 @@ def run_to_placement(settings: Settings, dataset: Dataset, out: Path, *, trained
         train([listed], [fields], [near], model, settings=settings.train)
     lens, distortion = out / "lens.csv", str(dataset.distortion)
     register(listed, fields, near, found, lens=lens, distortion=distortion, model=model, settings=settings.register_)
-    place(listed, found, placement, stage=stage, survey=out / "survey.csv", settings=settings.place)
+    place(listed, found, placement, stage=stage, survey=out / "survey.csv", lens=lens, settings=settings.place)
     return files
 
 

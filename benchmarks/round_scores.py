@@ -30,7 +30,7 @@ class Scores(NamedTuple):
     within: dict[
         str, Array
     ]  # (corners,) px, by round: of its tiles with content after one affine, which says nothing of the others
-    blank: Array  # (tiles,) px: from blank tiles to where the true map of their round has the places of the stage
+    blank: Array  # (tiles,) px: from blank tiles to where the map of their round has the places of the stage; see `blanks`
 
 
 def truth_of(folder: Path) -> pd.DataFrame:
@@ -96,7 +96,10 @@ def corner_errors(true: Array, placed: Array, end: float) -> Array:
 
 
 def blanks(folder: Path, truth: pd.DataFrame, true: Array, placed: Array) -> Array:
-    """How far the middles of blank tiles lie from where the true maps of their rounds have the places of the stage."""
+    """How far the middles of blank tiles lie from where the true map of their round has the places of the stage.
+
+    The map is moved by the mean error of the stage over the tiles of the round with content, since no more can be known.
+    """
     shown = truth["content"].to_numpy(bool) & np.isfinite(placed[:, 0, 2])
     first = np.flatnonzero((truth["round"] == truth["round"][0]) & shown)
     blank = np.flatnonzero(truth["blank"].astype(bool))
@@ -106,11 +109,15 @@ def blanks(folder: Path, truth: pd.DataFrame, true: Array, placed: Array) -> Arr
     corners = np.array([[0, 0], [0, end], [end, 0], [end, end]])
     at, right = (affine.apply(each[first], corners).reshape(-1, 2) for each in (placed, true))
     gauge = import_module("score").gauge(at, right, True)
-    rounds, apart = json.loads((folder / "rounds.json").read_text())["rounds"], []
+    maps = {name: np.array(each["map"]) for name, each in json.loads((folder / "rounds.json").read_text())["rounds"].items()}
+    stage = np.concatenate([affine.apply(maps[each], [yx]) for each, *yx in truth[["round", "y", "x"]].itertuples(index=False)])
+    error, middles = true[:, :, 2] - stage, ((truth["side"] - 1) / 2).to_numpy()[:, None, None].repeat(2, axis=2)
+    apart = []
     for tile in blank:
-        of_stage, middle = np.array(rounds[truth["round"][tile]]["map"]), np.full((1, 2), (truth["side"][tile] - 1) / 2)
-        told = affine.apply(of_stage, truth.loc[[tile], ["y", "x"]].to_numpy(float) + middle)
-        apart.append(np.linalg.norm(affine.apply(gauge, affine.apply(placed[tile], middle)) - told))
+        known = shown & (truth["round"] == truth["round"][tile]).to_numpy()
+        moved = true[tile] - np.c_[np.zeros((2, 2)), error[tile] - error[known].mean(axis=0)]
+        told = affine.apply(moved, middles[tile])
+        apart.append(np.linalg.norm(affine.apply(gauge, affine.apply(placed[tile], middles[tile])) - told))
     return np.array(apart)
 
 

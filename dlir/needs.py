@@ -103,7 +103,7 @@ def needs(step: str, extent: Extent, *, training: int = 0, shard: int = 2048) ->
     if step == "local":  # two rounds are fused, and compared patch by patch
         return Need(TORCH + 2.0, 0.1 * extent.pixels, 700 + 2 * 40 * tile)
     if step == "report_rounds":
-        return Need(TORCH + 2.0 + 0.15 * count + 0.016 * registered, 0.0, 700 + 8 * tile, 4.0 + 0.12 * registered)
+        return Need(TORCH + 2.0 + 0.3 * count + 0.016 * registered, 0.0, 700 + 8 * tile, 4.0 + 0.12 * registered)
     if step == "report":
         return Need(PYTHON + 2.0 + 0.001 * count + 0.016 * registered, 0.0, 500 + 4 * tile, 4.0 + 0.12 * registered)
     return Need(PYTHON + 0.001 * count, 0.01 * registered, held)

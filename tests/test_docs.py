@@ -23,7 +23,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SCHEMAS = {
     "placement.csv": tables.PLACEMENT, "stage.csv": tables.STAGE, "affines.csv": tables.AFFINES, "tiles.csv": tables.TILES,
     "selfcheck.csv": tables.SELFCHECK, "known_pairs.csv": tables.KNOWN_PAIRS, "accuracy.csv": tables.ACCURACY,
-    "pairs.csv": tables.PAIRS, "lens.csv": tables.LENS,
+    "pairs.csv": tables.PAIRS, "lens.csv": tables.LENS, "rounds.csv": tables.ROUNDS, "canvas.csv": tables.CANVAS,
     "exposure.csv": tables.EXPOSURE, "survey.csv": tables.SURVEY, "model.csv": tables.HISTORY,
 }  # fmt: skip
 SHELL = {"console", "sh"}

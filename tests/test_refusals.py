@@ -56,7 +56,7 @@ NUMBERS = [
      "tiles.reference_z", "place.camera.rotation", "place.camera.scale"]  # fmt: skip
 SWITCHES = [f"{section}.{key}" for section in SECTIONS for key, value in DEFAULTS[section].items() if isinstance(value, bool)]
 CHOICES = ["tiles.start", "tiles.order", "tiles.unit", "layout.check", "train.architecture", "train.start", "train.similarity",
-           "register.method", "place.model", "mosaic.blend"]  # fmt: skip
+           "register.method", "place.model", "mosaic.blend", "rounds.shared"]  # fmt: skip
 PATHS = ["images", "positions", "truth", "overrides", "flat", "dark"]
 
 
@@ -133,6 +133,16 @@ def test_a_path_that_is_none(key: str, value: object) -> None:
         ({"tiles": {"overlap": [0.1, 0.2, 0.3]}}, "tiles.overlap: is [0.1, 0.2, 0.3]: give auto, or a part of a tile"),
         ({"datasets": {"a": {"images": "in/*.tif"}}}, "images needs {row} and {col}, or {index}"),
         ({"datasets": {"a": {"images": "in/{index}.tif"}}}, "a path with {index} needs columns"),
+        ({"datasets": {"a": {**GRID, "rounds": {"R1": {}, "logs": {}}}}}, "datasets.a.rounds.logs: is no name for a round"),
+        ({"datasets": {"a": {**GRID, "rounds": {"R/1": {}}}}}, "datasets.a.rounds.R/1: is no name for a folder"),
+        ({"datasets": {"a": {"rounds": {"R1": {}}}}}, "datasets.a.rounds.R1.images: is missing"),
+        ({"datasets": {"a": {**GRID, "rounds": {"R1": {"overlap": 7}}}}}, "datasets.a.rounds.R1.overlap: is 7: give auto"),
+        ({"datasets": {"a": {**GRID, "rounds": 5}}}, "datasets.a.rounds: is 5: give keys with values below it"),
+        ({"datasets": {"a": {**GRID, "rounds": {1: {}}}}}, "datasets.a.rounds.1: is no name: put it in quotation marks"),
+        ({"datasets": {"a": {**GRID, "placement": "p.csv", "rounds": {"R1": {}}}}}, "placement has no effect on rounds"),
+        ({"datasets": {"a": {"images": "{round}/{row}_{col}_{time}.tif"}}}, "rounds have no time points: delete {time}"),
+        ({"tiles": {"reference_time": "each"}, "datasets": {"a": {**GRID, "rounds": {"R1": {}}}}}, "rounds have no time"),
+        ({"rounds": {"names": 5}}, "rounds.names: is 5: give the path of a file, or null"),
     ],
 )  # fmt: skip
 def test_settings_that_make_no_sense(config: object, words: str) -> None:

@@ -32,6 +32,7 @@ NODES = np.cos(np.pi * (np.arange(MOST_DEGREE + 1) + 0.5) / (MOST_DEGREE + 1))  
 GRID = 41  # points along each side of a tile at which a polynomial is fitted to a field
 CLOSE = 1e-7  # px, at which the inversion stops
 MOST_STEPS = 100  # of the inversion
+HALF_95 = 1.96  # standard deviations: half of a 95 % interval
 STEEPEST = 0.5  # px by which the displacement may change from one px to the next: beyond, the tile nearly folds
 
 
@@ -120,6 +121,21 @@ class Lens(NamedTuple):
         for power, half in zip(increment.powers.tolist(), increment.interval, strict=True):
             interval[POWERS.tolist().index(power)] = half
         return fitted(points, displacement, self.size, increment.source)._replace(interval=interval)
+
+    def offset_deviation(self, offset: ArrayLike) -> Array:
+        """Returns how exactly the lens knows the offset of two of its tiles: the standard deviation (2,), px, along y and x.
+
+        An error of the lens displaces both sides of an overlap, unlike, and so by its mean all pairs of that side alike. The
+        errors of the terms count as independent; where they are not, as those of k1 and k2, this says up to 1.7 times too much.
+
+        Args:
+            offset: (2,) px, from the fixed tile to the moving one.
+        """
+        apart = np.asarray(offset, float)
+        low, high = np.maximum(apart, 0), np.minimum(apart, 0) + np.array(self.size) - 1
+        in_fixed = low + grid((GRID, GRID)) / (GRID - 1) * (high - low)
+        change = basis(in_fixed - apart, self.size, self.powers) - basis(in_fixed, self.size, self.powers)
+        return np.asarray(np.sqrt(change.mean(axis=0) ** 2 @ (self.interval / HALF_95) ** 2))
 
     def steepest(self) -> float:
         """Returns by how many px the displacement changes from one px to the next, at most, in the tile."""

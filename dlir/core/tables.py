@@ -132,7 +132,8 @@ LENS = Schema(
 # - pairs: number of accepted pairs of the tile
 # - residual: root mean square of how far those pairs lie from the placement; empty without pairs
 # - deviation: standard deviation of the place against the mean of all tiles, both axes together; it counts that pairs may be
-#   wrong, and that the stage alone says where one group lies to another; empty where nobody told it
+#   wrong, that the stage alone says where one group lies to another, and how exactly the distortion of the lens is known; empty
+#   where nobody told it
 # - group: number of the group: the tiles that accepted pairs join which are not overruled. 0 is the largest; a tile without
 #   such pairs is a group of its own
 # - slip_y, slip_x: from where the stage says to where this part of the grid lies, where the pairs show that the stage slipped

@@ -11,16 +11,20 @@ import pandas as pd
 
 from dlir.core import affine, tables, time_points
 from dlir.core.affine import Array
+from dlir.core.lens import NO_LENSES, Lenses
+from dlir.core.lens import read_for as read_lenses
+from dlir.placement.distortion import stretched
 from dlir.placement.measurements import measurements
 from dlir.placement.overrides import Overrides, read_overrides
 from dlir.placement.settings import Place
-from dlir.placement.solution_table import placement_table, stretched_places
+from dlir.placement.solution_table import placement_table
 from dlir.placement.solver import Solution, initial_stage, solve
 from dlir.placement.stage_model import Stage, turn_of
 from dlir.placement.summary import group_sentences, slip_sentences
 from dlir.placement.tile_model import TileModel, choose_model
 
 log = logging.getLogger(__name__)
+LEAST_TOLD = 0.1  # px, of how far a distortion may stretch the mosaic
 
 
 def place(
@@ -30,6 +34,7 @@ def place(
     *,
     stage: Path,
     survey: Path | None = None,
+    lens: Path | None = None,
     settings: Place = Place(),
     overrides: Path | None = None,
 ) -> None:
@@ -39,15 +44,17 @@ def place(
     Args:
         tiles, affines, survey: files of earlier steps: tiles.csv, affines.csv and survey.csv; without the last, the tiles lie
             as they are told to.
+        lens: lens.csv, the distortion that the step `register` took out of the tiles; None where there is none.
         overrides: a table of the user that replaces measurements (`overrides.py`).
 
     Raises:
         OverridesError, TextTableError: when the overrides have a mistake.
+        LensError: when the distortion is that of other tiles.
     """
     tile_table, pairs = tables.read(tiles, tables.TILES), tables.read(affines, tables.AFFINES)
     user = read_overrides(overrides, tile_table) if overrides else None
     steps = tables.read(survey, tables.SURVEY) if survey else None
-    placed, stage_row = place_times(tile_table, pairs, settings, user, steps)
+    placed, stage_row = place_times(tile_table, pairs, settings, user, steps, read_lenses(lens, tile_table))
     tables.write(stage_row, tables.STAGE, stage)
     tables.write(placed, tables.PLACEMENT, output)
 
@@ -58,13 +65,15 @@ def place_times(
     settings: Place = Place(),
     user: Overrides | None = None,
     survey: pd.DataFrame | None = None,
+    lenses: Lenses = NO_LENSES,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Returns what `place_tiles` does, from the same arguments; of each time point where the pairs have several.
 
     All time points have one frame, in which the mean place of the tiles, less what the stage slipped, is the same.
     """
     times: dict[int | None, pd.DataFrame] = {time: time_points.at(affines, time) for time in time_points.listed(affines)}
-    found = {time: place_tiles(tiles, pairs, settings, user, survey) for time, pairs in (times or {None: affines}).items()}
+    given = (settings, user, survey, lenses)
+    found = {time: place_tiles(tiles, pairs, *given) for time, pairs in (times or {None: affines}).items()}
     if None in found:
         return found[None]
     middle = (tables.sizes(tiles) - 1) / 2
@@ -85,6 +94,7 @@ def place_tiles(
     settings: Place = Place(),
     user: Overrides | None = None,
     survey: pd.DataFrame | None = None,
+    lenses: Lenses = NO_LENSES,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Returns where each tile lies in the mosaic (tables.PLACEMENT), and how stage and camera err (tables.STAGE).
 
@@ -93,31 +103,37 @@ def place_tiles(
         affines: the registered pairs (tables.AFFINES); only accepted ones are used.
         user: what the user knows better.
         survey: the steps that the tiles follow, and those that the stage was told to make (tables.SURVEY); the same without.
+        lenses: those that were taken out of the tiles before the pairs were registered.
     """
-    found = solve_tiles(tiles, affines, settings, user, survey)
-    largest = np.linalg.norm(found.stretched, axis=1).max()
-    if largest:
+    found = solve_tiles(tiles, affines, settings, user, survey, lenses)
+    if (most := float(found.stretched.max())) > LEAST_TOLD:
+        why = "its distortion is not known better than that" if lenses else "the overlaps are bent"
         log.warning(
-            "the camera seems to distort all tiles alike: the overlaps are bent, and the mosaic may be stretched or shrunk by "
-            "up to %.1f px towards its corners. The deviations count that", largest,
+            "the camera distorts all tiles alike, and %s: the mosaic may be stretched or shrunk by up to %.1f px towards its "
+            "corners. The deviations count that", why, most,
         )  # fmt: skip
     _log_summary(found.solution, found.stage.iloc[0], found.placement)
     return found.placement, found.stage
 
 
-class Placed(NamedTuple):
+class Solved(NamedTuple):
     """The tiles of a dataset, placed by its pairs."""
 
     placement: pd.DataFrame  # tables.PLACEMENT
     stage: pd.DataFrame  # tables.STAGE
     solution: Solution[Stage]
     pairs: pd.DataFrame  # the accepted pairs (tables.AFFINES), as the user mended them
-    stretched: Array  # (n, 2) px, by how much the places may be wrong, since the camera distorts the tiles
+    stretched: Array  # (n,) px, by how much the places may be wrong, since the camera distorts the tiles
 
 
 def solve_tiles(
-    tiles: pd.DataFrame, affines: pd.DataFrame, settings: Place, user: Overrides | None, survey: pd.DataFrame | None
-) -> Placed:
+    tiles: pd.DataFrame,
+    affines: pd.DataFrame,
+    settings: Place,
+    user: Overrides | None,
+    survey: pd.DataFrame | None,
+    lenses: Lenses,
+) -> Solved:
     """Returns the tiles placed, from the arguments of `place_tiles`; of all that it finds, it logs the tile model alone."""
     pairs = affines[affines["accepted"]]
     pairs = user.in_pairs(pairs) if user else pairs
@@ -126,12 +142,12 @@ def solve_tiles(
     stage = user.in_stage(stage) if user else stage
     log.info("the tile model is %s; the other pairs predict, of what one pair measures, %s", model.name, model.described())
     solution = solve(measured, stage, model.deviations, settings.stage_weight)
-    stretched = stretched_places(tiles, pairs, solution.places)
+    off = stretched(solution.places, tiles, pairs, lenses)
     by_user = user.placed_tiles(tiles) if user else np.zeros(len(tiles), bool)
-    placed = placement_table(tiles, pairs, measured, solution, stretched, by_user)
+    placed = placement_table(tiles, pairs, measured, solution, off, by_user)
     told_map = np.eye(2) if survey is None else _map_of_survey(survey)
     scale_known = survey is None or bool(survey["told_y"].notna().all())
-    return Placed(placed, _stage_table(model, solution.stage, told_map, scale_known), solution, pairs, stretched)
+    return Solved(placed, _stage_table(model, solution.stage, told_map, scale_known), solution, pairs, off)
 
 
 def _map_of_survey(survey: pd.DataFrame) -> Array:

@@ -6,7 +6,6 @@ from numpy.typing import NDArray
 
 from dlir.core import affine, tables
 from dlir.core.affine import Array
-from dlir.placement.distortion import stretch
 from dlir.placement.measurements import Measurements
 from dlir.placement.solver import AnyStage, Solution
 
@@ -24,7 +23,7 @@ def placement_table(
     Args:
         tiles: tables.TILES.
         pairs: the accepted pairs (tables.AFFINES), and what they measure.
-        stretched: (n, 2) px, by how much the places may be wrong, since the camera distorts the tiles.
+        stretched: (n,) px, by how much the places may be wrong, since the camera distorts the tiles.
         by_user: (n,) tiles that the user placed.
     """
     affines = tile_affines(tiles, solution.places, affine.linear(solution.linear))
@@ -37,7 +36,7 @@ def placement_table(
         **affine.to_columns(affines),
         pairs=count,
         residual=np.sqrt(by_tile["mean"].to_numpy()),
-        deviation=np.hypot(solution.deviation, np.linalg.norm(stretched, axis=1)),
+        deviation=np.hypot(solution.deviation, stretched),
         group=solution.group,
         slip_y=solution.slip[:, 0],
         slip_x=solution.slip[:, 1],
@@ -51,18 +50,6 @@ def tile_affines(tiles: pd.DataFrame, places: Array, linear: Array) -> Array:
     size = tables.sizes(tiles)
     to_first_pixel = (tables.usual_size(tiles) - size) / 2  # places are those of the tiles' middles
     return affine.moving((size - 1) / 2, places + to_first_pixel, linear)
-
-
-def stretched_places(tiles: pd.DataFrame, pairs: pd.DataFrame, places: Array) -> Array:
-    """Returns by how much (n, 2), px, places (n, 2) may be wrong, since the camera distorts the tiles; see `distortion.py`.
-
-    Args:
-        tiles: tables.TILES.
-        pairs: the accepted pairs (tables.AFFINES).
-    """
-    usual = tables.of_usual_size(tiles)
-    wrong = stretch(pairs[pairs[["fixed", "moving"]].isin(usual["tile"].tolist()).all(axis=1)], tables.sizes(usual)[0])
-    return np.asarray((places - places.mean(axis=0)) @ wrong.T)
 
 
 def _loop_errors(count: int, pairs: pd.DataFrame, measured: Measurements) -> Array:

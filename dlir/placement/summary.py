@@ -63,6 +63,7 @@ def slip_sentences(placed: pd.DataFrame) -> list[str]:
 
 
 def _named(tiles: pd.DataFrame) -> str:
-    """The number of the tiles and the names of the first of them."""
-    names = ", ".join(Path(path).name for path in tiles["path"].iloc[:MOST_NAMES])
+    """The names of the first of the tiles, after those of their rounds where there are some, and how many more there are."""
+    first = [Path(path).name for path in tiles["path"].iloc[:MOST_NAMES]]
+    names = ", ".join(map("/".join, zip(tiles["round"], first, strict=False)) if "round" in tiles else first)
     return names + (f" and {len(tiles) - MOST_NAMES} more" if len(tiles) > MOST_NAMES else "")

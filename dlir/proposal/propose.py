@@ -37,6 +37,7 @@ MOST_READINGS = 4  # of the names, beside the first, that are tried on the pixel
 MOST_EMPTY = 4  # places of the grid for a tile
 MOST_HEADERS = 100  # files that are opened to see whether they tell places
 NOUNS = {"channel": "channels", "z": "z planes", "time": "time points", "well": "wells", "dataset": "datasets"}
+ROUND = re.compile(r"((?<![A-Za-z])(?:round|cycle)[ _-]?)\{dataset\}", re.IGNORECASE)  # of cyclic imaging, in `images`
 ASKED = {"overlap": "0.1", "pages": "z", "pixel_size": "0.65"}  # keys that a message may ask for, with an answer
 
 
@@ -226,8 +227,10 @@ def _proposal(folder: Path, main: NamePattern, chosen: Placed, fit: Fit, left_ou
     keys = {"images": keys.pop("images"), **{key: keys.pop(key) for key in ("positions",) if key in keys}, **keys}
     if "images" in fit.changed:
         keys["images"] = exchanged(keys["images"])
+    of_rounds = ROUND.sub(r"\1{round}", keys["images"])
     files = f"{main.files[0]} to {main.files[-1]}" if len(main.files) > 1 else main.files[0]
-    counts = [f"{count} {NOUNS[name]}" for name, count in main.counts.items() if name in NOUNS]
+    nouns = NOUNS | ({"dataset": "rounds"} if of_rounds != keys["images"] else {})
+    counts = [f"{count} {nouns[name]}" for name, count in main.counts.items() if name in nouns]
     remarks = {"images": ", ".join([f"{len(main.files)} files, {files}" if len(main.files) > 1 else "1 file", *counts])}
     remarks |= {key: "so the tiles fit together" for key in fit.changed if key != "images"}
     if fit.changed & {"start", "flip_y", "flip_x", "swap_yx"}:
@@ -236,6 +239,11 @@ def _proposal(folder: Path, main: NamePattern, chosen: Placed, fit: Fit, left_ou
     if "positions" in keys:
         remarks["positions"] = f"tells the places of {chosen.tiles} tiles"
     notes = [f"The places of the tiles come from {chosen.why}."]
+    if of_rounds != keys["images"]:
+        keys["images"] = of_rounds
+        notes.append(
+            "One mosaic joins all rounds; write {dataset} in place of {round} where they are no rounds of one specimen."
+        )
     if fit.found is not None and len(fit.found):
         seen = "Too little matches to check it" if (fit.found["layout"] == "unknown").any() else "The tiles fit together"
         notes.append(f"{seen}: neighbours share about {shares(fit.found)}. dlir finds the overlap by itself.")

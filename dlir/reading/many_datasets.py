@@ -66,8 +66,12 @@ def expanded(
 def _members(
     name: str, entry: Dataset, candidates: Callable[[Dataset], Iterable[Path]]
 ) -> Iterator[tuple[str, tuple[Dataset, Member]]]:
-    """Yields each dataset that an entry means, with its name, in the order of their numbers; rounds specimen by specimen."""
+    """Yields each dataset that an entry means, with its name, in the order of their numbers; rounds specimen by specimen.
+
+    Where the path of `overrides` has a placeholder, and any of the tables is there, those without one need none.
+    """
     found: dict[str, dict[str, tuple[Dataset, Member]]] = {}
+    of_each: list[tuple[str, str]] = []  # whose table of overrides is one of many
     listed = {key: _filled(own, {ROUND: key}) for key, own in entry.rounds.items()} or {"": entry}
     for key, dataset in listed.items():
         for values in _values(name, dataset, candidates):
@@ -85,6 +89,12 @@ def _members(
             if of_round and complete.reference_channel is None:
                 complete = complete.model_copy(update={"reference_channel": NUCLEI})
             found[group][own] = complete, member
+            if patterns.PLACEHOLDER.search(str((entry.rounds.get(key) or entry).overrides)):
+                of_each.append((group, own))
+    there = [(group, own) for group, own in of_each if _has_table(found[group][own][0])]
+    for group, own in [each for each in of_each if there and each not in there]:
+        dataset, member = found[group][own]
+        found[group][own] = dataset.model_copy(update={"overrides": None}), member
     for of_group in found.values():
         yield from of_group.items()
 
@@ -106,6 +116,10 @@ def _values(name: str, dataset: Dataset, candidates: Callable[[Dataset], Iterabl
     if wrong := next((text for part in texts for text in part if patterns.PLACEHOLDER.search(text)), ""):
         raise TileError(f"{name}: {wrong} in the path of a tile has the form of a placeholder: rename it")
     return [dict(zip(keys, text, strict=True)) for text in texts]
+
+
+def _has_table(dataset: Dataset) -> bool:
+    return dataset.overrides is not None and dataset.overrides.is_file()
 
 
 def _check_round(name: str, text: str) -> None:

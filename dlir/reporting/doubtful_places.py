@@ -107,14 +107,18 @@ def distorted(evidence: Evidence) -> list[Finding]:
     most = float(evidence.stretch.max(initial=0))
     if most <= SURE:
         return []
-    what = (
-        "the camera seems to distort all tiles alike: the overlaps are bent. Neighbours fit, but the mosaic as a whole may be "
-        f"stretched or shrunk by up to {in_px(most)} towards its corners"
-    )
-    remedy = (
-        "give the dataset distortion: auto, or the distortion of the lens where you know it. If it is auto, the overlaps show "
-        "too little of it: do not measure long distances in the mosaic"
-    )
+    so = f"Neighbours fit, but the mosaic as a whole may be stretched or shrunk by up to {in_px(most)} towards its corners"
+    if evidence.lenses:
+        what = f"the overlaps show too little of how the lens distorts the tiles. {so}"
+        remedy = (
+            "a larger overlap, or the distortion of a run that knows it better; else measure no long distances in the mosaic"
+        )
+    else:
+        what = f"the camera seems to distort all tiles alike: the overlaps are bent. {so}"
+        remedy = (
+            "give the dataset distortion: auto, or the distortion of the lens where you know it. If it is auto, the overlaps "
+            "show too little of it: do not measure long distances in the mosaic"
+        )
     return [Finding("distorted", "look", what, remedy, worst_first(evidence.placed, evidence.stretch > SURE))]
 
 

@@ -22,9 +22,10 @@ from scipy import sparse
 
 from dlir.core import affine, tables
 from dlir.core.affine import Array
+from dlir.core.lens import Lenses
 from dlir.core.tile_graph import differences, factorised, groups, numbered_by_size
+from dlir.placement import distortion
 from dlir.placement.deviation import place_deviation
-from dlir.placement.distortion import stretch
 from dlir.reporting.results import residuals
 
 DOUBT = 0.02  # probability that a joint is wrong, from which on it is not sure
@@ -73,14 +74,11 @@ def sure_bodies(tiles: "pd.Series[int]", pairs: pd.DataFrame) -> NDArray[np.int6
         body = groups(joints[sure, 0], joints[sure, 1], int(body.max()) + 1)[body]
 
 
-def stretched(tiles: pd.DataFrame, placed: pd.DataFrame, pairs: pd.DataFrame) -> Array:
+def stretched(tiles: pd.DataFrame, placed: pd.DataFrame, pairs: pd.DataFrame, lenses: Lenses) -> Array:
     """Returns how far (n,), px, each placed tile may be off, since the camera distorts all tiles alike (`distortion.py`)."""
-    usual, size = tables.of_usual_size(tiles), tables.usual_size(tiles).astype(float)
-    accepted = pairs[pairs["accepted"] & pairs[["fixed", "moving"]].isin(usual["tile"].tolist()).all(axis=1)]
     middle = (tables.sizes(tiles, placed["tile"]) - 1) / 2
     places = affine.apply(affine.from_table(placed), middle[:, None])[:, 0]
-    wrong = stretch(accepted, size)
-    return np.asarray(np.linalg.norm((places - places.mean(axis=0)) @ wrong.T, axis=1))
+    return distortion.stretched(places, tiles, pairs[pairs["accepted"]], lenses)
 
 
 def expected_errors(placed: pd.DataFrame, pairs: pd.DataFrame, bodies: NDArray[np.int64], stretching: Array) -> Array:

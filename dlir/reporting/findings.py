@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dlir.core.affine import Array
+from dlir.core.lens import Lenses
 from dlir.placement.summary import by_stage_alone
 
 SEAM = 2.0  # px: a tile that is off by more shows in the mosaic
@@ -47,6 +48,7 @@ class Evidence(NamedTuple):
     placed: pd.DataFrame  # tables.PLACEMENT of one time, with the columns error, px, and body (expected_error.py)
     stretch: Array  # (tiles,) px, by which a distortion of the camera may have moved each tile
     pairs: pd.DataFrame | None  # tables.AFFINES, with the columns misfit, px, and sigmas (`clear_misfit`)
+    lenses: Lenses  # that were taken out of the tiles
     survey: pd.DataFrame | None
     exposure: pd.DataFrame | None
     selfcheck: pd.DataFrame | None

@@ -19,6 +19,7 @@ import pandas as pd
 from dlir.core import affine, hashing, tables, text_tables, time_points
 from dlir.core.affine import Array
 from dlir.core.atomic import atomically
+from dlir.core.lens import read_for as read_lenses
 from dlir.placement import overrides_table
 from dlir.placement.overrides import read_overrides
 from dlir.placement.overrides_table import COLUMNS, OverridesError
@@ -95,7 +96,9 @@ def solve(run: FinishedRun, rows: list[Row], state: str, time: int | None = None
     survey = tables.read(run.results / "survey.csv", tables.SURVEY)
     with _as_table(run, rows, tiles) as table:
         user = read_overrides(table, tiles)
-    placed, _ = place_times(tiles, pairs, run.place, user, survey)
+    lens = run.results / "lens.csv"
+    lenses = read_lenses(lens if lens.is_file() else None, tiles)
+    placed, _ = place_times(tiles, pairs, run.place, user, survey, lenses)
     before = tables.read(run.results / "placement.csv", tables.PLACEMENT)
     if times := time_points.listed(placed):
         shown_time = time if time in times else times[0]

@@ -2,7 +2,8 @@
 
 Patches on a grid over the mosaics are compared (`rounds/shifts.py`): the registered channel of each round with that of the
 first one. Each patch belongs to the tile of its round that shows it farthest from its border. What bends there within tiles,
-`round_bend.py` finds.
+`round_bend.py` finds. Medians and quantiles weigh a patch by how exactly its shift is known. They hold the noise of the
+measurement, so the rounds agree as well as they say, or better.
 
 The stores are read in blocks, one round after the other, so memory does not grow with the number of rounds.
 """
@@ -21,12 +22,15 @@ from dlir.core.affine import Array
 from dlir.core.progress import progress
 from dlir.reporting.round_bend import smooth_power, with_bend
 from dlir.reporting.round_results import RoundResults, Specimen
-from dlir.rounds.shifts import EXACT, MATCH, Shifts, shifts
+from dlir.rounds.shifts import MATCH, Shifts, shifts
 
 SIDES = 64, 128  # px, of a patch: a quarter of a tile within these limits
-OF_TILE, LEAST_OF_TILE = 9, 2  # patches of a tile; as few as this where a round would have more than MOST patches
-LEAST, MOST = 200, 1500  # patches of a round
+OF_TILE, LEAST_OF_TILE = 12, 2  # patches of a tile; as few as this where a round would have more than MOST patches
+LEAST, MOST = 400, 1500  # patches of a round
 BLOCK = 6  # patches along each side of a block that is read at once
+EXACT = 0.3  # px: a shift that is known less exactly says nothing
+FLOOR = 0.05  # px: no patch counts as known better
+FAR, ALIKE = 3.0, 1.5  # px: a patch that is off by more has to have a neighbour that is off alike, or it matched by chance
 CONTENT = 0.5  # of the usual contrast of patches that match: others with as much in both rounds should match
 UPPER = 0.75  # quantile of the contrast that is usual where no patch matches
 MEASURED, UNMATCHED, EMPTY = "measured", "unmatched", "empty"  # states of a patch
@@ -83,7 +87,7 @@ def by_round(patches: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     """Returns a row for each round but the first, from patches as `agreement` has them.
 
     - round; measured, unmatched, empty: number of patches
-    - median, p95, largest: of the shifts that are left, px; NaN where nothing was measured
+    - median, p95, largest: of the lengths of the shifts, px; NaN where nothing was measured
     - deviation: median standard deviation of a measured shift, px
     - ncc: median NCC as the patches lie
     - rigid: median length of what a shift and a turn of each tile would mend, px
@@ -95,15 +99,26 @@ def by_round(patches: pd.DataFrame, names: list[str]) -> pd.DataFrame:
         of_round = patches[patches["round"] == name]
         measured = of_round[of_round["state"] == MEASURED]
         count = of_round["state"].value_counts()
-        length, power = measured["length"], smooth_power(measured)
+        power = smooth_power(measured)
+        median, p95 = quantiles(measured, 0.5, 0.95)
         bend, rigid = ((measured[f"{of}_y"] ** 2 + measured[f"{of}_x"] ** 2) ** 0.5 for of in ("bend", "rigid"))
         rows.append({
             "round": name, **{state: int(count.get(state, 0)) for state in (MEASURED, UNMATCHED, EMPTY)},
-            "median": length.median(), "p95": length.quantile(0.95), "largest": length.max(),
+            "median": median, "p95": p95, "largest": measured["length"].max(),
             "deviation": measured["deviation"].median(), "ncc": measured["before"].median(),
             "rigid": rigid.median(), "bend": sqrt(power), "bend_p95": bend.quantile(0.95) if power else 0.0,
         })  # fmt: skip
     return pd.DataFrame(rows, columns=list(OF_ROUND))
+
+
+def quantiles(measured: pd.DataFrame, *parts: float) -> list[float]:
+    """Returns quantiles of the lengths of measured shifts, px, each weighted by how exactly it is known; NaN without any."""
+    if measured.empty:
+        return [float("nan")] * len(parts)
+    ordered = measured.sort_values("length")
+    weight = 1 / (ordered["deviation"].to_numpy() ** 2 + FLOOR**2)
+    below = np.cumsum(weight) - weight / 2
+    return [float(np.interp(part * weight.sum(), below, ordered["length"])) for part in parts]
 
 
 def by_tile(patches: pd.DataFrame) -> pd.DataFrame:
@@ -183,14 +198,28 @@ def _cut(each: RoundResults, places: NDArray[np.int64], side: int) -> Array:
 def _table(name: str, tiles: NDArray[np.int64], places: NDArray[np.int64], shift: Shifts) -> pd.DataFrame:
     """The patches of a round, with their states."""
     matches = (shift.after >= MATCH) & (shift.deviation <= EXACT)
+    chance = matches & ~_supported(places, shift.shift, matches)
+    matches &= ~chance
     usual = np.median(shift.contrast[matches], axis=0) if matches.any() else np.quantile(shift.contrast, UPPER, axis=0)
     holds = (shift.contrast >= CONTENT * usual).all(axis=1)
     return pd.DataFrame({
         "round": name, "tile": tiles, "y": places[:, 0], "x": places[:, 1], "dy": shift.shift[:, 0],
         "dx": shift.shift[:, 1], "length": np.linalg.norm(shift.shift, axis=1), "deviation": shift.deviation,
         "before": shift.before, "after": shift.after,
-        "state": np.where(matches, MEASURED, np.where(holds & (shift.after < MATCH), UNMATCHED, EMPTY)),
+        "state": np.where(matches, MEASURED, np.where(holds & (chance | (shift.after < MATCH)), UNMATCHED, EMPTY)),
     })  # fmt: skip
+
+
+def _supported(places: NDArray[np.int64], shift: Array, matches: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which patches (n,) are not far off, or have a neighbour among the matches that is off alike."""
+    near = np.linalg.norm(shift, axis=1) <= FAR
+    steps = [np.diff(np.unique(axis)) for axis in places.T]
+    step = min((int(each.min()) for each in steps if len(each)), default=0)
+    for at in np.flatnonzero(matches & ~near):
+        apart = np.abs(places - places[at]).max(axis=1)
+        others = matches & (apart > 0) & (apart <= 1.5 * step)
+        near[at] = (np.linalg.norm(shift[others] - shift[at], axis=1) < ALIKE).any()
+    return np.asarray(near)
 
 
 def _no_patches() -> pd.DataFrame:

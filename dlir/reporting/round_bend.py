@@ -3,8 +3,11 @@
 The shifts that the patches of a tile show against the first round have three parts:
 
 1. What a shift and a turn of the whole tile would mend: the rigid part, by least squares.
-2. A smooth field beside it: a polynomial of the place in the tile, of degree 2, or 1 where there are few patches.
+2. A smooth field beside it: a polynomial of the place in the tile, of degree 1, 2 or 3 by the number of patches.
 3. The noise of the measurement.
+
+Where the specimen is so sparse that few patches of a tile are measured, all tiles of a round are taken as one: its own pairs
+hold them together, so its tiles cannot follow the field without opening its seams.
 
 Whether there is a smooth field, patches tell that are left out of both fits, one at a time (cross-validation): by how much the
 polynomial predicts their squares better than the rigid part is the mean square of the field.
@@ -18,7 +21,8 @@ import pandas as pd
 
 from dlir.core.affine import Array
 
-FEWEST, FOR_CURVES = 6, 9  # patches of a tile, from which on there is a polynomial of degree 1, and of degree 2
+FEWEST, DEGREES = 6, (6, 9, 20)  # patches of a tile; from these numbers on the polynomial has the degree 1, 2 and 3
+ENOUGH = 0.5  # of the patches of a round lie in tiles with as many: else all tiles are taken as one
 CLEAR = 3.0  # standard errors, by which the polynomial has to be better
 COLUMNS = ["rigid_y", "rigid_x", "bend_y", "bend_x", "gain"]
 
@@ -38,14 +42,13 @@ def with_bend(patches: pd.DataFrame) -> pd.DataFrame:
     - gain: by how much the square, px^2, of a patch that is left out is predicted better with the field
     """
     patches = patches.assign(**dict.fromkeys(COLUMNS, np.nan))
-    for _, of_tile in patches[patches["state"] == "measured"].groupby(["round", "tile"]):
-        if len(of_tile) < FEWEST:
-            continue
-        places, shift = of_tile[["y", "x"]].to_numpy(float), of_tile[["dy", "dx"]].to_numpy(float)
+    measured = patches[patches["state"] == "measured"]
+    for part in (part for _, of_round in measured.groupby("round") for part in _parts(of_round)):
+        places, shift = part[["y", "x"]].to_numpy(float), part[["dy", "dx"]].to_numpy(float)
         about = (places - places.mean(axis=0)) / max(np.ptp(places, axis=0).max(), 1.0)
         rigid, smooth = _fit(_rigid_terms(about), shift), _fit(_smooth_terms(about), shift)
         gain = (rigid.left_out**2).sum(axis=1) - (smooth.left_out**2).sum(axis=1)
-        patches.loc[of_tile.index, COLUMNS] = np.c_[rigid.fitted, smooth.fitted - rigid.fitted, gain]
+        patches.loc[part.index, COLUMNS] = np.c_[rigid.fitted, smooth.fitted - rigid.fitted, gain]
     return patches
 
 
@@ -58,6 +61,14 @@ def smooth_power(measured: pd.DataFrame) -> float:
     return mean if mean > CLEAR * float(gain.std()) / sqrt(len(gain)) else 0.0
 
 
+def _parts(measured: pd.DataFrame) -> list[pd.DataFrame]:
+    """The patches of each tile of a round, where there are enough of them; else those of the round, if there are enough."""
+    tiles = [of_tile for _, of_tile in measured.groupby("tile") if len(of_tile) >= FEWEST]
+    if sum(map(len, tiles)) < ENOUGH * len(measured):
+        return [measured] if len(measured) >= FEWEST else []
+    return tiles
+
+
 def _rigid_terms(places: Array) -> Array:
     """What a shift along y, one along x, and a turn do (n, 2, 3) at places (n, 2)."""
     y, x = places.T
@@ -68,8 +79,8 @@ def _rigid_terms(places: Array) -> Array:
 def _smooth_terms(places: Array) -> Array:
     """What the terms of a polynomial do (n, 2, terms) along y and along x at places (n, 2)."""
     y, x = places.T
-    terms = [np.ones_like(y), y, x] + ([y * y, y * x, x * x] if len(y) >= FOR_CURVES else [])
-    powers = np.stack(terms, 1)
+    degree = sum(len(y) >= count for count in DEGREES)
+    powers = np.stack([y**i * x**j for i in range(degree + 1) for j in range(degree + 1 - i)], 1)
     zero = np.zeros_like(powers)
     return np.stack([np.c_[powers, zero], np.c_[zero, powers]], 1)
 

@@ -9,10 +9,10 @@ import pandas as pd
 from dlir.core import tables
 from dlir.core.affine import COLUMNS, Array
 from dlir.reporting.facts import columns_and_rows
-from dlir.reporting.round_agreement import Agreement
+from dlir.reporting.round_agreement import Agreement, quantiles
 from dlir.reporting.round_places import moved_by
-from dlir.reporting.round_results import RoundResults, Specimen
-from dlir.reporting.round_verdict import HELPS, named, of_others, stretched_tiles
+from dlir.reporting.round_results import RoundResults, Specimen, accepted_by_tile, of_others
+from dlir.reporting.round_verdict import HELPS, named, stretched_tiles
 from dlir.reporting.sentences import Table
 
 OF_AGREEMENT = ["measured", "unmatched", "empty", "off_y", "off_x", "offset", "median", "largest", "ncc", "bend"]
@@ -51,7 +51,7 @@ def tile_table(specimen: Specimen, agreement: Agreement, rough: dict[str, Array]
         placed["label"] = [f"{each.name} {number}" for number in placed["number"]]
         placed["name"] = [Path(path).name for path in placed["path"]]
         placed[["height", "width"]] = tables.sizes(each.tiles, placed["number"])
-        placed["between"] = placed["number"].map(_pairs_of_tiles(specimen, each.name)).fillna(0).astype(int)
+        placed["between"] = placed["number"].map(accepted_by_tile(specimen.pairs, each.name)).fillna(0).astype(int)
         placed["moved"] = np.nan if rough is None else moved_by(each, rough[each.name])
         found.append(placed)
     of_tile = agreement.tiles.rename(columns={"tile": "number"})[["round", "number", *OF_AGREEMENT]]
@@ -121,8 +121,9 @@ def _round_row(specimen: Specimen, each: RoundResults) -> list[str]:
 
 def key_numbers(specimen: Specimen, agreement: Agreement) -> dict[str, str]:
     """Returns the numbers at the top of the page, by what they are."""
-    measured = agreement.patches.loc[agreement.patches["state"] == "measured", "length"]
-    quantiles = " · ".join(f"{value:.2f}" for value in np.percentile(measured, [50, 95, 100])) if len(measured) else "none"
+    measured = agreement.patches[agreement.patches["state"] == "measured"]
+    lengths = [*quantiles(measured, 0.5, 0.95), measured["length"].max()]
+    told = " · ".join(f"{length:.2f}" for length in lengths) if len(measured) else "none"
     lost = sum(each.found["found"] == "stage" for each in specimen.rounds)
     pairs = specimen.pairs
     return {
@@ -132,17 +133,9 @@ def key_numbers(specimen: Specimen, agreement: Agreement) -> dict[str, str]:
         "of them placed by the map of their round alone": str(int((specimen.placed["placed_by"] == "stage").sum())),
         "pairs between rounds": str(len(pairs)),
         "of them accepted": str(int(pairs["accepted"].sum())),
-        "how far rounds lie from the first: median · 95 % · largest, px": quantiles,
+        "how far rounds lie from the first: median · 95 % · largest, px": told,
         f"patches of {agreement.side} px that were measured": str(len(measured)),
     }
-
-
-def _pairs_of_tiles(specimen: Specimen, name: str) -> "pd.Series[int]":
-    """How many accepted pairs the tiles of a round have with tiles of others, by the number of the tile."""
-    accepted = specimen.pairs[specimen.pairs["accepted"]]
-    ends = [accepted.loc[accepted[f"{end}_round"] == name, end] for end in ("fixed", "moving")]
-    counts: pd.Series[int] = pd.concat(ends).value_counts()
-    return counts
 
 
 def _px(value: float) -> str:

@@ -83,6 +83,20 @@ def read(results: list[Path], rounds: Path, between: Path, placement: Path, name
     return Specimen(name, every, placed, pairs.assign(residual=_residuals(pairs, placed)), pixel_size)
 
 
+def of_others(pairs: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Returns the pairs (tables.ROUND_PAIRS) between a round and the others."""
+    chosen: pd.DataFrame = pairs[(pairs["moving_round"] == name) | (pairs["fixed_round"] == name)]
+    return chosen
+
+
+def accepted_by_tile(pairs: pd.DataFrame, name: str) -> "pd.Series[int]":
+    """Returns how many accepted pairs (tables.ROUND_PAIRS) the tiles of a round have with others, by the number of the tile."""
+    accepted = pairs[pairs["accepted"]]
+    ends = [accepted.loc[accepted[f"{end}_round"] == name, end] for end in ("fixed", "moving")]
+    counts: pd.Series[int] = pd.concat(ends).value_counts()
+    return counts
+
+
 def _round(folder: Path, found: dict[Any, Any], placed: pd.DataFrame) -> RoundResults:
     tiles = read_table(folder / "tiles.csv")
     reader = TileReader(tiles)

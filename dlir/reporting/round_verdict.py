@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from dlir.reporting.findings import GRADES, MOST_NAMES, SEAM, SURE, Finding, Grade, in_px, number_of
-from dlir.reporting.round_agreement import Agreement
-from dlir.reporting.round_results import RoundResults, Specimen
+from dlir.reporting.round_agreement import Agreement, quantiles
+from dlir.reporting.round_results import RoundResults, Specimen, accepted_by_tile, of_others
 from dlir.reporting.verdict import LEAST_TOLD, WORDS, Error, Verdict
 
 LEAST_MATCHING = 0.3  # share of the patches with content that should match
@@ -44,9 +44,9 @@ def verdict(specimen: Specimen, agreement: Agreement) -> dict[str, Any]:
     between = {each.name: _between(agreement, each.name) for each in specimen.rounds}
     known = [name for name, each in between.items() if each.median is not None]
     patches, tiles = (table[table["round"].isin(known)] for table in (agreement.patches, agreement.tiles))
-    every = patches.loc[patches["state"] == "measured", "length"]
+    median, p95 = quantiles(patches[patches["state"] == "measured"], 0.5, 0.95)
     worst = tiles.loc[tiles["measured"] > 1, "offset"].max()
-    total = Between(_known(every.median()), _known(every.quantile(0.95)), _known(worst))
+    total = Between(_known(median), _known(p95), _known(worst))
     within = [each.verdict["error_px"] for each in specimen.rounds if isinstance(each.verdict.get("error_px"), dict)]
     error = Error(_largest([total.median, *(each["median"] for each in within)]),
                   _largest([total.largest, *(each["worst"] for each in within)]))  # fmt: skip
@@ -59,12 +59,6 @@ def verdict(specimen: Specimen, agreement: Agreement) -> dict[str, Any]:
         for each in specimen.rounds
     ]  # fmt: skip
     return {**found.as_json(), "between_px": total._asdict(), "rounds": rounds}
-
-
-def of_others(pairs: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Returns the pairs (tables.ROUND_PAIRS) between a round and the others."""
-    chosen: pd.DataFrame = pairs[(pairs["moving_round"] == name) | (pairs["fixed_round"] == name)]
-    return chosen
 
 
 def stretched_tiles(agreement: Agreement, name: str) -> "pd.Series[int]":
@@ -135,7 +129,8 @@ def _unlike(specimen: Specimen, each: RoundResults, agreement: Agreement) -> lis
     if measured < LEAST_MATCHING * content:
         what = f"only {measured} of {content} places of {each.name} that show something look like {first}"
         return [Finding("unlike", "look", what, remedy)]
-    lost = tiles[(tiles["measured"] == 0) & (tiles["unmatched"] > 1)]
+    held = accepted_by_tile(specimen.pairs, each.name).index  # these match somewhere, so debris may hide it elsewhere
+    lost = tiles[(tiles["measured"] == 0) & (tiles["unmatched"] > 1) & ~tiles["tile"].isin(held)]
     if lost.empty:
         return []
     what = (
@@ -201,7 +196,7 @@ def _sentence(grade: Grade, specimen: Specimen, between: Between, within: float 
     if between.median is None or between.p95 is None:
         parts.append("How well they agree could not be measured")
     else:
-        parts.append(f"They agree to {_about(between.median)}, 95 % of the specimen to {_about(between.p95)}")
+        parts.append(f"They agree to {_bound(between.median)}, 95 % of the specimen to {_bound(between.p95)}")
     if within is not None:
         parts.append(f"Within a round, places are known to {_about(within)}")
     if findings:
@@ -210,6 +205,11 @@ def _sentence(grade: Grade, specimen: Specimen, between: Between, within: float 
         parts.append(f"{first}: {findings[0].sentence}")
         parts += [f"{more} more in the report"] if more else []
     return ". ".join(parts) + "."
+
+
+def _bound(px: float) -> str:
+    """A length in words that is smaller in truth, since it holds the noise of the measurement."""
+    return _about(px) if px < LEAST_TOLD else f"{_about(px)} or better"
 
 
 def _about(px: float) -> str:

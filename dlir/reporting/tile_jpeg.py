@@ -1,4 +1,4 @@
-"""One tile as an 8-bit grey JPEG: the plane that registration sees, corrected for illumination and exposure.
+"""One tile as an 8-bit grey JPEG: the plane that registration sees, corrected for illumination, exposure and distortion.
 
 All tiles of a dataset share their black and their white, so that two that are laid over each other can be compared.
 """
@@ -10,11 +10,13 @@ import numpy as np
 from PIL import Image as Picture
 
 from dlir.core import tables
+from dlir.core.lens import read_for as read_lenses
 from dlir.fusion.display import grey_limits
 from dlir.illumination import fields
 from dlir.reading import image_files
 from dlir.reading.image_files import Plane
 from dlir.reading.tile_reader import TileReader, read_table
+from dlir.reading.undistorted import undistorted
 
 LONGEST = 1024  # px, of a side of the JPEG
 SAMPLED = 5  # tiles, spread over the grid, from which black and white are taken
@@ -29,6 +31,8 @@ class TileJpegs:
         self.tiles = read_table(results / "tiles.csv")
         self.reader = TileReader(self.tiles)
         self.light = fields.read(results / "illumination.tif", self.tiles)
+        lens = results / "lens.csv"
+        self.lenses = read_lenses(lens if lens.is_file() else None, self.tiles)
         self.gains = tables.gains(tables.read(results / "exposure.csv", tables.EXPOSURE), self.tiles["tile"])
         spread = np.unique(np.linspace(0, len(self.tiles) - 1, SAMPLED).astype(int))
         self.black, self.white = grey_limits(
@@ -57,4 +61,5 @@ class TileJpegs:
         row = self.tiles.iloc[index]
         illumination = self.light[row["camera"]].of(self.reader.chosen)
         pixels = fields.correct(self.reader.reference(row["path"]), illumination)
-        return image_files.channel_mean(pixels / self.gains[index, self.reader.chosen, None, None])
+        raw = image_files.channel_mean(pixels / self.gains[index, self.reader.chosen, None, None])
+        return undistorted(self.lenses.get(row["camera"]), lambda rows, columns: raw[rows, columns])

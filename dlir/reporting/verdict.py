@@ -15,6 +15,8 @@ import pandas as pd
 
 from dlir.core import tables, time_points
 from dlir.core.atomic import atomically
+from dlir.core.lens import NO_LENSES, Lenses
+from dlir.core.lens import read_for as read_lenses
 from dlir.placement.overrides import read_overrides
 from dlir.reporting.doubtful_pairs import (
     brightness,
@@ -86,6 +88,7 @@ def judge(
     output: Path,
     *,
     affines: Path | None = None,
+    lens: Path | None = None,
     survey: Path | None = None,
     exposure: Path | None = None,
     selfcheck: Path | None = None,
@@ -95,12 +98,13 @@ def judge(
 
     Args:
         tiles, placement: the tables TILES and PLACEMENT.
-        affines, survey, exposure, selfcheck: the tables AFFINES, SURVEY, EXPOSURE and SELFCHECK; None where there is none.
+        affines, lens, survey, exposure, selfcheck: the tables of these names in tables.py; None where there is none.
         overrides: the user's table, whose pairs count as right.
 
     Raises:
         TableError: when a table is not what its step writes.
         OverridesError, TextTableError: when the overrides have a mistake.
+        LensError: when the distortion is that of other tiles.
     """
     listed = tables.read(tiles, tables.TILES)
     pairs = tables.read(affines, tables.AFFINES) if affines else None
@@ -110,6 +114,7 @@ def judge(
         listed,
         tables.read(placement, tables.PLACEMENT),
         pairs,
+        lenses=read_lenses(lens, listed),
         survey=tables.read(survey, tables.SURVEY) if survey else None,
         exposure=tables.read(exposure, tables.EXPOSURE) if exposure else None,
         selfcheck=tables.read(selfcheck, tables.SELFCHECK) if selfcheck else None,
@@ -124,6 +129,7 @@ def verdict(
     placed: pd.DataFrame,
     pairs: pd.DataFrame | None = None,
     *,
+    lenses: Lenses = NO_LENSES,
     survey: pd.DataFrame | None = None,
     exposure: pd.DataFrame | None = None,
     selfcheck: pd.DataFrame | None = None,
@@ -133,12 +139,13 @@ def verdict(
     Args:
         tiles, placed: tables.TILES and tables.PLACEMENT.
         pairs: tables.AFFINES; None where nothing was registered.
+        lenses: those that were taken out of the tiles before.
         survey, exposure, selfcheck: tables.SURVEY, tables.EXPOSURE and tables.SELFCHECK; None where there is none.
     """
     found = []
     for time in time_points.listed(placed) or [0]:
         of_time = None if pairs is None else time_points.at(pairs, time)
-        evidence = _evidence(tiles, time_points.at(placed, time), of_time, survey, exposure, selfcheck)
+        evidence = _evidence(tiles, time_points.at(placed, time), of_time, lenses, survey, exposure, selfcheck)
         found.append(_of_evidence(evidence, time if "time" in placed else None))
     return max(found, key=lambda each: (GRADES.index(each.grade), each.error_px.worst or 0.0))
 
@@ -147,6 +154,7 @@ def _evidence(
     tiles: pd.DataFrame,
     placed: pd.DataFrame,
     pairs: pd.DataFrame | None,
+    lenses: Lenses,
     survey: pd.DataFrame | None,
     exposure: pd.DataFrame | None,
     selfcheck: pd.DataFrame | None,
@@ -154,12 +162,13 @@ def _evidence(
     if pairs is None or pairs.empty:
         placed = placed.assign(error=placed["deviation"], body=placed["group"])
         pairs = None if pairs is None else pairs.assign(misfit=0.0, sigmas=0.0)
-        return Evidence(tiles, placed, np.zeros(len(placed)), pairs, survey, exposure, selfcheck)
+        return Evidence(tiles, placed, np.zeros(len(placed)), pairs, lenses, survey, exposure, selfcheck)
     misfit, sigmas = clear_misfit(pairs, placed)
-    used, stretch = counted(pairs), stretched(tiles, placed, pairs)
+    used, stretch = counted(pairs), stretched(tiles, placed, pairs, lenses)
     body = sure_bodies(placed["tile"], used)
     placed = placed.assign(error=expected_errors(placed, used, body, stretch), body=body)
-    return Evidence(tiles, placed, stretch, pairs.assign(misfit=misfit, sigmas=sigmas), survey, exposure, selfcheck)
+    pairs = pairs.assign(misfit=misfit, sigmas=sigmas)
+    return Evidence(tiles, placed, stretch, pairs, lenses, survey, exposure, selfcheck)
 
 
 def _of_evidence(evidence: Evidence, time: int | None) -> Verdict:

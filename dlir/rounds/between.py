@@ -9,7 +9,8 @@ A tile that no pair joins to the first round, such as one whose stain is bleache
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,18 +85,23 @@ def between(
     placed, listed = read_placed(results, place), tables.read(rounds, tables.ROUNDS)
     maps = dict(zip(listed["round"], affine.from_table(listed), strict=True))
     step = max(step_for(each.round.tiles, each.placement, SIDE) for each in placed)
-    pictures = {each.round.name: picture(each.round.planes(), each.round.tiles, each.placement, step) for each in placed}
+
+    @lru_cache(maxsize=3)  # of the first round, of this one, and of the one before
+    def shown(name: str) -> Picture:
+        each = next(each for each in placed if each.round.name == name)
+        return picture(each.round.planes(), each.round.tiles, each.placement, step)
+
     found, known = [], [placed[0]]
     for each, told in zip(placed[1:], listed["found"][1:], strict=True):
         if told == "stage":
             continue
         tiles = each.round.tiles["tile"].tolist()
-        joined, maps[each.round.name] = register_rounds(placed[0], each, tiles, maps, pictures, how)
+        joined, maps[each.round.name] = register_rounds(placed[0], each, tiles, maps, shown, how)
         held = set(joined["moving"][joined["accepted"]])
         found.append(joined)
         loose = [tile for tile in tiles if tile not in held]
         if loose and len(known) > 1:
-            found.append(register_rounds(known[-1], each, loose, maps, pictures, how)[0])
+            found.append(register_rounds(known[-1], each, loose, maps, shown, how)[0])
         known.append(each)
     empty = pd.DataFrame(columns=list(tables.ROUND_PAIRS.columns))
     table = pd.concat([each for each in found if len(each)] or [empty], ignore_index=True)
@@ -107,7 +113,7 @@ def register_rounds(
     moving: Placed,
     tiles: list[int],
     maps: Mapping[str, Array],
-    pictures: Mapping[str, Picture],
+    shown: Callable[[str], Picture],
     how: Registration,
 ) -> tuple[pd.DataFrame, Array]:
     """Registers tiles of a round to those of another one that see the same place.
@@ -115,7 +121,7 @@ def register_rounds(
     Args:
         tiles: numbers of tiles of the moving round.
         maps: affines (2, 3) from the frame of each round to that of the first, by the name of the round.
-        pictures: of both rounds, by their names.
+        shown: returns the picture of a round, by its name.
 
     Returns:
         the pairs (tables.ROUND_PAIRS), and the map of the moving round as they show it.
@@ -126,7 +132,7 @@ def register_rounds(
     for _ in range(LOOKS):
         to_firsts = maps[names[0]], to_first
         to_fixed = affine.compose(affine.invert(to_firsts[0]), to_first)
-        common = common_structure(pictures[names[0]].prepared(), pictures[names[1]], to_fixed)
+        common = common_structure(shown(names[0]).prepared(), shown(names[1]), to_fixed)
         pieces = find_pieces(fixed, moving, to_firsts, common, tiles)
         if pieces.empty:
             return pd.DataFrame(columns=list(tables.ROUND_PAIRS.columns)), to_first

@@ -31,12 +31,14 @@ CERTAIN = 1e-4  # probability to score as high by chance
 LEAST_SHARE = 0.1  # of the smaller picture, that has to overlap
 BLOCK, STEP = 64, 48  # px of a picture, side of a block, and from one to the next
 LEAST_COVERED = 0.4  # of a block
-REACHES = (14, 6, 4)  # px of a picture, that blocks are searched by in turn
+REACHES = (14, 10, 10)  # px of a picture, that blocks are searched by in turn
 LEAST_CONTENT = 0.25  # of the mean square of all px: blocks with less show nothing
 AGREEING = 1.5  # px of a picture
-BY_CHANCE = 0.02  # probability that the highest score of a block lies so near to the fit by chance
+BY_CHANCE = 0.03  # probability that the highest score of a block lies so near to the fit by chance
 SURE = 1e-3  # probability that so many blocks agree by chance, below which a round is found
-FREE = 2  # blocks that a similarity always fits
+LEAST_AGREEING = 0.35  # of all blocks
+MOST_TURN = 12.0  # degrees
+FREE = 3  # blocks that a similarity nearly always fits
 
 
 class CoarseMap(NamedTuple):
@@ -48,9 +50,21 @@ class CoarseMap(NamedTuple):
     spread: float  # px, root mean square of how far these depart from the affine; NaN where none agrees
 
     @property
+    def turn(self) -> float:
+        """Degrees by which the moving round is turned against the fixed one, from y to x."""
+        linear = self.affine[:, :2]
+        return float(np.degrees(np.arctan2(linear[0, 1] - linear[1, 0], np.trace(linear))))
+
+    @property
+    def scale(self) -> float:
+        """Px of the fixed round in one px of the moving one."""
+        return float(np.sqrt(np.linalg.det(self.affine[:, :2])))
+
+    @property
     def found(self) -> bool:
-        """Whether so many blocks would hardly agree by chance."""
-        return bool(binom.sf(self.agreeing - FREE - 1, max(self.blocks - FREE, 0), BY_CHANCE) < SURE)
+        """Whether so many blocks would hardly agree by chance, and rounds may lie like that."""
+        by_chance = binom.sf(self.agreeing - FREE - 1, max(self.blocks - FREE, 0), BY_CHANCE)
+        return bool(by_chance < SURE and self.agreeing >= LEAST_AGREEING * self.blocks and abs(self.turn) < MOST_TURN)
 
 
 def coarse_map(fixed: Picture, moving: Picture, scale: float = 1.0) -> CoarseMap:

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from dlir.core import tables
-from dlir.core.lens import Lenses
+from dlir.core import hashing, tables
+from dlir.core.lens import Lenses, to_table
 from dlir.core.lens import read_for as read_lenses
 from dlir.illumination import fields
 from dlir.illumination.fields import Light
@@ -17,6 +17,8 @@ from dlir.placement.place import place_tiles
 from dlir.placement.settings import Place
 from dlir.reading.tile_reader import read_table
 from dlir.registration.pairs.windows import TilePlanes
+
+_own: dict[str, pd.DataFrame] = {}  # own placements, since several steps of one process need them
 
 
 class Round(NamedTuple):
@@ -30,16 +32,23 @@ class Round(NamedTuple):
 
     def own_placement(self, settings: Place) -> pd.DataFrame:
         """Returns where the pairs of this round alone place its tiles (tables.PLACEMENT): its own frame, in px."""
-        with _quiet("dlir.placement"):  # what it says is not about the placement that counts
-            return place_tiles(self.tiles, self.affines, settings, survey=self.survey)[0]
+        tables_of_it = (self.tiles, self.affines, self.survey)
+        key = hashing.of(
+            *(table.to_csv() for table in tables_of_it), to_table(self.lenses()).to_csv(), settings.model_dump_json()
+        )
+        if key not in _own:
+            with _quiet("dlir.placement"):  # what it says is not about the placement that counts
+                _own[key] = place_tiles(self.tiles, self.affines, settings, None, self.survey, self.lenses())[0]
+        return _own[key]
 
     def light(self) -> Light:
         """Reads the flat-field and the dark-field of each of its cameras."""
         return fields.read(self.folder / "illumination.tif", self.tiles)
 
     def lenses(self) -> Lenses:
-        """Reads the distortion of its cameras."""
-        return read_lenses(self.folder / "lens.csv", self.tiles)
+        """Reads the distortion of its cameras; none where there is no lens.csv."""
+        file = self.folder / "lens.csv"
+        return read_lenses(file if file.is_file() else None, self.tiles)
 
     def planes(self, lenses: Lenses | None = None) -> TilePlanes:
         """Returns the planes of its tiles that are registered, undistorted by its own lenses, or by others."""

@@ -25,6 +25,7 @@ from dlir.fusion.mosaic import OutputError
 from dlir.fusion.ome_zarr_metadata import write_metadata
 from dlir.fusion.pyramid import Pyramid
 from dlir.fusion.settings import Mosaic
+from dlir.reading.contents import MOSAIC, Contents, Sums, identities
 from dlir.rounds.names import channel_names
 from dlir.rounds.settings import Rounds
 
@@ -59,7 +60,14 @@ class _Part(NamedTuple):
         return Mosaic(chunk=self.levels[0].chunks[-1], shard=(self.levels[0].shards or self.levels[0].chunks)[-1])
 
 
-def join_rounds(results: list[Path], output: Path, *, sums: Path | None = None, settings: Rounds = Rounds()) -> None:
+def join_rounds(
+    results: list[Path],
+    output: Path,
+    *,
+    sums: Path | None = None,
+    settings: Rounds = Rounds(),
+    cache: Path | None = None,
+) -> None:
     """Writes the OME-Zarr store `output` with the channels of all rounds; an old store stands until the new one is there.
 
     Args:
@@ -67,6 +75,7 @@ def join_rounds(results: list[Path], output: Path, *, sums: Path | None = None, 
             mosaic.ome.zarr and mosaic.sha256.
         sums: the file for the SHA-256 of each file of the store, as `sha256sum --check` reads it.
         settings: section `rounds` of config.yaml.
+        cache: the folder that keeps what is known of the files of the store, beside the caches of the rounds; None for none.
 
     Raises:
         JoinError: when the mosaics differ in their size, their z planes, their type of pixels or their files.
@@ -83,6 +92,7 @@ def join_rounds(results: list[Path], output: Path, *, sums: Path | None = None, 
     shown = [(number, channel) for number, part in enumerate(parts) for channel in part.kept]  # in the order of the whole
     named = [names[number][channel] for number, channel in shown]
     known: dict[str, str] = {}
+    unchanged = [_unchanged(part) for part in parts] if cache else []
     with atomically(output) as partial:
         pyramid = Pyramid(partial, (1, len(shown), *parts[0].shape), str(parts[0].levels[0].dtype), parts[0].blocks)
         for number, part in enumerate(parts):
@@ -95,6 +105,8 @@ def join_rounds(results: list[Path], output: Path, *, sums: Path | None = None, 
         rows = [f"{known.get(name) or hashing.of_file(path)}  {output.name}/{name}\n" for name, path in files.items()]
         with atomically(sums) as partial:
             partial.write_text("".join(rows))
+    if cache:
+        _keep_known(parts, unchanged, output, cache)
 
 
 def _part(folder: Path, *, first: bool, settings: Rounds) -> _Part:
@@ -148,6 +160,28 @@ def _link(part: _Part, numbers: Mapping[int, int], store: Path, axes: str) -> di
         link_or_copy(path, store / name)
         found[name] = listed.get(str(path.relative_to(part.folder)), "")
     return found
+
+
+def _unchanged(part: _Part) -> Sums:
+    """Returns the SHA-256 of those files of the mosaic of a round that are as they were when they were read last."""
+    known = Contents.read(part.folder / "cache" / MOSAIC).known
+    now = identities(known)
+    return {path: sha256 for path, (identity, sha256) in known.items() if now.get(path) == identity}
+
+
+def _keep_known(parts: Sequence[_Part], unchanged: Sequence[Sums], output: Path, cache: Path) -> None:
+    """Lets the next run know what the files of all stores hold, without reading them: a link changes when they changed last."""
+    by_inode: dict[int, str] = {}
+    for part, sums in zip(parts, unchanged, strict=True):
+        contents = Contents.read(part.folder / "cache" / MOSAIC)
+        known = {path: (identity, sums[path]) for path, identity in identities(sums).items()}
+        contents.known |= known
+        contents.write(part.folder / "cache" / MOSAIC)
+        by_inode |= {identity.inode: sha256 for identity, sha256 in known.values()}
+    files = identities(str(path) for path in output.glob("*/c/**/*") if path.is_file())
+    whole = Contents()
+    whole.known = {path: (identity, by_inode[identity.inode]) for path, identity in files.items() if identity.inode in by_inode}
+    whole.write(cache / MOSAIC)
 
 
 def _omero(shown: Sequence[dict[str, Any]], names: Sequence[str]) -> Omero:

@@ -17,7 +17,7 @@ import pandas as pd
 from dlir.core import affine, tables
 from dlir.core.affine import Array
 from dlir.placement.measurements import Measurements, measurements
-from dlir.placement.place import Placed
+from dlir.placement.place import Solved
 from dlir.placement.settings import Place
 from dlir.placement.solution_table import tile_affines
 from dlir.placement.solver import Solution, solve
@@ -45,7 +45,7 @@ class Joint(NamedTuple):
 
 def solve_together(
     tiles: Sequence[pd.DataFrame],
-    alone: Sequence[Placed],
+    alone: Sequence[Solved],
     own: Sequence[OwnTiles],
     between: pd.DataFrame,
     start: Array,
@@ -62,7 +62,7 @@ def solve_together(
     """
     seen, joint = list(own), None
     for _ in range(PASSES):
-        maps = fit_maps(seen, between, start, deviation)
+        maps = fit_maps(seen, between, start, deviation, joint and joint.maps)
         if joint and _moved(joint.maps, maps, seen) < AT_REST:
             break
         joint = _solved(tiles, alone, own, between, maps, settings)
@@ -76,7 +76,7 @@ def solve_together(
 
 def _solved(
     tiles: Sequence[pd.DataFrame],
-    alone: Sequence[Placed],
+    alone: Sequence[Solved],
     own: Sequence[OwnTiles],
     between: pd.DataFrame,
     maps: Array,
@@ -91,7 +91,7 @@ def _solved(
     return Joint(maps, frame, measured, model, solution, affines)
 
 
-def _stage(placed: Placed, own: OwnTiles, to_common: Array, tiles: pd.DataFrame, settings: Place) -> Stage:
+def _stage(placed: Solved, own: OwnTiles, to_common: Array, tiles: pd.DataFrame, settings: Place) -> Stage:
     """The stage of a round in the common frame, by its map (2, 3): where it puts the tiles, and how far it errs.
 
     Args:

@@ -39,6 +39,7 @@ STEPS, COOLING = 60, 0.65  # of Gauss-Newton, at most, and the factor of the tol
 CONVERGED = 1e-4  # px, in the middle of a round and at its edges
 CLEAR = 4.0  # standard deviations, by which aspect and shear differ from zero
 FIXED = 1e16  # precision of what is known for certain
+LEAST_WIDTH = 1e-6  # px, and of turn and scale: nothing is known better before
 ALIKE = 1e14  # precision of that the islands of a round are turned alike
 TO_PARTS = BASIS.reshape(4, 4) / 2  # from the entries of a matrix to its parts along BASIS
 
@@ -63,7 +64,9 @@ class Islands(NamedTuple):
     deviation: Array  # (islands,) px, on either axis, of where the stage puts it against that one
 
 
-def fit_maps(own: Sequence[OwnTiles], between: pd.DataFrame, start: Array, deviation: Array) -> Array:
+def fit_maps(
+    own: Sequence[OwnTiles], between: pd.DataFrame, start: Array, deviation: Array, guess: Array | None = None
+) -> Array:
     """Returns the maps R (rounds, 2, 3), from the own frames of the rounds to that of the first.
 
     Args:
@@ -71,20 +74,19 @@ def fit_maps(own: Sequence[OwnTiles], between: pd.DataFrame, start: Array, devia
             the lists of tiles, fixed_round and moving_round in the list of rounds.
         start: (rounds, 2, 3) the maps as they are known before. A round without pairs keeps its map.
         deviation: (rounds,) px, by how much these may err at the edge of a round; it counts where pairs tell little.
+        guess: (rounds, 2, 3) maps from which the search begins, where these are known better than the start.
     """
     if between.empty:
         return start.copy()
     start = _without_shear(start, np.stack([of.middles.mean(axis=0) for of in own]))
-    radius = np.array([of.radius for of in own])
-    known = np.c_[np.maximum(10 * deviation, radius), deviation.clip(min=LEAST_DEVIATION) / radius]
-    precision = known[:, [0, 0, 1, 1, 1, 1]] ** -2.0  # the shift is known from the pairs alone
-    precision[0] = FIXED
-    maps, variance = _fitted(own, between, start, precision)
+    fixed = np.zeros((len(own), 6), bool)
+    fixed[0] = True
+    maps, variance = _fitted(own, between, start, deviation, fixed, start if guess is None else guess)
     unclear = np.abs(_parts(maps[:, :, :2])[:, 2:]) < CLEAR * np.sqrt(variance[:, 4:])
     if not unclear.any():
         return maps
-    precision[:, 4:][unclear] = FIXED
-    return _fitted(own, between, start, precision)[0]
+    fixed[:, 4:] |= unclear
+    return _fitted(own, between, start, deviation, fixed, maps)[0]
 
 
 def _without_shear(maps: Array, centres: Array) -> Array:
@@ -94,41 +96,46 @@ def _without_shear(maps: Array, centres: Array) -> Array:
     return affine.moving(centres, affine.offsets(maps, centres), similar)
 
 
-def _fitted(own: Sequence[OwnTiles], between: pd.DataFrame, start: Array, precision: Array) -> tuple[Array, Array]:
+def _fitted(
+    own: Sequence[OwnTiles], between: pd.DataFrame, start: Array, deviation: Array, fixed: NDArray[np.bool_], guess: Array
+) -> tuple[Array, Array]:
     """Returns the maps (rounds, 2, 3), and the variances (rounds, 6) of their shifts and of their parts along BASIS.
 
     Args:
-        precision: (rounds, 6) of the start.
+        fixed: (rounds, 6) which of these are those of the start.
     """
     radius, islands = np.array([of.radius for of in own]), _islands(own, between)
-    lever, tolerance, maps = float(np.median(radius)), np.inf, start.copy()
+    lever, tolerance, maps = float(np.median(radius)), np.inf, guess.copy()
     centres = np.stack([of.middles.mean(axis=0) for of in own])[:, None]
     shift = np.zeros((len(islands.round), 2))  # px, of each island against the map of its round
-    own_shift = islands.main == np.arange(len(shift))
+    mains, zero = np.flatnonzero(islands.main == np.arange(len(shift))), np.zeros((len(maps), 4))
+    of_main = islands.round[mains]
     for _ in range(STEPS):
         at = affine.apply(maps, centres)[:, 0]
         seen = _measurements(own, between, maps, at)._replace(i=islands.of_fixed, j=islands.of_moving)
-        places = at[islands.round] + shift
-        residual = residuals(seen, places, np.zeros((len(places), 4)))
+        residual = residuals(seen, at[islands.round] + shift, zero[islands.round])
         typical = misfit(seen.shrunk(residual))
         tolerance = max(min(COOLING * tolerance, INLIER * typical), typical)
         weight, spread = reweighted(residual, seen.covariance, tolerance, 1.0, seen)
         linear_weight, linear_spread = reweighted(seen.linear, seen.linear_covariance, tolerance / lever, 1.0, seen)
-        tied, of_shift, of_linear = _with_ties(seen, islands, shift, weight[:, None, None] * np.linalg.inv(spread),
-                                               linear_weight[:, None, None] * np.linalg.inv(linear_spread))  # fmt: skip
+        precisions = [w[:, None, None] * np.linalg.inv(s) for w, s in ((weight, spread), (linear_weight, linear_spread))]
+        tied, of_shift, of_linear = _with_ties(seen, islands, shift, precisions[0], precisions[1])
         before = np.c_[affine.apply(start, centres)[:, 0], _parts(start[:, :, :2] @ np.linalg.inv(maps[:, :, :2]))]
-        how_well = np.where(own_shift[:, None], precision[islands.round], 0.0)
-        solved = least_squares(tied, of_shift, of_linear, before[islands.round], how_well)
-        step = np.zeros_like(precision)
-        step[islands.round[own_shift]] = solved[own_shift] - np.c_[at, np.zeros((len(at), 4))][islands.round[own_shift]]
+        # like the pairs, the start is taken for less exact at first; how far a round is shifted, the pairs alone know
+        edge = np.hypot(deviation, tolerance)
+        wide = np.c_[np.maximum(10 * edge, radius), edge / radius][:, [0, 0, 1, 1, 1, 1]]
+        known = np.zeros((len(shift), 6))
+        known[mains] = np.where(fixed, FIXED, np.maximum(wide, LEAST_WIDTH) ** -2.0)[of_main]
+        solved = least_squares(tied, of_shift, of_linear, before[islands.round], known)
         shift = solved[:, :2] - solved[islands.main, :2]
+        step = np.c_[at * 0, zero]
+        step[of_main] = solved[mains] - np.c_[at, zero][of_main]
         maps = affine.compose(affine.moving(at, step[:, :2], affine.linear(step[:, 2:])), maps)
         moved = (np.abs(step[:, :2]).max(axis=1) + radius * np.abs(step[:, 2:]).max(axis=1)).max()
         if moved < CONVERGED and tolerance == typical:
             break
-    inverse = np.linalg.inv(normal_matrix(tied, of_shift, of_linear, how_well).toarray())
-    variance = np.zeros_like(precision)
-    variance[islands.round[own_shift]] = np.diag(inverse).reshape(-1, 6)[own_shift]
+    variance = np.zeros((len(maps), 6))
+    variance[of_main] = np.diag(np.linalg.inv(normal_matrix(tied, of_shift, of_linear, known).toarray())).reshape(-1, 6)[mains]
     maps[0] = start[0]
     return maps, variance
 

@@ -15,13 +15,14 @@ from scipy import ndimage
 from dlir.core import affine, tables
 from dlir.core.affine import Array
 from dlir.registration.pairs.windows import TilePlanes
-from dlir.survey.thumbnails import shrunk
+from dlir.survey.thumbnails import FEWEST_TILES, MOST_TILES, shrunk
 
 Image = NDArray[np.float32]  # (y, x)
 Mask = NDArray[np.bool_]  # (y, x)
 FINE_SIGMA, COARSE_SIGMA, ENERGY_SIGMA = 0.7, 4.0, 8.0  # px of a picture: the band-pass, and the local energy
 QUIET = 4.0  # times the median of the band-passed px: where the local energy is below it, the place stays quiet
 LARGEST = 3.0  # standard deviations, at which px are clipped
+LIGHT_SHARE = 0.05  # of the side of a tile: what all tiles have in common is smoothed so far
 LEAST_COVER = 0.5  # of a px, that tiles cover
 
 
@@ -73,6 +74,25 @@ def step_for(tiles: pd.DataFrame, placed: pd.DataFrame, side: int) -> int:
     return max(1, int(np.ceil(corners.max() / side)))
 
 
+def without_light(pooled: list[Image], cameras: list[int]) -> list[Image]:
+    """Returns pooled tiles less what all tiles of a camera have in common, such as light that is not corrected.
+
+    Without that, the borders of tiles would show, and match those of any other round.
+
+    Args:
+        cameras: the number of the camera of each tile.
+    """
+    found = list(pooled)
+    for camera in set(cameras):
+        own = [number for number, each in enumerate(cameras) if each == camera]
+        if len(own) >= FEWEST_TILES:
+            stack = np.stack([pooled[number] for number in own[:: -(-len(own) // MOST_TILES)]])
+            common = ndimage.gaussian_filter(np.median(stack, axis=0), LIGHT_SHARE * stack.shape[1])
+            for number in own:
+                found[number] = pooled[number] - common
+    return found
+
+
 def picture(planes: TilePlanes, tiles: pd.DataFrame, placed: pd.DataFrame, step: int) -> Picture:
     """Returns the picture of a round.
 
@@ -85,10 +105,8 @@ def picture(planes: TilePlanes, tiles: pd.DataFrame, placed: pd.DataFrame, step:
     corners = affine.apply(places, affine.corners(*tables.sizes(tiles).T)).max(axis=(0, 1))
     height, width = (int(side) for side in np.ceil((corners + 1) / step))
     total, weight = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
-    for tile, place in zip(tiles["tile"].tolist(), places, strict=True):
-        small = shrunk(planes.plane(tile), step)
-        if not small.size:
-            continue
+    shown = without_light([shrunk(planes.plane(tile), step) for tile in tiles["tile"]], tiles["camera"].tolist())
+    for small, place in zip(shown, places, strict=True):
         # a px k of the pooled tile lies at the px  A k + (A m + t - m) / step  of the picture, with m the middle of a px
         shift = (place[:, :2] @ [middle, middle] + place[:, 2] - middle) / step
         to_picture = np.concatenate([place[:, :2], shift[:, None]], 1)

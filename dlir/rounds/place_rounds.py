@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from dlir.core import affine, tables
+from dlir.core.tile_graph import numbered_by_size
 from dlir.fusion.plan import mosaic_size
 from dlir.placement.overrides import read_overrides
 from dlir.placement.settings import Place
@@ -35,7 +36,7 @@ def place_rounds(
     Args:
         results: the folders of the results of the rounds, the first of which gives the common frame.
         rounds, between: files of earlier steps: rounds.csv and between.csv.
-        overrides: for each round, the table of the user that replaces measurements, or none where there is no table.
+        overrides: for each round, the table of the user that replaces measurements, or none.
 
     Raises:
         RoundsError: when the tables are those of other rounds.
@@ -74,6 +75,8 @@ def round_place(
 ) -> None:
     """Writes the part of one round of the placement of all rounds (tables.PLACEMENT), and of its stage (tables.STAGE).
 
+    The groups are those of all rounds, numbered by how many tiles of this round they have.
+
     Args:
         placement, stages: files of the step `place_rounds`.
         round: the name of the round.
@@ -91,4 +94,5 @@ def round_place(
         fields = tables.read(local, tables.ROUND_LOCAL) if local else pd.DataFrame(columns=list(tables.ROUND_LOCAL.columns))
         tables.write(fields[fields["round"] == round].drop(columns="round"), tables.LOCAL, field)
     tables.write(rows[rows["round"] == round].drop(columns="round"), tables.STAGE, stage)
-    tables.write(placed[placed["round"] == round].drop(columns="round"), tables.PLACEMENT, output)
+    part = placed[placed["round"] == round].drop(columns="round")
+    tables.write(part.assign(group=numbered_by_size(part["group"].to_numpy())), tables.PLACEMENT, output)

@@ -98,10 +98,8 @@ def _row(each: Placed, found: CoarseMap, how: str) -> dict[str, object]:
     """A row of tables.ROUNDS."""
     middle = np.array(affine.from_table(each.placement)[:, :, 2].mean(axis=0))
     shift: Array = affine.apply(found.affine, middle[None])[0] - middle
-    linear = found.affine[:, :2]
     return {
         "round": each.round.name, **{name: values[0] for name, values in affine.to_columns(found.affine[None]).items()},
-        "turn": float(np.degrees(np.arctan2(linear[0, 1] - linear[1, 0], np.trace(linear)))),
-        "scale": float(np.sqrt(np.linalg.det(linear))), "shift_y": shift[0], "shift_x": shift[1], "blocks": found.blocks,
+        "turn": found.turn, "scale": found.scale, "shift_y": shift[0], "shift_x": shift[1], "blocks": found.blocks,
         "agreeing": found.agreeing, "spread": found.spread, "found": how, "advice": ADVICE if how == "stage" else "",
     }  # fmt: skip

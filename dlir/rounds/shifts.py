@@ -24,6 +24,7 @@ LINEAR = 0.003  # standard deviation of turn and scale within a patch: tissue is
 FARTHEST = 0.25  # of the side of a patch, at which it is looked for
 BEYOND = 2.0  # px: a peak that lies nearer to what is found from the middle is the same
 CLEARLY, SURELY = 0.15, 0.5  # by which the NCC of a peak farther away has to be better, and its least NCC
+BETWEEN = 0.15  # by which an NCC may be lower at a whole px than at the best place between px
 MATCH = 0.3  # NCC from which on two patches show the same
 EXACT = 0.5  # px: a shift that is known less exactly says nothing
 LEAST_OVERLAP = 0.5  # of a patch, that counts in the cross-correlation
@@ -52,8 +53,9 @@ def shifts(fixed: Array, moving: Array) -> Shifts:
         first, second = above_noise(*pair)
         near, variance = _refined(first, second, torch.eye(2, 3).repeat(len(fixed), 1, 1))
         peak = torch.eye(2, 3).repeat(len(fixed), 1, 1)
-        peak[:, :, 2] = _peak(first, second)
-        other = ((peak - near)[:, :, 2].norm(dim=1) > BEYOND).nonzero()[:, 0]
+        peak[:, :, 2], height = _peak(first, second)
+        elsewhere = (peak - near)[:, :, 2].norm(dim=1) > BEYOND
+        other = (elsewhere & (height > SURELY - BETWEEN)).nonzero()[:, 0]
         far, far_variance = near.clone(), variance.clone()
         if len(other):
             far[other], far_variance[other] = _refined(first[other], second[other], peak[other])
@@ -74,8 +76,8 @@ def _refined(fixed: Tensor, moving: Tensor, start: Tensor) -> tuple[Tensor, Tens
     return refined.affine, torch.linalg.eigvalsh(shift)[:, 1].to(fixed)
 
 
-def _peak(fixed: Tensor, moving: Tensor) -> Tensor:
-    """The shift (b, 2), px, at which the NCC of filtered windows (b, 1, h, w) is highest, up to FARTHEST."""
+def _peak(fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
+    """The shift (b, 2), px, at which the NCC of filtered windows (b, 1, h, w) is highest, up to FARTHEST, and that NCC (b,)."""
     height, width = fixed.shape[-2:]
     size = (2 * height, 2 * width)
     first, second = (torch.fft.rfft2(blur(window, SCORE_BLUR)[:, 0], s=size) for window in (fixed, moving))
@@ -89,8 +91,8 @@ def _peak(fixed: Tensor, moving: Tensor) -> Tensor:
     y, x = ((torch.arange(2 * side) + side) % (2 * side) - side for side in (height, width))
     reach = (y.abs() <= FARTHEST * height)[:, None] & (x.abs() <= FARTHEST * width)
     ncc = torch.where(reach & (area > LEAST_OVERLAP * height * width), ncc, -1.0)
-    index = ncc.flatten(1).argmax(1)
-    return torch.stack([y[index // (2 * width)], x[index % (2 * width)]], 1).to(fixed)
+    highest, index = ncc.flatten(1).max(1)
+    return torch.stack([y[index // (2 * width)], x[index % (2 * width)]], 1).to(fixed), highest
 
 
 def _contrast(window: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from dlir.core import affine, tables
 from dlir.core.affine import Array
 from dlir.placement.deviation import deviation_by_groups
 from dlir.placement.overrides import Overrides
-from dlir.placement.place import Placed, solve_tiles
+from dlir.placement.place import Solved, solve_tiles
 from dlir.placement.settings import Place
 from dlir.placement.solution_table import placement_table
 from dlir.placement.stage_model import turn_of
@@ -78,13 +78,13 @@ def place_together(
     return placed, pd.concat(rows, ignore_index=True)
 
 
-def _placed_alone(of: Round, settings: Place, user: Overrides | None) -> Placed:
+def _placed_alone(of: Round, settings: Place, user: Overrides | None) -> Solved:
     """The tiles of a round, placed by its own pairs."""
     log.info("round %s by itself:", of.name)
-    return solve_tiles(of.tiles, of.affines, settings, user, of.survey)
+    return solve_tiles(of.tiles, of.affines, settings, user, of.survey, of.lenses())
 
 
-def _own_tiles(of: Round, placed: Placed, settings: Place, user: Overrides | None) -> OwnTiles:
+def _own_tiles(of: Round, placed: Solved, settings: Place, user: Overrides | None) -> OwnTiles:
     """Where the own pairs of a round, and the user, place its tiles, in the own frame of the round."""
     affines, middle = affine.from_table(placed.placement), (tables.sizes(of.tiles) - 1)[:, None] / 2
     middles = affine.apply(affines, middle)[:, 0]

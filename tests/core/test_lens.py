@@ -58,6 +58,21 @@ def test_an_increment_is_composed() -> None:
     np.testing.assert_allclose(first.then(second).to_raw(points), wanted, atol=0.02)
 
 
+@pytest.mark.parametrize("offset", [(180.0, 3.0), (-4.0, 250.0)])
+def test_how_exactly_the_offset_of_two_tiles_is_known_follows_from_the_intervals(offset: tuple[float, float]) -> None:
+    """Lenses that err by their intervals displace both sides of an overlap unlike, by so much on average over its pixels."""
+    deviation = np.random.default_rng(1).uniform(0.1, 0.5, (18, 2))
+    apart, pixels = np.array(offset), lens.grid(SIZE, 150)
+    in_fixed = pixels[((pixels - apart >= 0) & (pixels - apart <= np.array(SIZE) - 1)).all(axis=1)]
+    off = []
+    for seed in range(300):
+        error = Lens.of(SIZE, np.random.default_rng(seed).normal(0, deviation))
+        off.append((error.displacement(in_fixed - apart) - error.displacement(in_fixed)).mean(axis=0))
+    known = some()._replace(interval=1.96 * deviation).offset_deviation(offset)
+    np.testing.assert_allclose(known, np.std(off, axis=0), rtol=0.15)
+    assert not some().offset_deviation(offset).any()
+
+
 def test_the_affine_part_of_a_field_is_taken_off() -> None:
     true, points = some(), lens.grid(SIZE)
     laid = MIDDLE + (points - MIDDLE) @ np.array([[1.02, 0.01], [-0.02, 0.97]])

@@ -1,9 +1,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+from support.pair_graphs import SIDE, STEP, make_graph
 
 from dlir.core import affine
+from dlir.core.lens import Lens, grid
 from dlir.placement.distortion import stretch
+from dlir.placement.place import place_tiles
 
 SIZE = np.array([256.0, 256.0])
 
@@ -39,3 +42,23 @@ def test_few_pairs_and_pairs_that_were_not_refined_show_no_bow() -> None:
     assert stretch(bent, SIZE).any()
     assert not stretch(bent[:2], SIZE).any()
     assert not stretch(bent.assign(bow_y=np.nan, bow_x=np.nan), SIZE).any()
+
+
+def test_places_by_a_lens_that_is_known_badly_err_by_what_the_deviation_says() -> None:
+    """Each of 20 lenses errs as its intervals say: all pairs of a side are wrong by the mean over their overlap."""
+    size, deviation = (SIDE, SIDE), 0.1
+    strip = grid((SIDE, SIDE - int(STEP)))
+    graph, errors, stated = make_graph(4, 5, noise=0.02), list[np.ndarray](), list[pd.Series]()
+    for seed in range(20):
+        wrong = Lens.of(size, np.random.default_rng(seed).normal(0, deviation, (18, 2)))
+        wrong_pairs = graph.pairs.assign(bow_y=0.0, bow_x=0.0)
+        for side, in_moving, step in (("right", strip, [0.0, STEP]), ("down", strip[:, ::-1], [STEP, 0.0])):
+            off = (wrong.displacement(in_moving) - wrong.displacement(in_moving + np.array(step))).mean(axis=0)
+            wrong_pairs.loc[wrong_pairs["side"] == side, ["y0", "x0"]] += off
+        lens = wrong._replace(interval=np.full((18, 2), 1.96 * deviation))
+        placed, _ = place_tiles(graph.tiles, wrong_pairs, lenses={0: lens})
+        errors.append(graph.error(affine.from_table(placed)))
+        stated.append(placed["deviation"])
+    assert 0.7 < np.sqrt(np.mean(np.square(errors)) / np.mean(np.square(stated))) < 1.4
+    without, _ = place_tiles(graph.tiles, wrong_pairs)
+    assert without["deviation"].max() < 0.3 * np.max(stated)

@@ -28,3 +28,8 @@ def test_where_nothing_is_joined_every_tile_is_alone_but_not_a_single_one() -> N
 def test_one_tile_alone_is_told_in_the_singular() -> None:
     (line, _) = group_sentences(PLACED.assign(group=[0, 0, 0, 0, 0, 1]))
     assert line.startswith("1 single tile has no accepted pair that counts. It lies where the stage says")
+
+
+def test_tiles_of_several_rounds_are_named_with_their_rounds() -> None:
+    (line, _) = group_sentences(PLACED.assign(round=3 * ["R1"] + 3 * ["R2"]))
+    assert line.endswith(": R2/t3.tif, R2/t5.tif")

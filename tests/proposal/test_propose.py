@@ -114,6 +114,15 @@ def test_wells_are_datasets_of_one_pattern(tmp_path: Path) -> None:
     assert propose(tmp_path).keys == {"images": f"{tmp_path}/{{well}}/t{{index}}.tif", "columns": 4}
 
 
+@pytest.mark.parametrize("form", ["cycle{}", "Round_{}"])
+def test_cycles_are_rounds_of_one_specimen(form: str, tmp_path: Path) -> None:
+    for number in (1, 2):
+        numbered(tmp_path / form.format(number), cut_grid(3, 4, DOWN, RIGHT), lambda row, col: 4 * row + col)
+    found = propose(tmp_path)
+    assert found.keys == {"images": f"{tmp_path}/{form.format('{round}')}/t{{index}}.tif", "columns": 4}
+    assert any("write {dataset} in place of {round}" in note for note in found.notes)
+
+
 @pytest.mark.parametrize("form", ["s_{}_{}.tif", "z{}_{}.tif", "t{}_{}.tif", "t{:02d}{:02d}.tif"])
 def test_numbers_side_by_side_are_rows_and_columns_where_the_tiles_then_fit_together(form: str, tmp_path: Path) -> None:
     write(tmp_path, {form.format(*cell): pixels for cell, pixels in cut_grid(3, 4, DOWN, RIGHT).items()})

@@ -79,6 +79,15 @@ def test_rounds_with_keys_of_their_own_keep_their_order(tmp_path: Path) -> None:
     assert (early.images, early.overlap, early.reference_channel) == ("early/{row}_{col}.tif", 0.1, "H33342")
 
 
+@pytest.mark.parametrize("rounds", [{}, {"R1": {}, "R2": {}}])
+def test_only_one_of_many_may_have_a_table_of_overrides(tmp_path: Path, rounds: dict[str, object]) -> None:
+    settings = {"overrides": tmp_path / "{round}.csv", "rounds": rounds}
+    datasets = entry(tmp_path, "{round}/{row}_{col}.tif", "R1/0_0.tif", "R2/0_0.tif", **settings)
+    assert [own.overrides for own in many_datasets.expanded(datasets)[0].values()] == [tmp_path / "R1.csv", tmp_path / "R2.csv"]
+    (tmp_path / "R2.csv").touch()
+    assert [own.overrides for own in many_datasets.expanded(datasets)[0].values()] == [None, tmp_path / "R2.csv"]
+
+
 @pytest.mark.parametrize("listed", [False, True])
 def test_the_rounds_of_each_well_are_a_specimen(tmp_path: Path, listed: bool) -> None:
     names = [f"{cycle}/{well}/0_0.tif" for cycle in ("R1", "R2") for well in ("A1", "B2")]

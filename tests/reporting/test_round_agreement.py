@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from support.rounds import SIDE, WRONG, MadeSpecimen, stretch, true_affines
 
 from dlir.core import affine
 from dlir.reporting import round_results
-from dlir.reporting.round_agreement import Agreement, agreement
+from dlir.reporting.round_agreement import Agreement, _supported, agreement, quantiles
 
 NAMES = ["R2", "R3"]
 
@@ -64,3 +65,15 @@ def test_windows_are_read_and_never_a_whole_mosaic(tmp_path: Path, monkeypatch: 
     )
     agreement(specimen)
     assert max(sizes) <= (6 * 64) ** 2 + 1 and len(sizes) > 3
+
+
+def test_exact_patches_count_most() -> None:
+    table = pd.DataFrame({"length": [0.1, 0.1, 0.1, 0.9, 0.9, 0.9, 0.9], "deviation": [0.01] * 3 + [0.3] * 4})
+    assert quantiles(table, 0.5)[0] < 0.15 and table["length"].median() == 0.9
+
+
+def test_a_patch_that_is_far_off_needs_a_neighbour_that_is_off_alike() -> None:
+    places = np.array([(0, 0), (0, 100), (0, 200), (0, 900), (100, 0)])
+    shift = np.array([(0.1, 0.1), (20.0, 0.0), (20.5, 0.5), (20.0, 0.0), (-30.0, 0.0)])
+    found = _supported(places, shift, np.array([True] * 5))
+    assert found.tolist() == [True, True, True, False, False]

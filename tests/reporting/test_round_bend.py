@@ -37,6 +37,13 @@ def test_the_field_of_stretched_tissue_is_found_beside_the_rigid_part() -> None:
     assert np.corrcoef(found["bend_x"], truth)[0, 1] > 0.8 and np.abs(found["bend_y"]).max() < 0.5
 
 
+def test_where_tiles_have_few_patches_all_tiles_are_taken_as_one() -> None:
+    patches = measured(lambda tile, y, x: (2 * np.sin(2 * np.pi * x / 900), 0 * y), each=2)
+    found = with_bend(patches)
+    assert np.corrcoef(found["bend_y"], patches["dy"])[0, 1] > 0.8 and smooth_power(found) > 0.3
+    assert smooth_power(with_bend(measured(lambda tile, y, x: (0.02 * x, -0.02 * y), each=2))) == 0
+
+
 def test_few_patches_say_nothing() -> None:
-    found = with_bend(measured(lambda tile, y, x: (y, x), each=2))
+    found = with_bend(measured(lambda tile, y, x: (y, x), tiles=1, each=2))
     assert found["bend_y"].isna().all() and smooth_power(found) == 0

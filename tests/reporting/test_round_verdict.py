@@ -94,6 +94,17 @@ def test_rounds_that_cannot_be_compared_are_told(good: Specimen) -> None:
     assert verdict(good, agreeing(R2="unmatched"))["grade"] == "look"
 
 
+def test_a_tile_that_shows_something_else_is_told_unless_a_pair_holds_it(good: Specimen) -> None:
+    measured = agreeing()
+    other = (measured.patches["round"] == "R2") & (measured.patches["tile"] == 3)
+    patches = measured.patches.assign(state=measured.patches["state"].mask(other, "unmatched"))
+    measured = Agreement(64, patches, by_round(patches, ROUNDS), by_tile(patches))
+    assert verdict(good, measured)["grade"] == "good"
+    alone = good.pairs.assign(accepted=(good.pairs["moving_round"] != "R2") | (good.pairs["moving"] != 3))
+    (finding,) = verdict(good._replace(pairs=alone), measured)["findings"]
+    assert finding["sentence"] == "1 tile of R2 shows something else than R1 at the same place: 3" and finding["tiles"] == [9]
+
+
 def test_a_round_without_a_pair_to_another_is_bad_unless_its_pixels_agree(good: Specimen) -> None:
     alone = good._replace(pairs=good.pairs.assign(accepted=good.pairs["moving_round"] != "R2"))
     assert verdict(alone, agreeing())["grade"] == "look"

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from support.pair_graphs import STEP, Graph, make_graph
+from support.pair_graphs import SIDE, STEP, Graph, make_graph
 
 from dlir.core import affine, tables
+from dlir.core.lens import NO_LENSES, Lens, Lenses
 from dlir.placement.place import place_tiles, place_times
 from dlir.registration.inference.consensus import doubt_contradicted, tell_overruled
 from dlir.reporting.findings import SEAM, Finding
@@ -47,13 +48,14 @@ def of(graph: Graph, *tiles: int) -> pd.Series:
     return found
 
 
-def judged(graph: Graph, survey: pd.DataFrame | None = None) -> tuple[Verdict, np.ndarray]:
+def judged(graph: Graph, survey: pd.DataFrame | None = None, lenses: Lenses = NO_LENSES) -> tuple[Verdict, np.ndarray]:
     """The verdict on a graph after the step `place`, and the true errors (n,), px, of its tiles."""
     pairs = tell_overruled(graph.pairs, graph.tiles)
     pairs["confidence"] = doubt_contradicted(graph.pairs, graph.tiles)
-    placed, _ = place_tiles(graph.tiles, pairs)
+    placed, _ = place_tiles(graph.tiles, pairs, lenses=lenses)
     error = graph.error(affine.from_table(placed))
-    return verdict(graph.tiles, placed, tables.check(pairs, tables.AFFINES, Path("affines.csv")), survey=survey), error
+    checked = tables.check(pairs, tables.AFFINES, Path("affines.csv"))
+    return verdict(graph.tiles, placed, checked, lenses=lenses, survey=survey), error
 
 
 def finding(found: Verdict, kind: str) -> Finding:
@@ -145,6 +147,20 @@ def test_a_camera_that_distorts_all_tiles_is_not_good_though_all_fits() -> None:
     assert found.grade == "look" and found.error_px.worst is not None
     assert found.error_px.worst > 4 and f"{found.error_px.worst:.1f} px" in distorted.sentence
     assert "weak" not in kinds(found)
+
+
+def test_a_lens_that_is_known_badly_makes_the_expected_errors_larger() -> None:
+    graph = grid()
+    lens = Lens.of((SIDE, SIDE), np.ones((4, 2)), [(3, 0), (1, 2), (0, 3), (2, 1)], source="found")
+    without, _ = judged(graph)
+    exact, _ = judged(graph, lenses={0: lens})
+    assert exact == without
+    known, _ = judged(graph, lenses={0: lens._replace(interval=np.full((4, 2), 0.1))})
+    assert known.grade == "good" and known.error_px.median is not None and without.error_px.median is not None
+    assert known.error_px.median > 1.5 * without.error_px.median
+    unknown, _ = judged(graph, lenses={0: lens._replace(interval=np.full((4, 2), 3.0))})
+    assert unknown.grade == "look" and kinds(unknown) == ["distorted"]
+    assert "too little of how the lens distorts" in finding(unknown, "distorted").sentence
 
 
 def test_turned_tiles_whose_errors_add_up_along_a_strip_are_told() -> None:

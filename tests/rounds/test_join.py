@@ -17,6 +17,7 @@ from dlir.fusion.ome_tiff import ome_tiff
 from dlir.fusion.ome_zarr_metadata import shown_by_pixels, write_metadata
 from dlir.fusion.pyramid import Block, Pyramid
 from dlir.fusion.settings import Mosaic
+from dlir.reading.contents import MOSAIC, Contents, Identity
 from dlir.rounds import join
 from dlir.rounds.join import JoinError, join_rounds
 from dlir.rounds.names import NamesError
@@ -101,6 +102,26 @@ def test_the_sums_are_those_of_all_files(tmp_path: Path) -> None:
     listed = dict(line.split("  ", 1)[::-1] for line in (tmp_path / join.SUMS).read_text().splitlines())
     files = [path for path in (tmp_path / join.STORE).rglob("*") if path.is_file()]
     assert listed == {str(path.relative_to(tmp_path)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_the_next_run_knows_all_linked_files_without_reading_them(tmp_path: Path) -> None:
+    rounds = written(tmp_path)
+    for folder in rounds:
+        files = [path for path in (folder / join.STORE).glob("*/c/**/*") if path.is_file()]
+        identities = {str(path): (Identity.at(str(path)), path.name) for path in files}  # the name stands for the SHA-256
+        changed = folder.name == "R3"
+        contents = Contents()
+        contents.known = {
+            path: (known._replace(size=1) if changed else known, name) for path, (known, name) in identities.items()
+        }
+        contents.write(folder / "cache" / MOSAIC)
+    for _ in range(2):  # the second time, the old store goes
+        join_rounds(rounds, tmp_path / join.STORE, cache=tmp_path / "cache")
+    for folder, channels in ((tmp_path, range(5)), (rounds[0], range(2)), (rounds[1], range(3))):
+        files = {str(path): path for path in (folder / join.STORE).glob("*/c/**/*") if path.is_file()}
+        known = Contents.read(folder / "cache" / MOSAIC).known
+        expected = {path: (Identity.at(path), file.name) for path, file in files.items() if int(file.parts[-3]) in channels}
+        assert known == expected
 
 
 def test_viewers_show_nuclei_in_blue_and_grey_values_by_round(tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ import pandas as pd
 
 from dlir.core import affine, tables
 from dlir.core.affine import BASIS
+from dlir.core.lens import NO_LENSES, Lenses
 from dlir.core.tables import LINEAR_COVARIANCE
+from dlir.placement.place import place_tiles
 from dlir.placement.settings import Place
 from dlir.rounds.inputs import Round
 from support.specimens import ONE_PLANE
@@ -32,6 +34,16 @@ class Shape(NamedTuple):
     blank: tuple[int, ...] = ()  # tiles without pairs
 
 
+class TableRound(Round):
+    """A round whose tables are not written, without a distortion."""
+
+    def own_placement(self, settings: Place) -> pd.DataFrame:
+        return place_tiles(self.tiles, self.affines, settings, survey=self.survey)[0]
+
+    def lenses(self) -> Lenses:
+        return NO_LENSES
+
+
 class Rounds(NamedTuple):
     """Rounds, and where their tiles truly lie."""
 
@@ -40,7 +52,6 @@ class Rounds(NamedTuple):
     maps: pd.DataFrame  # tables.ROUNDS
     truth: list[np.ndarray]  # (tiles, 2, 3) of each round, in the frame of the first
     wrong: np.ndarray  # (n,) the pairs of `between` that are wrong
-    wrong_within: list[np.ndarray]  # likewise, of the affines of each round
 
     def errors(self, placed: pd.DataFrame) -> list[np.ndarray]:
         """How far (tiles, 4), px, the corners of the tiles of each round lie from the truth.
@@ -82,17 +93,16 @@ def make_rounds(
         least: px, the shortest side of the overlap of a pair of two rounds.
     """
     rng = np.random.default_rng(seed)
-    rounds, truth, wrong_within = [], [], []
+    rounds, truth = [], []
     for number, shape in enumerate(shapes):
         tiles, places = _tiles(shape, f"R{number + 1}", rng, linear)
         right, down = (tiles.index[tiles["col"] < shape.cols - 1], tiles.index[tiles["row"] < shape.rows - 1])
         i, j = np.r_[right, down], np.r_[right + 1, down + shape.cols]
         sides = np.repeat(["right", "down"], [len(right), len(down)])
         kept = ~np.isin(np.c_[i, j], shape.blank).any(axis=1)
-        pairs, bad = _pairs(places, places, i[kept], j[kept], sides[kept], shape.side, shape.side, noise, wrong, rng)
-        rounds.append(Round(f"R{number + 1}", folder / f"R{number + 1}", tiles, pairs, _survey(shape)))
+        pairs, _ = _pairs(places, places, i[kept], j[kept], sides[kept], shape.side, shape.side, noise, wrong, rng)
+        rounds.append(TableRound(f"R{number + 1}", folder / f"R{number + 1}", tiles, pairs, _survey(shape)))
         truth.append(places)
-        wrong_within.append(bad)
     between, bads = [], []
     for b in range(1, len(shapes)):
         for a in sorted({0, b - 1}):
@@ -106,7 +116,7 @@ def make_rounds(
     table = pd.concat(between, ignore_index=True) if between else pd.DataFrame(columns=list(tables.ROUND_PAIRS.columns))
     table["pair"] = np.arange(len(table))
     maps = coarse_maps(rounds, truth, coarse, found, rng)
-    return Rounds(rounds, table, maps, truth, np.concatenate([*bads, np.zeros(0, bool)]).astype(bool), wrong_within)
+    return Rounds(rounds, table, maps, truth, np.concatenate([*bads, np.zeros(0, bool)]).astype(bool))
 
 
 def _tiles(shape: Shape, name: str, rng: np.random.Generator, linear: float) -> tuple[pd.DataFrame, np.ndarray]:
@@ -142,7 +152,7 @@ def _pairs(
     at = (inside[:, :, None] * grid).sum(axis=1) / np.maximum(inside.sum(axis=1), 1)[:, None]
     bad = rng.random(len(i)) < wrong
     error = rng.normal(0, noise, (len(i), 2)) + bad[:, None] * rng.uniform(-25, 25, (len(i), 2))
-    linear_error = rng.normal(0, noise / 100, (len(i), 2, 2)) @ np.eye(2)
+    linear_error = rng.normal(0, noise / 100, (len(i), 2, 2))
     pair = pair + np.concatenate([linear_error, (error - np.einsum("nab,nb->na", linear_error, at))[:, :, None]], 2)
     variance = max(noise, 0.01) ** 2
     table = pd.DataFrame({"pair": np.arange(len(i)), "fixed": i, "moving": j, "side": sides, **affine.to_columns(pair),
@@ -162,39 +172,26 @@ def _seen_by_both(truth_i: np.ndarray, truth_j: np.ndarray, side_i: int, side_j:
 def coarse_maps(
     rounds: list[Round], truth: list[np.ndarray], error: float, found: str, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """The table tables.ROUNDS, with maps that err by about `error` px."""
-    own = [affine.from_table(each.own_placement(Place())) for each in rounds]
-    rows = []
+    """The table tables.ROUNDS, with similarities that err by about `error` px in the middle of a round and at its edges."""
+    rows, to_truth = [], np.zeros(2)
     for number, each in enumerate(rounds):
-        middle = (tables.sizes(each.tiles) - 1)[:, None] / 2
-        source, target = (affine.apply(of, middle)[:, 0] for of in (own[number], truth[number]))
-        good = np.r_[True, np.ones(len(source) - 1, bool)]
-        fit = np.zeros((2, 3))
-        for _ in range(10):  # robustly
-            with_one = np.c_[source[good], np.ones(good.sum())]
-            if np.linalg.matrix_rank(with_one) < 3:
-                linear = truth[number][0, :, :2]
-                fit = np.c_[linear, (target - source @ linear.T).mean(axis=0)]
-                break
-            fit = np.linalg.lstsq(with_one, target[good], rcond=None)[0].T
-            left = np.linalg.norm(target - source @ fit[:, :2].T - fit[:, 2], axis=1)
-            good = left <= max(np.quantile(left, 0.6), 1e-3)
+        middles = (tables.sizes(each.tiles) - 1)[:, None] / 2
+        own = affine.from_table(each.own_placement(Place()))
+        source, target = (affine.apply(of, middles)[:, 0] for of in (own, truth[number]))
+        linear = np.median(truth[number][:, :, :2], axis=0)
+        linear = (linear + np.linalg.inv(linear).T * np.linalg.det(linear)) / 2  # without aspect and shear
+        shift, centre = np.median(target - source @ linear.T, axis=0), source.mean(axis=0)[None]
         if number == 0:
-            to_first = fit  # the truth has another frame than the first round's own placement
-        fit = affine.compose(affine.invert(to_first), fit)
-        if number:
-            extent = max(np.ptp(source, axis=0).max() / 2, 500.0)
-            angle, more = rng.normal(0, error / extent, 2)
-            small = np.eye(2) + angle * BASIS[0] + more * BASIS[1]
-            centre = source.mean(axis=0)
-            fit = affine.compose(fit, affine.moving(centre[None], rng.normal(0, error, (1, 2)), small[None])[0])
-        else:
-            fit = np.eye(2, 3)
+            to_truth = shift
+        angle, more = rng.normal(0, error / max(np.ptp(source, axis=0).max() / 2, 500.0), 2) if number else (0.0, 0.0)
+        off = rng.normal(0, error, (1, 2)) if number else np.zeros((1, 2))
+        small = affine.moving(centre, off, (np.eye(2) + angle * BASIS[0] + more * BASIS[1])[None])
+        fit = affine.compose(np.c_[linear, shift - to_truth], small[0])
         turn = np.degrees(np.arctan2(fit[0, 1] - fit[1, 0], np.trace(fit[:, :2])))
         row = {name: value[0] for name, value in affine.to_columns(fit[None]).items()}
-        rows.append({"round": each.name, **row, "turn": turn, "scale": np.sqrt(np.linalg.det(fit[:, :2])),
-                     "shift_y": 0.0, "shift_x": 0.0, "blocks": 20, "agreeing": 18,
-                     "spread": max(error, 0.1), "found": found if number else "first", "advice": ""})  # fmt: skip
+        rows.append({"round": each.name, **row, "turn": turn, "scale": np.sqrt(np.linalg.det(fit[:, :2])), "shift_y": 0.0,
+                     "shift_x": 0.0, "blocks": 20, "agreeing": 18, "spread": max(error, 0.1),
+                     "found": found if number else "first", "advice": ""})  # fmt: skip
     return pd.DataFrame(rows)
 
 
@@ -215,5 +212,6 @@ def write_rounds(made: Rounds, folder: Path) -> None:
         for name, table, schema in (("tiles", each.tiles, tables.TILES), ("affines", each.affines, tables.AFFINES),
                                     ("survey", each.survey, tables.SURVEY)):  # fmt: skip
             tables.write(table, schema, place / f"{name}.csv")
+        tables.write(pd.DataFrame(columns=list(tables.LENS.columns)), tables.LENS, place / "lens.csv")
     tables.write(made.between, tables.ROUND_PAIRS, folder / "between.csv")
     tables.write(made.maps, tables.ROUNDS, folder / "rounds.csv")

@@ -31,6 +31,7 @@ found |= {{"files": [file.name for file in config_files()]}}
 def ask(wildcards):
     late = {{"copy": working_copy("a/b.tif"), "forced": is_forced("made"), "other": is_forced("all")}}
     late |= {{"main": is_main_process(), "touched": is_touched(), "triggers": missing_triggers()}}
+    late |= {{"inputs": last_inputs("made.txt")}}
     run_incomplete_jobs_again()
     if Path("force").exists():
         force("made.txt")
@@ -79,6 +80,7 @@ def run(tmp_path: Path):
 def test_without_a_storage_paths_stay_and_no_rule_is_forced(run, tmp_path: Path) -> None:
     found, pace = run()
     nothing = {"provider": "", "prefix": "", "files": [], "forced": False, "other": False, "touched": False, "triggers": []}
+    nothing |= {"inputs": []}
     assert found == {**nothing, "main": True, "copy": "a/b.tif", "folder": str(tmp_path)}
     assert pace == "None"
 
@@ -88,6 +90,12 @@ def test_a_forced_rule_is_found(run) -> None:
     assert found["forced"] is True and found["other"] is False
     found, _ = run("--forceall")
     assert found["forced"] is True
+
+
+def test_what_an_output_was_made_from_is_known_in_the_next_run(run) -> None:
+    run()
+    found, _ = run()
+    assert found["inputs"] == ["input.txt"]
 
 
 def test_the_files_of_the_settings_are_found(run, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from support.cycles import write_round
 from support.workflow import PHASE, Workflow, contents, jobs_from, write_tiles
 
 boto3 = pytest.importorskip("boto3", reason="needs the plugin: pip install '.[dev,s3]'")
@@ -124,3 +125,19 @@ def test_a_tile_uploaded_anew_reruns_its_dataset(remote: Remote, local: Workflow
     bucket.upload_file(str(tmp_path / "1_0.tif"), "micro/raw/1_0.tif")
     planned = remote.planned()
     assert planned == {step: 1 for step in jobs_from("tiles") if step not in ("train", "accuracy")}
+
+
+def test_rounds_in_a_bucket_become_one_mosaic_there(
+    local: Workflow, bucket: Any, endpoint: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    for number in (1, 2):
+        write_round(tmp_path / f"R{number}", number)
+        for path in (tmp_path / f"R{number}").iterdir():
+            bucket.upload_file(str(path), f"micro/cycles/R{number}/{path.name}")
+    workflow = Remote(local, tmp_path_factory.mktemp("cycles"), endpoint)
+    slide = {"images": "cycles/{round}/{row}_{col}_{channel}.tif", "overlap": 0.22}
+    workflow.config = {"datasets": {"slide": slide}, "selfcheck": {"count": 2}, **PHASE}
+    workflow.finish()
+    files = {item.key.removeprefix("micro/results/slide/") for item in bucket.objects.filter(Prefix="micro/results/slide/")}
+    assert {"report.html", "verdict.json", "placement.csv", "R2/report.html", "mosaic.ome.zarr/0/c/3/0/0"} <= files
+    assert workflow.planned() == {}

@@ -76,8 +76,8 @@ rule place:
     message:
         "{wildcards.dataset}: places the tiles"
     shell:
-        "{params.dlir} place --tiles {input.tiles} --survey {input.survey} --affines {input.affines} {params.overrides}"
-        " --output {output.placement} --stage {output.stage} --settings {params.settings:q} {params.given}"
+        "{params.dlir} place --tiles {input.tiles} --survey {input.survey} --affines {input.affines} --lens {input.lens}"
+        " {params.overrides} --output {output.placement} --stage {output.stage} --settings {params.settings:q} {params.given}"
         " --log-file {log} --dataset {wildcards.dataset}"
         " --then export --tiles {input.tiles} --lens {input.lens} --placement {output.placement}"
         " --output {output.positions} --fiji {output.fiji}"

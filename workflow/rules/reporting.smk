@@ -89,8 +89,8 @@ rule report:
     message:
         "{wildcards.dataset}: writes the report"
     shell:
-        "{params.dlir} judge --tiles {input.tiles} --placement {input.placement} --exposure {input.exposure} {params.judged}"
-        " {params.overrides} --output {output.verdict}"
+        "{params.dlir} judge --tiles {input.tiles} --placement {input.placement} --exposure {input.exposure} --lens {input.lens}"
+        " {params.judged} {params.overrides} --output {output.verdict}"
         " --then provenance --tiles {input.tiles} --results {input.illumination} {input.hashed} {input.lens} {input.placement}"
         " {input.exposure} {params.model} --benchmarks {input.benchmarks} {input.training} --output {output.provenance}"
         " --settings {params.all:q} {params.configs} --log-file {log} --dataset {wildcards.dataset} {params.given}"

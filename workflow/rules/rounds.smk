@@ -186,11 +186,12 @@ rule join_rounds:
         rounds=folders_of_rounds,
         settings=JOINED.model_dump_json(),
         given=given(SETTINGS.rounds.names),
+        cache="" if BUCKET else "--cache results/{dataset}/cache",
     message:
         "{wildcards.dataset}: joins the mosaics of all rounds"
     shell:
         "{params.dlir} join_rounds --results {params.rounds:q} --output {output.store} --sums {output.sums}"
-        " --settings {params.settings:q} {params.given} --log-file {log} --dataset {wildcards.dataset}"
+        " --settings {params.settings:q} {params.given} {params.cache} --log-file {log} --dataset {wildcards.dataset}"
 
 
 rule report_rounds:
@@ -206,7 +207,8 @@ rule report_rounds:
             "exposure.csv",
             "illumination.tif",
         ),
-        reports=lambda wildcards: rounds_of(wildcards, "verdict.json", "report.html"),
+        reports=lambda wildcards: rounds_of(wildcards, "verdict.json", "report.html", "provenance.json"),
+        mosaics=lambda wildcards: rounds_of(wildcards, "mosaic.ome.zarr"),
         raw=lambda wildcards: fetched(SPECIMENS[wildcards.dataset]),
         rounds="results/{dataset}/rounds.csv",
         between="results/{dataset}/between.csv",

@@ -27,7 +27,7 @@ import torch.nn.functional as F
 
 from dlir.core import affine, tables
 from dlir.core.affine import BASIS, Array
-from dlir.core.lens import POWERS, STEEPEST, Lens, basis
+from dlir.core.lens import HALF_95, POWERS, STEEPEST, Lens, basis
 from dlir.core.robust import intrinsic_deviation
 from dlir.core.tables import LINEAR_COVARIANCE
 from dlir.registration.inference.fine import excess_variance, overlap_windows, pixel_weight
@@ -103,7 +103,7 @@ def _lens_of(
         if fit is None:
             return None
         coefficients, deviation = (values.reshape(2, -1).T.round(DECIMALS) for values in (fit.coefficients, fit.deviation))
-        lens, model = lens._replace(coefficients=coefficients, interval=1.96 * deviation), fit.model
+        lens, model = lens._replace(coefficients=coefficients, interval=HALF_95 * deviation), fit.model
         if lens.steepest() > STEEPEST:
             log.warning("camera %d: the pairs seem to show a distortion that folds the tiles; it is left out", camera)
             return None

@@ -6,8 +6,9 @@ part have followed (`lens_estimate.py`). The pairs are added up, each weighted b
 
 **How many terms.** MODELS go from one coefficient to all terms up to degree 5. Each is fitted to all pairs but a few, and
 judged by how much better these few fit than without a distortion, fold by fold (cross-validation). The first model is taken
-that no other beats clearly; and none where it is not clearly better than none. A model with more coefficients than half the
-pairs is not tried: few pairs say little of many terms, which then bend the corners.
+that the best one does not beat clearly; and none where it is not clearly better than none. The two are compared in the scatter
+that the best one leaves: where a term is missing, the pairs scatter more, and in that scatter every difference looks small. A
+model with more coefficients than pairs is not tried.
 """
 
 from typing import NamedTuple
@@ -20,11 +21,10 @@ from dlir.core.lens import POWERS
 from dlir.core.robust import geman_mcclure
 
 FEWEST_PAIRS = 4
-PAIRS_FOR_ONE = 2  # coefficient, at least
 FOLDS = 10  # groups of pairs that are left out in turn
 PRIOR = 5.0  # px: standard deviation of a coefficient of which no pair tells
 CLEAR = 25.0  # by which the pairs left out have to fit better with a distortion than without, in units of their variance
-CLEAR_SHARE = 0.02  # the same as a share of what the better one explains: no model is exact
+CLEAR_SHARE = 1e-4  # the same as a share of what the better one explains: no model is exact
 MOST_OF_ONE = 0.25  # of that, at most, comes from one pair
 ROUNDS = 5  # of the robust weights
 RANK = 1e-6  # of the largest eigenvalue of S, below which a pair says nothing
@@ -98,11 +98,11 @@ def choose_fit(evidence: Evidence) -> Fit | None:
     if count < FEWEST_PAIRS:
         return None
     fold = np.random.default_rng(0).permutation(count) % min(count, FOLDS)
-    few = {name: directions for name, directions in MODELS.items() if PAIRS_FOR_ONE * directions.shape[1] <= count}
+    few = {name: directions for name, directions in MODELS.items() if directions.shape[1] <= count}
     gains = {name: _gains(evidence.along(directions), fold) for name, directions in few.items()}
-    best = max(gains.values(), key=lambda gain: float(gain.sum()))
-    name = next(name for name, gain in gains.items() if not _clearly_better(best, gain))
-    gain = gains[name]
+    best, scatter = max(gains.values(), key=lambda each: float(each[0].sum()))
+    name = next(name for name, (gain, _) in gains.items() if not _clearly_better(best / scatter, gain / scatter))
+    gain = gains[name][0] / gains[name][1]
     alike = gain.sum() > np.sqrt(count) * gain.std()  # by more than a standard error: wrong pairs do not agree
     return fit(evidence, name) if alike and _clearly_better(gain, np.zeros(count)) else None
 
@@ -127,33 +127,28 @@ def _fitted(evidence: Evidence) -> tuple[Array, Array, float]:
     say (in variances)."""
     information, pull = evidence
     prior = np.eye(pull.shape[1]) / PRIOR**2
+    inverse = np.linalg.pinv(information, rcond=RANK, hermitian=True)
+    freedom = np.linalg.matrix_rank(information, hermitian=True).clip(1)
     weight, scale = np.ones(len(pull)), 1.0
     found = covariance = np.zeros(0)
     for _ in range(ROUNDS):
         total = np.einsum("n,nkl->kl", weight, information) / scale + prior
         covariance = np.linalg.inv(total)
         found = covariance @ (weight @ pull) / scale
-        square = _misfit(evidence, found)
+        left = pull - information @ found  # by which the pairs miss it
+        square = np.einsum("nk,nkl,nl->n", left, inverse, left) / freedom
         scale = max(1.0, float(np.median(square)))
         weight = geman_mcclure(square / scale)
     return found, covariance, scale
 
 
-def _misfit(evidence: Evidence, found: Array) -> Array:
-    """The squares (n,) by which pairs miss the coefficients (k,), in units of their variance."""
-    information, pull = evidence
-    inverse = np.linalg.pinv(information, rcond=RANK, hermitian=True)
-    freedom = np.linalg.matrix_rank(information, hermitian=True).clip(1)
-    left = pull - information @ found
-    return np.asarray(np.einsum("nk,nkl,nl->n", left, inverse, left) / freedom)
-
-
-def _gains(evidence: Evidence, fold: NDArray[np.int64]) -> Array:
-    """How much better (n,) each pair fits with the distortion that the other folds (n,) show than without, in variances."""
-    gain = np.zeros(len(fold))
+def _gains(evidence: Evidence, fold: NDArray[np.int64]) -> tuple[Array, Array]:
+    """How much better (n,) each pair fits with the distortion that the other folds (n,) show than without, in variances that
+    the pairs say; and by how much more (n,) the other folds scatter about that distortion."""
+    gain, scatter = np.zeros(len(fold)), np.ones(len(fold))
     for number in range(fold.max() + 1):
         here = fold == number
-        found, _, scale = _fitted(evidence.of(~here))
+        found, _, scatter[here] = _fitted(evidence.of(~here))
         information, pull = evidence.of(here)
-        gain[here] = (2 * pull @ found - np.einsum("k,nkl,l->n", found, information, found)) / scale
-    return gain
+        gain[here] = 2 * pull @ found - np.einsum("k,nkl,l->n", found, information, found)
+    return gain, scatter

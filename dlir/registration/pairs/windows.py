@@ -9,7 +9,7 @@ Large windows may be pooled: each of their pixels is then the mean of `step` x `
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from threading import Lock
 from typing import NamedTuple, Self
 
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from dlir.core import affine, tables
 from dlir.core.affine import Array
-from dlir.core.lens import NO_LENSES, Lens, Lenses, needed
+from dlir.core.lens import NO_LENSES, Lens, Lenses
 from dlir.core.progress import progress
 from dlir.core.tables import LINEAR_COVARIANCE
 from dlir.illumination import fields
@@ -31,6 +31,7 @@ from dlir.illumination.blind import filled
 from dlir.illumination.fields import Light
 from dlir.reading import image_files
 from dlir.reading.tile_reader import TileReader
+from dlir.reading.undistorted import undistorted
 from dlir.registration.model.checkpoint import full_precision
 from dlir.registration.model.estimate import LINEAR, SHIFT, best_point, covariance_at
 from dlir.registration.model.filters import standardise
@@ -47,7 +48,6 @@ LARGE_PIXELS = 430_000  # of a window, pooled or not: on a CPU such windows are 
 MOST_PIXELS = 1_300_000  # of a window: even larger ones are pooled whatever is asked for, since nothing else bounds the memory
 NARROWEST = 32  # cells: no side of a pooled window is shorter
 BLIND_MARGIN = 2  # px around blind pixels that the fine registration leaves out, since the filters reach so far
-SPLINE_REACH = 12  # px around a part of a tile that its cubic spline depends on, by more than a millionth
 CELL = 4  # px, to which the expected shift and the search are rounded: the coarse search resolves no less
 
 
@@ -117,15 +117,7 @@ class TilePlanes:
 
     def plane(self, tile: int, rows: slice = slice(None), columns: slice = slice(None)) -> image_files.Plane:
         """Returns the plane of a tile, or a part of it, given by its rows and columns of pixels."""
-        lens = self.lenses.get(self.cameras[tile])
-        if lens is None:
-            return self._corrected(tile, rows, columns)
-        (top, bottom, _), (left, right, _) = (part.indices(n) for part, n in zip((rows, columns), lens.size, strict=True))
-        seen = lens.on_grid(affine.translation([top, left]), bottom - top, right - left)
-        raw = needed(seen, lens.size, SPLINE_REACH)
-        seen -= np.reshape([part.start for part in raw], (2, 1, 1))
-        found = ndimage.map_coordinates(self._corrected(tile, *raw), seen, output=np.float32, order=3, mode="nearest")
-        return np.asarray(found)
+        return undistorted(self.lenses.get(self.cameras[tile]), partial(self._corrected, tile), rows, columns)
 
     def _corrected(self, tile: int, rows: slice, columns: slice) -> image_files.Plane:
         """Returns rows and columns of the raw plane of a tile, corrected for the illumination."""

@@ -52,7 +52,7 @@
         path.moveTo(view.x(x) - 5, view.y(y) + 5);
         path.lineTo(view.x(x) + 5, view.y(y) - 5);
       }
-      stroke(context, style, path, 4 * side * view.scale);
+      stroke(context, style, path, state === "empty" ? 0 : 4 * side * view.scale); // thin, and without a rim, where nothing is known
     }
   }
 
