@@ -24,6 +24,8 @@ RESULTS = [
 OF_SPECIMEN = [
     "rounds.csv",
     "between.csv",
+    "local.csv",
+    "local_rounds.csv",
     "placement.csv",
     "stage.csv",
     "canvas.csv",
