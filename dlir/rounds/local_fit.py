@@ -25,11 +25,11 @@ from dlir.core.tile_graph import factorised
 
 SCATTER = 0.1  # px, by which patches err beside their deviations
 LEVEL = 0.03  # of the bending
-STIFFNESS = 1 / np.array([0.01, 0.03, 0.1, 0.3, 1.0]) ** 2  # for each, the bend from node to node, px, that is usual
+STIFFNESS = 1 / np.array([0.03, 0.1, 0.3, 1.0, 3.0]) ** 2  # for each, the bend from node to node, px, that is usual
 CAUCHY = 3.0  # times the usual residual, at which the weight is halved
 STEPS = 6  # of the robust least squares
 FOLDS = 5  # of the cross-validation
-FEWEST = 20  # patches that show a field
+FEWEST = 12  # patches that show a field
 CLEARLY = 3.0  # standard errors, by which the field has to be better than none
 WORTH, SHARE = 0.1, 0.2  # px, and of what is there without it, by which it has to be better
 CUT = 4.0  # bounds: patches that match by chance, far away, count no more

@@ -64,7 +64,7 @@ def test_a_field_is_zero_far_from_all_patches() -> None:
 
 
 def test_few_patches_show_nothing() -> None:
-    found = fit_local(patches(stretched(POINTS), 0.1)[:15], FLAT, 4.0)
+    found = fit_local(patches(stretched(POINTS), 0.1)[:10], FLAT, 4.0)
     assert found.field is None
-    assert len(found.before) == 15
+    assert len(found.before) == 10
     assert fit_local(patches(stretched(POINTS), 0.1)[:0], FLAT, 4.0).field is None

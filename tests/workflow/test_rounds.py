@@ -76,6 +76,22 @@ def test_rounds_have_one_network_and_their_results_are_those_of_datasets(finishe
     assert np.degrees(turned) == pytest.approx(0.6, abs=0.1)
 
 
+def test_stretched_tissue_is_looked_for_where_that_is_asked_for(finished: Workflow, tmp_path: Path) -> None:
+    work = finished.copy(tmp_path / "work")
+    assert (work.folder / "results/slide/R2/local.csv").read_text() == "y,x,shift_y,shift_x\n"
+    work.config = {**work.config, "rounds": {"local": 4.0}}
+    work.finish()
+    results = work.folder / "results" / "slide"
+    mended = tables.read(results / "local_rounds.csv", tables.LOCAL_ROUNDS).set_index("round")
+    assert mended.loc["R2", "patches"] > 10 and not mended.loc["R2", "used"]
+    assert tables.read(results / "R2/local.csv", tables.LOCAL).empty
+    assert "R2 is not bent" in (results / "report.html").read_text()
+    assert np.array_equal(level(work, "slide/R2"), level(finished, "slide/R2"))
+    assert work.planned() == {}
+    work.config = {**work.config, "rounds": {"local": 0.0}}
+    assert {"round_place": 2, "report_rounds": 1}.items() <= work.planned().items()
+
+
 def test_the_last_words_name_the_specimen(finished: Workflow, tmp_path: Path) -> None:
     said = finished.copy(tmp_path / "work").finish("--forcerun", "report_rounds")
     assert "slide: mosaic results/slide/mosaic.ome.zarr, report results/slide/report.html" in said

@@ -99,7 +99,6 @@ rule local:  # only where rounds.local is above 0
         dataset=only(SPECIMENS),
     conda:
         "../../envs/dlir.yaml"
-    threads: 8
     resources:
         mem_mb=memory("local"),
         runtime=minutes("local"),
