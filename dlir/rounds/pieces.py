@@ -96,10 +96,10 @@ def _candidates(fixed: _Ends, moving: _Ends, tile: int, side: int) -> pd.DataFra
     place = corner + moving.middles[tile] - middle  # in the frame of the first round
     ends = place[:, None] + affine.corners(side, side)  # (n, 4, 2)
     near = np.flatnonzero(np.linalg.norm(fixed.middles - moving.middles[tile], axis=1) < np.hypot(*(fixed.sizes + size).T) / 2)
-    own = _inside(moving.to_first[[tile]], moving.sizes[[tile]], ends)[0]
-    there = _inside(fixed.to_first[near], fixed.sizes[near], ends)
     if not len(near):
         return pd.DataFrame()
+    own = _inside(moving.to_first[[tile]], moving.sizes[[tile]], ends)[0]
+    there = _inside(fixed.to_first[near], fixed.sizes[near], ends)
     best = there.argmax(axis=0)
     held = (own >= MARGIN) & (there.max(axis=0) >= MARGIN)
     table = np.c_[corner, near[best], place][held]

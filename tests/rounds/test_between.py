@@ -62,6 +62,12 @@ def test_pieces_lie_in_both_tiles_and_show_what_both_share(two: Two) -> None:
             assert np.corrcoef(np.clip(here, 2000, 4500).ravel(), np.clip(there, 2000, 4500).ravel())[0, 1] > 0.5
 
 
+def test_a_tile_far_from_the_other_round_has_no_piece(two: Two) -> None:
+    first, second = (picture(each.round.planes(), each.round.tiles, each.placement, 2) for each in two[:2])
+    away = true_map(TURN, SCALE, (5000.0, 0.0))
+    assert find_pieces(two.first, two.second, (true_map(), away), common_structure(first, second, away), [0, 5]).empty
+
+
 def test_the_piece_with_most_in_common_is_taken_first(two: Two) -> None:
     first, second = (picture(each.round.planes(), each.round.tiles, each.placement, 2) for each in two[:2])
     common = common_structure(first.prepared(), second, two.true)

@@ -120,6 +120,7 @@ def test_rounds_of_single_tiles() -> None:
     assert max(of.max() for of in made.errors(placed(made))) < 0.4
 
 
+@pytest.mark.slow
 def test_the_deviations_cover_the_errors() -> None:
     """Both are against the mean of all tiles, after the turn and scale that no pair can tell."""
     squares, variances = [], []
