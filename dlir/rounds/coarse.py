@@ -35,8 +35,8 @@ REACHES = (14, 10, 10)  # px of a picture, that blocks are searched by in turn
 LEAST_CONTENT = 0.25  # of the mean square of all px: blocks with less show nothing
 AGREEING = 1.5  # px of a picture
 BY_CHANCE = 0.03  # probability that the highest score of a block lies so near to the fit by chance
-SURE = 1e-3  # probability that so many blocks agree by chance, below which a round is found
-LEAST_AGREEING = 0.35  # of all blocks
+SURE = 1e-4  # probability that so many blocks agree by chance, below which a round is found
+LEAST_AGREEING = 0.15  # of all blocks: where tissue was stretched, few agree with one similarity
 MOST_TURN = 12.0  # degrees
 FREE = 3  # blocks that a similarity nearly always fits
 
