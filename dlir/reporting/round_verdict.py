@@ -79,10 +79,14 @@ def _not_found(specimen: Specimen, each: RoundResults, agreement: Agreement) -> 
     """The pixels do not show how the round lies to the first."""
     if each.found["found"] != "stage":
         return []
-    first = specimen.rounds[0].name
+    first, median = specimen.rounds[0].name, _between(agreement, each.name).median
     advice = each.found["advice"]
     remedy = advice if isinstance(advice, str) and advice else "check its positions, and that both rounds show one stain"
-    return [Finding("round", "bad", f"{each.name} was not found: its pixels do not show how it lies to {first}", remedy)]
+    what = f"{each.name} was not found: its pixels do not show how it lies to {first}"
+    if median is not None and median <= SURE:
+        what = f"{each.name} was not found at low resolution, only by the stage; its tiles agree with {first} all the same"
+        return [Finding("round", "look", what, remedy)]
+    return [Finding("round", "bad", what, remedy)]
 
 
 def _not_held(specimen: Specimen, each: RoundResults, agreement: Agreement) -> list[Finding]:

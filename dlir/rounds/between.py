@@ -30,6 +30,7 @@ from dlir.registration.model.methods import load_method
 from dlir.registration.pairs.neighbours import ROUND, with_windows
 from dlir.registration.settings import Register, own_method_file
 from dlir.rounds.inputs import Placed, read_placed
+from dlir.rounds.maps import turn_covariance, turn_linear_covariance
 from dlir.rounds.pictures import Picture, picture, step_for
 from dlir.rounds.pieces import common_structure, find_pieces
 from dlir.rounds.similarity import similarity_between
@@ -177,9 +178,8 @@ def of_tiles(found: pd.DataFrame, both: Turned) -> pd.DataFrame:
     affines = affine.compose(to_fixed, affine.compose(affine.from_table(found), to_moving))
     centre = affine.apply(affine.invert(to_moving), found[["centre_y", "centre_x"]].to_numpy()[:, None])[:, 0]
     left, right = to_fixed[:, :, :2], to_moving[:, :, :2]
-    shift = left @ tables.shift_covariance(found) @ left.mT
-    entries = np.einsum("nab,ndc->nacbd", left, right.mT).reshape(-1, 4, 4)  # of left dA right, row by row
-    linear = entries @ found[LINEAR_COVARIANCE].to_numpy().reshape(-1, 4, 4) @ entries.mT
+    shift = turn_covariance(tables.shift_covariance(found), left)
+    linear = turn_linear_covariance(found[LINEAR_COVARIANCE].to_numpy().reshape(-1, 4, 4), left, np.linalg.inv(right))
     return found.assign(
         fixed=both.own[fixed], moving=both.own[moving], **affine.to_columns(affines),
         centre_y=centre[:, 0], centre_x=centre[:, 1], var_y=shift[:, 0, 0], cov_yx=shift[:, 0, 1], var_x=shift[:, 1, 1],

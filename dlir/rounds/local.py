@@ -10,17 +10,16 @@ they show the same of the specimen as without it.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from dlir.core import affine, tables
-from dlir.core.affine import Array
 from dlir.core.local_field import LocalField
 from dlir.core.progress import progress
 from dlir.fusion.blend import PlacedTiles, Region, borders, camera_weight
@@ -37,18 +36,6 @@ OF_TILE, SIDES = 5, (48, 128)  # patches along the side of a tile, and px of the
 SPACING, CLOSEST = 1 / 3, 96.0  # sides of a tile from node to node of the field, so that a tile follows it; and px, at least
 BLOCK = 6  # patches along each side of a part that is fused at once
 CACHED = 32  # tiles of each round kept in memory
-
-
-class _Shown(NamedTuple):
-    """What registration saw of a round, in the common frame."""
-
-    name: str
-    tiles: PlacedTiles
-
-    def part(self, region: Region) -> tuple[Array, NDArray[np.bool_]]:
-        """Returns the grey values (y, x) of a part of the mosaic, and where a tile lies."""
-        values, covered = self.tiles.fuse(region)
-        return np.asarray(values.mean(axis=0), float), covered
 
 
 def local(
@@ -68,13 +55,13 @@ def local(
     """
     found, size = read_rounds(results), tables.read(canvas, tables.CANVAS)
     placed = tables.read(placement, tables.ROUND_PLACEMENT)
-    shown = [_shown(each, placed[placed["round"] == each.name]) for each in found]
+    first = _shown(found[0], placed)
     shape = int(size["height"][0]), int(size["width"][0])
     tile = min(int(tables.usual_size(each.tiles).min()) for each in found)
-    patches = compared(shown, shape, side_of(tile))
     nodes, rows = [], []
-    for each in found[1:]:
-        fit = fit_local(patches[patches["round"] == each.name], field_over(shape, tile), settings.local)
+    for each in found[1:]:  # one after the other, so that memory does not grow with their number
+        patches = compared(first, _shown(each, placed), shape, side_of(tile))
+        fit = fit_local(patches, field_over(shape, tile), settings.local)
         before, after = ([*np.percentile(part, [50, 95])] if len(part) else [np.nan] * 2 for part in (fit.before, fit.after))
         largest = 0.0
         if fit.field is not None:
@@ -98,27 +85,23 @@ def field_over(shape: tuple[int, int], tile: int) -> LocalField:
     return LocalField.over(*shape, max(CLOSEST, SPACING * tile))
 
 
-def compared(shown: Sequence[_Shown], shape: tuple[int, int], side: int) -> pd.DataFrame:
-    """Returns the patches of all rounds but the first that match those of the first.
+def compared(first: PlacedTiles, other: PlacedTiles, shape: tuple[int, int], side: int) -> pd.DataFrame:
+    """Returns the patches of a round that match those of the first one.
 
-    The columns are round; y and x: middle of the patch in the mosaic; dy and dx: from where the first round shows something to
-    where this one does; deviation: of that; all in px.
+    The columns are y and x: middle of the patch in the mosaic; dy and dx: from where the first round shows something to where
+    this one does; deviation: of that; all in px.
     """
-    found = [np.empty((0, 6))]
-    for region in progress(list(_regions(shape, side)), "comparing the rounds"):
-        fixed, there = shown[0].part(region)
-        for number, each in enumerate(shown[1:], 1):
-            moving, here = each.part(region)
-            whole = _cut(there & here, side).all(axis=(1, 2))
-            if not whole.any():
-                continue
-            of_patch = shifts(_cut(fixed, side)[whole], _cut(moving, side)[whole])
-            corner = np.indices((region.height // side, region.width // side)).reshape(2, -1).T[whole] * side
-            middle = corner + (region.y, region.x) + (side - 1) / 2
-            row = np.c_[np.full(len(middle), number), middle, of_patch.shift, of_patch.deviation]
-            found.append(row[(of_patch.after >= MATCH) & (of_patch.deviation <= EXACT)])
-    table = pd.DataFrame(np.concatenate(found), columns=["round", "y", "x", "dy", "dx", "deviation"])
-    return table.assign(round=[shown[int(number)].name for number in table["round"]])
+    found = [np.empty((0, 5))]
+    for region in progress(list(_regions(shape, side)), "comparing a round with the first"):
+        (fixed, there), (moving, here) = (each.fuse(region) for each in (first, other))
+        whole = _cut(there & here, side).all(axis=(1, 2))
+        if not whole.any():
+            continue
+        of_patch = shifts(*(_cut(values.mean(axis=0, dtype=float), side)[whole] for values in (fixed, moving)))
+        corner = np.indices((region.height // side, region.width // side)).reshape(2, -1).T[whole] * side
+        row = np.c_[corner + (region.y, region.x) + (side - 1) / 2, of_patch.shift, of_patch.deviation]
+        found.append(row[(of_patch.after >= MATCH) & (of_patch.deviation <= EXACT)])
+    return pd.DataFrame(np.concatenate(found), columns=["y", "x", "dy", "dx", "deviation"])
 
 
 def _regions(shape: tuple[int, int], side: int) -> Iterator[Region]:
@@ -136,8 +119,9 @@ def _cut(image: NDArray[Any], side: int) -> NDArray[Any]:
     return image.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(-1, side, side)
 
 
-def _shown(each: Round, placed: pd.DataFrame) -> _Shown:
-    """Returns a round with its tiles as they are placed (tables.ROUND_PLACEMENT)."""
+def _shown(each: Round, placed: pd.DataFrame) -> PlacedTiles:
+    """Returns what registration saw of a round, with its tiles as they are placed (tables.ROUND_PLACEMENT)."""
+    placed = placed[placed["round"] == each.name]
     tiles, reader = each.tiles.set_index("tile").loc[placed["tile"]], TileReader(each.tiles)
     light, of_cameras = [fields.of(reader.chosen) for fields in each.light()], each.lenses()
     cameras, paths = tiles["camera"].tolist(), tiles["path"].tolist()
@@ -153,4 +137,4 @@ def _shown(each: Round, placed: pd.DataFrame) -> _Shown:
     grey = np.ones((len(paths), channels)), np.zeros(channels)
     outlines = borders(light, cameras, lenses)
     tiles_there = paths, cameras, affine.from_table(placed), *grey, light, read
-    return _Shown(each.name, PlacedTiles(*tiles_there, 1, "linear", weights, lenses, outlines))
+    return PlacedTiles(*tiles_there, 1, "linear", weights, lenses, outlines)

@@ -55,13 +55,14 @@ def test_rounds_that_agree_are_good(good: Specimen) -> None:
     assert [each["round"] for each in judged["rounds"]] == ["R1", "R2", "R3"]
 
 
-def test_a_round_that_is_not_found_is_not_to_be_trusted(good: Specimen) -> None:
-    judged = verdict(with_round(good, 2, found="stage", advice="look at `images`"), agreeing())
+def test_a_round_that_is_not_found_is_not_to_be_trusted_unless_its_pixels_agree(good: Specimen) -> None:
+    lost = with_round(good, 2, found="stage", advice="look at `images`")
+    judged = verdict(lost, agreeing(R3="empty"))
     assert judged["grade"] == "bad" and judged["sentence"].startswith("Not to be trusted: 2 of 3 rounds are found")
-    assert (
-        judged["findings"][0]["sentence"].startswith("R3 was not found")
-        and judged["findings"][0]["remedy"] == "look at `images`"
-    )
+    first = judged["findings"][0]
+    assert first["sentence"].startswith("R3 was not found: its pixels") and first["remedy"] == "look at `images`"
+    judged = verdict(lost, agreeing())
+    assert judged["grade"] == "look" and "agree with R1 all the same" in judged["sentence"]
 
 
 @pytest.mark.parametrize("grade", ["look", "bad"])
