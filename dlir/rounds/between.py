@@ -29,7 +29,7 @@ from dlir.registration.model.estimate import Method
 from dlir.registration.model.methods import load_method
 from dlir.registration.pairs.neighbours import ROUND, with_windows
 from dlir.registration.settings import Register, own_method_file
-from dlir.rounds.inputs import Placed, read_placed
+from dlir.rounds.inputs import PlacedRound, read_placed
 from dlir.rounds.maps import turn_covariance, turn_linear_covariance
 from dlir.rounds.pictures import Picture, picture, step_for
 from dlir.rounds.pieces import common_structure, find_pieces
@@ -110,8 +110,8 @@ def between(
 
 
 def register_rounds(
-    fixed: Placed,
-    moving: Placed,
+    fixed: PlacedRound,
+    moving: PlacedRound,
     tiles: list[int],
     maps: Mapping[str, Array],
     shown: Callable[[str], Picture],

@@ -55,16 +55,16 @@ class Round(NamedTuple):
         return TilePlanes(self.tiles, self.light(), self.lenses() if lenses is None else lenses)
 
 
-class Placed(NamedTuple):
+class PlacedRound(NamedTuple):
     """A round, and where its own pairs place its tiles."""
 
     round: Round
     placement: pd.DataFrame  # tables.PLACEMENT, in its own frame
 
 
-def read_placed(results: Sequence[Path], settings: Place) -> list[Placed]:
+def read_placed(results: Sequence[Path], settings: Place) -> list[PlacedRound]:
     """Reads rounds, as `read_rounds` does, and places each by its own pairs."""
-    return [Placed(each, each.own_placement(settings)) for each in read_rounds(results)]
+    return [PlacedRound(each, each.own_placement(settings)) for each in read_rounds(results)]
 
 
 def read_rounds(results: Sequence[Path]) -> list[Round]:

@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from dlir.core import affine, tables
 from dlir.core.affine import Array
-from dlir.rounds.inputs import Placed
+from dlir.rounds.inputs import PlacedRound
 from dlir.rounds.pictures import Picture
 
 LARGEST, SHARE = (
@@ -43,7 +43,9 @@ def common_structure(fixed: Picture, moving: Picture, to_fixed: Array) -> Pictur
     return Picture(fixed.image * both.image, fixed.covered & both.covered, fixed.step)
 
 
-def find_pieces(fixed: Placed, moving: Placed, maps: tuple[Array, Array], common: Picture, tiles: list[int]) -> pd.DataFrame:
+def find_pieces(
+    fixed: PlacedRound, moving: PlacedRound, maps: tuple[Array, Array], common: Picture, tiles: list[int]
+) -> pd.DataFrame:
     """Returns the pieces of tiles of the moving round, by their numbers there: the columns tile, top, left, side and fixed.
 
     top and left, px, count from the first px of the turned tile; `fixed` is the number of the tile of the other round that
@@ -82,7 +84,7 @@ class _Ends(NamedTuple):
     middles: Array  # (n, 2) px
 
     @classmethod
-    def of(cls, each: Placed, to_first: Array) -> "_Ends":
+    def of(cls, each: PlacedRound, to_first: Array) -> "_Ends":
         sizes = tables.sizes(each.round.tiles)
         affines = affine.compose(to_first, affine.from_table(each.placement))
         return cls(sizes, affines, affine.apply(affines, ((sizes - 1) / 2)[:, None])[:, 0])

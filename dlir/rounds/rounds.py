@@ -14,7 +14,7 @@ from dlir.core import affine, tables
 from dlir.core.affine import Array
 from dlir.placement.settings import Place
 from dlir.rounds.coarse import CoarseMap, coarse_map
-from dlir.rounds.inputs import Placed, Round, read_placed
+from dlir.rounds.inputs import PlacedRound, Round, read_placed
 from dlir.rounds.pictures import Picture, picture, step_for
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ def rounds(results: list[Path], output: Path, *, settings: Place = Place()) -> N
     tables.write(find_rounds(read_placed(results, settings)), tables.ROUNDS, output)
 
 
-def find_rounds(placed: list[Placed]) -> pd.DataFrame:
+def find_rounds(placed: list[PlacedRound]) -> pd.DataFrame:
     """Returns how each round lies to the first one (tables.ROUNDS)."""
     first = placed[0]
     scales = [_pixel_size(each.round) / _pixel_size(first.round) for each in placed]
@@ -84,7 +84,7 @@ def _pixel_size(each: Round) -> float:
     return float(each.tiles["pixel_size"].iloc[0])
 
 
-def _by_stage(each: Placed, first: Placed, scale: float) -> CoarseMap:
+def _by_stage(each: PlacedRound, first: PlacedRound, scale: float) -> CoarseMap:
     """The map of a round by the places of the stage alone."""
     offsets = []
     for own in (each, first):
@@ -94,7 +94,7 @@ def _by_stage(each: Placed, first: Placed, scale: float) -> CoarseMap:
     return CoarseMap(np.c_[linear, linear @ offsets[0] - offsets[1]], 0, 0, float("nan"))
 
 
-def _row(each: Placed, found: CoarseMap, how: str) -> dict[str, object]:
+def _row(each: PlacedRound, found: CoarseMap, how: str) -> dict[str, object]:
     """A row of tables.ROUNDS."""
     middle = np.array(affine.from_table(each.placement)[:, :, 2].mean(axis=0))
     shift: Array = affine.apply(found.affine, middle[None])[0] - middle

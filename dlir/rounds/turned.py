@@ -16,7 +16,7 @@ from dlir.core.affine import Array
 from dlir.core.lens import Lens, Lenses
 from dlir.reading.image_files import Plane
 from dlir.registration.pairs.windows import TilePlanes
-from dlir.rounds.inputs import Placed
+from dlir.rounds.inputs import PlacedRound
 
 LINEAR_POWERS = np.array([(1, 0), (0, 1)])  # of the terms that turn and scale
 
@@ -71,7 +71,7 @@ class Turned(NamedTuple):
     lenses: str  # what turns and undistorts them, as text
 
 
-def turned(fixed: Placed, moving: Placed, maps: tuple[Array, Array], pieces: pd.DataFrame) -> Turned:
+def turned(fixed: PlacedRound, moving: PlacedRound, maps: tuple[Array, Array], pieces: pd.DataFrame) -> Turned:
     """Returns tiles of two rounds as the camera of the first round would show them.
 
     Args:

@@ -16,7 +16,7 @@ from dlir.registration.model.checkpoint import GENERIC
 from dlir.registration.model.methods import load_method
 from dlir.registration.settings import Register
 from dlir.rounds.between import Registration, register_rounds
-from dlir.rounds.inputs import Placed
+from dlir.rounds.inputs import PlacedRound
 from dlir.rounds.pictures import picture
 from dlir.rounds.pieces import common_structure, find_pieces
 from dlir.rounds.turned import turned, turning
@@ -29,8 +29,8 @@ CPU = torch.device("cpu")
 class Two(NamedTuple):
     """Two rounds, and the true map of the second."""
 
-    first: Placed
-    second: Placed
+    first: PlacedRound
+    second: PlacedRound
     true: Array
 
 

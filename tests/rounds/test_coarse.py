@@ -11,13 +11,13 @@ from support.acquisitions import seen as what_it_shows
 from dlir.core import affine
 from dlir.core.affine import Array
 from dlir.rounds.coarse import CoarseMap, coarse_map
-from dlir.rounds.inputs import Placed
+from dlir.rounds.inputs import PlacedRound
 from dlir.rounds.pictures import Picture, picture, step_for
 from dlir.rounds.rounds import find_rounds
 from dlir.rounds.similarity import turning
 
 
-def shown(placed: Placed, step: int = 2) -> Picture:
+def shown(placed: PlacedRound, step: int = 2) -> Picture:
     return picture(placed.round.planes(), placed.round.tiles, placed.placement, step)
 
 
@@ -28,11 +28,11 @@ def off(found: Array, true: Array) -> float:
 
 
 @pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> Placed:
+def first(tmp_path_factory: pytest.TempPathFactory) -> PlacedRound:
     return acquired(tmp_path_factory.mktemp("specimen") / "R1", true_map())
 
 
-def test_the_picture_shows_where_tiles_lie_without_their_light(first: Placed) -> None:
+def test_the_picture_shows_where_tiles_lie_without_their_light(first: PlacedRound) -> None:
     seen = shown(first)
     assert step_for(first.round.tiles, first.placement, 300) == 2
     side = max(seen.image.shape)
@@ -48,7 +48,7 @@ def test_the_picture_shows_where_tiles_lie_without_their_light(first: Placed) ->
     [(0.0, 1.0, (3.0, -5.0)), (-1.0, 1.0, (60.0, 40.0)), (8.5, 1.03, (-40.0, 90.0)), (-5.0, 0.96, (10.0, 10.0))],
 )
 def test_a_round_is_found_through_bleaching_and_debris(
-    first: Placed, tmp_path: Path, turn: float, scale: float, shift: tuple[float, float]
+    first: PlacedRound, tmp_path: Path, turn: float, scale: float, shift: tuple[float, float]
 ) -> None:
     true = true_map(turn, scale, shift)
     second = acquired(tmp_path / "R2", true, light=0.4, debris=5, seed=2)
@@ -58,7 +58,7 @@ def test_a_round_is_found_through_bleaching_and_debris(
     assert off(found.affine, true) < 1.0
 
 
-def test_another_specimen_is_not_found(first: Placed, tmp_path: Path) -> None:
+def test_another_specimen_is_not_found(first: PlacedRound, tmp_path: Path) -> None:
     elsewhere = acquired(tmp_path / "R2", true_map(), seed=3, specimen=2)
     assert not coarse_map(shown(first), shown(elsewhere)).found
     table = find_rounds([first, elsewhere])
@@ -67,7 +67,7 @@ def test_another_specimen_is_not_found(first: Placed, tmp_path: Path) -> None:
     assert table["turn"][1] == 0
 
 
-def test_a_round_that_does_not_match_the_first_is_found_by_the_one_before(first: Placed, tmp_path: Path) -> None:
+def test_a_round_that_does_not_match_the_first_is_found_by_the_one_before(first: PlacedRound, tmp_path: Path) -> None:
     # the first round shows the left half of what the second shows, and the third the right half
     second = acquired(tmp_path / "R2", true_map(1.0, shift=(0.0, 250.0)), seed=4)
     third = acquired(tmp_path / "R3", true_map(0.0, shift=(0.0, 500.0)), seed=5)

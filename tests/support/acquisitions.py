@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from dlir.core import affine, hashing, lens, tables
 from dlir.illumination import fields
-from dlir.rounds.inputs import Placed, Round
+from dlir.rounds.inputs import PlacedRound, Round
 from dlir.rounds.similarity import turning
 from support.specimens import ONE_PLANE
 
@@ -53,7 +53,7 @@ def acquired(
     blank: tuple[int, ...] = (),
     seed: int = 0,
     specimen: int = 1,
-) -> Placed:
+) -> PlacedRound:
     """Writes the tiles of a round into `folder`, which names it, with their tables.
 
     Args:
@@ -90,10 +90,10 @@ def acquired(
         loop=0.0, placed_by="pairs",
     )  # fmt: skip
     none = pd.DataFrame(columns=list(tables.AFFINES.columns))
-    return Placed(Round(folder.name, folder, tiles, none, pd.DataFrame(columns=list(tables.SURVEY.columns))), placement)
+    return PlacedRound(Round(folder.name, folder, tiles, none, pd.DataFrame(columns=list(tables.SURVEY.columns))), placement)
 
 
-def pair_error(found: pd.DataFrame, fixed: tuple[Placed, Array], moving: tuple[Placed, Array]) -> Array:
+def pair_error(found: pd.DataFrame, fixed: tuple[PlacedRound, Array], moving: tuple[PlacedRound, Array]) -> Array:
     """How far (n, 2), px, the points of pairs (tables.ROUND_PAIRS) lie from their true places in the fixed tile.
 
     Args:
