@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 SIDE = 1200  # px, of the longest picture
 ADVICE = (
     "the pixels do not show how this round lies to the others: look whether its reference_channel is the stain that the rounds "
-    "share, and whether it shows the same part of the specimen"
+    "share, whether it shows the same part of the specimen, whether it is turned by more than 10 degrees or its pixel_size is "
+    "wrong, and whether its camera sees the specimen in a mirror (mirrored: true for this round)"
 )
 
 
