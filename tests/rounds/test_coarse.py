@@ -67,6 +67,16 @@ def test_another_specimen_is_not_found(first: Placed, tmp_path: Path) -> None:
     assert table["turn"][1] == 0
 
 
+@pytest.mark.parametrize("grey", [0.0, 500.3])
+def test_a_blank_round_is_not_found(first: Placed, grey: float) -> None:
+    seen = shown(first)
+    blank = seen._replace(image=np.where(seen.covered, grey, 0).astype(np.float32))
+    for fixed, moving in ((blank, seen), (seen, blank), (blank, blank)):
+        found = coarse_map(fixed, moving)
+        assert not found.found
+        assert found.agreeing == 0
+
+
 def test_a_round_that_does_not_match_the_first_is_found_by_the_one_before(first: Placed, tmp_path: Path) -> None:
     # the first round shows the left half of what the second shows, and the third the right half
     second = acquired(tmp_path / "R2", true_map(1.0, shift=(0.0, 250.0)), seed=4)
