@@ -113,6 +113,9 @@ def test_a_round_without_a_name_for_its_results_is_an_error(tmp_path: Path, name
         ({"placement": "p.csv"}, "placement has no effect on rounds"),
         ({"reference_time": "each"}, "rounds have no time points: delete"),
         ({"images": "{row}_{col}_{time}.tif"}, "rounds have no time points: delete"),
+        ({"rounds": {"R1": {}, "R2": {"placement": "p.csv"}}}, "placement has no effect on rounds"),
+        ({"rounds": {"R1": {}, "R2": {"reference_time": "each"}}}, "rounds have no time points: delete"),
+        ({"rounds": {"R1": {}, "R2": {"images": "{row}_{col}_{time}.tif"}}}, "rounds have no time points: delete"),
         ({"rounds": {"cache": {}}}, "rounds.cache: is no name for a round"),
         ({"rounds": {"R1": {"rounds": {"R2": {}}}}}, "rounds.R1: has rounds, and a round has none of its own"),
         ({"rounds": {"R1": {"overlapp": 1}}}, "rounds.R1.overlapp: unknown key; did you mean overlap"),
@@ -124,3 +127,10 @@ def test_a_round_without_a_name_for_its_results_is_an_error(tmp_path: Path, name
 def test_rounds_that_cannot_be_placed_together_are_refused(keys: dict[str, object], words: str) -> None:
     with pytest.raises(SettingsError, match=words):
         Dataset.checked({"images": "{row}_{col}.tif", "rounds": {"R1": {}}, **keys})
+
+
+@pytest.mark.parametrize("wrong", [{"overlapp": 1}, {"overlap": 5}])
+def test_a_mistake_in_the_first_round_is_named_once(wrong: dict[str, object]) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Dataset.checked({"rounds": {"R1": {"images": "{row}_{col}.tif", **wrong}}})
+    assert str(caught.value).count("\n  ") == 1
