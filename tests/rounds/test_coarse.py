@@ -10,6 +10,7 @@ from support.acquisitions import seen as what_it_shows
 
 from dlir.core import affine
 from dlir.core.affine import Array
+from dlir.rounds.alike import RoundsError
 from dlir.rounds.coarse import CoarseMap, coarse_map
 from dlir.rounds.inputs import Placed
 from dlir.rounds.pictures import Picture, picture, step_for
@@ -85,6 +86,15 @@ def test_a_round_that_does_not_match_the_first_is_found_by_the_one_before(first:
     assert table["found"].tolist() == ["first", "pixels", "pixels"]
     assert off(affine.from_table(table)[2], true_map(shift=(0.0, 500.0))) < 2.0
     assert table["turn"].tolist() == pytest.approx([0, 1, 0], abs=0.2)
+
+
+def test_a_slip_in_the_unit_of_the_pixel_size_is_refused(first: Placed) -> None:
+    told = [
+        first._replace(round=first.round._replace(name=name, tiles=first.round.tiles.assign(pixel_size=size)))
+        for name, size in (("R1", 0.325), ("R2", 325.0))
+    ]
+    with pytest.raises(RoundsError, match=r"of R2 is 325 µm, and that of R1 0\.325 µm: give the true pixel_size"):
+        find_rounds(told)
 
 
 def test_few_blocks_that_agree_are_no_proof() -> None:
