@@ -100,7 +100,11 @@ def test_the_rounds_of_each_well_are_a_specimen(tmp_path: Path, listed: bool) ->
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("logs", "a: logs: is no name for a round"), ("x.1", r"a: x\.1: .*rename the folder or the files, or name the rounds")],
+    [
+        ("logs", "a: logs: is no name for a round"),
+        ("x 1.5", r"a: x 1\.5: is no name for a round: leave out points"),
+        ("x.1", r"a: x\.1: .*rename the folder or the files, or name the rounds"),
+    ],
 )
 def test_a_round_without_a_name_for_its_results_is_an_error(tmp_path: Path, name: str, words: str) -> None:
     with pytest.raises(TileError, match=words):
