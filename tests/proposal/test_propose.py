@@ -124,10 +124,12 @@ def test_cycles_are_rounds_of_one_specimen(form: str, tmp_path: Path) -> None:
 
 
 def test_datasets_that_may_be_rounds_of_one_specimen_say_so(tmp_path: Path) -> None:
+    tiles = cut_grid(3, 4, DOWN, RIGHT).items()
     for number in (1, 2):
-        numbered(tmp_path / f"R{number}", cut_grid(3, 4, DOWN, RIGHT), lambda row, col: 4 * row + col)
+        (tmp_path / f"R{number}").mkdir()
+        write(tmp_path / f"R{number}", {f"r{row}_c{col}.tif": pixels for (row, col), pixels in tiles})
     found = propose(tmp_path)
-    assert found.keys["images"] == f"{tmp_path}/R{{dataset}}/t{{index}}.tif"
+    assert found.keys["images"] == f"{tmp_path}/R{{dataset}}/r{{row}}_c{{col}}.tif"
     assert any("write {round} in place of {dataset}" in note for note in found.notes)
 
 
