@@ -39,7 +39,8 @@ class PlacedTiles(NamedTuple):
     sizes: NDArray[np.int64]  # (n, 2) px
     affines: Array  # (n, 2, 3) from an undistorted pixel of a tile to the mosaic
     lenses: list[Lens | None]  # of each tile: of its camera, and of the field where its tissue was stretched
-    mirrored: bool  # left to right, when they are read
+    mirrored: NDArray[np.bool_]  # (n,) left to right, when they are read
+    many: bool = False  # whether they are of many rounds, in each of which tiles are numbered from 0
 
     def to_mosaic(self, tile: int, points: Array) -> Array:
         """Returns points (m, 2) of the file of a tile, by its row, in the mosaic, px."""
@@ -57,7 +58,7 @@ class PlacedTiles(NamedTuple):
         return found
 
     def _mirrored(self, tile: int, points: Array) -> Array:
-        return np.c_[points[:, 0], self.sizes[tile, 1] - 1 - points[:, 1]] if self.mirrored else points
+        return np.c_[points[:, 0], self.sizes[tile, 1] - 1 - points[:, 1]] if self.mirrored[tile] else points
 
 
 def transform(points: Path, results: Path, output: Path, *, to_tiles: bool = False, time: int | None = None) -> None:
@@ -70,7 +71,7 @@ def transform(points: Path, results: Path, output: Path, *, to_tiles: bool = Fal
 
     Args:
         points: a CSV file.
-        results: the folder of a finished run, results/NAME.
+        results: the folder of a finished run, results/NAME; of a specimen with rounds, the tiles are those of all rounds.
         time: the time point, where each is placed by itself.
 
     Raises:
@@ -84,7 +85,9 @@ def transform(points: Path, results: Path, output: Path, *, to_tiles: bool = Fal
 
 
 def read_placed(results: Path, time: int | None = None) -> PlacedTiles:
-    """Returns the tiles of a finished run, at a time point where each is placed by itself."""
+    """Returns the tiles of a finished run, at a time point where each is placed by itself; of a specimen, of all rounds."""
+    if (results / "rounds.csv").is_file():
+        return _joined([read_placed(results / name) for name in tables.read(results / "rounds.csv", tables.ROUNDS)["round"]])
     tiles, placed = (
         tables.read(results / name, schema)
         for name, schema in (("tiles.csv", tables.TILES), ("placement.csv", tables.PLACEMENT))
@@ -105,7 +108,24 @@ def read_placed(results: Path, time: int | None = None) -> PlacedTiles:
         sizes=tables.sizes(tiles),
         affines=affines,
         lenses=local_field.bent_lenses(field, lenses, tables.sizes(tiles), affines),
-        mirrored=bool(tiles["mirrored"].iloc[0]),
+        mirrored=tiles["mirrored"].to_numpy(bool),
+    )
+
+
+def _joined(rounds: list[PlacedTiles]) -> PlacedTiles:
+    """Returns the tiles of all rounds of a specimen, whose mosaics have one frame."""
+    sizes, affines, mirrored = (
+        np.concatenate([getattr(of, name) for of in rounds]) for name in ("sizes", "affines", "mirrored")
+    )
+    return PlacedTiles(
+        paths=[path for of in rounds for path in of.paths],
+        numbers=[number for of in rounds for number in of.numbers],
+        names=[names for of in rounds for names in of.names],
+        sizes=sizes,
+        affines=affines,
+        lenses=[lens for of in rounds for lens in of.lenses],
+        mirrored=mirrored,
+        many=True,
     )
 
 
@@ -157,6 +177,9 @@ def _tile(points: Path, row: Row, column: str, placed: PlacedTiles, named: Named
     """Returns the row of the tile that a row of points means."""
     cell = row.cells[column]
     if column == "tile":
+        if placed.many:
+            what = "tiles are numbered in each round by itself"
+            raise PointsError(f"{points}, line {row.line}: {what}: give their path, or the folder of one round as --results")
         if cell.isdecimal() and int(cell) in placed.numbers:
             return placed.numbers.index(int(cell))
         raise PointsError(f"{points}, line {row.line}: there is no tile {cell!r}: tiles.csv has their numbers")

@@ -244,6 +244,10 @@ def _proposal(folder: Path, main: NamePattern, chosen: Placed, fit: Fit, left_ou
         notes.append(
             "One mosaic joins all rounds; write {dataset} in place of {round} where they are no rounds of one specimen."
         )
+    elif "{dataset}" in keys["images"]:
+        notes.append(
+            "Each gets a mosaic; write {round} in place of {dataset} where they are rounds of one specimen, for one mosaic."
+        )
     if fit.found is not None and len(fit.found):
         seen = "Too little matches to check it" if (fit.found["layout"] == "unknown").any() else "The tiles fit together"
         notes.append(f"{seen}: neighbours share about {shares(fit.found)}. dlir finds the overlap by itself.")

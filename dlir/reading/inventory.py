@@ -367,8 +367,16 @@ def _log_copies(reports: Iterable[FileReport]) -> None:
 
 
 def _names_in_metadata(reports: list[FileReport]) -> list[str]:
-    """Returns the names of the channels in the files' metadata; none unless all files have the same names."""
+    """Returns the names of the channels in the files' metadata; none, with a warning, unless all files have the same names."""
     names = {report.names for report in reports}
+    other = next((report for report in reports if report.names != reports[0].names), None)
+    if other:
+        of_files = [f"{', '.join(each.names) or 'nothing'} in {each.path}" for each in (reports[0], other)]
+        log.warning(
+            "the channels are called %s, but %s: they count by their order, without names; if the order differs, too, export "
+            "the tiles with one order of channels",
+            *of_files,
+        )
     return [name.replace(SEPARATOR, "/") for name in reports[0].names] if len(names) == 1 else []
 
 

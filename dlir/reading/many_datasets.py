@@ -83,7 +83,7 @@ def _members(
                 what = f"two datasets would have their results in results/{own}"
                 raise TileError(f"{name}: {what}: rename one of their folders or files")
             if of_round:
-                _check_round(name, last)
+                _check_round(name, last, of_round[ROUND])
             member = Member(group, apart.get("well", ""), last if of_round else "")
             complete = _filled(dataset, values)
             if of_round and complete.reference_channel is None:
@@ -122,10 +122,10 @@ def _has_table(dataset: Dataset) -> bool:
     return dataset.overrides is not None and dataset.overrides.is_file()
 
 
-def _check_round(name: str, text: str) -> None:
-    """Raises TileError when a round cannot have this name."""
+def _check_round(name: str, folder: str, text: str) -> None:
+    """Raises TileError when the results of a round, which the files call `text`, cannot lie in a folder of this name."""
     try:
-        round_name(text)
+        round_name(folder)
     except ValueError as error:
         raise TileError(
             f"{name}: {text}: {error}; rename the folder or the files, or name the rounds by the key rounds"

@@ -14,6 +14,7 @@ from dlir.reading.source import Pages
 INNER = "#{index}"  # at the end of `images`: the images in one file are numbered
 Share = float | Literal["auto"]  # a part of a tile's side; auto: dlir finds it
 NUCLEI = "nuclei"  # as reference_channel: that of a nuclear stain by its name, else the first one
+OF_FIRST = ("images", "positions", "order", "rows", "columns")  # keys that say where tiles lie, which a dataset must have
 OF_SPECIMEN = (
     "cache",
     "logs",
@@ -149,16 +150,18 @@ class Dataset(Layout):
             )
         same = {key: value for key, value in data.items() if key != "rounds"}
         complete = {name: {**same, **own} for name, own in rounds.items()}
-        return {**next(iter(complete.values()), {}), **same, "rounds": complete}
+        first = next(iter(complete.values()), {})
+        return {**{key: first[key] for key in OF_FIRST if key in first}, **same, "rounds": complete}
 
     @model_validator(mode="after")
     def rounds_are_placed_together(self) -> "Dataset":
         """Raises ValueError when a specimen has keys that its rounds cannot have."""
         if not self.has_rounds:
             return self
-        if self.placement:
+        every = (self, *self.rounds.values())
+        if any(own.placement for own in every):
             raise ValueError("placement has no effect on rounds, which are placed together: delete it, or make each a dataset")
-        if self.reference_time == "each" or "time" in patterns.placeholders(self.images):
+        if any(own.reference_time == "each" or "time" in patterns.placeholders(own.images) for own in every):
             raise ValueError(
                 "rounds have no time points: delete {time} and reference_time, or write {round} in the place of {time} where "
                 "each time point is a round"

@@ -197,7 +197,9 @@ def _sentence(grade: Grade, specimen: Specimen, between: Between, within: float 
     lost = sum(each.found["found"] == "stage" for each in specimen.rounds)
     count = len(specimen.rounds)
     parts = [f"{WORDS[grade]}: {f'{count - lost} of {count}' if lost else f'all {count}'} rounds are found"]
-    if between.median is None or between.p95 is None:
+    if count == 1:
+        parts = [f"{WORDS[grade]}: there is one round, and nothing to compare it with"]
+    elif between.median is None or between.p95 is None:
         parts.append("How well they agree could not be measured")
     else:
         parts.append(f"They agree to {_bound(between.median)}, 95 % of the specimen to {_bound(between.p95)}")

@@ -156,6 +156,6 @@ def _blocks(fixed: Picture, other: Picture) -> Iterator[tuple[slice, slice]]:
         seen = both[block]
         content = [float((each.image[block][seen] ** 2).sum()) for each in (fixed, other)]
         if seen.sum() >= LEAST_COVERED * BLOCK**2 and all(
-            own >= LEAST_CONTENT * power * seen.sum() for own, power in zip(content, powers, strict=True)
+            own > 0 and own >= LEAST_CONTENT * power * seen.sum() for own, power in zip(content, powers, strict=True)
         ):
             yield block

@@ -21,6 +21,7 @@ Image = NDArray[np.float32]  # (y, x)
 Mask = NDArray[np.bool_]  # (y, x)
 FINE_SIGMA, COARSE_SIGMA, ENERGY_SIGMA = 0.7, 4.0, 8.0  # px of a picture: the band-pass, and the local energy
 QUIET = 4.0  # times the median of the band-passed px: where the local energy is below it, the place stays quiet
+ROUNDING = 1e-5  # of the largest px: what is smaller in the band-passed picture is an error of rounding
 LARGEST = 3.0  # standard deviations, at which px are clipped
 LIGHT_SHARE = 0.05  # of the side of a tile: what all tiles have in common is smoothed so far
 LEAST_COVER = 0.5  # of a px, that tiles cover
@@ -49,6 +50,7 @@ class Picture(NamedTuple):
             return np.asarray(ndimage.gaussian_filter(self.image * mask, sigma) / np.maximum(weight, 1e-3))
 
         band = np.where(self.covered, blurred(FINE_SIGMA) - blurred(COARSE_SIGMA), np.float32(0))
+        band[np.abs(band) <= ROUNDING * np.abs(self.image).max()] = 0  # of a blank picture nothing is left
         quiet = QUIET * float(np.median(np.abs(band[self.covered]))) if self.covered.any() else 1.0
         band /= np.sqrt(ndimage.gaussian_filter(band**2, ENERGY_SIGMA) + quiet**2 + 1e-20)
         band /= band.std() + 1e-12

@@ -13,15 +13,18 @@ import pandas as pd
 from dlir.core import affine, tables
 from dlir.core.affine import Array
 from dlir.placement.settings import Place
+from dlir.rounds.alike import RoundsError
 from dlir.rounds.coarse import CoarseMap, coarse_map
 from dlir.rounds.inputs import PlacedRound, Round, read_placed
 from dlir.rounds.pictures import Picture, picture, step_for
 
 log = logging.getLogger(__name__)
+MOST_SCALE = 3.0  # between the sizes of the pixels of two rounds; more is a slip of the unit, and would make a huge mosaic
 SIDE = 1200  # px, of the longest picture
 ADVICE = (
     "the pixels do not show how this round lies to the others: look whether its reference_channel is the stain that the rounds "
-    "share, and whether it shows the same part of the specimen"
+    "share, whether it shows the same part of the specimen, whether it is turned by more than 10 degrees or its pixel_size is "
+    "wrong, and whether its camera sees the specimen in a mirror (mirrored: true for this round)"
 )
 
 
@@ -35,6 +38,7 @@ def rounds(results: list[Path], output: Path, *, settings: Place = Place()) -> N
     Raises:
         TableError: when a table is damaged.
         ImageError: when a tile cannot be read, or has changed.
+        RoundsError: when the sizes of the pixels are too unlike.
     """
     tables.write(find_rounds(read_placed(results, settings)), tables.ROUNDS, output)
 
@@ -44,6 +48,11 @@ def find_rounds(placed: list[PlacedRound]) -> pd.DataFrame:
     first = placed[0]
     scales = [_pixel_size(each.round) / _pixel_size(first.round) for each in placed]
     scales = [scale if np.isfinite(scale) else 1.0 for scale in scales]
+    for each, scale in zip(placed, scales, strict=True):
+        if not 1 / MOST_SCALE <= scale <= MOST_SCALE:
+            sizes = f"{_pixel_size(each.round):g} µm, and that of {first.round.name} {_pixel_size(first.round):g} µm"
+            remedy = "give the true pixel_size, in micrometres, of the round whose files tell it wrongly"
+            raise RoundsError(f"the size of a pixel of {each.round.name} is {sizes}: {remedy}")
     steps = [step_for(each.round.tiles, each.placement, SIDE) for each in placed]
     pictures: dict[int, Picture] = {}
 

@@ -94,3 +94,37 @@ def test_a_time_point_has_to_be_named(results: Path) -> None:
         made(results, "tile,y,x\n0,1,1\n")
     first, second = (made(results, "tile,y,x\n0,1,1\n", time=time)["mosaic_y"].iloc[0] for time in (0, 1))
     assert second - first == pytest.approx(7)
+
+
+@pytest.fixture
+def specimen(tmp_path: Path) -> Path:
+    """Two rounds of two tiles; those of the second are mirrored, and lie 30 px further down."""
+    for name, down in (("R1", 0.0), ("R2", 30.0)):
+        affines = grid(0.9)[:2]
+        affines[:, 0, 2] += down
+        folder = tmp_path / name
+        folder.mkdir()
+        MosaicInputs(folder, [cut_tile(matrix) for matrix in affines], affines)
+    tiles = pd.read_csv(tmp_path / "R2" / "tiles.csv")
+    tiles.assign(mirrored=True).to_csv(tmp_path / "R2" / "tiles.csv", index=False)
+    rows = pd.DataFrame({"round": ["R1", "R2"], **affine.to_columns(np.repeat(np.eye(2, 3)[None], 2, axis=0))})
+    rows = rows.assign(
+        turn=0.0, scale=1.0, shift_y=0.0, shift_x=0.0, blocks=0, agreeing=0, spread=0.0, found="pixels", advice=""
+    )
+    tables.write(rows, tables.ROUNDS, tmp_path / "rounds.csv")
+    return tmp_path
+
+
+def test_points_of_all_rounds_of_a_specimen(specimen: Path) -> None:
+    found = made(specimen, "path,y,x\nR1/tile1.tif,10,20\nR2/tile1.tif,10,20\n")
+    first, second = found[["mosaic_y", "mosaic_x"]].to_numpy()
+    np.testing.assert_allclose(second - first, [30, SIDE - 1 - 40], atol=1e-3)  # the second is read from right to left
+    back = made(specimen, f"y,x\n{second[0]},{second[1]}\n", to_tiles=True)
+    row = back[back["path"].str.contains("R2") & (back["tile"] == 1)].iloc[0]
+    np.testing.assert_allclose(row[["tile_y", "tile_x"]].to_numpy(float), [10, 20], atol=1e-3)
+    assert back["path"].str.contains("R1").any()
+
+
+def test_a_number_of_a_tile_means_none_of_a_specimen(specimen: Path) -> None:
+    with pytest.raises(PointsError, match=r"line 2: tiles are numbered in each round by itself: give their path"):
+        made(specimen, "tile,y,x\n1,10,20\n")

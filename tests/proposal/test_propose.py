@@ -123,6 +123,16 @@ def test_cycles_are_rounds_of_one_specimen(form: str, tmp_path: Path) -> None:
     assert any("write {dataset} in place of {round}" in note for note in found.notes)
 
 
+def test_datasets_that_may_be_rounds_of_one_specimen_say_so(tmp_path: Path) -> None:
+    tiles = cut_grid(3, 4, DOWN, RIGHT).items()
+    for number in (1, 2):
+        (tmp_path / f"R{number}").mkdir()
+        write(tmp_path / f"R{number}", {f"r{row}_c{col}.tif": pixels for (row, col), pixels in tiles})
+    found = propose(tmp_path)
+    assert found.keys["images"] == f"{tmp_path}/R{{dataset}}/r{{row}}_c{{col}}.tif"
+    assert any("write {round} in place of {dataset}" in note for note in found.notes)
+
+
 @pytest.mark.parametrize("form", ["s_{}_{}.tif", "z{}_{}.tif", "t{}_{}.tif", "t{:02d}{:02d}.tif"])
 def test_numbers_side_by_side_are_rows_and_columns_where_the_tiles_then_fit_together(form: str, tmp_path: Path) -> None:
     write(tmp_path, {form.format(*cell): pixels for cell, pixels in cut_grid(3, 4, DOWN, RIGHT).items()})

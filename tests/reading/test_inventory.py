@@ -456,3 +456,14 @@ def test_a_table_of_rows_and_columns_leaves_the_overlap_open(tmp_path: Path, dat
     assert table["x"].isna().all() and table["path"].str[-5:].tolist() == ["b.tif", "a.tif"]
     table = run(tmp_path, dataset(folder / "*.tif", positions=tmp_path / "p.csv", overlap=0.1))
     assert table["x"].tolist() == [0, 27]
+
+
+def test_tiles_that_call_their_channels_differently_are_told(
+    tmp_path: Path, dataset: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    for index, names in ((1, ["DAPI", "GFP"]), (2, ["GFP", "DAPI"])):
+        pixels = np.zeros((2, 20, 30), np.uint16)
+        tifffile.imwrite(tmp_path / f"{index}.ome.tif", pixels, metadata={"axes": "CYX", "Channel": {"Name": names}})
+    table = run(tmp_path, dataset(tmp_path / "{index}.ome.tif", columns=2))
+    assert table["channel_names"].isna().all()
+    assert "DAPI, GFP in" in caplog.text and f"but GFP, DAPI in {tmp_path / '2.ome.tif'}" in caplog.text

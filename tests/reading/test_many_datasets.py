@@ -100,7 +100,11 @@ def test_the_rounds_of_each_well_are_a_specimen(tmp_path: Path, listed: bool) ->
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("logs", "a: logs: is no name for a round"), ("x.1", r"a: x\.1: .*rename the folder or the files, or name the rounds")],
+    [
+        ("logs", "a: logs: is no name for a round"),
+        ("x 1.5", r"a: x 1\.5: is no name for a round: leave out points"),
+        ("x.1", r"a: x\.1: .*rename the folder or the files, or name the rounds"),
+    ],
 )
 def test_a_round_without_a_name_for_its_results_is_an_error(tmp_path: Path, name: str, words: str) -> None:
     with pytest.raises(TileError, match=words):
@@ -113,6 +117,9 @@ def test_a_round_without_a_name_for_its_results_is_an_error(tmp_path: Path, name
         ({"placement": "p.csv"}, "placement has no effect on rounds"),
         ({"reference_time": "each"}, "rounds have no time points: delete"),
         ({"images": "{row}_{col}_{time}.tif"}, "rounds have no time points: delete"),
+        ({"rounds": {"R1": {}, "R2": {"placement": "p.csv"}}}, "placement has no effect on rounds"),
+        ({"rounds": {"R1": {}, "R2": {"reference_time": "each"}}}, "rounds have no time points: delete"),
+        ({"rounds": {"R1": {}, "R2": {"images": "{row}_{col}_{time}.tif"}}}, "rounds have no time points: delete"),
         ({"rounds": {"cache": {}}}, "rounds.cache: is no name for a round"),
         ({"rounds": {"R1": {"rounds": {"R2": {}}}}}, "rounds.R1: has rounds, and a round has none of its own"),
         ({"rounds": {"R1": {"overlapp": 1}}}, "rounds.R1.overlapp: unknown key; did you mean overlap"),
@@ -124,3 +131,10 @@ def test_a_round_without_a_name_for_its_results_is_an_error(tmp_path: Path, name
 def test_rounds_that_cannot_be_placed_together_are_refused(keys: dict[str, object], words: str) -> None:
     with pytest.raises(SettingsError, match=words):
         Dataset.checked({"images": "{row}_{col}.tif", "rounds": {"R1": {}}, **keys})
+
+
+@pytest.mark.parametrize("wrong", [{"overlapp": 1}, {"overlap": 5}])
+def test_a_mistake_in_the_first_round_is_named_once(wrong: dict[str, object]) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Dataset.checked({"rounds": {"R1": {"images": "{row}_{col}.tif", **wrong}}})
+    assert str(caught.value).count("\n  ") == 1

@@ -55,6 +55,11 @@ def test_rounds_that_agree_are_good(good: Specimen) -> None:
     assert [each["round"] for each in judged["rounds"]] == ["R1", "R2", "R3"]
 
 
+def test_one_round_has_nothing_to_be_compared_with(good: Specimen) -> None:
+    judged = verdict(good._replace(rounds=good.rounds[:1]), agreeing())
+    assert judged["sentence"].startswith("Good: there is one round, and nothing to compare it with. Within a round")
+
+
 def test_a_round_that_is_not_found_is_not_to_be_trusted_unless_its_pixels_agree(good: Specimen) -> None:
     lost = with_round(good, 2, found="stage", advice="look at `images`")
     judged = verdict(lost, agreeing(R3="empty"))

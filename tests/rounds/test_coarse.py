@@ -10,6 +10,7 @@ from support.acquisitions import seen as what_it_shows
 
 from dlir.core import affine
 from dlir.core.affine import Array
+from dlir.rounds.alike import RoundsError
 from dlir.rounds.coarse import CoarseMap, coarse_map
 from dlir.rounds.inputs import PlacedRound
 from dlir.rounds.pictures import Picture, picture, step_for
@@ -67,6 +68,16 @@ def test_another_specimen_is_not_found(first: PlacedRound, tmp_path: Path) -> No
     assert table["turn"][1] == 0
 
 
+@pytest.mark.parametrize("grey", [0.0, 500.3])
+def test_a_blank_round_is_not_found(first: PlacedRound, grey: float) -> None:
+    seen = shown(first)
+    blank = seen._replace(image=np.where(seen.covered, grey, 0).astype(np.float32))
+    for fixed, moving in ((blank, seen), (seen, blank), (blank, blank)):
+        found = coarse_map(fixed, moving)
+        assert not found.found
+        assert found.agreeing == 0
+
+
 def test_a_round_that_does_not_match_the_first_is_found_by_the_one_before(first: PlacedRound, tmp_path: Path) -> None:
     # the first round shows the left half of what the second shows, and the third the right half
     second = acquired(tmp_path / "R2", true_map(1.0, shift=(0.0, 250.0)), seed=4)
@@ -75,6 +86,15 @@ def test_a_round_that_does_not_match_the_first_is_found_by_the_one_before(first:
     assert table["found"].tolist() == ["first", "pixels", "pixels"]
     assert off(affine.from_table(table)[2], true_map(shift=(0.0, 500.0))) < 2.0
     assert table["turn"].tolist() == pytest.approx([0, 1, 0], abs=0.2)
+
+
+def test_a_slip_in_the_unit_of_the_pixel_size_is_refused(first: Placed) -> None:
+    told = [
+        first._replace(round=first.round._replace(name=name, tiles=first.round.tiles.assign(pixel_size=size)))
+        for name, size in (("R1", 0.325), ("R2", 325.0))
+    ]
+    with pytest.raises(RoundsError, match=r"of R2 is 325 µm, and that of R1 0\.325 µm: give the true pixel_size"):
+        find_rounds(told)
 
 
 def test_few_blocks_that_agree_are_no_proof() -> None:
