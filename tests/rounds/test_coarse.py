@@ -88,7 +88,7 @@ def test_a_round_that_does_not_match_the_first_is_found_by_the_one_before(first:
     assert table["turn"].tolist() == pytest.approx([0, 1, 0], abs=0.2)
 
 
-def test_a_slip_in_the_unit_of_the_pixel_size_is_refused(first: Placed) -> None:
+def test_a_slip_in_the_unit_of_the_pixel_size_is_refused(first: PlacedRound) -> None:
     told = [
         first._replace(round=first.round._replace(name=name, tiles=first.round.tiles.assign(pixel_size=size)))
         for name, size in (("R1", 0.325), ("R2", 325.0))
