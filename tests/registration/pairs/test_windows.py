@@ -141,12 +141,17 @@ def test_large_windows_are_pooled_about_their_centres() -> None:
     [((1200, 6000), 1, 4), ((600, 6000), 2, 2), ((205, 2048), 1, 1), ((1200, 6000), None, 1)],
 )
 def test_the_largest_windows_are_pooled_whatever_is_asked_for(sides: tuple[int, int], coarsest: int | None, step: int) -> None:
-    assert pooling(pd.DataFrame([sides], columns=["height", "width"]), coarsest).tolist() == [step]
+    assert pooling(pd.DataFrame([("down", *sides)], columns=["side", "height", "width"]), coarsest).tolist() == [step]
 
 
 @pytest.mark.parametrize(("sides", "step"), [((300, 300), 1), ((100, 1001), 2), ((256, 4096), 4), ((63, 9000), 1)])
 def test_windows_are_pooled_until_they_are_small_enough_or_narrow(sides: tuple[int, int], step: int) -> None:
-    assert pooling(pd.DataFrame([sides], columns=["height", "width"])).tolist() == [step]
+    assert pooling(pd.DataFrame([("down", *sides)], columns=["side", "height", "width"])).tolist() == [step]
+
+
+def test_windows_of_two_rounds_which_lie_where_they_are_told_to_are_pooled_earlier() -> None:
+    rows = pd.DataFrame([("down", 200, 200), ("round", 200, 200), ("round", 120, 120)], columns=["side", "height", "width"])
+    assert pooling(rows).tolist() == [1, 2, 1]
 
 
 def test_large_windows_make_smaller_batches(planes: TilePlanes, monkeypatch: pytest.MonkeyPatch) -> None:
