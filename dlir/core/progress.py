@@ -1,8 +1,9 @@
-"""Progress of long loops as log lines: few enough to read well in a file and on a terminal."""
+"""What steps log: the progress of long loops, in few enough lines to read well, and nothing where a step is only tried."""
 
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -34,3 +35,15 @@ def progress(
             log.info("%s: %d of %d (%.0f %%), about %.0f s left", what, done, total, 100 * done / total, left)
             last = now
     log.info("%s: all %d done in %.1f s", what, done, time.monotonic() - start)
+
+
+@contextmanager
+def quiet(name: str) -> Iterator[None]:
+    """Keeps back the messages of a part of the package, such as "dlir.placement", that are no errors."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -4,15 +4,14 @@ Tiles of which only the numbers are known are compared in all the ways in which 
 corner, another direction, or other axes or units of a table, the settings are changed, and tried again.
 """
 
-import logging
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from dlir.core.progress import quiet
 from dlir.reading import found_tiles, patterns
 from dlir.reading.filenames import Tile
 from dlir.reading.inventory import find_tiles
@@ -46,7 +45,7 @@ def fitted(keys: Mapping[str, Any]) -> Fit:
         TileError, ImageError: when the tiles cannot be read, or contradict each other.
     """
     known, changed = dict(keys), set[str]()
-    with _quiet():
+    with quiet("dlir"):
         if numbered(known) and not {"rows", "columns"} & {*known}:
             told = _scan_of(known)
             if told is None:
@@ -126,15 +125,3 @@ def _left_out(dataset: Dataset) -> Collection[Path]:
 
 def _files(tiles: list[Tile]) -> list[Path]:
     return [file for tile in tiles for file in tile.files]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Drops the messages of the steps that are tried."""
-    log = logging.getLogger("dlir")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(level)

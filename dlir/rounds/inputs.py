@@ -1,8 +1,6 @@
 """What the steps of rounds read of each round, and where its own pairs place its tiles."""
 
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +9,7 @@ import pandas as pd
 from dlir.core import hashing, tables
 from dlir.core.lens import Lenses, to_table
 from dlir.core.lens import read_for as read_lenses
+from dlir.core.progress import quiet
 from dlir.illumination import fields
 from dlir.illumination.fields import Light
 from dlir.placement.place import place_tiles
@@ -37,7 +36,7 @@ class Round(NamedTuple):
             *(table.to_csv() for table in tables_of_it), to_table(self.lenses()).to_csv(), settings.model_dump_json()
         )
         if key not in _own:
-            with _quiet("dlir.placement"):  # what it says is not about the placement that counts
+            with quiet("dlir.placement"):  # what it says is not about the placement that counts
                 _own[key] = place_tiles(self.tiles, self.affines, settings, None, self.survey, self.lenses())[0]
         return _own[key]
 
@@ -80,15 +79,3 @@ def read_rounds(results: Sequence[Path]) -> list[Round]:
         )
         for folder in results
     ]  # fmt: skip
-
-
-@contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Keeps back messages of this part of the package that are no errors."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
