@@ -71,6 +71,15 @@ class Evidence(NamedTuple):
         return np.asarray(np.sqrt(square.clip(lower=0).to_numpy(float)))
 
 
+def told_first(grade: Grade, findings: Sequence[Finding]) -> list[str]:
+    """The sentences of a verdict of this grade on its findings: the first one, and how many more of that grade there are."""
+    if not findings:
+        return []
+    word = {"good": "To know", "look": "Look first", "bad": "Why"}[grade]
+    more = sum(finding.grade == grade for finding in findings[1:])
+    return [f"{word}: {findings[0].sentence}", *([f"{more} more in the report"] if more else [])]
+
+
 def worst_first(placed: pd.DataFrame, chosen: NDArray[np.bool_]) -> list[int]:
     """The numbers of the chosen tiles, the largest expected error first."""
     return [int(tile) for tile in placed[chosen].sort_values("error", ascending=False, kind="stable")["tile"]]

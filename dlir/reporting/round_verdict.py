@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from dlir.reporting.findings import GRADES, MOST_NAMES, SEAM, SURE, Finding, Grade, in_px, number_of
+from dlir.reporting.findings import GRADES, MOST_NAMES, SEAM, SURE, Finding, Grade, in_px, number_of, told_first
 from dlir.reporting.round_agreement import Agreement, quantiles
 from dlir.reporting.round_results import RoundResults, Specimen, accepted_by_tile, of_others
 from dlir.reporting.verdict import LEAST_TOLD, WORDS, Error, Verdict
@@ -205,12 +205,7 @@ def _sentence(grade: Grade, specimen: Specimen, between: Between, within: float 
         parts.append(f"They agree to {_bound(between.median)}, 95 % of the specimen to {_bound(between.p95)}")
     if within is not None:
         parts.append(f"Within a round, places are known to {_about(within)}")
-    if findings:
-        first = {"good": "To know", "look": "Look first", "bad": "Why"}[grade]
-        more = sum(finding.grade == grade for finding in findings[1:])
-        parts.append(f"{first}: {findings[0].sentence}")
-        parts += [f"{more} more in the report"] if more else []
-    return ". ".join(parts) + "."
+    return ". ".join([*parts, *told_first(grade, findings)]) + "."
 
 
 def _bound(px: float) -> str:

@@ -31,7 +31,7 @@ from dlir.reporting.doubtful_pairs import (
 )
 from dlir.reporting.doubtful_places import adopted, alone, distorted, groups, not_held, weak
 from dlir.reporting.expected_error import clear_misfit, counted, expected_errors, stretched, sure_bodies
-from dlir.reporting.findings import GRADES, SURE, Evidence, Finding, Grade
+from dlir.reporting.findings import GRADES, SURE, Evidence, Finding, Grade, told_first
 
 log = logging.getLogger(__name__)
 WORDS: dict[Grade, str] = {"good": "Good", "look": "Good, but look here", "bad": "Not to be trusted"}
@@ -198,12 +198,7 @@ def _sentence(
         places = "Places are known to" if tiles["total"] > 1 else "Its place is known to"
         usual, worst = _about(px.median, um.median), "" if px.worst is None else _about(px.worst, um.worst)
         parts.append(f"{places} {usual}" + ("" if worst in ("", usual) else f", the worst to {worst}"))
-    if findings:
-        first = {"good": "To know", "look": "Look first", "bad": "Why"}[grade]
-        more = sum(finding.grade == grade for finding in findings[1:])
-        parts.append(f"{first}: {findings[0].sentence}")
-        parts += [f"{more} more in the report"] if more else []
-    return ". ".join(parts) + "."
+    return ". ".join([*parts, *told_first(grade, findings)]) + "."
 
 
 def _holders(tiles: dict[str, int], groups: list[Group]) -> str:
