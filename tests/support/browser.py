@@ -51,6 +51,18 @@ class Opened:
         self.page.wait_for_function("dlir.viewer.isOpen() && dlir.viewer.world.getItemAt(0).getFullyLoaded()")
         self.page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
+    def barriers(self) -> list[tuple[str, str]]:
+        """What axe finds that seriously keeps people from using the page: the rule, and the start of the element."""
+        from axe_playwright_python.sync_playwright import Axe
+
+        violations: list[dict[str, Any]] = Axe().run(self.page).response["violations"]
+        return [
+            (each["id"], node["html"][:200])
+            for each in violations
+            if each["impact"] in ("serious", "critical")
+            for node in each["nodes"]
+        ]
+
     def do(self, script: str) -> Any:
         """The value of an expression in the page."""
         return self.page.evaluate(script)
