@@ -97,9 +97,9 @@ def needs(step: str, extent: Extent, *, training: int = 0, shard: int = 2048) ->
         return Need(PYTHON + 0.5, 0.045 * extent.pixels, 300 + 8 * tile + blocks, extent.itemsize * extent.pixels)
     if step in ("place", "place_rounds"):
         return Need(PYTHON + 0.5 + 0.004 * count, 0.0, 400 + 0.1 * count + 4 * tile)
-    if step == "rounds":  # with `between`: each tile meets four of another round
-        looked = 4 * count * (0.012 + 0.07 * plane)
-        return Need(TORCH + 2.5 + 0.02 * registered, looked, 900 + 2 * KEPT + 5 * tile)
+    if step == "rounds":  # with `train_rounds` and `between`: each tile meets four of another round
+        looked = 4 * count * (0.012 + 0.07 * plane) + TRAINING_STEP * training
+        return Need(TORCH + 4.5 + 0.02 * registered, looked, 900 + 2 * KEPT + 5 * tile + (600 if training else 0))
     if step == "local":  # two rounds are fused, and compared patch by patch
         return Need(TORCH + 2.0, 0.1 * extent.pixels, 700 + 2 * 40 * tile)
     if step == "report_rounds":

@@ -43,6 +43,7 @@ STEPS = {
     ),
     "place": Step("dlir.placement.place", "Place all tiles from the affines of the pairs."),
     "rounds": Step("dlir.rounds.rounds", "Find how the rounds of a specimen lie to each other."),
+    "train_rounds": Step("dlir.rounds.train_rounds", "Train the network on the pairs between rounds."),
     "between": Step("dlir.rounds.between", "Register the tiles of each round to those of other rounds."),
     "place_rounds": Step("dlir.rounds.place_rounds", "Place the tiles of all rounds of a specimen together."),
     "round_place": Step("dlir.rounds.place_rounds", "Write the part of one round of the placement of all rounds."),

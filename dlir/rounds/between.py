@@ -10,7 +10,6 @@ A tile that no pair joins to the first round, such as one whose stain is bleache
 
 import logging
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,25 +19,20 @@ import torch
 
 from dlir.core import affine, hashing, tables
 from dlir.core.affine import Array
-from dlir.core.tables import LINEAR_COVARIANCE
 from dlir.placement.settings import Place
 from dlir.registration.inference.cache import EstimateCache
 from dlir.registration.inference.register import register_planes
 from dlir.registration.model.checkpoint import choose_device
 from dlir.registration.model.estimate import Method
 from dlir.registration.model.methods import load_method
-from dlir.registration.pairs.neighbours import ROUND, with_windows
 from dlir.registration.settings import Register, own_method_file
 from dlir.rounds.inputs import PlacedRound, read_placed
-from dlir.rounds.maps import turn_covariance, turn_linear_covariance
-from dlir.rounds.pictures import Picture, picture, step_for
-from dlir.rounds.pieces import common_structure, find_pieces
+from dlir.rounds.pictures import Picture
+from dlir.rounds.piece_pairs import of_tiles, pair_up, pictures_of
 from dlir.rounds.similarity import similarity_between
-from dlir.rounds.turned import Turned, turned
+from dlir.rounds.turned import Turned
 
 log = logging.getLogger(__name__)
-SEARCH = 12.0  # px, around where the rounds are known to lie
-SIDE = 700  # px, of the longest picture
 MOVED = 1.0  # px: where the pairs move a round by more, they are registered again
 LOOKS = 3  # times at most
 LEAST_PAIRS = 3  # accepted ones, that show where a round lies
@@ -85,13 +79,7 @@ def between(
     how = Registration(load_method(settings.method, model, chosen), settings, chosen, inputs, cache)
     placed, listed = read_placed(results, place), tables.read(rounds, tables.ROUNDS)
     maps = dict(zip(listed["round"], affine.from_table(listed), strict=True))
-    step = max(step_for(each.round.tiles, each.placement, SIDE) for each in placed)
-
-    @lru_cache(maxsize=3)  # of the first round, of this one, and of the one before
-    def shown(name: str) -> Picture:
-        each = next(each for each in placed if each.round.name == name)
-        return picture(each.round.planes(), each.round.tiles, each.placement, step)
-
+    shown = pictures_of(placed)
     found, known = [], [placed[0]]
     for each, told in zip(placed[1:], listed["found"][1:], strict=True):
         if told == "stage":
@@ -132,16 +120,13 @@ def register_rounds(
     light = [hashing.of_file(each.round.folder / "illumination.tif") for each in (fixed, moving)]
     for _ in range(LOOKS):
         to_firsts = maps[names[0]], to_first
-        to_fixed = affine.compose(affine.invert(to_firsts[0]), to_first)
-        common = common_structure(shown(names[0]).prepared(), shown(names[1]), to_fixed)
-        pieces = find_pieces(fixed, moving, to_firsts, common, tiles)
-        if pieces.empty:
+        both, pairs = pair_up(fixed, moving, to_firsts, (shown(names[0]), shown(names[1])), tiles)
+        if pairs.empty:
             return pd.DataFrame(columns=list(tables.ROUND_PAIRS.columns)), to_first
-        both = turned(fixed, moving, to_firsts, pieces)
-        log.info("%s to %s: %d pieces of %d tiles", names[1], names[0], len(pieces), pieces["tile"].nunique())
+        log.info("%s to %s: %d pieces of %d tiles", names[1], names[0], len(pairs), len(set(both.own[pairs["moving"]])))
         coarse, fine = (EstimateCache(folder and folder / kind, both.tiles, *how.inputs, *light, both.lenses)
                         for kind in ("affines", "overlaps"))  # fmt: skip
-        found = register_planes(both.tiles, list_pairs(both, pieces), both.planes, how.method, how.settings,
+        found = register_planes(both.tiles, pairs, both.planes, how.method, how.settings,
                                 device=how.device, coarse=coarse, fine=fine, slipped=False)  # fmt: skip
         for each in (coarse, fine):
             each.write()
@@ -155,36 +140,6 @@ def register_rounds(
     else:
         log.warning("%s: where it lies to %s changes each time that it is registered", names[1], names[0])
     return of_tiles(found, both).assign(fixed_round=names[0], moving_round=names[1]), to_first
-
-
-def list_pairs(both: Turned, pieces: pd.DataFrame) -> pd.DataFrame:
-    """Returns the pairs (tables.PAIRS) of the pieces of a round with the tiles that show them, numbered as in `both`."""
-    fixed = pieces["fixed"].to_numpy(int)
-    moving = len(both.tiles) - len(pieces) + np.arange(len(pieces))
-    places = both.tiles[["y", "x"]].to_numpy()
-    y, x = (places[moving] - places[fixed]).T
-    rows = pd.DataFrame({"pair": np.arange(len(pieces)), "fixed": fixed, "moving": moving, "side": ROUND, "nominal_y": y,
-                         "nominal_x": x, "search": SEARCH})  # fmt: skip
-    return with_windows(rows, both.tiles)[list(tables.PAIRS.columns)]
-
-
-def of_tiles(found: pd.DataFrame, both: Turned) -> pd.DataFrame:
-    """Returns registered pairs of turned tiles as those of the tiles themselves, by their numbers in their rounds.
-
-    With T from px of a tile to px of the turned one, the affine A becomes T_fixed^-1 A T_moving, and covariances go with it.
-    """
-    fixed, moving = (found[end].to_numpy(int) for end in ("fixed", "moving"))
-    to_fixed, to_moving = affine.invert(both.to_turned[fixed]), both.to_turned[moving]
-    affines = affine.compose(to_fixed, affine.compose(affine.from_table(found), to_moving))
-    centre = affine.apply(affine.invert(to_moving), found[["centre_y", "centre_x"]].to_numpy()[:, None])[:, 0]
-    left, right = to_fixed[:, :, :2], to_moving[:, :, :2]
-    shift = turn_covariance(tables.shift_covariance(found), left)
-    linear = turn_linear_covariance(found[LINEAR_COVARIANCE].to_numpy().reshape(-1, 4, 4), left, np.linalg.inv(right))
-    return found.assign(
-        fixed=both.own[fixed], moving=both.own[moving], **affine.to_columns(affines),
-        centre_y=centre[:, 0], centre_x=centre[:, 1], var_y=shift[:, 0, 0], cov_yx=shift[:, 0, 1], var_x=shift[:, 1, 1],
-        **dict(zip(LINEAR_COVARIANCE, linear.reshape(-1, 16).T, strict=True)),
-    )  # fmt: skip
 
 
 def _correction(found: pd.DataFrame, both: Turned) -> Array | None:

@@ -2,9 +2,23 @@
 # as any dataset does; mosaic.ome.zarr of all rounds -> one of them all, and the page that compares the rounds.
 
 PLACED_FROM = ["tiles.csv", "survey.csv", "affines.csv"]  # what places the tiles of a round
+ROUND_MODEL = (
+    [f"results/{{dataset}}/round_model.{ending}" for ending in ("pt", "csv")] if TRAINED else []
+)  # for pairs between rounds
 JOINED = SETTINGS.rounds.model_copy(
     update={"names": SETTINGS.rounds.names and Path(working_copy(str(SETTINGS.rounds.names)))}
 )
+
+
+def train_rounds_ahead(wildcards, input, output, resources):
+    """The step `train_rounds` between `rounds` and `between`, where the network is one that the workflow trains."""
+    if not TRAINED:
+        return ""
+    results, cache = shlex.join(folders_of_rounds(wildcards)), f"--cache results/{wildcards.dataset}/cache"
+    files = f"--results {results} --rounds {output.rounds} --model {input.model} --output {output.model[0]}"
+    place = shlex.quote(SETTINGS.place.model_dump_json())
+    how = f"--settings {shlex.quote(TRAINING)} --place {place} --device {resources.device}"
+    return f"--then train_rounds {files} {how} {'' if BUCKET else cache}"
 
 
 rule rounds:
@@ -15,6 +29,7 @@ rule rounds:
     output:
         rounds="results/{dataset}/rounds.csv",
         between="results/{dataset}/between.csv",
+        model=ROUND_MODEL,
     log:
         "results/{dataset}/logs/rounds.log",
     benchmark:
@@ -30,18 +45,19 @@ rule rounds:
         device="auto",
     params:
         dlir=dlir_command,
-        code=[steps.code("rounds"), steps.code("between"), METHOD_CODE],
+        code=[*map(steps.code, ["rounds", "between", *["train_rounds"] * TRAINED]), METHOD_CODE],
         rounds=folders_of_rounds,
         place=SETTINGS.place.model_dump_json(),
         settings=SETTINGS.register_.model_dump_json(),
-        model=model_option,
+        train=train_rounds_ahead,
+        model=lambda wildcards, output: f"--model {output.model[0]}" if TRAINED else model_option(wildcards),
         given=MODEL_GIVEN,
         cache="" if BUCKET else "--cache results/{dataset}/cache",
     message:
         "{wildcards.dataset}: finds how the rounds lie, and registers their tiles to each other"
     shell:
         "{params.dlir} rounds --results {params.rounds:q} --output {output.rounds} --settings {params.place:q} {params.given}"
-        " --log-file {log} --dataset {wildcards.dataset}"
+        " --log-file {log} --dataset {wildcards.dataset} {params.train}"
         " --then between --results {params.rounds:q} --rounds {output.rounds} --output {output.between} {params.model}"
         " --settings {params.settings:q} --place {params.place:q} --device {resources.device} {params.cache}"
 

@@ -14,14 +14,14 @@ from support.training import SETTINGS, same_weights
 from dlir.core import tables
 from dlir.registration.model import checkpoint
 from dlir.registration.model.model_settings import settings_of
-from dlir.registration.training import distributed, train
+from dlir.registration.training import distributed, lessons, train
 from dlir.registration.training.loop import Loop
 
 pytestmark = pytest.mark.slow
 
 TOGETHER = SETTINGS.model_copy(update={"processes": 2, "steps": 5, "batch": 2})
 PATCHED = (  # makes training check often and keep its last weights
-    "from dlir.registration.training import train; train.CHECK_EVERY = 2; train._clearly_better = lambda *_: True"
+    "from dlir.registration.training import improve, train; improve.CHECK_EVERY = 2; improve._clearly_better = lambda *_: True"
 )
 # What each process runs; with `die` it ends before the fourth step, without an error message.
 PROGRAM = """
@@ -107,7 +107,7 @@ def test_two_processes_take_the_step_of_their_mean_gradient(
     def loop(rank: int) -> Loop:
         model = train._initial_network(TOGETHER, torch.device("cpu"))
         files = (noisy_grid.tiles, noisy_grid.illumination, noisy_grid.pairs)
-        source, _ = train._training_data(train._source(files, TOGETHER), torch.device("cpu"), TOGETHER)
+        source, _ = lessons.training_data(lessons.read_source(files, TOGETHER), torch.device("cpu"), TOGETHER)
         generator = torch.Generator()
         generator.set_state(torch.load(trained / f"{rank}-1.pt", weights_only=True)["drawn"])
         return Loop(

@@ -17,7 +17,7 @@ from dlir.registration.model.model_settings import settings_of
 from dlir.registration.model.warping import corner_error
 from dlir.registration.pairs.synthetic import synthetic_pairs
 from dlir.registration.settings import Register
-from dlir.registration.training import judge, train
+from dlir.registration.training import improve, judge, lessons, train
 from dlir.registration.training.loop import Loop
 
 
@@ -31,7 +31,7 @@ def unseen_error(model: checkpoint.Network, grid: Grid) -> float:
     """The mean corner error, px, on synthetic pairs of a tile that is held out."""
     files = grid.tiles, grid.illumination, grid.pairs
     settings = SETTINGS.model_copy(update={"seed": 5})
-    _, held = train._training_data(train._source(files, settings), torch.device("cpu"), settings)
+    _, held = lessons.training_data(lessons.read_source(files, settings), torch.device("cpu"), settings)
     errors = []
     for shape in held.shapes:
         known = synthetic_pairs(held.tiles, shape, 48, torch.Generator().manual_seed(9))
@@ -82,7 +82,7 @@ def test_a_network_that_is_worse_on_real_pairs_is_not_kept(grid: Grid, tmp_path:
 
     monkeypatch.setattr(Loop, "step", damage)
     better = itertools.count(0, -1)
-    monkeypatch.setattr(train, "_errors", lambda *_: torch.full((4,), float(next(better))))
+    monkeypatch.setattr(improve, "_errors", lambda *_: torch.full((4,), float(next(better))))
     model = run(grid, tmp_path / "model.pt", start="generic", steps=2)
     assert same_weights(model, checkpoint.load(checkpoint.GENERIC, torch.device("cpu")))
     assert tables.read(tmp_path / "model.csv", tables.HISTORY)["decision"].iloc[-1].startswith("not kept: ")
@@ -91,7 +91,7 @@ def test_a_network_that_is_worse_on_real_pairs_is_not_kept(grid: Grid, tmp_path:
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights(noisy_grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     better = itertools.count(0, -1)  # each check finds a smaller error, so that the last weights are kept
-    monkeypatch.setattr(train, "_errors", lambda *_: torch.full((4,), float(next(better))))
+    monkeypatch.setattr(improve, "_errors", lambda *_: torch.full((4,), float(next(better))))
     first, second, other = (run(noisy_grid, tmp_path / f"{i}.pt", steps=2, batch=2, seed=s) for i, s in enumerate((1, 1, 2)))
     assert same_weights(first, second) and not same_weights(first, other)
 
@@ -113,9 +113,9 @@ def test_training_that_does_harm_is_undone(grid: Grid, tmp_path: Path, monkeypat
 def test_an_interrupted_run_ends_with_the_weights_of_an_undisturbed_one(
     kind: str, noisy_grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train, "CHECK_EVERY", 2)
-    monkeypatch.setattr(train, "_clearly_better", lambda *_: True)
-    monkeypatch.setattr(train, "_fault", lambda *_: "")
+    monkeypatch.setattr(improve, "CHECK_EVERY", 2)
+    monkeypatch.setattr(improve, "_clearly_better", lambda *_: True)
+    monkeypatch.setattr(improve, "_fault", lambda *_: "")
     whole = run(noisy_grid, tmp_path / "whole.pt", steps=5, batch=2)
     step, taken = Loop.step, []
 
@@ -175,9 +175,9 @@ def checked(
         return 0.0
 
     monkeypatch.setattr(Loop, "step", nudge)
-    monkeypatch.setattr(train, "CHECK_EVERY", 1)
-    monkeypatch.setattr(train, "_errors", lambda *_: next(found))
-    monkeypatch.setattr(train, "_fault", lambda *_: "")
+    monkeypatch.setattr(improve, "CHECK_EVERY", 1)
+    monkeypatch.setattr(improve, "_errors", lambda *_: next(found))
+    monkeypatch.setattr(improve, "_fault", lambda *_: "")
     return run(grid, output, steps=20), taken
 
 
@@ -202,8 +202,8 @@ def test_training_stops_only_when_it_improves_no_more(grid: Grid, tmp_path: Path
 
 
 def test_nothing_is_learnt_from_the_tiles_that_it_is_checked_on(grid: Grid) -> None:
-    source = train._source((grid.tiles, grid.illumination, grid.pairs), SETTINGS)
-    learnt, held_out = train._training_data(source, torch.device("cpu"), SETTINGS)
+    source = lessons.read_source((grid.tiles, grid.illumination, grid.pairs), SETTINGS)
+    learnt, held_out = lessons.training_data(source, torch.device("cpu"), SETTINGS)
 
     def listed(stack: torch.Tensor) -> set[int]:
         """The tiles that a stack (n, 1, y, x) holds, by their pixels."""
