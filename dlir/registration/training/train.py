@@ -33,8 +33,9 @@ from dlir.registration.model.checkpoint import Network
 from dlir.registration.model.ncc import frequency_bands, masked_ncc, multiscale_score
 from dlir.registration.model.warping import corner_error
 from dlir.registration.pairs.neighbours import MULTIPLE
+from dlir.registration.pairs.planes import TilePlanes
 from dlir.registration.pairs.synthetic import Shape, SyntheticPairs, overlap_shape, piece, stack_tiles, synthetic_pairs
-from dlir.registration.pairs.windows import COARSEST, TilePlanes, WindowBatch, batches
+from dlir.registration.pairs.windows import COARSEST, WindowBatch, batches
 from dlir.registration.settings import Train
 from dlir.registration.training import distributed, judge
 from dlir.registration.training.loop import LONGEST, Loop, TrainingData
