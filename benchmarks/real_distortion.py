@@ -18,7 +18,7 @@ from scipy import ndimage
 
 from dlir.core import affine, lens, tables
 from dlir.illumination import fields
-from dlir.registration.pairs.windows import TilePlanes
+from dlir.registration.pairs.planes import TilePlanes
 
 Array = NDArray[np.float64]
 LSCM = {"columns": 4, "snake": True}  # as in tests/datasets/lscm.yaml

@@ -30,8 +30,9 @@ from dlir.illumination import fields
 from dlir.registration.model import checkpoint
 from dlir.registration.model.network import CorrelationNetwork
 from dlir.registration.model.warping import corner_error
+from dlir.registration.pairs.planes import TilePlanes
 from dlir.registration.pairs.synthetic import TileStack, stack_tiles, synthetic_pairs
-from dlir.registration.pairs.windows import TilePlanes, WindowBatch, batches, expected_shift
+from dlir.registration.pairs.windows import WindowBatch, batches, expected_shift
 from dlir.registration.settings import Train
 from dlir.registration.training.loop import Loop, TrainingData
 from dlir.registration.training.pretrain import AUGMENT, SHAPES, SPECIMENS

@@ -173,7 +173,8 @@ def register_pair(
     from dlir.registration.inference.estimate_batch import estimate_batch
     from dlir.registration.inference.fine import refine_overlaps
     from dlir.registration.model.network import CorrelationNetwork
-    from dlir.registration.pairs.windows import TilePlanes, in_batches
+    from dlir.registration.pairs.planes import TilePlanes
+    from dlir.registration.pairs.windows import in_batches
 
     images = [np.asarray(image, np.float32) for image in (fixed, moving)]
     if any(image.ndim != 2 for image in images):

@@ -50,6 +50,7 @@ def test_behind_each_step_is_the_function_of_its_name(step: str) -> None:
         (["tiles", "--help"], ["torch"]),
         (["pairs", "--help"], ["torch"]),
         (["place", "--help"], ["torch"]),
+        (["place_rounds", "--help"], ["torch"]),
         (["exposure", "--help"], ["torch"]),
         (["mosaic", "--help"], ["torch"]),
         (["report", "--help"], ["torch"]),

@@ -68,6 +68,17 @@ def corners(height: ArrayLike, width: ArrayLike) -> Array:
     return np.stack([np.stack(point, -1) for point in ends], -2)
 
 
+def mosaic_size(affines: Array, sizes: NDArray[np.int64]) -> tuple[int, int]:
+    """Returns the size (y, x), px, of the smallest array from (0, 0) on that holds all tiles, placed by affines (n, 2, 3).
+
+    Args:
+        sizes: (n, 2) px, of the tiles.
+    """
+    largest = apply(affines, corners(*sizes.T)).max((0, 1))
+    rows, columns = np.ceil(largest - 1e-6).astype(int) + 1
+    return int(rows), int(columns)
+
+
 def offsets(affines: Array, at: Array) -> Array:
     """Returns how far (n, 2), px, the affines (n, 2, 3) move the points `at` (n, 2), one point for each affine."""
     return apply(affines, at[:, None])[:, 0] - at

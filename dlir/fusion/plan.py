@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from dlir.core import affine, local_field, tables
 from dlir.core.affine import Array
@@ -120,7 +119,7 @@ def plan_mosaic(
     """
     reader, affines, first = TileReader(tiles), affine.from_table(placement), tiles.to_dict("records")[0]
     times, channels, depth, dtype = reader.times, reader.channels, reader.depth, str(first["dtype"])
-    height, width = mosaic_size(affines, tables.sizes(tiles, placement["tile"]))
+    height, width = affine.mosaic_size(affines, tables.sizes(tiles, placement["tile"]))
     pixel_size = float(first["pixel_size"])
     cameras = tiles.set_index("path").loc[placement["path"], "camera"].tolist()
     of_tiles = bent_lenses(field, [lenses.get(camera) for camera in cameras], tables.sizes(tiles, placement["tile"]), affines)
@@ -168,17 +167,6 @@ def read_plan(
     lenses = read_lenses(lens, table)
     size = tables.read(canvas, tables.CANVAS) if canvas else None
     return plan_mosaic(table, placed, fields.read(illumination, table), gains, settings, lenses, size, local_field.read(local))
-
-
-def mosaic_size(affines: Array, sizes: NDArray[np.int64]) -> tuple[int, int]:
-    """Returns the size (y, x), px, of the smallest array from (0, 0) on in which the corner pixels of all tiles lie.
-
-    Args:
-        sizes: (n, 2) px, of the tiles.
-    """
-    largest = affine.apply(affines, affine.corners(*sizes.T)).max((0, 1))
-    rows, columns = np.ceil(largest - 1e-6).astype(int) + 1
-    return int(rows), int(columns)
 
 
 def _on_canvas(canvas: pd.DataFrame, height: int, width: int) -> tuple[int, int]:

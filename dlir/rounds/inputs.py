@@ -15,7 +15,7 @@ from dlir.illumination.fields import Light
 from dlir.placement.place import place_tiles
 from dlir.placement.settings import Place
 from dlir.reading.tile_reader import read_table
-from dlir.registration.pairs.windows import TilePlanes
+from dlir.registration.pairs.planes import TilePlanes
 
 _own: dict[str, pd.DataFrame] = {}  # own placements, since several steps of one process need them
 

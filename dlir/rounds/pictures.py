@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from dlir.core import affine, tables
 from dlir.core.affine import Array
-from dlir.registration.pairs.windows import TilePlanes
+from dlir.registration.pairs.planes import TilePlanes
 from dlir.survey.thumbnails import FEWEST_TILES, MOST_TILES, shrunk
 
 Image = NDArray[np.float32]  # (y, x)

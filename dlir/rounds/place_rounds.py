@@ -6,7 +6,6 @@ import pandas as pd
 
 from dlir.core import affine, tables
 from dlir.core.tile_graph import numbered_by_size
-from dlir.fusion.plan import mosaic_size
 from dlir.placement.overrides import read_overrides
 from dlir.placement.settings import Place
 from dlir.rounds.inputs import read_rounds
@@ -55,7 +54,7 @@ def place_rounds(
         raise RoundsError(f"{between}: has pairs of rounds that are not placed ({', '.join(sorted(other))}): make it again")
     placed, stages = place_together(found, maps, pairs, settings, users)
     size = tables.sizes(pd.concat([of.tiles for of in found], ignore_index=True))
-    height, width = mosaic_size(affine.from_table(placed), size)
+    height, width = affine.mosaic_size(affine.from_table(placed), size)
     first = found[0].tiles.iloc[0]
     size_of_all = {"height": [height], "width": [width], "pixel_size": [first["pixel_size"]]}
     tables.write(pd.DataFrame(size_of_all), tables.CANVAS, canvas)

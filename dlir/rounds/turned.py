@@ -15,7 +15,7 @@ from dlir.core import affine, lens, tables
 from dlir.core.affine import Array
 from dlir.core.lens import Lens, Lenses
 from dlir.reading.image_files import Plane
-from dlir.registration.pairs.windows import TilePlanes
+from dlir.registration.pairs.planes import TilePlanes
 from dlir.rounds.inputs import PlacedRound
 
 LINEAR_POWERS = np.array([(1, 0), (0, 1)])  # of the terms that turn and scale

@@ -23,7 +23,7 @@ from dlir.reading.settings import Dataset
 from dlir.reading.tile_reader import TileReader
 from dlir.registration.inference.register import register
 from dlir.registration.pairs.neighbours import pairs
-from dlir.registration.pairs.windows import TilePlanes
+from dlir.registration.pairs.planes import TilePlanes
 from dlir.registration.settings import Pairs, Register
 
 Make = Callable[..., Dataset]

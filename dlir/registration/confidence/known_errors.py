@@ -26,8 +26,9 @@ from dlir.registration.model.methods import load_method
 from dlir.registration.model.phase_correlation import phase
 from dlir.registration.model.warping import corner_error
 from dlir.registration.pairs.neighbours import MULTIPLE
+from dlir.registration.pairs.planes import TilePlanes
 from dlir.registration.pairs.synthetic import Augment, Shape, TileStack, overlap_shape, piece, stack_tiles, synthetic_pairs
-from dlir.registration.pairs.windows import TilePlanes, pooled, pooling
+from dlir.registration.pairs.windows import pooled, pooling
 from dlir.registration.settings import Selfcheck
 
 MOST_TILES = 12  # from which windows are cut: enough to represent a dataset

@@ -22,7 +22,7 @@ from scipy import fft, ndimage
 from dlir.core.affine import Array
 from dlir.registration.model.filters import high_pass
 from dlir.registration.model.period import Image, across_lines, lattice_points, nearest, parabola, without_period
-from dlir.registration.pairs.windows import TilePlanes
+from dlir.registration.pairs.planes import TilePlanes
 
 OPTICS = 1.0  # px, sigma of the blur before the comb filter, so that interpolation is nearly exact
 OPTICS_AREA = 4 * np.pi * OPTICS**2  # px, of noise after the blur and the comb filter: so many px are as good as one

@@ -53,7 +53,8 @@ from dlir.registration.model.lucas_kanade import Refined, gradients, refine
 from dlir.registration.model.noise_filter import above_noise
 from dlir.registration.model.warping import warp
 from dlir.registration.pairs.neighbours import with_overlaps
-from dlir.registration.pairs.windows import TilePlanes, WindowBatch, affine_columns, in_batches, in_window_frame
+from dlir.registration.pairs.planes import TilePlanes
+from dlir.registration.pairs.windows import WindowBatch, affine_columns, in_batches, in_window_frame
 
 MULTIPLE = 8  # px: the longer side of a window is cut to a multiple, so that many windows have one size and make a batch
 LEAST_SIDE = 8  # px: pairs whose overlap is narrower are not refined

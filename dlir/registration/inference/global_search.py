@@ -20,7 +20,7 @@ from scipy import fft, ndimage
 
 from dlir.core import tables
 from dlir.core.affine import Array
-from dlir.registration.pairs.windows import TilePlanes
+from dlir.registration.pairs.planes import TilePlanes
 from dlir.survey.correlation import APART, Correlator, Mask, chance, matches
 from dlir.survey.thumbnails import COARSE_SIGMA, Images, Thumbnails, factor, shrunk, whitened
 

@@ -36,7 +36,8 @@ from dlir.registration.model.filters import blur
 from dlir.registration.model.lucas_kanade import gradients
 from dlir.registration.model.noise_filter import above_noise
 from dlir.registration.model.warping import grid, transform, warp
-from dlir.registration.pairs.windows import TilePlanes, WindowBatch, in_batches, in_window_frame, window_centres
+from dlir.registration.pairs.planes import TilePlanes
+from dlir.registration.pairs.windows import WindowBatch, in_batches, in_window_frame, window_centres
 
 log = logging.getLogger(__name__)
 MOST_PAIRS = 240  # of a camera: more would say hardly more

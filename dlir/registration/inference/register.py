@@ -29,7 +29,8 @@ from dlir.registration.model.checkpoint import choose_device
 from dlir.registration.model.estimate import Method
 from dlir.registration.model.methods import load_method
 from dlir.registration.model.network import CorrelationNetwork
-from dlir.registration.pairs.windows import TilePlanes, in_batches
+from dlir.registration.pairs.planes import TilePlanes
+from dlir.registration.pairs.windows import in_batches
 from dlir.registration.settings import Register, own_method_file
 
 log = logging.getLogger(__name__)

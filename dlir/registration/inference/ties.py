@@ -32,7 +32,8 @@ from dlir.registration.confidence.stage_scatter import Errors, nearest_offsets, 
 from dlir.registration.inference.broken_period import SAME, Broken, decided_shift, what_breaks
 from dlir.registration.model.noise_filter import above_noise
 from dlir.registration.model.period import find_lattice, nearest
-from dlir.registration.pairs.windows import TilePlanes, expected_shift
+from dlir.registration.pairs.planes import TilePlanes
+from dlir.registration.pairs.windows import expected_shift
 
 log = logging.getLogger(__name__)
 SAMPLE, SAMPLE_SIDE = 6, 320  # tiles that are searched for a period, and px of their middle

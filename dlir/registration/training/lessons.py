@@ -16,8 +16,9 @@ from dlir.illumination import fields
 from dlir.reading.image_files import Plane
 from dlir.reading.tile_reader import read_table
 from dlir.registration.pairs.neighbours import MULTIPLE
+from dlir.registration.pairs.planes import TilePlanes
 from dlir.registration.pairs.synthetic import Shape, SyntheticPairs, overlap_shape, piece, stack_tiles, synthetic_pairs
-from dlir.registration.pairs.windows import COARSEST, TilePlanes, batches
+from dlir.registration.pairs.windows import COARSEST, batches
 from dlir.registration.settings import Train
 from dlir.registration.training.loop import LONGEST, TrainingData
 

@@ -5,7 +5,7 @@ import pytest
 from support.lattices import repeating, vectors
 
 from dlir.registration.inference.broken_period import Broken, decided_shift, what_breaks
-from dlir.registration.pairs.windows import TilePlanes
+from dlir.registration.pairs.planes import TilePlanes
 
 SIDE, STRIP = 200, 96  # px, of a tile and of the width of its windows
 SHIFT = np.array([-3.0, 60.0])  # px: fixed pixel p of the windows matches moving pixel p + SHIFT

@@ -16,7 +16,7 @@ from dlir.registration.inference.cache import EstimateCache
 from dlir.registration.inference.fine import pixel_weight, refine_overlaps
 from dlir.registration.model.lucas_kanade import refine
 from dlir.registration.pairs import windows
-from dlir.registration.pairs.windows import TilePlanes
+from dlir.registration.pairs.planes import TilePlanes
 
 SHIFT_COVARIANCE = ["var_y", "cov_yx", "var_x"]
 

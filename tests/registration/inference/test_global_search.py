@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from dlir.registration.inference.global_search import global_search
 from dlir.registration.pairs.neighbours import neighbours
-from dlir.registration.pairs.windows import TilePlanes
+from dlir.registration.pairs.planes import TilePlanes
 from dlir.registration.settings import Pairs
 
 SIDE, STEP = 160, 136

@@ -18,7 +18,7 @@ from dlir.illumination import fields
 from dlir.registration.inference.lens_estimate import find_lenses
 from dlir.registration.inference.register import register
 from dlir.registration.model import checkpoint
-from dlir.registration.pairs.windows import TilePlanes
+from dlir.registration.pairs.planes import TilePlanes
 
 SIZE = (160, 160)
 NONE = Lens.of(SIZE, np.zeros((1, 2)), [(2, 0)])

@@ -19,7 +19,8 @@ from dlir.registration.inference.ties import Ties, lattice_of
 from dlir.registration.model.checkpoint import GENERIC
 from dlir.registration.model.methods import load_method
 from dlir.registration.pairs.neighbours import neighbours
-from dlir.registration.pairs.windows import TilePlanes, in_batches
+from dlir.registration.pairs.planes import TilePlanes
+from dlir.registration.pairs.windows import in_batches
 from dlir.registration.settings import Pairs, Register
 
 ROWS, COLS, SIDE, STEP = 3, 4, 160, 128  # tiles, and px
