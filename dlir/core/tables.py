@@ -180,10 +180,11 @@ STAGE = Schema(
 # - blocks, agreeing: number of parts of both rounds that were compared, and of those that agree with the affine
 # - spread: root mean square of how far these depart from it; empty where none agrees
 # - found: first: it is the first round; pixels: they show it; stage: they do not, and the stage alone does
+# - against: name of the round that it was found against, by pixels; empty for the others
 # - advice: what to look at; empty where it was found
 ROUNDS = Schema(
     {"round": TEXT, **AFFINE, "turn": FLOAT, "scale": FLOAT, "shift_y": FLOAT, "shift_x": FLOAT, "blocks": INT,
-     "agreeing": INT, "spread": OPTIONAL_FLOAT, "found": TEXT, "advice": OPTIONAL_TEXT},
+     "agreeing": INT, "spread": OPTIONAL_FLOAT, "found": TEXT, "against": OPTIONAL_TEXT, "advice": OPTIONAL_TEXT},
     unique=["round"],
 )  # fmt: skip
 

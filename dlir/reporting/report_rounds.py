@@ -33,6 +33,7 @@ from dlir.reporting.round_places import rough_places
 from dlir.reporting.round_results import Specimen
 from dlir.reporting.settings import Report
 from dlir.reporting.shown_channels import shown_of
+from dlir.rounds.groups import in_words
 from dlir.rounds.names import channel_names
 from dlir.rounds.settings import Rounds
 
@@ -83,7 +84,7 @@ def report_rounds(
             "verdict": judged,
             "numbers": key_numbers(specimen, measured),
             "bent": bent_rounds(specimen, mended),
-            "agreement": agreement_table(measured),
+            "agreement": agreement_table(specimen, measured),
             "refinement": refinement_lines(measured),
             "rounds": round_table(specimen),
             "tile_names": _tile_names(specimen),
@@ -119,7 +120,8 @@ def _facts(
     for each, own in zip(specimen.rounds, names, strict=True):
         for number, name in enumerate(own):
             pictures["channels"][first + number] |= {"name": name, "round": each.name}
-        of_rounds.append({"name": each.name, "shown": [first + number for number in each.shown]})
+        shown_there = [first + number for number in each.shown]
+        of_rounds.append({"name": each.name, "shown": shown_there, "against": specimen.compared_with(each).name})
         first += len(own)
     rough = rough_places(specimen, results, place)
     provenance = specimen.rounds[0].provenance
@@ -131,6 +133,7 @@ def _facts(
         "time": None,
         "verdict": judged,
         "rounds": of_rounds,
+        "groups": list(map(in_words, specimen.groups())),
         "tiles": tile_table(specimen, measured, rough),
         "pairs": {"columns": [], "rows": []},
         "patches": patch_table(specimen, measured),

@@ -1,9 +1,9 @@
 """How well the rounds of a specimen agree, by pixels that no pair has to answer for.
 
 Patches on a grid over the mosaics are compared (`rounds/shifts.py`): the registered channel of each round with that of the
-first one. Each patch belongs to the tile of its round that shows it farthest from its border. What bends there within tiles,
-`round_bend.py` finds. Medians and quantiles weigh a patch by how exactly its shift is known. They hold the noise of the
-measurement, so the rounds agree as well as they say, or better.
+round against which it was found, mostly the first one. Each patch belongs to the tile of its round that shows it farthest from
+its border. What bends there within tiles, `round_bend.py` finds. Medians and quantiles weigh a patch by how exactly its shift
+is known. They hold the noise of the measurement, so the rounds agree as well as they say, or better.
 
 The stores are read in blocks, one round after the other, so memory does not grow with the number of rounds.
 """
@@ -47,13 +47,13 @@ class Agreement(NamedTuple):
 
 
 def agreement(specimen: Specimen) -> Agreement:
-    """Returns how well each round agrees with the first.
+    """Returns how well each round agrees with the one that it is compared with (`Specimen.compared_with`).
 
     The patches have a row for each round but the first and each place that both show:
 
     - round, tile: name of the round, and number of its tile that shows the patch best
     - y, x: middle of the patch, px of the mosaic
-    - dy, dx, length: from where the first round shows something to where this one does, px
+    - dy, dx, length: from where the other round shows something to where this one does, px
     - deviation: standard deviation of it, px
     - before, after: NCC as the patches lie, and after the shift
     - state: measured; unmatched: both show something, and it does not match; empty: too little is seen to tell
@@ -62,18 +62,21 @@ def agreement(specimen: Specimen) -> Agreement:
     size = min(int(tables.usual_size(each.tiles).min()) for each in specimen.rounds)
     side = int(np.clip(size // 4 // 8 * 8, *SIDES))
     places = _places(specimen, side)
-    first, *others = specimen.rounds
-    inside = _owners(first, places, side) >= 0
-    tiles = {each.name: np.where(inside, _owners(each, places, side), -1) for each in others}
+    others = specimen.rounds[1:]
+    owners = {each.name: _owners(each, places, side) for each in specimen.rounds}
+    fixed = {each.name: specimen.compared_with(each) for each in others}
+    tiles = {each.name: np.where(owners[fixed[each.name].name] >= 0, owners[each.name], -1) for each in others}
     measured: dict[str, list[Shifts]] = {each.name: [] for each in others}
     order: dict[str, list[NDArray[np.int64]]] = {each.name: [] for each in others}
-    blocks = list(_blocks(places, inside))
+    blocks = list(_blocks(places, np.any([of >= 0 for of in tiles.values()] or [places[:, 0] < 0], axis=0)))
     for block in progress(blocks, "comparing the rounds"):
-        fixed = _cut(first, places[block], side)
+        shown: dict[str, Array] = {}  # what the rounds show with which others are compared
         for each in others:
-            there = np.flatnonzero(tiles[each.name][block] >= 0)
+            there, of = np.flatnonzero(tiles[each.name][block] >= 0), fixed[each.name]
             if len(there):
-                measured[each.name].append(shifts(fixed[there], _cut(each, places[block[there]], side)))
+                if of.name not in shown:
+                    shown[of.name] = _cut(of, places[block], side)
+                measured[each.name].append(shifts(shown[of.name][there], _cut(each, places[block[there]], side)))
                 order[each.name].append(block[there])
     found = []
     for name in (each.name for each in others if order[each.name]):
@@ -125,7 +128,7 @@ def by_tile(patches: pd.DataFrame) -> pd.DataFrame:
     """Returns a row for each tile of each round that has patches.
 
     - round, tile; measured, unmatched, empty: number of patches
-    - off_y, off_x, offset: median of the shifts, px: how far the tile as a whole lies from the first round
+    - off_y, off_x, offset: median of the shifts, px: how far the tile as a whole lies from the round it is compared with
     - median, largest: of the lengths of the shifts, px
     - ncc: median NCC of the patches as they lie
     - bend: root mean square of the smooth field in the tile, px; NaN where too few patches tell
@@ -151,10 +154,11 @@ def _places(specimen: Specimen, side: int) -> NDArray[np.int64]:
     """The middles (n, 2), px, of patches on a grid over the mosaic; see OF_TILE."""
     tiles = max(len(each.tiles) for each in specimen.rounds)
     most = max(LEAST, LEAST_OF_TILE * tiles, min(OF_TILE * tiles, MOST))
-    first = specimen.rounds[0]
-    corners = affine.apply(
-        affine.from_table(first.placed), affine.corners(*tables.sizes(first.tiles, first.placed["tile"]).T)
-    ).reshape(-1, 2)
+    compared = {fixed.name: fixed for fixed in map(specimen.compared_with, specimen.rounds)}.values()
+    corners = np.concatenate([
+        affine.apply(affine.from_table(of.placed), affine.corners(*tables.sizes(of.tiles, of.placed["tile"]).T)).reshape(-1, 2)
+        for of in compared
+    ])  # fmt: skip
     low, high = np.ceil(corners.min(axis=0)).astype(int) + side // 2, np.floor(corners.max(axis=0)).astype(int) - side // 2
     step = max(side, ceil(sqrt(float((high - low + side).prod()) / most)))
     rows, columns = (np.arange(start, end + 1, step) for start, end in zip(low.tolist(), high.tolist(), strict=True))

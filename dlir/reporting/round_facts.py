@@ -14,6 +14,7 @@ from dlir.reporting.round_places import moved_by
 from dlir.reporting.round_results import RoundResults, Specimen, accepted_by_tile, of_others
 from dlir.reporting.round_verdict import HELPS, named, stretched_tiles
 from dlir.reporting.sentences import Table
+from dlir.rounds.groups import in_words
 
 OF_AGREEMENT = ["measured", "unmatched", "empty", "off_y", "off_x", "offset", "median", "largest", "ncc", "bend"]
 TILE_COLUMNS = ["tile", "label", "round", "number", "name", *COLUMNS, "height", "width", "pairs", "between", "residual",
@@ -24,13 +25,13 @@ OF_TILES = {
     "round": "name of the round",
     "number": "number of the tile in its round",
     "name": "name of the file",
-    "offset": "how far the tile as a whole lies from the first round, px: length of off_y and off_x",
-    "off_y": "median of the shifts of its patches, px: from where the first round shows something to where this one does",
+    "offset": "how far the tile lies from the round that it is compared with, mostly the first, px: length of off_y and off_x",
+    "off_y": "median of the shifts of its patches, px: from where that round shows something to where this one does",
     "off_x": "as off_y",
     "median": "median of the lengths of the shifts of its patches, px",
     "largest": "largest of them, px",
     "bend": "by how much the tissue is stretched within the tile, px, root mean square: what no rigid tile can mend",
-    "ncc": "median NCC of its patches with the first round, as they lie",
+    "ncc": "median NCC of its patches with that round, as they lie",
     "measured": "number of its patches of which the shift could be measured",
     "unmatched": "number of those that show something in both rounds which does not match",
     "empty": "number of those that show too little to tell",
@@ -69,14 +70,17 @@ def patch_table(specimen: Specimen, agreement: Agreement) -> dict[str, Any]:
     return columns_and_rows(patches.assign(tile=tile), PATCH_COLUMNS)
 
 
-def agreement_table(agreement: Agreement) -> Table:
-    """Returns how well each round but the first agrees with it, as texts."""
-    columns = ["round", "off: median, px", "95 %, px", "largest, px", "measured ±, px", "a rigid tile would mend, px",
-               "stretched, px", "95 %, px", "NCC", "patches measured", "not matching", "too little to tell"]  # fmt: skip
+def agreement_table(specimen: Specimen, agreement: Agreement) -> Table:
+    """Returns how well each round but the first agrees with the one that it is compared with, as texts."""
+    columns = ["round", "compared with", "off: median, px", "95 %, px", "largest, px", "measured ±, px",
+               "a rigid tile would mend, px", "stretched, px", "95 %, px", "NCC", "patches measured", "not matching",
+               "too little to tell"]  # fmt: skip
     lengths = ["median", "p95", "largest", "deviation", "rigid", "bend", "bend_p95", "ncc"]
+    compared = {each.name: specimen.compared_with(each).name for each in specimen.rounds}
     rows = [
-        [row["round"], *(_px(row[name]) for name in lengths), *(str(row[state]) for state in OF_AGREEMENT[:3])]
+        [name, compared[name], *(_px(row[of]) for of in lengths), *(str(row[state]) for state in OF_AGREEMENT[:3])]
         for row in agreement.rounds.to_dict("records")
+        for name in [row["round"]]
     ]
     return Table(columns, rows, len(rows))
 
@@ -101,7 +105,7 @@ def refinement_lines(agreement: Agreement) -> list[str]:
 
 def round_table(specimen: Specimen) -> Table:
     """Returns how each round lies to the first, and what holds its tiles, as texts."""
-    columns = ["round", "found by", "turn, °", "scale", "shift y, px", "shift x, px", "blocks that agree", "tiles",
+    columns = ["round", "found by", "against", "turn, °", "scale", "shift y, px", "shift x, px", "blocks that agree", "tiles",
                "by the map alone", "pairs with others", "accepted", "overruled", "their residual, px"]  # fmt: skip
     rows = [_round_row(specimen, each) for each in specimen.rounds]
     return Table(columns, rows, len(rows))
@@ -110,7 +114,8 @@ def round_table(specimen: Specimen) -> Table:
 def _round_row(specimen: Specimen, each: RoundResults) -> list[str]:
     pairs, told = of_others(specimen.pairs, each.name), each.found
     accepted, overruled = pairs["accepted"], pairs["accepted"] & pairs["overruled"]
-    lies = [f"{told['turn']:.3f}", f"{told['scale']:.5f}", f"{told['shift_y']:.1f}", f"{told['shift_x']:.1f}",
+    against = told["against"] if told["found"] == "pixels" else ""
+    lies = [against, f"{told['turn']:.3f}", f"{told['scale']:.5f}", f"{told['shift_y']:.1f}", f"{told['shift_x']:.1f}",
             f"{told['agreeing']} of {told['blocks']}"]  # fmt: skip
     by_map = (each.placed["placed_by"] == "stage").sum()
     counts = [len(each.placed), by_map, len(pairs), accepted.sum(), overruled.sum()]
@@ -124,16 +129,15 @@ def key_numbers(specimen: Specimen, agreement: Agreement) -> dict[str, str]:
     measured = agreement.patches[agreement.patches["state"] == "measured"]
     lengths = [*quantiles(measured, 0.5, 0.95), measured["length"].max()]
     told = " · ".join(f"{length:.2f}" for length in lengths) if len(measured) else "none"
-    lost = sum(each.found["found"] == "stage" for each in specimen.rounds)
     pairs = specimen.pairs
     return {
         "rounds": str(len(specimen.rounds)),
-        "of them not found": str(lost),
+        "groups of them that match each other": "; ".join(map(in_words, specimen.groups())),
         "tiles of all rounds": str(len(specimen.placed)),
         "of them placed by the map of their round alone": str(int((specimen.placed["placed_by"] == "stage").sum())),
         "pairs between rounds": str(len(pairs)),
         "of them accepted": str(int(pairs["accepted"].sum())),
-        "how far rounds lie from the first: median · 95 % · largest, px": told,
+        "how far rounds lie apart: median · 95 % · largest, px": told,
         f"patches of {agreement.side} px that were measured": str(len(measured)),
     }
 

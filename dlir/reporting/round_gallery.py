@@ -1,7 +1,8 @@
 """The patches of which the page of a specimen has pictures: the worst, the least certain, and some at random.
 
-Of each patch there are the first round and the other one, as they lie in the mosaic, and the other one where the rough map puts
-it. Each has its own black and white, since stains bleach. The rounds take turns, so that each is among the worst.
+Of each patch there are the round and the one with which it is compared, as they lie in the mosaic, and the round where the
+rough map puts it. Each has its own black and white, since stains bleach. The rounds take turns, so that each is among the
+worst.
 """
 
 from typing import Any
@@ -30,12 +31,13 @@ def gallery(specimen: Specimen, agreement: Agreement, rough: dict[str, Array] | 
 
     - patch, group: the row of agreement.patches; worst, uncertain or random
     - width, height: px
-    - fixed, moving: names of the pictures of the first round and of the other one; before: where the rough map puts it
+    - fixed, moving: names of the pictures of the round with which it is compared, and of its own; before: where the rough map
+      puts it
 
     Args:
         rough: where the rough map puts the tiles of each round (`round_places.py`); None where that is not known.
     """
-    first, by_name = specimen.rounds[0], {each.name: each for each in specimen.rounds}
+    by_name = {each.name: each for each in specimen.rounds}
     side = round(AROUND * agreement.side)
     found, records = [], agreement.patches.to_dict("index")
     for group, rows in chosen(agreement.patches).items():
@@ -44,7 +46,9 @@ def gallery(specimen: Specimen, agreement: Agreement, rough: dict[str, Array] | 
             each = by_name[patch["round"]]
             top, left = (int(patch[axis]) - side // 2 for axis in ("y", "x"))
             as_placed = affine.translation(np.array([top, left], float))
-            pictures = {"fixed": _picture(first, as_placed, side), "moving": _picture(each, as_placed, side)}
+            pictures = {
+                name: _picture(of, as_placed, side) for name, of in (("fixed", specimen.compared_with(each)), ("moving", each))
+            }
             if rough is not None:
                 at = int(np.flatnonzero(each.placed["tile"] == patch["tile"])[0])
                 to_placed = affine.compose(affine.from_table(each.placed)[at], affine.invert(rough[each.name][at]))

@@ -1,7 +1,8 @@
 """Where the rough map of a round alone puts its tiles, before they are registered with those of other rounds.
 
-The pairs within a round place its tiles in its own frame, and rounds.csv takes that to the frame of the first round. The tiles
-of the first one moved a little from there, too, when all rounds were placed together; the nearest of them tells by how much.
+The pairs within a round place its tiles in its own frame, and rounds.csv takes that to the frame of the round with which it is
+compared, mostly the first. The tiles of that one moved a little from there, too, when all rounds were placed together; the
+nearest of them tells by how much.
 """
 
 from pathlib import Path
@@ -25,14 +26,17 @@ def rough_places(specimen: Specimen, results: list[Path], settings: Place) -> di
         settings: section `place` of config.yaml.
     """
     own = {each.name: each.own_placement(settings) for each in read_rounds(results)}
-    first = specimen.rounds[0]
-    before, after = _matrices(first, own[first.name]), affine.from_table(first.placed)
-    moved = affine.compose(after, affine.invert(before))  # of each tile of the first round, from its own frame to the mosaic
-    middles = _middles(first, before)
+    maps = affine.from_table(pd.DataFrame([each.found for each in specimen.rounds]))
+    by_map = {
+        each.name: affine.compose(to_first, _matrices(each, own[each.name]))
+        for each, to_first in zip(specimen.rounds, maps, strict=True)
+    }
     found = {}
     for each in specimen.rounds:
-        in_first = affine.compose(affine.from_table(pd.DataFrame([each.found])), _matrices(each, own[each.name]))
-        apart = np.linalg.norm(_middles(each, in_first)[:, None] - middles[None], axis=2)
+        other = specimen.compared_with(each)
+        before, in_first = by_map[other.name], by_map[each.name]
+        moved = affine.compose(affine.from_table(other.placed), affine.invert(before))  # each of its tiles, to the mosaic
+        apart = np.linalg.norm(_middles(each, in_first)[:, None] - _middles(other, before)[None], axis=2)
         found[each.name] = affine.compose(moved[apart.argmin(axis=1)], in_first)
     return found
 

@@ -12,6 +12,7 @@ from dlir.core.affine import Array
 from dlir.reading.tile_reader import TileReader, read_table
 from dlir.reporting import verdict_file
 from dlir.reporting.mosaic_store import MosaicStore, Plane, reference_plane
+from dlir.rounds.groups import leaders
 
 
 class StoreError(ValueError):
@@ -56,6 +57,17 @@ class Specimen(NamedTuple):
     def shape(self) -> tuple[int, int]:
         """Height and width of the mosaic, px."""
         return self.rounds[0].mosaic.shape
+
+    def compared_with(self, each: RoundResults) -> RoundResults:
+        """Returns the round with which this one is compared: the one that it was found against, else the first."""
+        return next((other for other in self.rounds if other.name == each.found["against"]), self.rounds[0])
+
+    def groups(self) -> list[list[str]]:
+        """Returns the names of the rounds of each group that the pixels join, that of the first round first."""
+        found: dict[str, list[str]] = {}
+        for name, leader in leaders(pd.DataFrame([each.found for each in self.rounds])).items():
+            found.setdefault(leader, []).append(name)
+        return list(found.values())
 
 
 def read(results: list[Path], rounds: Path, between: Path, placement: Path, name: str) -> Specimen:

@@ -13,6 +13,7 @@ from dlir.reporting.findings import GRADES, MOST_NAMES, SEAM, SURE, Finding, Gra
 from dlir.reporting.round_agreement import Agreement, quantiles
 from dlir.reporting.round_results import RoundResults, Specimen, accepted_by_tile, of_others
 from dlir.reporting.verdict import LEAST_TOLD, WORDS, Error, Verdict
+from dlir.rounds.groups import in_words
 
 LEAST_MATCHING = 0.3  # share of the patches with content that should match
 LEAST_PATCHES = 5  # that have to be measured for a round to be checked
@@ -21,7 +22,7 @@ COMPARE = "lay the round and the first one over each other in two colours, in re
 
 
 class Between(NamedTuple):
-    """How well a round agrees with the first, px; None where too little was measured, as of the first round itself."""
+    """How well a round agrees with the one that it is compared with, px; None where too little was measured."""
 
     median: float | None
     p95: float | None
@@ -51,11 +52,11 @@ def verdict(specimen: Specimen, agreement: Agreement) -> dict[str, Any]:
     error = Error(_largest([total.median, *(each["median"] for each in within)]),
                   _largest([total.largest, *(each["worst"] for each in within)]))  # fmt: skip
     in_um = Error(*(_known(each * specimen.pixel_size) if each else None for each in error))
-    sentence = _sentence(grade, specimen, total, _largest([each["median"] for each in within]), findings)
+    sentence = _sentence(grade, specimen, agreement, total, _largest([each["median"] for each in within]), findings)
     found = Verdict(grade, sentence, _tiles(specimen), [], error, in_um, findings)
     rounds = [
-        {"round": each.name, "found": each.found["found"], "grade": each.verdict["grade"],
-         "sentence": each.verdict["sentence"], "between_px": between[each.name]._asdict()}
+        {"round": each.name, "found": each.found["found"], "compared_with": _compared_with(specimen, each),
+         "grade": each.verdict["grade"], "sentence": each.verdict["sentence"], "between_px": between[each.name]._asdict()}
         for each in specimen.rounds
     ]  # fmt: skip
     return {**found.as_json(), "between_px": total._asdict(), "rounds": rounds}
@@ -80,9 +81,11 @@ def _not_found(specimen: Specimen, each: RoundResults, agreement: Agreement) -> 
     if each.found["found"] != "stage":
         return []
     first, median = specimen.rounds[0].name, _between(agreement, each.name).median
-    advice = each.found["advice"]
+    advice, group = each.found["advice"], next(names for names in specimen.groups() if each.name in names)
     remedy = advice if isinstance(advice, str) and advice else "check its positions, and that both rounds show one stain"
     what = f"{each.name} was not found: its pixels do not show how it lies to {first}"
+    if len(group) > 1:
+        what = f"{in_words(group)} match each other, but only the stage says how they lie to {first}: the pixels do not show it"
     if median is not None and median <= SURE:
         what = f"{each.name} was not found at low resolution, only by the stage; its tiles agree with {first} all the same"
         return [Finding("round", "look", what, remedy)]
@@ -101,8 +104,8 @@ def _not_held(specimen: Specimen, each: RoundResults, agreement: Agreement) -> l
 
 
 def _apart(specimen: Specimen, each: RoundResults, agreement: Agreement) -> list[Finding]:
-    """The pixels of the round lie elsewhere than those of the first."""
-    between, first = _between(agreement, each.name), specimen.rounds[0].name
+    """The pixels of the round lie elsewhere than those of the one that it is compared with."""
+    between, first = _between(agreement, each.name), specimen.compared_with(each).name
     tiles = agreement.tiles[agreement.tiles["round"] == each.name]
     if between.median is None:
         return []
@@ -121,10 +124,10 @@ def _apart(specimen: Specimen, each: RoundResults, agreement: Agreement) -> list
 
 
 def _unlike(specimen: Specimen, each: RoundResults, agreement: Agreement) -> list[Finding]:
-    """The round, or tiles of it, show something that does not match the first round there."""
+    """The round, or tiles of it, show something that does not match the round that it is compared with there."""
     if each is specimen.rounds[0]:
         return []
-    first, tiles = specimen.rounds[0].name, agreement.tiles[agreement.tiles["round"] == each.name]
+    first, tiles = specimen.compared_with(each).name, agreement.tiles[agreement.tiles["round"] == each.name]
     measured, content = int(tiles["measured"].sum()), int((tiles["measured"] + tiles["unmatched"]).sum())
     remedy = "a reference_channel that all rounds share, and exposures that show it in each"
     if measured < LEAST_PATCHES:
@@ -151,9 +154,10 @@ def _stretched(specimen: Specimen, each: RoundResults, agreement: Agreement) -> 
         return []
     worst = stretched_tiles(agreement, each.name)
     where = f", most in {'tile' if len(worst) == 1 else 'tiles'} {named(worst)}" if len(worst) else ""
+    other = specimen.compared_with(each).name
     bend, most = (in_px(found[name].iloc[0]) for name in ("bend", "bend_p95"))
     what = (
-        f"the tissue of {each.name} is stretched against {specimen.rounds[0].name} by {bend}, and by more than {most} in 5 % "
+        f"the tissue of {each.name} is stretched against {other} by {bend}, and by more than {most} in 5 % "
         f"of the places{where}; no rigid tile can mend that"
     )
     remedy = "rounds: {local: 3}, or a larger number, which bends the tiles of this round by up to so many px"
@@ -184,6 +188,23 @@ def _of_round(specimen: Specimen, each: RoundResults, agreement: Agreement) -> l
     return [Finding("within", grade, f"the mosaic of {each.name} itself {trusted}{why}", f"see the report of {each.name}")]
 
 
+def _compared_with(specimen: Specimen, each: RoundResults) -> str | None:
+    """The round with which this one is compared; None for the first."""
+    return None if each is specimen.rounds[0] else specimen.compared_with(each).name
+
+
+def _apart_from_most(specimen: Specimen, agreement: Agreement) -> list[str]:
+    """The rounds outside of the largest group that the pixels join, be it at low resolution or in patches as they lie."""
+    first, *others = specimen.groups()
+    for names in list(others):
+        median = _between(agreement, names[0]).median
+        if median is not None and median <= SURE:
+            first += names
+            others.remove(names)
+    largest = max((first, *others), key=len)
+    return [each.name for each in specimen.rounds if each.name not in largest]
+
+
 def _between(agreement: Agreement, name: str) -> Between:
     found = agreement.rounds[agreement.rounds["round"] == name]
     if found.empty or found["measured"].iloc[0] < LEAST_PATCHES:
@@ -192,17 +213,25 @@ def _between(agreement: Agreement, name: str) -> Between:
     return Between(_known(found["median"].iloc[0]), _known(found["p95"].iloc[0]), _known(tiles["offset"].max()))
 
 
-def _sentence(grade: Grade, specimen: Specimen, between: Between, within: float | None, findings: list[Finding]) -> str:
+def _sentence(
+    grade: Grade, specimen: Specimen, agreement: Agreement, between: Between, within: float | None, findings: list[Finding]
+) -> str:
     """The verdict in one line."""
+    count, apart = len(specimen.rounds), _apart_from_most(specimen, agreement)
     lost = sum(each.found["found"] == "stage" for each in specimen.rounds)
-    count = len(specimen.rounds)
     parts = [f"{WORDS[grade]}: {f'{count - lost} of {count}' if lost else f'all {count}'} rounds are found"]
+    if len(apart) == count - 1 > 0:
+        parts = [f"{WORDS[grade]}: no round matches another one, and only the stage says how they lie"]
+    elif apart:
+        how = f"how {in_words(apart)} {'lies' if len(apart) == 1 else 'lie'} to them"
+        parts = [f"{WORDS[grade]}: {count - len(apart)} of {count} rounds match each other, and only the stage says {how}"]
     if count == 1:
         parts = [f"{WORDS[grade]}: there is one round, and nothing to compare it with"]
     elif between.median is None or between.p95 is None:
         parts.append("How well they agree could not be measured")
     else:
-        parts.append(f"They agree to {_bound(between.median)}, 95 % of the specimen to {_bound(between.p95)}")
+        they = "Those that match" if apart else "They"
+        parts.append(f"{they} agree to {_bound(between.median)}, 95 % of the specimen to {_bound(between.p95)}")
     if within is not None:
         parts.append(f"Within a round, places are known to {_about(within)}")
     return ". ".join([*parts, *told_first(grade, findings)]) + "."

@@ -1,11 +1,11 @@
-"""The step `between`: it registers the tiles of each round to those of the first round that see the same place.
+"""The step `between`: it registers the tiles of each round to those of the round against which it was found, mostly the first.
 
 The tiles are turned and scaled as their rounds lie to each other (`turned.py`), and then registered as all other pairs are: by
 the same network, with unrelated pairs for comparison, and in the light of all pairs of the two rounds together. What the stage
 is for other pairs, the places are here that each round's own pairs give its tiles, so that a pair with debris, or with another
 stain, is found out by its place. Where the pairs show that a round lies elsewhere, it is done again from there.
 
-A tile that no pair joins to the first round, such as one whose stain is bleached, is registered to the round before it as well.
+A tile that no pair joins to that round, such as one whose stain is bleached, is registered to the round before it as well.
 """
 
 import logging
@@ -26,6 +26,7 @@ from dlir.registration.model.checkpoint import choose_device
 from dlir.registration.model.estimate import Method
 from dlir.registration.model.methods import load_method
 from dlir.registration.settings import Register, own_method_file
+from dlir.rounds.groups import found_against, leaders
 from dlir.rounds.inputs import PlacedRound, read_placed
 from dlir.rounds.pictures import Picture
 from dlir.rounds.piece_pairs import of_tiles, pair_up, pictures_of
@@ -78,20 +79,24 @@ def between(
     inputs = (settings.method, own and hashing.of_file(own), model and hashing.of_file(model))
     how = Registration(load_method(settings.method, model, chosen), settings, chosen, inputs, cache)
     placed, listed = read_placed(results, place), tables.read(rounds, tables.ROUNDS)
-    maps = dict(zip(listed["round"], affine.from_table(listed), strict=True))
+    rough = dict(zip(listed["round"], affine.from_table(listed), strict=True))
+    maps = dict(rough)
     shown = pictures_of(placed)
-    found, known = [], [placed[0]]
-    for each, told in zip(placed[1:], listed["found"][1:], strict=True):
-        if told == "stage":
-            continue
+    by_name, leader = {each.round.name: each for each in placed}, leaders(listed)
+    groups: dict[str, list[str]] = {name: [name] for name in leader.values()}
+    found = []
+    for name, against in found_against(listed).items():
+        each, group = by_name[name], groups[leader[name]]
         tiles = each.round.tiles["tile"].tolist()
-        joined, maps[each.round.name] = register_rounds(placed[0], each, tiles, maps, shown, how)
+        to_against = affine.compose(affine.invert(rough[against]), rough[name])
+        maps[name] = affine.compose(maps[against], to_against)  # the pairs of that round have moved it
+        joined, maps[name] = register_rounds(by_name[against], each, tiles, maps, shown, how)
         held = set(joined["moving"][joined["accepted"]])
         found.append(joined)
         loose = [tile for tile in tiles if tile not in held]
-        if loose and len(known) > 1:
-            found.append(register_rounds(known[-1], each, loose, maps, shown, how)[0])
-        known.append(each)
+        if others := [other for other in (group[-1], leader[name]) if other != against and loose]:
+            found.append(register_rounds(by_name[others[0]], each, loose, maps, shown, how)[0])
+        group.append(name)
     empty = pd.DataFrame(columns=list(tables.ROUND_PAIRS.columns))
     table = pd.concat([each for each in found if len(each)] or [empty], ignore_index=True)
     tables.write(table[list(empty.columns)].assign(pair=np.arange(len(table))), tables.ROUND_PAIRS, output)

@@ -30,6 +30,7 @@ from dlir.core import affine, tables
 from dlir.core.affine import BASIS, Array
 from dlir.core.robust import INLIER, geman_mcclure
 from dlir.core.tables import LINEAR_COVARIANCE
+from dlir.core.tile_graph import groups
 from dlir.placement.least_squares import least_squares, misfit, normal_matrix, residuals, reweighted
 from dlir.placement.loops import LEAST_CONFIDENCE
 from dlir.placement.measurements import Measurements
@@ -72,7 +73,8 @@ def fit_maps(
     Args:
         between: the accepted pairs of tiles of two rounds, with the columns of tables.AFFINES; fixed and moving are places in
             the lists of tiles, fixed_round and moving_round in the list of rounds.
-        start: (rounds, 2, 3) the maps as they are known before. A round without pairs keeps its map.
+        start: (rounds, 2, 3) the maps as they are known before. A round without pairs keeps its map, and so does the first of
+            those that pairs join.
         deviation: (rounds,) px, by how much these may err at the edge of a round; it counts where pairs tell little.
         guess: (rounds, 2, 3) maps from which the search begins, where these are known better than the start.
     """
@@ -80,7 +82,8 @@ def fit_maps(
         return start.copy()
     start = _without_shear(start, np.stack([of.middles.mean(axis=0) for of in own]))
     fixed = np.zeros((len(own), 6), bool)
-    fixed[0] = True
+    joined = groups(between["fixed_round"].to_numpy(), between["moving_round"].to_numpy(), len(own))
+    fixed[np.unique(joined, return_index=True)[1]] = True  # of rounds that pairs join, nothing tells turn and scale of all
     maps, variance = _fitted(own, between, start, deviation, fixed, start if guess is None else guess)
     unclear = np.abs(_parts(maps[:, :, :2])[:, 2:]) < CLEAR * np.sqrt(variance[:, 4:])
     if not unclear.any():
@@ -136,7 +139,7 @@ def _fitted(
             break
     variance = np.zeros((len(maps), 6))
     variance[of_main] = np.diag(np.linalg.inv(normal_matrix(tied, of_shift, of_linear, known).toarray())).reshape(-1, 6)[mains]
-    maps[0] = start[0]
+    maps[fixed.all(axis=1)] = start[fixed.all(axis=1)]
     return maps, variance
 
 

@@ -18,7 +18,7 @@ from dlir.rounds.turned import Turned, turned
 
 SEARCH = 12.0  # px, around where the rounds are known to lie
 SIDE = 700  # px, of the longest picture
-KEPT = 3  # pictures: of the first round, of this one, and of the one before
+KEPT = 3  # pictures: of the round that one was found against, of this one, and of the one before
 
 
 def pictures_of(placed: list[PlacedRound]) -> Callable[[str], Picture]:

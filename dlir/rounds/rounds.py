@@ -1,10 +1,13 @@
 """The step `rounds`: how each round lies to the first one, as low-resolution mosaics of both show it (`coarse.py`).
 
 A round that does not match the first, such as one whose stain is nearly gone, is compared with the others that were found, the
-one before it first. Where no other round matches, it lies where the stage says.
+one before it first. Where none of these matches, as where the first round is blank, it lies where the stage says, and leads a
+group of its own (`groups.py`): the rounds that match it lie to it by the pixels.
 """
 
 import logging
+from collections.abc import Callable, Iterator
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +18,18 @@ from dlir.core.affine import Array
 from dlir.placement.settings import Place
 from dlir.rounds.alike import RoundsError
 from dlir.rounds.coarse import CoarseMap, coarse_map
+from dlir.rounds.groups import in_words, leaders
 from dlir.rounds.inputs import PlacedRound, Round, read_placed
 from dlir.rounds.pictures import Picture, picture, step_for
 
 log = logging.getLogger(__name__)
 MOST_SCALE = 3.0  # between the sizes of the pixels of two rounds; more is a slip of the unit, and would make a huge mosaic
 SIDE = 1200  # px, of the longest picture
+STILL = CoarseMap(affine.translation(np.zeros(2)), 0, 0, float("nan"))
 ADVICE = (
-    "the pixels do not show how this round lies to the others: look whether its reference_channel is the stain that the rounds "
-    "share, whether it shows the same part of the specimen, whether it is turned by more than 10 degrees or its pixel_size is "
-    "wrong, and whether its camera sees the specimen in a mirror (mirrored: true for this round)"
+    "the pixels do not show how {} {} to {}: look whether both show the stain that the rounds share as their reference_channel "
+    "(a blank round is best left out), and the same part of the specimen, whether one is turned by more than 10 degrees or its "
+    "pixel_size is wrong, and whether its camera sees the specimen in a mirror (mirrored: true for that round)"
 )
 
 
@@ -45,48 +50,72 @@ def rounds(results: list[Path], output: Path, *, settings: Place = Place()) -> N
 
 def find_rounds(placed: list[PlacedRound]) -> pd.DataFrame:
     """Returns how each round lies to the first one (tables.ROUNDS)."""
-    first = placed[0]
-    scales = [_pixel_size(each.round) / _pixel_size(first.round) for each in placed]
+    first, names = placed[0], [each.round.name for each in placed]
+    scales = _scales(placed)
+    step = max(step_for(each.round.tiles, each.placement, SIDE) for each in placed)
+
+    @lru_cache(maxsize=3)  # of the leader of a group, of the round that is looked for, and of another one
+    def shown(number: int) -> Picture:
+        each = placed[number]
+        return picture(each.round.planes(), each.round.tiles, each.placement, step)
+
+    @cache
+    def match(fixed: int, moving: int) -> CoarseMap:
+        return coarse_map(shown(fixed), shown(moving), scales[moving] / scales[fixed])
+
+    rows: dict[int, dict[str, object]] = {}
+    for leader in range(len(placed)):
+        if leader in rows:
+            continue
+        how = "stage" if leader else "first"
+        maps = {leader: _by_stage(placed[leader], first, scales[leader]) if leader else STILL}
+        rows[leader] = _row(placed[leader], maps[leader], how)
+        for moving, fixed in _joined(leader, [number for number in range(len(placed)) if number not in rows], match):
+            coarse = match(fixed, moving)
+            maps[moving] = coarse._replace(affine=affine.compose(maps[fixed].affine, coarse.affine))
+            rows[moving] = _row(placed[moving], maps[moving], "pixels", names[fixed])
+            log.info(
+                "%s: turned by %.2f degrees and scaled by %.4f against %s; %d of %d parts agree within %.1f px",
+                names[moving], coarse.turn, coarse.scale, names[fixed], coarse.agreeing, coarse.blocks, coarse.spread,
+            )  # fmt: skip
+    table = pd.DataFrame([rows[number] for number in range(len(placed))])
+    of_group = pd.Series(leaders(table))
+    for leader in table.index[table["found"] == "stage"]:
+        members = of_group.index[of_group == names[leader]].tolist()
+        table.loc[leader, "advice"] = ADVICE.format(in_words(members), "lies" if len(members) == 1 else "lie", names[0])
+        log.warning("%s", table.loc[leader, "advice"])
+    return table
+
+
+def _joined(leader: int, others: list[int], match: Callable[[int, int], CoarseMap]) -> Iterator[tuple[int, int]]:
+    """Yields the rounds that the pixels join to this one or to each other, and against which round each is found.
+
+    Args:
+        others: rounds that may be found.
+        match: returns how a round lies to another one, the fixed one first.
+    """
+    group, before = [leader], 0
+    while before < len(group):
+        before = len(group)
+        for moving in [number for number in others if number not in group]:
+            near = sorted(group, key=lambda fixed: (fixed != leader, fixed > moving, abs(fixed - moving)))
+            against = next((fixed for fixed in near if match(fixed, moving).found), None)
+            if against is not None:
+                group.append(moving)
+                yield moving, against
+
+
+def _scales(placed: list[PlacedRound]) -> list[float]:
+    """Px of the first round in one px of each, by the sizes of their pixels; 1 where these are unknown."""
+    first = placed[0].round
+    scales = [_pixel_size(each.round) / _pixel_size(first) for each in placed]
     scales = [scale if np.isfinite(scale) else 1.0 for scale in scales]
     for each, scale in zip(placed, scales, strict=True):
         if not 1 / MOST_SCALE <= scale <= MOST_SCALE:
-            sizes = f"{_pixel_size(each.round):g} µm, and that of {first.round.name} {_pixel_size(first.round):g} µm"
+            sizes = f"{_pixel_size(each.round):g} µm, and that of {first.name} {_pixel_size(first):g} µm"
             remedy = "give the true pixel_size, in micrometres, of the round whose files tell it wrongly"
             raise RoundsError(f"the size of a pixel of {each.round.name} is {sizes}: {remedy}")
-    steps = [step_for(each.round.tiles, each.placement, SIDE) for each in placed]
-    pictures: dict[int, Picture] = {}
-
-    def shown(number: int) -> Picture:
-        if number not in pictures:
-            each = placed[number]
-            pictures[number] = picture(each.round.planes(), each.round.tiles, each.placement, max(steps))
-        return pictures[number]
-
-    found = {0: CoarseMap(affine.translation(np.zeros(2)), 0, 0, float("nan"))}
-    rows = [_row(first, found[0], "first")]
-    for number in range(1, len(placed)):
-        other = next(
-            (
-                (coarse, to)
-                for to in (0, *range(number - 1, 0, -1))
-                if to in found and (coarse := coarse_map(shown(to), shown(number), scales[number] / scales[to])).found
-            ),
-            None,
-        )
-        if other is None:
-            rows.append(_row(placed[number], _by_stage(placed[number], first, scales[number]), "stage"))
-            log.warning("%s: %s", placed[number].round.name, ADVICE)
-        else:
-            coarse, to = other
-            found[number] = coarse._replace(affine=affine.compose(found[to].affine, coarse.affine))
-            rows.append(_row(placed[number], found[number], "pixels"))
-            log.info(
-                "%s: turned by %.2f degrees and scaled by %.4f against %s; %d of %d parts agree within %.1f px",
-                placed[number].round.name, rows[-1]["turn"], rows[-1]["scale"], first.round.name, coarse.agreeing,
-                coarse.blocks, coarse.spread,
-            )  # fmt: skip
-        pictures = {kept: pictures[kept] for kept in pictures if kept in (0, number)}
-    return pd.DataFrame(rows)
+    return scales
 
 
 def _pixel_size(each: Round) -> float:
@@ -103,12 +132,12 @@ def _by_stage(each: PlacedRound, first: PlacedRound, scale: float) -> CoarseMap:
     return CoarseMap(np.c_[linear, linear @ offsets[0] - offsets[1]], 0, 0, float("nan"))
 
 
-def _row(each: PlacedRound, found: CoarseMap, how: str) -> dict[str, object]:
+def _row(each: PlacedRound, found: CoarseMap, how: str, against: str = "") -> dict[str, object]:
     """A row of tables.ROUNDS."""
     middle = np.array(affine.from_table(each.placement)[:, :, 2].mean(axis=0))
     shift: Array = affine.apply(found.affine, middle[None])[0] - middle
     return {
         "round": each.round.name, **{name: values[0] for name, values in affine.to_columns(found.affine[None]).items()},
         "turn": found.turn, "scale": found.scale, "shift_y": shift[0], "shift_x": shift[1], "blocks": found.blocks,
-        "agreeing": found.agreeing, "spread": found.spread, "found": how, "advice": ADVICE if how == "stage" else "",
+        "agreeing": found.agreeing, "spread": found.spread, "found": how, "against": against, "advice": "",
     }  # fmt: skip

@@ -24,6 +24,7 @@ from dlir.placement.solution_table import placement_table
 from dlir.placement.stage_model import turn_of
 from dlir.placement.summary import group_sentences, slip_sentences
 from dlir.rounds.common_frame import numbered
+from dlir.rounds.groups import found_against, in_words, leaders
 from dlir.rounds.inputs import Round
 from dlir.rounds.joint_solve import solve_together
 from dlir.rounds.maps import OwnTiles
@@ -53,7 +54,8 @@ def place_together(
     tiles = [of.tiles for of in rounds]
     own = [_own_tiles(of, placed, settings, user) for of, placed, user in zip(rounds, alone, users, strict=True)]
     accepted = numbered(between[between["accepted"]], [of.name for of in rounds], tiles)
-    unknown = _unknown(maps, tables.usual_size(pd.concat(tiles, ignore_index=True)))
+    by_name = _unknown(maps, tables.usual_size(pd.concat(tiles, ignore_index=True)))
+    unknown = np.array([by_name[of.name] for of in rounds])
     found = solve_together(tiles, alone, own, accepted, affine.from_table(maps), unknown, settings)
     frame, solution, affines = found.frame, found.solution, found.affines.copy()
     by_user = [of.placed_tiles(table) if of else np.zeros(len(table), bool) for of, table in zip(users, tiles, strict=True)]
@@ -62,6 +64,9 @@ def place_together(
     affines[:, :, 2] -= affine.apply(affines, affine.corners(*tables.sizes(frame.tiles).T)).min(axis=(0, 1))
     slip = np.concatenate([of.solution.slip for of in alone])
     slip = np.einsum("nab,nb->na", frame.turned, slip) + solution.slip
+    for name, against in found_against(maps).items():
+        by_name[name] = float(np.hypot(by_name[name], by_name[against]))  # against the first round
+    unknown = np.array([by_name[of.name] for of in rounds])
     apart = _deviation_of_unjoined(placed["group"].to_numpy(), frame.of_round, unknown)
     placed = placed.assign(
         round=np.array([of.name for of in rounds], object)[frame.of_round],
@@ -97,15 +102,17 @@ def _own_tiles(of: Round, placed: Solved, settings: Place, user: Overrides | Non
     return OwnTiles(affines, middles, table["deviation"].to_numpy(), table["group"].to_numpy(), radius)
 
 
-def _unknown(maps: pd.DataFrame, size: NDArray[np.int64]) -> Array:
-    """The standard deviation (rounds,), px, both axes together, of where the maps (tables.ROUNDS) put each round.
+def _unknown(maps: pd.DataFrame, size: NDArray[np.int64]) -> dict[str, float]:
+    """The standard deviation, px, both axes together, of where the maps (tables.ROUNDS) put each round, by its name.
+
+    It is against the round that it was found against, or against the first one.
 
     Args:
         size: (2,) px, of a tile.
     """
-    by_pixels = SPREADS * maps["spread"].fillna(LEAST_SPREAD).clip(lower=LEAST_SPREAD).to_numpy()
-    by_stage = UNKNOWN * float(np.hypot(*size))
-    return np.select([maps["found"] == "first", maps["found"] == "pixels"], [0.0, by_pixels], by_stage)
+    by_pixels = SPREADS * maps["spread"].fillna(LEAST_SPREAD).clip(lower=LEAST_SPREAD)
+    own = np.select([maps["found"] == "first", maps["found"] == "pixels"], [0.0, by_pixels], UNKNOWN * float(np.hypot(*size)))
+    return dict(zip(maps["round"], own.tolist(), strict=True))
 
 
 def _deviation_of_unjoined(group: NDArray[np.int64], of_round: NDArray[np.int64], unknown: Array) -> Array:
@@ -134,17 +141,20 @@ def _log_summary(placed: pd.DataFrame, between: NDArray[np.bool_], residual: Arr
         exact: (rounds, 2, 3) the maps of the rounds.
         maps: the same by low resolution (tables.ROUNDS).
     """
-    joined = set(placed.loc[placed["group"] == 0, "round"])
-    for name, linear, found in zip(maps["round"], exact[:, :, :2], maps["found"], strict=True):
+    for name, linear in zip(maps["round"], exact[:, :, :2], strict=True):
         turn, scale = np.degrees(turn_of(linear.T).rotation), np.sqrt(abs(np.linalg.det(linear)))
         log.info("round %s: turned by %.4f degrees and scaled by %.6f against the first", name, turn, scale)
-        if name not in joined:
-            log.warning(
-                "no accepted pair joins round %s to the others: it lies where %s, known to about %.0f px. What could join it: "
-                "another reference_channel, which both rounds show, or a larger overlap with the other rounds", name,
-                "the stage says" if found == "stage" else "low resolution shows it",
-                placed.loc[placed["round"] == name, "deviation"].median(),
-            )  # fmt: skip
+    joined, leader = set(placed.loc[placed["group"] == 0, "round"]), leaders(maps)
+    for _, part in placed[~placed["round"].isin(joined)].groupby(placed.groupby("round")["group"].transform("min")):
+        names = list(dict.fromkeys(part["round"]))
+        by_pixels = {leader[name] for name in joined} & {leader[name] for name in names}
+        log.warning(
+            "no accepted pair joins %s %s to the others: %s where %s, known to about %.0f px. What could join %s: "
+            "another reference_channel, which all rounds show, or a larger overlap with the other rounds",
+            *(("round", names[0], "it lies") if len(names) == 1 else ("rounds", in_words(names), "they lie")),
+            "low resolution shows it" if by_pixels else "the stage says", part["deviation"].median(),
+            "it" if len(names) == 1 else "them",
+        )  # fmt: skip
     for what, chosen in (("within rounds", ~between), ("between rounds", between)):
         if chosen.any():
             log.info("residuals of the %d pairs %s: median %.3f px, 95 %% below %.3f px", chosen.sum(), what,

@@ -20,6 +20,7 @@ from dlir.registration.model import checkpoint
 from dlir.registration.settings import Train
 from dlir.registration.training.improve import improve
 from dlir.registration.training.lessons import Source, source
+from dlir.rounds.groups import found_against
 from dlir.rounds.inputs import PlacedRound, read_placed
 from dlir.rounds.piece_pairs import pair_up, pictures_of
 
@@ -77,19 +78,20 @@ def train_rounds(
 
 
 def lessons(placed: list[PlacedRound], listed: pd.DataFrame, settings: Train) -> list[Source]:
-    """Returns what the pairs of each round with the first one teach; nothing of rounds that the pixels do not show.
+    """Returns what the pairs of each round with the one against which the pixels show it teach.
 
     Args:
         listed: how the rounds lie to the first (tables.ROUNDS).
     """
-    maps, shown, first = affine.from_table(listed), pictures_of(placed), placed[0]
+    maps = dict(zip(listed["round"], affine.from_table(listed), strict=True))
+    by_name, shown = {each.round.name: each for each in placed}, pictures_of(placed)
     taught = []
-    for each, found, to_first in zip(placed, listed["found"], maps, strict=True):
-        if found == "pixels":
-            pictures = shown(first.round.name), shown(each.round.name)
-            both, pairs = pair_up(first, each, (maps[0], to_first), pictures, each.round.tiles["tile"].tolist())
-            if len(pairs):
-                taught.append(source(both.tiles, both.planes, pairs, settings))
+    for name, against in found_against(listed).items():
+        fixed, moving = by_name[against], by_name[name]
+        tiles = moving.round.tiles["tile"].tolist()
+        both, pairs = pair_up(fixed, moving, (maps[against], maps[name]), (shown(against), shown(name)), tiles)
+        if len(pairs):
+            taught.append(source(both.tiles, both.planes, pairs, settings))
     return taught
 
 

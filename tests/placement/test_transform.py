@@ -109,7 +109,7 @@ def specimen(tmp_path: Path) -> Path:
     tiles.assign(mirrored=True).to_csv(tmp_path / "R2" / "tiles.csv", index=False)
     rows = pd.DataFrame({"round": ["R1", "R2"], **affine.to_columns(np.repeat(np.eye(2, 3)[None], 2, axis=0))})
     rows = rows.assign(
-        turn=0.0, scale=1.0, shift_y=0.0, shift_x=0.0, blocks=0, agreeing=0, spread=0.0, found="pixels", advice=""
+        turn=0.0, scale=1.0, shift_y=0.0, shift_x=0.0, blocks=0, agreeing=0, spread=0.0, found="pixels", against="R1", advice=""
     )
     tables.write(rows, tables.ROUNDS, tmp_path / "rounds.csv")
     return tmp_path

@@ -3,13 +3,16 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
-from support.rounds import MadeSpecimen
+from support.rounds import ROUGH, MadeSpecimen
 
+from dlir.placement.settings import Place
 from dlir.reporting import round_results
 from dlir.reporting.round_agreement import Agreement, agreement, by_round, by_tile
 from dlir.reporting.round_bend import with_bend
+from dlir.reporting.round_places import rough_places
 from dlir.reporting.round_results import Specimen
 from dlir.reporting.round_verdict import verdict
 
@@ -61,13 +64,44 @@ def test_one_round_has_nothing_to_be_compared_with(good: Specimen) -> None:
 
 
 def test_a_round_that_is_not_found_is_not_to_be_trusted_unless_its_pixels_agree(good: Specimen) -> None:
-    lost = with_round(good, 2, found="stage", advice="look at `images`")
+    lost = with_round(good, 2, found="stage", against="", advice="look at `images`")
     judged = verdict(lost, agreeing(R3="empty"))
-    assert judged["grade"] == "bad" and judged["sentence"].startswith("Not to be trusted: 2 of 3 rounds are found")
+    assert judged["grade"] == "bad"
+    assert judged["sentence"].startswith(
+        "Not to be trusted: 2 of 3 rounds match each other, and only the stage says how R3 lies"
+    )
     first = judged["findings"][0]
     assert first["sentence"].startswith("R3 was not found: its pixels") and first["remedy"] == "look at `images`"
     judged = verdict(lost, agreeing())
     assert judged["grade"] == "look" and "agree with R1 all the same" in judged["sentence"]
+    assert "2 of 3 rounds are found. They agree" in judged["sentence"]
+
+
+def test_which_rounds_match_each_other_and_which_lie_only_where_the_stage_says_is_told(good: Specimen) -> None:
+    lost = with_round(with_round(good, 1, found="stage", against=""), 2, against="R2")
+    judged = verdict(lost, agreeing(R2="empty"))
+    sentence = (
+        "Not to be trusted: 2 of 3 rounds match each other, and only the stage says how R1 lies to them. Those that match agree"
+    )
+    assert judged["grade"] == "bad" and judged["sentence"].startswith(sentence)
+    assert judged["findings"][0]["sentence"].startswith(
+        "R2 and R3 match each other, but only the stage says how they lie to R1"
+    )
+    assert [each["compared_with"] for each in judged["rounds"]] == [None, "R1", "R2"]
+    alone = with_round(with_round(good, 1, found="stage", against=""), 2, found="stage", against="")
+    sentence = verdict(alone, agreeing(R2="empty", R3="empty"))["sentence"]
+    assert sentence.startswith("Not to be trusted: no round matches another one, and only the stage says how they lie")
+
+
+@pytest.mark.slow
+def test_a_round_is_compared_with_the_one_against_which_it_was_found(tmp_path: Path) -> None:
+    made = MadeSpecimen(tmp_path / "S", wrong=False, stretched=False, blank=("R1",))
+    whole = round_results.read(*made.inputs, "S")
+    lost = with_round(with_round(whole, 1, found="stage", against=""), 2, against="R2")
+    rounds = agreement(lost).rounds.set_index("round")
+    assert rounds.loc["R2", "measured"] < 5 < 50 < rounds.loc["R3", "measured"] and rounds.loc["R3", "median"] < 0.05
+    by_first, by_second = (rough_places(each, made.results, Place())["R3"][:, :, 2] for each in (whole, lost))
+    np.testing.assert_allclose(np.median(by_first - by_second, axis=0), ROUGH, atol=1.0)  # the map of R2 is off by that
 
 
 @pytest.mark.parametrize("grade", ["look", "bad"])

@@ -12,6 +12,7 @@ from dlir.core import affine
 from dlir.core.affine import Array
 from dlir.rounds.alike import RoundsError
 from dlir.rounds.coarse import CoarseMap, coarse_map
+from dlir.rounds.groups import found_against, leaders
 from dlir.rounds.inputs import PlacedRound
 from dlir.rounds.pictures import Picture, picture, step_for
 from dlir.rounds.rounds import find_rounds
@@ -78,14 +79,31 @@ def test_a_blank_round_is_not_found(first: PlacedRound, grey: float) -> None:
         assert found.agreeing == 0
 
 
-def test_a_round_that_does_not_match_the_first_is_found_by_the_one_before(first: PlacedRound, tmp_path: Path) -> None:
-    # the first round shows the left half of what the second shows, and the third the right half
-    second = acquired(tmp_path / "R2", true_map(1.0, shift=(0.0, 250.0)), seed=4)
-    third = acquired(tmp_path / "R3", true_map(0.0, shift=(0.0, 500.0)), seed=5)
+def test_a_round_that_does_not_match_the_first_is_found_by_another_one_also_by_a_later_one(
+    first: PlacedRound, tmp_path: Path
+) -> None:
+    # the first round shows the left half of what the third shows, and the second the right half
+    second = acquired(tmp_path / "R2", true_map(1.0, shift=(0.0, 500.0)), seed=5)
+    third = acquired(tmp_path / "R3", true_map(2.0, shift=(0.0, 250.0)), seed=4)
     table = find_rounds([first, second, third])
     assert table["found"].tolist() == ["first", "pixels", "pixels"]
-    assert off(affine.from_table(table)[2], true_map(shift=(0.0, 500.0))) < 2.0
-    assert table["turn"].tolist() == pytest.approx([0, 1, 0], abs=0.2)
+    assert table["against"].tolist() == ["", "R3", "R1"] and found_against(table) == {"R3": "R1", "R2": "R3"}
+    assert off(affine.from_table(table)[1], true_map(1.0, shift=(0.0, 500.0))) < 2.0
+    assert table["turn"].tolist() == pytest.approx([0, 1, 2], abs=0.2)
+
+
+def test_rounds_that_match_each_other_but_not_a_blank_first_one_lie_to_each_other_by_the_pixels(tmp_path: Path) -> None:
+    blank = acquired(tmp_path / "R1", true_map(), blank=tuple(range(6)))
+    true = true_map(1.0, shift=(20.0, 30.0)), true_map(-2.0, 1.02, (-40.0, 10.0))
+    second, third = (acquired(tmp_path / f"R{2 + k}", each, seed=2 + k) for k, each in enumerate(true))
+    table = find_rounds([blank, second, third])
+    assert table["found"].tolist() == ["first", "stage", "pixels"]
+    assert table["against"].tolist() == ["", "", "R2"] and leaders(table) == {"R1": "R1", "R2": "R2", "R3": "R2"}
+    of_first, of_second, of_third = affine.from_table(table)
+    assert off(affine.compose(affine.invert(of_second), of_third), affine.compose(affine.invert(true[0]), true[1])) < 1.0
+    assert off(of_second, of_first) < 10  # as the stage says
+    assert "do not show how R2 and R3 lie to R1" in table["advice"][1] and "blank round" in table["advice"][1]
+    assert not table["advice"][2]
 
 
 def test_a_slip_in_the_unit_of_the_pixel_size_is_refused(first: PlacedRound) -> None:

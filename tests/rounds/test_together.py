@@ -87,6 +87,21 @@ def test_a_round_that_no_pair_joins_is_told(found: str, least: float, says: str,
     assert own["deviation"].min() > least and errors[2].max() < 6.0 and errors[1].max() < 0.1
 
 
+def test_rounds_that_nothing_joins_to_the_first_lie_exactly_to_each_other(caplog: pytest.LogCaptureFixture) -> None:
+    made = without_pairs_of(make_rounds(Shape(), *TURNED, wrong=0.05), "R1")
+    maps = made.maps.assign(found=["first", "stage", "pixels"], against=["", "", "R2"])
+    with caplog.at_level(logging.WARNING):
+        table = place_together(made.rounds, maps, made.between)[0]
+    assert "no accepted pair joins round R1 to the others: it lies where the stage says" in caplog.text
+    assert table.groupby("round")["group"].unique().map(list).to_dict() == {"R1": [1], "R2": [0], "R3": [0]}
+    first, *others = made.errors(table)
+    assert first.max() < 0.2 and max(of.max() for of in others) < 8  # within itself, and by the map of the second
+    together = made._replace(rounds=made.rounds[1:], truth=made.truth[1:]).errors(table[table["round"] != "R1"])
+    assert max(np.quantile(of, 0.95) for of in together) < 0.06
+    deviation = table.groupby("round")["deviation"].median()
+    assert deviation["R1"] > 200 and deviation["R2"] == pytest.approx(deviation["R1"] / 2, rel=0.01)  # against the mean of all
+
+
 def test_parts_of_a_round_between_which_the_stage_slipped_are_joined_by_other_rounds() -> None:
     """The right half of the second round lies 60 px from where its stage says, and no pair of the round itself tells."""
     made = make_rounds(Shape(), *TURNED, wrong=0.05)

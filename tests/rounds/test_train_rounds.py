@@ -40,7 +40,18 @@ def listed(*found: str) -> pd.DataFrame:
     table = pd.DataFrame(
         {"round": [f"R{number}" for number in range(1, count + 1)], **affine.to_columns(np.stack(MAPS[:count]))}
     )
-    return table.assign(turn=0.0, scale=1.0, shift_y=0.0, shift_x=0.0, blocks=4, agreeing=4, spread=1.0, found=found, advice="")
+    return table.assign(
+        turn=0.0,
+        scale=1.0,
+        shift_y=0.0,
+        shift_x=0.0,
+        blocks=4,
+        agreeing=4,
+        spread=1.0,
+        found=found,
+        against=["R1" if each == "pixels" else "" for each in found],
+        advice="",
+    )
 
 
 def at_truth(pixels: Array, place: Array, height: int, width: int) -> Array:
@@ -86,6 +97,7 @@ def test_rounds_whose_pairs_the_network_finds_are_not_trained_on(
     assert len(history) == 1 and history["decision"][0].startswith("not trained: the network misses 0 of ")
 
 
+@pytest.mark.slow
 def test_a_network_that_was_trained_is_kept_when_a_round_is_added(
     placed: list[PlacedRound], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

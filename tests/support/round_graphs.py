@@ -191,7 +191,8 @@ def coarse_maps(
         row = {name: value[0] for name, value in affine.to_columns(fit[None]).items()}
         rows.append({"round": each.name, **row, "turn": turn, "scale": np.sqrt(np.linalg.det(fit[:, :2])), "shift_y": 0.0,
                      "shift_x": 0.0, "blocks": 20, "agreeing": 18, "spread": max(error, 0.1),
-                     "found": found if number else "first", "advice": ""})  # fmt: skip
+                     "found": found if number else "first",
+                     "against": rounds[0].name if number and found == "pixels" else "", "advice": ""})  # fmt: skip
     return pd.DataFrame(rows)
 
 

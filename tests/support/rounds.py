@@ -147,7 +147,7 @@ class MadeSpecimen:
         angles = [TURN[name] for name in ROUNDS]
         rounds = pd.DataFrame({"round": ROUNDS, **affine.to_columns(rough), "turn": angles}).assign(
             scale=1.0, shift_y=[0.0, 3.5, -2.0], shift_x=[0.0, 8.0, 1.0], blocks=12, agreeing=11, spread=0.4,
-            found=["first", "pixels", "pixels"], advice="",
+            found=["first", "pixels", "pixels"], against=["", "R1", "R1"], advice="",
         )  # fmt: skip
         tables.write(rounds, tables.ROUNDS, self.folder / "rounds.csv")
         by_round = {name: true_affines(name) for name in ROUNDS}

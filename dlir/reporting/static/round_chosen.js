@@ -7,6 +7,7 @@
   const MARK = { colour: "#fff", dash: [], width: 3 };
   const panel = document.getElementById("chosen");
   const first = dlir.facts.rounds[0].name;
+  const against = (name) => dlir.facts.rounds.find((round) => round.name === name).against;
   let chosen = null; // {tile} or {patch}
 
   dlir.draw((context, view) => {
@@ -41,12 +42,12 @@
     describe(`Round ${tile.round}, tile ${tile.number}`, [
       ["file", tile.name],
       ["placed by", `${tile.placed_by === "stage" ? "the map of the round alone" : tile.placed_by}, with ${tile.pairs} accepted pairs, ${tile.between} of them with other rounds`],
-      ["patches", tile.round === first ? "none: it is the first round, with which the others are compared" : `${tile.measured} measured, ${tile.unmatched} that do not match, ${tile.empty} that show too little to tell`],
+      ["patches", tile.round === first ? "none: it is the first round, which is not compared with another one" : `${tile.measured} measured, ${tile.unmatched} that do not match, ${tile.empty} that show too little to tell`],
       ...(known ? [
         ["the tile as a whole is off by", `${number(tile.offset, 2, " px")}${micrometres(tile.offset)}: y ${number(tile.off_y, 2)}, x ${number(tile.off_x, 2)} px`],
         ["its patches are off by", `${number(tile.median, 2, " px")} in the median, ${number(tile.largest, 2, " px")} at most`],
         ["stretched by", number(tile.bend, 2, " px")],
-        ["NCC with the first round", number(tile.ncc, 3)],
+        [`NCC with ${against(tile.round)}`, number(tile.ncc, 3)],
       ] : []),
       ["moved by the registration", tile.moved === null ? "not known" : `${number(tile.moved, 2, " px")} from where the rough map puts it`],
     ]);

@@ -101,12 +101,12 @@
 
   dlir.compared = {
     rounds: () => chosen.map((round) => rounds[round].name),
-    // Shows a round beside the first one, if it is not one of the two that are shown.
+    // Shows a round beside the one with which it is compared, if it is not one of the two that are shown.
     show(name) {
       const at = rounds.findIndex((round) => round.name === name);
       if (at < 0 || chosen.includes(at)) return;
-      chosen[1] = at;
-      selects[1].value = String(at);
+      chosen.splice(0, 2, rounds.findIndex((round) => round.name === rounds[at].against), at);
+      selects.forEach((select, which) => { select.value = String(chosen[which]); });
       changed();
     },
   };

@@ -84,11 +84,11 @@
     {
       name: "states", label: "where they agree", any: patches.length > 0, on: true, key: STATES.far, draw: drawStates,
       kinds: Object.keys(STATES).filter((state) => present.has(state)).map((state) => STATES[state]),
-      note: `A square is a patch of ${side} px, of which the pixels were compared with ${first}.`,
+      note: `A square is a patch of ${side} px, of which the pixels were compared with those of the round against which its round was found, mostly ${first}.`,
     },
     {
       name: "left", label: "what is left", any: measured.length > 0, on: true, key: LEFT, draw: drawLeft,
-      note: `Arrows lead from where ${first} shows something to where this round does, ${times(factors.left)}.`,
+      note: `Arrows lead from where that round shows something to where this round does, ${times(factors.left)}.`,
     },
     {
       name: "bend", label: "stretched tissue", any: measured.some((patch) => patch.bend_y !== null), key: BEND, draw: drawBend,

@@ -6,7 +6,7 @@
   const { MODES, overlay, stop, blinker, chooser, colours } = dlir.twoPictures;
   const gallery = document.getElementById("patch-gallery");
   const panel = document.getElementById("patch-open");
-  const first = dlir.facts.rounds[0].name;
+  const against = (patch) => dlir.facts.rounds.find((round) => round.name === patch.round).against;
   const shown = new Map(dlir.facts.gallery.map((each) => [each.patch, each]));
   const groups = { worst: "Worst", uncertain: "Least certain", random: "At random" };
   let mode = "red-green";
@@ -36,18 +36,18 @@
     open = number;
     const patch = dlir.patches[number];
     const pictures = element("div", { className: "seam-pictures" },
-      picture(each, single(each, "fixed"), first),
+      picture(each, single(each, "fixed"), against(patch)),
       picture(each, single(each, "moving"), patch.round),
       ...(each.before ? [picture(each, overlay(each, "before", mode), `both, where the rough map puts ${patch.round} (${MODES[mode].toLowerCase()})`)] : []),
       picture(each, overlay(each, "moving", mode), `both, as placed (${MODES[mode].toLowerCase()})`));
-    const meaning = colours(mode, first, patch.round);
+    const meaning = colours(mode, against(patch), patch.round);
     const link = element("a", { href: "#mosaic" }, "Show it in the mosaic");
     link.addEventListener("click", () => dlir.emit("patch", { patch: number, from: "gallery" }));
     const numbers = patch.state === "measured"
       ? `${patch.round} lies ${off(patch, 2)} off here (y ${patch.dy.toFixed(2)}, x ${patch.dx.toFixed(2)} px, ± ${patch.deviation.toFixed(2)} px). The NCC is ${patch.before.toFixed(2)}.`
       : `What ${patch.round} shows here ${patch.state === "empty" ? "is too little to tell how far it is off" : "does not match"}. The NCC is ${patch.before.toFixed(2)}.`;
     panel.replaceChildren(
-      element("h3", { id: "patch-heading", tabIndex: -1 }, `${first} and ${patch.round}, tile ${tileOf(patch).number}, at y ${patch.y}, x ${patch.x}`),
+      element("h3", { id: "patch-heading", tabIndex: -1 }, `${against(patch)} and ${patch.round}, tile ${tileOf(patch).number}, at y ${patch.y}, x ${patch.x}`),
       chooser("patch-mode", "rounds", mode, showAs), ...(mode === "blink" ? [blinker(pictures, "rounds")] : []), pictures,
       ...(meaning ? [element("p", {}, meaning)] : []), element("p", {}, numbers), element("p", {}, link));
     panel.hidden = false;
