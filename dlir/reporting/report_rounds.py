@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import dlir
+from dlir.core import tables
 from dlir.core.atomic import atomically
 from dlir.placement.settings import Place
 from dlir.reporting import picture_tiles, round_results, round_verdict
@@ -49,6 +50,7 @@ def report_rounds(
     placement: Path,
     mosaic: Path,
     verdict: Path,
+    training: Path | None = None,
     mended: Path | None = None,
     settings: Rounds = Rounds(),
     place: Place = Place(),
@@ -61,6 +63,7 @@ def report_rounds(
         rounds, between, placement: the tables ROUNDS, ROUND_PAIRS and ROUND_PLACEMENT.
         mosaic: the store with the channels of all rounds, of which the page tells.
         verdict: the file for the verdict, verdict.json.
+        training: how the network was trained on pairs between rounds (tables.HISTORY); None where it was not looked at.
         mended: what the fields of the rounds mend (tables.LOCAL_ROUNDS); None where no stretch is to be mended.
         settings: section `rounds` of config.yaml.
         place: section `place` of config.yaml.
@@ -88,6 +91,7 @@ def report_rounds(
             "refinement": refinement_lines(measured),
             "rounds": round_table(specimen),
             "tile_names": _tile_names(specimen),
+            "decisions": tables.read(training, tables.HISTORY)["decision"].dropna().tolist() if training else [],
             "facts": facts,
         }
         partial.write_text(page("report_rounds.html.j2").render(content), encoding="utf-8")

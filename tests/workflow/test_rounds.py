@@ -66,6 +66,7 @@ def test_all_rounds_are_one_mosaic_in_which_the_nuclei_lie_upon_each_other(finis
 def test_rounds_have_one_network_and_their_results_are_those_of_datasets(finished: Workflow) -> None:
     results = finished.folder / "results" / "slide"
     assert (results / "model.pt").is_file() and not list(results.glob("R*/model.pt"))
+    assert (results / "round_model.pt").is_file() and tables.read(results / "round_model.csv", tables.HISTORY).empty
     for name in ("R1", "R2"):
         steps = json.loads((results / name / "provenance.json").read_text())["stages"]
         assert {*EACH} - {"report"} <= {*steps} and "place" not in steps

@@ -212,6 +212,7 @@ rule join_rounds:
 
 rule report_rounds:
     input:
+        training=ROUND_MODEL[1:],
         mended=["results/{dataset}/local_rounds.csv"] if SETTINGS.rounds.local else [],
         tables=lambda wildcards: rounds_of(
             wildcards,
@@ -258,11 +259,12 @@ rule report_rounds:
         settings=JOINED.model_dump_json(),
         place=SETTINGS.place.model_dump_json(),
         report=SETTINGS.report.model_dump_json(),
+        training=lambda wildcards, input: f"--training {input.training}" if input.training else "",
         mended=lambda wildcards, input: f"--mended {input.mended}" if input.mended else "",
     message:
         "{wildcards.dataset}: writes the report on how the rounds agree"
     shell:
         "{params.dlir} report_rounds --results {params.rounds:q} --rounds {input.rounds} --between {input.between}"
         " --placement {input.placement} --mosaic {input.mosaic} --output {output.page} --verdict {output.verdict}"
-        " {params.mended}"
+        " {params.training} {params.mended}"
         " --settings {params.settings:q} --place {params.place:q} --report {params.report:q} --log-file {log} --dataset {wildcards.dataset}"
