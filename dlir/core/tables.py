@@ -63,7 +63,7 @@ FILES = Schema({**_TILES, "y": OPTIONAL_FLOAT, "x": OPTIONAL_FLOAT}, unique=["pa
 # - step_y, step_x: the step that tiles.csv follows: the told one where the pixels do not contradict it, else the found one
 # - overlap: part of a tile's side that neighbours then share
 # - layout: fits: the pixels agree with the settings; other: they fit another layout, which `advice` names; unclear: they do not
-#   fit; unknown: too little matches to tell
+#   fit; unknown: too little matches to tell; others: nor does anyone tell, so that the step is that of other rounds
 # - advice: what to set; empty where the layout fits
 SURVEY = Schema(
     {"side": TEXT, "told_y": OPTIONAL_FLOAT, "told_x": OPTIONAL_FLOAT, "found_y": OPTIONAL_FLOAT, "found_x": OPTIONAL_FLOAT,

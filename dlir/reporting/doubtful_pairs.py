@@ -17,6 +17,7 @@ from dlir.reporting.findings import (
     number_of,
     pair_in_words,
 )
+from dlir.survey.advice import OTHERS
 
 CLEAR = 3.0  # standard deviations, by which a pair that contradicts the placement has to be off
 LOWER_QUARTER = 0.25  # quantile of the NCC of pairs that count
@@ -26,9 +27,12 @@ MISSED = 0.25  # share of the synthetic pairs of a side that registration may mi
 
 
 def layout(evidence: Evidence) -> list[Finding]:
-    """The tiles contradict the layout that the settings state."""
+    """The tiles contradict the layout that the settings state, or show nothing of it."""
     if evidence.survey is None:
         return []
+    if (evidence.survey["layout"] == OTHERS).any():
+        what = "the tiles do not show how far they overlap, as where a round is blank: the overlap is that of other rounds"
+        return [Finding("layout", "look", what, "give overlap for this round, or leave it out where it is blank")]
     contradicted = evidence.survey[evidence.survey["layout"].isin(["other", "unclear"])]
     if contradicted.empty:
         return []

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from dlir.reporting.findings import GRADES, MOST_NAMES, SEAM, SURE, Finding, Grade, in_px, number_of, told_first
+from dlir.reporting.findings import GRADES, MOST_NAMES, SEAM, SURE, Finding, Grade, in_px, number_of
 from dlir.reporting.round_agreement import Agreement, quantiles
 from dlir.reporting.round_results import RoundResults, Specimen, accepted_by_tile, of_others
-from dlir.reporting.verdict import LEAST_TOLD, WORDS, Error, Verdict
+from dlir.reporting.round_sentence import sentence
+from dlir.reporting.verdict import Error, Verdict
 from dlir.rounds.groups import in_words
 
 LEAST_MATCHING = 0.3  # share of the patches with content that should match
@@ -40,7 +41,7 @@ def verdict(specimen: Specimen, agreement: Agreement) -> dict[str, Any]:
         for kind in (_not_found, _not_held, _apart, _unlike, _stretched, _by_map, _of_round)
         for finding in kind(specimen, each, agreement)
     ]
-    findings.sort(key=lambda finding: -GRADES.index(finding.grade))
+    findings.sort(key=lambda finding: (-GRADES.index(finding.grade), finding.kind != "round"))
     grade: Grade = findings[0].grade if findings else "good"
     between = {each.name: _between(agreement, each.name) for each in specimen.rounds}
     known = [name for name, each in between.items() if each.median is not None]
@@ -48,12 +49,15 @@ def verdict(specimen: Specimen, agreement: Agreement) -> dict[str, Any]:
     median, p95 = quantiles(patches[patches["state"] == "measured"], 0.5, 0.95)
     worst = tiles.loc[tiles["measured"] > 1, "offset"].max()
     total = Between(_known(median), _known(p95), _known(worst))
-    within = [each.verdict["error_px"] for each in specimen.rounds if isinstance(each.verdict.get("error_px"), dict)]
+    within = _errors(specimen.rounds)
     error = Error(_largest([total.median, *(each["median"] for each in within)]),
                   _largest([total.largest, *(each["worst"] for each in within)]))  # fmt: skip
     in_um = Error(*(_known(each * specimen.pixel_size) if each else None for each in error))
-    sentence = _sentence(grade, specimen, agreement, total, _largest([each["median"] for each in within]), findings)
-    found = Verdict(grade, sentence, _tiles(specimen), [], error, in_um, findings)
+    apart = _apart_from_most(specimen, agreement)
+    near = [each for each in specimen.rounds if each.name not in apart]
+    known_to = _largest([error["median"] for error in _errors(near)])
+    words = sentence(grade, specimen, apart, (total.median, total.p95), known_to, findings)
+    found = Verdict(grade, words, _tiles(specimen), [], error, in_um, findings)
     rounds = [
         {"round": each.name, "found": each.found["found"], "compared_with": _compared_with(specimen, each),
          "grade": each.verdict["grade"], "sentence": each.verdict["sentence"], "between_px": between[each.name]._asdict()}
@@ -188,6 +192,11 @@ def _of_round(specimen: Specimen, each: RoundResults, agreement: Agreement) -> l
     return [Finding("within", grade, f"the mosaic of {each.name} itself {trusted}{why}", f"see the report of {each.name}")]
 
 
+def _errors(rounds: list[RoundResults]) -> list[dict[str, Any]]:
+    """The errors that the verdicts on these rounds by themselves state, px, of those that state some."""
+    return [each.verdict["error_px"] for each in rounds if isinstance(each.verdict.get("error_px"), dict)]
+
+
 def _compared_with(specimen: Specimen, each: RoundResults) -> str | None:
     """The round with which this one is compared; None for the first."""
     return None if each is specimen.rounds[0] else specimen.compared_with(each).name
@@ -211,40 +220,6 @@ def _between(agreement: Agreement, name: str) -> Between:
         return Between(None, None, None)
     tiles = agreement.tiles[(agreement.tiles["round"] == name) & (agreement.tiles["measured"] > 1)]
     return Between(_known(found["median"].iloc[0]), _known(found["p95"].iloc[0]), _known(tiles["offset"].max()))
-
-
-def _sentence(
-    grade: Grade, specimen: Specimen, agreement: Agreement, between: Between, within: float | None, findings: list[Finding]
-) -> str:
-    """The verdict in one line."""
-    count, apart = len(specimen.rounds), _apart_from_most(specimen, agreement)
-    lost = sum(each.found["found"] == "stage" for each in specimen.rounds)
-    parts = [f"{WORDS[grade]}: {f'{count - lost} of {count}' if lost else f'all {count}'} rounds are found"]
-    if len(apart) == count - 1 > 0:
-        parts = [f"{WORDS[grade]}: no round matches another one, and only the stage says how they lie"]
-    elif apart:
-        how = f"how {in_words(apart)} {'lies' if len(apart) == 1 else 'lie'} to them"
-        parts = [f"{WORDS[grade]}: {count - len(apart)} of {count} rounds match each other, and only the stage says {how}"]
-    if count == 1:
-        parts = [f"{WORDS[grade]}: there is one round, and nothing to compare it with"]
-    elif between.median is None or between.p95 is None:
-        parts.append("How well they agree could not be measured")
-    else:
-        they = "Those that match" if apart else "They"
-        parts.append(f"{they} agree to {_bound(between.median)}, 95 % of the specimen to {_bound(between.p95)}")
-    if within is not None:
-        parts.append(f"Within a round, places are known to {_about(within)}")
-    return ". ".join([*parts, *told_first(grade, findings)]) + "."
-
-
-def _bound(px: float) -> str:
-    """A length in words that is smaller in truth, since it holds the noise of the measurement."""
-    return _about(px) if px < LEAST_TOLD else f"{_about(px)} or better"
-
-
-def _about(px: float) -> str:
-    """A length in words."""
-    return f"better than {LEAST_TOLD} px" if px < LEAST_TOLD else f"{px:.1f} px" if px >= 1 else f"{px:.2g} px"
 
 
 def _tiles(specimen: Specimen) -> dict[str, int]:

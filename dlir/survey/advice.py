@@ -1,6 +1,6 @@
 """What a user has to set where the tiles do not fit together as the settings say, in the words of the settings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +20,16 @@ NO_OVERLAP = (
     "the overlap along {axes} is not known: it is set to auto, and too few tiles match to find it. Set overlap to the part of "
     "a tile's side that neighbours share, such as 0.1, or to [y, x]; the software of the microscope shows it. Or the layout is "
     "not as stated: check columns, rows, start, order, snake and first_index"
+)
+OF_ROUND = (
+    "the overlap of {name} along {axes} is not known: it is set to auto, too few of its tiles match to find it, as where a "
+    "round is blank, and {why}. Give it for this round, such as rounds: {{{name}: {{overlap: 0.1}}}}, or leave {name} out: "
+    "list the others below the key rounds"
+)
+OTHERS = "others"  # as the layout in tables.SURVEY: the step is that of other rounds
+OF_OTHERS = (
+    "the overlap along {axes} is taken from {rounds}: the tiles of {name} do not show it, as where a round is blank. If it was "
+    "taken otherwise, give its overlap: rounds: {{{name}: {{overlap: 0.1}}}}"
 )
 MIRROR = np.array([1.0, -1.0])  # what mirrored tiles do to a step (y, x)
 SAME_SCALE = 0.3  # a unit that differs by less is an inexact pixel size
@@ -41,6 +51,15 @@ class SurveyError(ValueError):
         """Takes the message, and the settings with which the tiles fit, where they are known."""
         super().__init__(words)
         self.settings = settings or {}
+
+
+class OverlapError(SurveyError):
+    """The overlap is neither told nor found."""
+
+    def __init__(self, words: str, sides: Sequence[str]) -> None:
+        """Takes the message, and the sides, down or right, of which it is not known."""
+        super().__init__(words)
+        self.sides = sides
 
 
 def for_scan(steps: Array, scan: Scan, first: int, dataset: Dataset, size: Array) -> Advice:
@@ -108,6 +127,16 @@ def described_map(matrix: Array) -> str:
 def no_overlap(axes: list[str]) -> str:
     """Returns the message for axes along which the overlap is neither told nor found."""
     return NO_OVERLAP.format(axes=" and ".join(axes))
+
+
+def no_overlap_of_round(name: str, axes: list[str], why: str) -> str:
+    """Returns the message for axes along which the overlap of a round is neither told nor found, nor known by other rounds."""
+    return OF_ROUND.format(name=name, axes=" and ".join(axes), why=why)
+
+
+def of_others(name: str, axes: list[str], rounds: list[str]) -> str:
+    """Returns the message for axes along which a round takes the overlap of others."""
+    return OF_OTHERS.format(name=name, axes=" and ".join(axes), rounds=" and ".join(rounds))
 
 
 def _or_mirrored(ways: list[dict[str, Any]], dataset: Dataset) -> Advice:
@@ -213,6 +242,8 @@ def other_step(side: str, told: Array, step: Array, size: Array) -> str:
 def described_step(row: dict[Any, Any]) -> str:
     """Returns a sentence on a row of tables.SURVEY: the step that is followed, and what the pixels show."""
     share = f"({row['step_y']:.1f}, {row['step_x']:.1f}) px, so that tiles share {100 * row['overlap']:.1f} %"
+    if row["layout"] == OTHERS:
+        return f"the step {row['side']} is that of other rounds, {share}"
     if not np.isfinite(float(row["found_y"] if row["found_y"] is not None else np.nan)):
         return f"the step {row['side']} is taken as told, {share}: too few tiles match to see it"
     shown = f"the tiles show ({row['found_y']:.1f}, {row['found_x']:.1f}) px, by {row['sure']} of {row['pairs']} pairs"

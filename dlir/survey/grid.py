@@ -1,6 +1,7 @@
 """The survey of a grid, whose tiles have a row and a column: the steps down and right, and whether the scan is as stated."""
 
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from dlir.core.affine import Array
 from dlir.reading import filenames, grid_layout, patterns
 from dlir.reading.settings import INNER, Dataset
 from dlir.survey import advice
-from dlir.survey.advice import Advice, SurveyError
+from dlir.survey.advice import Advice, OverlapError
 from dlir.survey.blocks import Block, blocks
 from dlir.survey.common_step import CommonStep, common_step
 from dlir.survey.correlation import certain_level, chance, match
@@ -25,6 +26,7 @@ SIDES = ("down", "right")  # one step along the rows, and one along the columns
 MOST_MISSING = 3  # first tiles of a scan
 KEPT = 0.25  # of the told overlap: a told step is kept if the found one lies so near; the windows reach twice as far
 KEPT_ERRORS = 3.0  # or so many standard errors of the found one
+NOTHING: Mapping[str, Array] = {}
 
 
 class Direction(NamedTuple):
@@ -71,18 +73,27 @@ def survey_grid(tiles: pd.DataFrame, dataset: Dataset) -> Grid:
     return Grid(found, _layout(found, verdict), Advice())
 
 
-def grid_steps(grid: Grid, tiles: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
+def grid_steps(grid: Grid, tiles: pd.DataFrame, dataset: Dataset, others: Mapping[str, Array] = NOTHING) -> pd.DataFrame:
     """Returns the step in each direction of the grid (tables.SURVEY): the told one, or the one that the pixels show.
 
+    Args:
+        grid, tiles, dataset: as `survey_grid` has them.
+        others: the steps (2,), px, that other rounds of the specimen have, by their sides: they are taken last.
+
     Raises:
-        SurveyError: when neither is known.
+        OverlapError: when none is known.
     """
     lines = zip(SIDES, ("row", "col"), strict=True)
-    rows = [_row(side, grid, tiles, dataset) for side, line in lines if tiles[line].min() < tiles[line].max()]
-    open_axes = ["yx"[SIDES.index(row["side"])] for row in rows if row["step_y"] is None]
-    if open_axes:
-        raise SurveyError(advice.no_overlap(sorted(open_axes, reverse=True)))
+    rows = [_row(side, grid, tiles, dataset, others.get(side)) for side, line in lines if tiles[line].min() < tiles[line].max()]
+    unknown = [row["side"] for row in rows if row["step_y"] is None]
+    if unknown:
+        raise OverlapError(advice.no_overlap(sorted(axes_of(unknown), reverse=True)), unknown)
     return pd.DataFrame(rows)
+
+
+def axes_of(sides: Sequence[str]) -> list[str]:
+    """Returns the names, y or x, of the axes along which neighbours of these sides, down or right, lie."""
+    return ["yx"[SIDES.index(side)] for side in sides]
 
 
 def standard_error(spread: Array, count: int) -> Array:
@@ -176,13 +187,13 @@ def _round_step(found: Array, error: Array, axis: int, size: Array) -> Array:
     return np.where(np.abs(found - percentage) <= np.maximum(error, 0.5), percentage, found.round())
 
 
-def _row(side: str, grid: Grid, tiles: pd.DataFrame, dataset: Dataset) -> dict[str, Any]:
-    """The row of tables.SURVEY of one direction; its step is None where it is not known."""
+def _row(side: str, grid: Grid, tiles: pd.DataFrame, dataset: Dataset, other: Array | None) -> dict[str, Any]:
+    """The row of tables.SURVEY of one direction; its step is None where it is not known, also by another round (2,), px."""
     axis, size = SIDES.index(side), _size(tiles)
     share, direction = dataset.told_overlap[axis], grid.directions.get(side)
     told = None if share is None else np.eye(2)[axis] * size * (1 - share)
     known = direction if direction and direction.known else None
-    step = told
+    step = other if told is None else told
     if known:
         error = standard_error(known.spread, known.sure)
         if told is None or not agree(known.found, told, (share or 0) * size[axis], error):
@@ -197,5 +208,5 @@ def _row(side: str, grid: Grid, tiles: pd.DataFrame, dataset: Dataset) -> dict[s
         "side": side, "told_y": told_y, "told_x": told_x, "found_y": found_y, "found_x": found_x, "spread_y": spread_y,
         "spread_x": spread_x, "pairs": direction.pairs if direction else 0, "sure": known.sure if known else 0,
         "step_y": step_y, "step_x": step_x, "overlap": None if step is None else 1 - abs(step[axis]) / size[axis],
-        "layout": grid.layout, "advice": grid.advice.words,
+        "layout": advice.OTHERS if told is None and known is None else grid.layout, "advice": grid.advice.words,
     }  # fmt: skip

@@ -205,6 +205,7 @@ def test_copies_of_a_tile_are_to_be_looked_at() -> None:
     [
         ({"layout": "other", "advice": "columns: 6"}, "look", "layout", "the tiles fit if columns: 6: set it for this dataset"),
         ({"layout": "unclear"}, "look", "layout", "check images"),
+        ({"layout": "others"}, "look", "layout", "give overlap for this round, or leave it out"),
         ({"told_y": STEP + 20, "step_y": STEP}, "good", "overlap", "correct overlap"),
     ],
 )

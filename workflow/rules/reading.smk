@@ -77,9 +77,10 @@ rule survey:
         code=steps.code("survey"),
         layout=lambda wildcards: layout_of(DATASETS[wildcards.dataset]),
         settings=SETTINGS.layout.model_dump_json(),
+        others=other_rounds,
     message:
         "{wildcards.dataset}: finds the steps from tile to tile"
     shell:
         "{params.dlir} survey --files {input.files} --output {output.tiles} --survey {output.survey}"
-        " --layout {params.layout:q} --settings {params.settings:q}"
+        " --layout {params.layout:q} --settings {params.settings:q} {params.others}"
         " --log-file {log} --dataset {wildcards.dataset}"

@@ -17,6 +17,22 @@ def layout_of(dataset):
     return with_working_copies(dataset).model_dump_json(exclude={"truth", "overrides", "flat", "dark", "distortion"})
 
 
+def other_rounds(wildcards, output):
+    """The option that tells the layouts of the other rounds of a specimen to one that may not show its own overlap.
+
+    The parameter `output` tells Snakemake that this is no setting: a round that is added reruns nothing. Tiles in a bucket are
+    not there.
+    """
+    name = wildcards.dataset
+    others = {MEMBERS[each].round: DATASETS[each] for each in SPECIMENS.get(ROUNDS.get(name), []) if each != name}
+    if BUCKET or not others or None not in DATASETS[name].told_overlap:
+        return ""
+    specimen = DATASETS[name].model_copy(
+        update={"rounds": {each: with_working_copies(own) for each, own in others.items()}}
+    )
+    return f"--others {shlex.quote(specimen.model_dump_json(include={'images', 'rounds'}))}"
+
+
 def fetched(names):
     """The tiles of these datasets as inputs of a rule, where they lie in a bucket: Snakemake fetches them, and compares dates.
 
