@@ -13,7 +13,7 @@ from itertools import product
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import binom
+from scipy.special import bdtrc
 
 from dlir.core import affine
 from dlir.core.affine import Array
@@ -63,7 +63,7 @@ class CoarseMap(NamedTuple):
     @property
     def found(self) -> bool:
         """Whether so many blocks would hardly agree by chance, and rounds may lie like that."""
-        by_chance = binom.sf(self.agreeing - FREE - 1, max(self.blocks - FREE, 0), BY_CHANCE)
+        by_chance = bdtrc(self.agreeing - FREE - 1, max(self.blocks - FREE, 0), BY_CHANCE)
         return bool(by_chance < SURE and self.agreeing >= LEAST_AGREEING * self.blocks and abs(self.turn) < MOST_TURN)
 
 
@@ -134,8 +134,8 @@ def _by_blocks(fixed: Picture, moving: Picture, to_moving: Array, reach: int) ->
         first = max(rows.start - reach, 0), max(columns.start - reach, 0)
         around = slice(first[0], rows.stop + reach), slice(first[1], columns.stop + reach)
         near = rows.start - first[0], columns.start - first[1]
-        scored = Scored(other.image[around], other.covered[around], block.shape)
-        peak = scored.peak(block, mask, LEAST_COVERED * float(mask.sum()), near, reach)
+        scored = Scored(other.image[around], other.covered[around], block.shape, near, reach)
+        peak = scored.peak(block, mask, LEAST_COVERED * float(mask.sum()))
         at.append([start + (side - 1) / 2 for start, side in zip((rows.start, columns.start), block.shape, strict=True)])
         found.append(peak.shift - near)
     places, moved = np.array(at).reshape(-1, 2), np.array(found).reshape(-1, 2)

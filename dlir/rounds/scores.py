@@ -30,38 +30,47 @@ class Peak(NamedTuple):
 class Scored:
     """An image that others are compared with."""
 
-    def __init__(self, image: Image, covered: Mask, other: tuple[int, ...]) -> None:
-        """Prepares to compare an image (y, x) with images of the size `other` (y, x)."""
-        self.size, self.other = image.shape, other
-        self.shape = [fft.next_fast_len(a + b - 1, real=True) for a, b in zip(image.shape, other, strict=True)]
+    def __init__(
+        self, image: Image, covered: Mask, other: tuple[int, ...], near: tuple[int, int] = (0, 0), reach: float = np.inf
+    ) -> None:
+        """Prepares to compare an image (y, x) with images of the size `other` (y, x).
+
+        Args:
+            covered: (y, x) its px that count.
+            near, reach: px; shifts that are farther than `reach` from `near` on an axis are not tried.
+        """
+        self.near, self.first, self.shape, self.seen = near, list[int](), list[int](), list[NDArray[np.int64]]()
+        for own, of_other, place in zip(image.shape, other, near, strict=True):
+            # the shifts that are tried, and one more at either end for the parabola
+            first, last = int(max(place - reach, 1 - of_other)) - 1, int(min(place + reach, own - 1)) + 1
+            # so long that a shift that is tried meets nothing that the transform wraps around
+            side = fft.next_fast_len(max(own, of_other, own - first, of_other + last), real=True)
+            self.first.append(first)
+            self.shape.append(side)
+            self.seen.append(np.arange(first, last + 1) % side)
         self.spectra = self._spectra(image, covered)
 
     def _spectra(self, image: Image, covered: Mask) -> NDArray[np.complex64]:
         return np.asarray(fft.rfft2(np.stack([image, image**2, covered.astype(np.float32)]), self.shape))
 
-    def peak(self, image: Image, covered: Mask, least: float, near: tuple[int, int] = (0, 0), reach: float = np.inf) -> Peak:
+    def peak(self, image: Image, covered: Mask, least: float) -> Peak:
         """Returns the highest score of an image (y, x) of the size `other` against this one, between px by a parabola.
 
         Args:
             covered: (y, x) its px that count.
             least: px, that both have to cover at least.
-            near, reach: px; shifts that are farther than `reach` from `near` on an axis are not tried.
         """
-        total, square, area = fft.irfft2(self.spectra * self._spectra(image, covered).conj(), self.shape)
+        every = fft.irfft2(self.spectra * self._spectra(image, covered).conj(), self.shape)
+        total, square, area = every[:, self.seen[0][:, None], self.seen[1]]
         score = total / np.sqrt(square.clip(min=0) + RIDGE * area.clip(min=0) + 1)
-        at = [np.arange(side) for side in self.shape]
-        shifts = [np.where(index >= own, index - side, index)
-                  for index, own, side in zip(at, self.size, self.shape, strict=True)]  # fmt: skip
-        tried = [np.abs(shift - place) <= reach for shift, place in zip(shifts, near, strict=True)]
-        valid = (area >= least) & tried[0][:, None] & tried[1][None]
-        seen = np.where(valid, score, -np.inf)
-        y, x = (int(index) for index in np.unravel_index(seen.argmax(), seen.shape))
-        found = np.array([shifts[0][y], shifts[1][x]], float)
-        if not np.isfinite(seen[y, x]):
-            return Peak(0.0, np.array(near, float))
+        valid = np.where(area >= least, score, -np.inf)[1:-1, 1:-1]
+        y, x = (int(index) + 1 for index in np.unravel_index(valid.argmax(), valid.shape))
+        if not np.isfinite(valid[y - 1, x - 1]):
+            return Peak(0.0, np.array(self.near, float))
+        found = np.array([self.first[0] + y, self.first[1] + x], float)
         for axis, (low, high) in enumerate((((y - 1, x), (y + 1, x)), ((y, x - 1), (y, x + 1)))):
-            before, after = (float(score[a % self.shape[0], b % self.shape[1]]) for a, b in (low, high))
+            before, after = float(score[low]), float(score[high])
             bend = before + after - 2 * float(score[y, x])
             if bend < 0:
                 found[axis] += np.clip((before - after) / 2 / bend, -0.5, 0.5)
-        return Peak(float(seen[y, x]), found)
+        return Peak(float(score[y, x]), found)

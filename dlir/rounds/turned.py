@@ -5,6 +5,7 @@ out the distortion. The middle of a tile stays where it is; what lies outside of
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from dlir.registration.pairs.planes import TilePlanes
 from dlir.rounds.inputs import PlacedRound
 
 LINEAR_POWERS = np.array([(1, 0), (0, 1)])  # of the terms that turn and scale
+KEPT, KEPT_PIXELS = 256, 2**16  # turned pieces that are kept in memory, at most, and of how many px
 
 
 class Piece(NamedTuple):
@@ -39,9 +41,11 @@ class PiecePlanes(TilePlanes):
         """Prepares to read pieces."""
         self.pieces = list(pieces)
         self.blind = any(left_out.any() for piece in self.pieces for left_out in piece.planes.left_out)
+        self.whole = lru_cache(maxsize=KEPT)(self._whole)  # a piece is registered several times, and turned once
 
     def forget(self) -> None:
         """Frees the memory of the tiles that were read."""
+        self.whole.cache_clear()
         for planes in {id(piece.planes): piece.planes for piece in self.pieces}.values():
             planes.forget()
 
@@ -56,9 +60,19 @@ class PiecePlanes(TilePlanes):
     def plane(self, tile: int, rows: slice = slice(None), columns: slice = slice(None)) -> Plane:
         """Returns the plane of a piece, or a part of it, given by its rows and columns of pixels."""
         piece = self.pieces[tile]
+        if piece.height * piece.width <= KEPT_PIXELS:
+            return self.whole(tile)[rows, columns]
         (top, bottom, _), (left, right, _) = rows.indices(piece.height), columns.indices(piece.width)
         inner = slice(piece.top + top, piece.top + bottom), slice(piece.left + left, piece.left + right)
         return piece.planes.plane(piece.tile, *inner)
+
+    def _whole(self, tile: int) -> Plane:
+        """The whole plane of a piece."""
+        piece = self.pieces[tile]
+        rows, columns = slice(piece.top, piece.top + piece.height), slice(piece.left, piece.left + piece.width)
+        plane = piece.planes.plane(piece.tile, rows, columns)
+        plane.flags.writeable = False  # since it is kept
+        return plane
 
 
 class Turned(NamedTuple):
