@@ -4,7 +4,8 @@
    mirrored picture, which has the same texture and cannot match, hardly ever scores as high.
 2. Blocks of the picture are then looked for near there, one by one. A similarity is fitted to where they are found, by robust
    least squares; blocks with debris, or without what both rounds show, do not agree and do not count. That is done again from
-   there, in a smaller search.
+   there, in a smaller search, and then in a wide one: noise agrees with a similarity that was fitted to it, but does not match
+   best there in a wide search.
 3. How many blocks agree is the verdict. A round counts as found where so many would hardly agree by chance.
 """
 
@@ -31,7 +32,7 @@ CERTAIN = 1e-4  # probability to score as high by chance
 LEAST_SHARE = 0.1  # of the smaller picture, that has to overlap
 BLOCK, STEP = 64, 48  # px of a picture, side of a block, and from one to the next
 LEAST_COVERED = 0.4  # of a block
-REACHES = (14, 10, 10)  # px of a picture, that blocks are searched by in turn
+REACHES = (14, 10, 24)  # px of a picture, that blocks are searched by in turn
 LEAST_CONTENT = 0.25  # of the mean square of all px: blocks with less show nothing
 AGREEING = 1.5  # px of a picture
 BY_CHANCE = 0.03  # probability that the highest score of a block lies so near to the fit by chance

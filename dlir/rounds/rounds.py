@@ -20,6 +20,7 @@ from dlir.rounds.alike import RoundsError
 from dlir.rounds.coarse import CoarseMap, coarse_map
 from dlir.rounds.groups import in_words, leaders
 from dlir.rounds.inputs import PlacedRound, Round, read_placed
+from dlir.rounds.orientation import orientation
 from dlir.rounds.pictures import Picture, picture, step_for
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,10 @@ ADVICE = (
     "the pixels do not show how {} {} to {}: look whether both show the stain that the rounds share as their reference_channel "
     "(a blank round is best left out), and the same part of the specimen, whether one is turned by more than 10 degrees or its "
     "pixel_size is wrong, and whether its camera sees the specimen in a mirror (mirrored: true for that round)"
+)
+OTHERWISE = (
+    "{} {} {} only if seen {}: dlir finds turns of up to 10 degrees. Turn or mirror the images and the grid alike, or give "
+    "mirrored: true for the round whose camera sees the specimen in a mirror"
 )
 
 
@@ -82,7 +87,13 @@ def find_rounds(placed: list[PlacedRound]) -> pd.DataFrame:
     of_group = pd.Series(leaders(table))
     for leader in table.index[table["found"] == "stage"]:
         members = of_group.index[of_group == names[leader]].tolist()
-        table.loc[leader, "advice"] = ADVICE.format(in_words(members), "lies" if len(members) == 1 else "lie", names[0])
+        how = orientation(shown(0), shown(leader), scales[leader])
+        who, one = in_words(members), len(members) == 1
+        table.loc[leader, "advice"] = (
+            OTHERWISE.format(who, "matches" if one else "match", names[0], how)
+            if how
+            else ADVICE.format(who, "lies" if one else "lie", names[0])
+        )
         log.warning("%s", table.loc[leader, "advice"])
     return table
 

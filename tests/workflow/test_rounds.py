@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 import zarr
-from support.cycles import STAINS, write_round
+from support.cycles import SIDE, STAINS, write_round
 from support.workflow import Workflow
 
 from dlir.core import affine, tables
@@ -116,6 +117,22 @@ def test_one_more_round_registers_and_fuses_only_what_is_new(finished: Workflow,
     assert shard.stat().st_mtime_ns == before
     assert labels(work, "slide") == [f"R{n}/{stain}" for n in (1, 2, 3) for stain in (STAINS[n - 1], "DAPI")]
     assert work.planned() == {}
+
+
+def test_a_blank_round_takes_the_overlap_of_the_others_and_keeps_it_when_one_is_added(quick: Path, tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        write_round(tmp_path / "in" / f"R{number}", number)
+    for number, file in enumerate((tmp_path / "in" / "R1").glob("*_DAPI.tif")):
+        noise = np.random.default_rng(number).normal(200, 15, (SIDE, SIDE))
+        tifffile.imwrite(file, noise.astype(np.uint16))
+    slide: dict[str, Any] = {**SLIDE, "rounds": {"R1": {"overlap": "auto"}, "R2": {}}}
+    work = Workflow(quick, tmp_path, {**SETTINGS, "datasets": {"slide": slide}})
+    work.finish("results/slide/R1/tiles.csv")
+    assert "the overlap along y and x is taken from R2: the tiles of R1 do not show it" in work.log
+    found = tables.read(tmp_path / "results/slide/R1/survey.csv", tables.SURVEY)
+    assert found[["step_y", "step_x"]].to_numpy() == pytest.approx(0.78 * SIDE * np.eye(2), abs=0.01)
+    slide["rounds"]["R3"] = {}
+    assert work.planned("results/slide/R1/tiles.csv") == {}
 
 
 def test_a_damaged_mosaic_of_all_is_joined_again(finished: Workflow, tmp_path: Path) -> None:
