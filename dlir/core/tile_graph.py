@@ -9,6 +9,8 @@ from scipy import sparse
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 from scipy.sparse.linalg import SuperLU, splu
 
+from dlir.core.affine import Array
+
 Tiles = NDArray[np.int64]  # (n,) the first or the second tile of each pair
 
 
@@ -16,6 +18,19 @@ def differences(i: Tiles, j: Tiles, count: int) -> sparse.csr_matrix:
     """Returns the matrix D (n, count) with (D v)[k] = v[j[k]] - v[i[k]] for values v (count,) of the tiles."""
     ends, pairs = np.concatenate([i, j]), np.tile(np.arange(len(i)), 2)
     return sparse.csr_matrix((np.repeat([-1.0, 1.0], len(i)), (pairs, ends)), shape=(len(i), count))
+
+
+def normal_of_differences(i: Tiles, j: Tiles, weight: Array, known: Array) -> sparse.csc_matrix:
+    """Returns D' diag(weight) D + diag(known), with D = differences(i, j, count): the normal equations of values of the tiles.
+
+    Args:
+        weight: (n,) of the difference along each pair.
+        known: (count,) how well the value of each tile is known to be zero.
+    """
+    tile = np.arange(len(known))
+    values = np.concatenate([known, weight, weight, -weight, -weight])
+    rows, columns = np.concatenate([tile, i, j, i, j]), np.concatenate([tile, i, j, j, i])
+    return sparse.csc_matrix((values, (rows, columns)), shape=(len(known), len(known)))
 
 
 def groups(i: Tiles, j: Tiles, count: int) -> NDArray[np.int64]:
