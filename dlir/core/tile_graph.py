@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import breadth_first_order, connected_components
-from scipy.sparse.linalg import SuperLU, splu
 
 from dlir.core.affine import Array
 
@@ -76,12 +75,6 @@ def neighbourhood(i: Tiles, j: Tiles, count: int, most: int) -> NDArray[np.int64
     largest = np.flatnonzero(group == np.bincount(group).argmax())
     found = breadth_first_order(_edges(i, j, count), largest[len(largest) // 2], directed=False, return_predecessors=False)
     return np.sort(found[:most]).astype(np.int64)
-
-
-def factorised(normal: sparse.spmatrix) -> SuperLU:
-    """Returns the LU factors of a symmetric positive definite matrix, whose `solve` solves linear systems with it."""
-    options = {"SymmetricMode": True}
-    return splu(sparse.csc_matrix(normal), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options)
 
 
 def _edges(i: Tiles, j: Tiles, count: int) -> sparse.csr_matrix:

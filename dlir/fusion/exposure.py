@@ -28,10 +28,11 @@ from scipy.spatial import cKDTree
 
 from dlir.core import affine, tables, time_points
 from dlir.core.affine import Array
+from dlir.core.factors import factorised
 from dlir.core.lens import NO_LENSES, Lens, Lenses
 from dlir.core.lens import read_for as read_lenses
 from dlir.core.progress import progress
-from dlir.core.tile_graph import differences, factorised, normal_of_differences
+from dlir.core.tile_graph import differences, normal_of_differences
 from dlir.fusion.levels import levels
 from dlir.fusion.settings import Exposure
 from dlir.illumination import fields

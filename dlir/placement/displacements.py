@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from dlir.core.affine import Array
-from dlir.core.tile_graph import bridges, differences, factorised, groups, normal_of_differences
+from dlir.core.factors import factorised
+from dlir.core.tile_graph import bridges, differences, groups, normal_of_differences
 from dlir.placement.loops import Loops, loops_of_four, loops_of_three
 from dlir.placement.measurements import Measurements
 

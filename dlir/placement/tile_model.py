@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from scipy.special import chdtri
 
 from dlir.core.affine import BASIS, Array
+from dlir.core.factors import factorised
 from dlir.core.robust import DEVIATIONS, geman_mcclure, intrinsic_deviation
 from dlir.core.tables import LINEAR_PARTS
-from dlir.core.tile_graph import differences, factorised, groups, neighbourhood, normal_of_differences
+from dlir.core.tile_graph import differences, groups, neighbourhood, normal_of_differences
 from dlir.placement.measurements import Measurements
 from dlir.placement.solver import FREE_PARTS
 

@@ -22,8 +22,9 @@ from scipy import sparse
 
 from dlir.core import affine, tables
 from dlir.core.affine import Array
+from dlir.core.factors import factorised
 from dlir.core.lens import Lenses
-from dlir.core.tile_graph import factorised, groups, normal_of_differences, numbered_by_size
+from dlir.core.tile_graph import groups, normal_of_differences, numbered_by_size
 from dlir.placement import distortion
 from dlir.placement.deviation import place_deviation
 from dlir.reporting.results import residuals
