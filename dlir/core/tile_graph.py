@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import breadth_first_order, connected_components
-from scipy.sparse.linalg import SuperLU, splu
+
+from dlir.core.affine import Array
 
 Tiles = NDArray[np.int64]  # (n,) the first or the second tile of each pair
 
@@ -16,6 +17,19 @@ def differences(i: Tiles, j: Tiles, count: int) -> sparse.csr_matrix:
     """Returns the matrix D (n, count) with (D v)[k] = v[j[k]] - v[i[k]] for values v (count,) of the tiles."""
     ends, pairs = np.concatenate([i, j]), np.tile(np.arange(len(i)), 2)
     return sparse.csr_matrix((np.repeat([-1.0, 1.0], len(i)), (pairs, ends)), shape=(len(i), count))
+
+
+def normal_of_differences(i: Tiles, j: Tiles, weight: Array, known: Array) -> sparse.csc_matrix:
+    """Returns D' diag(weight) D + diag(known), with D = differences(i, j, count): the normal equations of values of the tiles.
+
+    Args:
+        weight: (n,) of the difference along each pair.
+        known: (count,) how well the value of each tile is known to be zero.
+    """
+    tile = np.arange(len(known))
+    values = np.concatenate([known, weight, weight, -weight, -weight])
+    rows, columns = np.concatenate([tile, i, j, i, j]), np.concatenate([tile, i, j, j, i])
+    return sparse.csc_matrix((values, (rows, columns)), shape=(len(known), len(known)))
 
 
 def groups(i: Tiles, j: Tiles, count: int) -> NDArray[np.int64]:
@@ -61,12 +75,6 @@ def neighbourhood(i: Tiles, j: Tiles, count: int, most: int) -> NDArray[np.int64
     largest = np.flatnonzero(group == np.bincount(group).argmax())
     found = breadth_first_order(_edges(i, j, count), largest[len(largest) // 2], directed=False, return_predecessors=False)
     return np.sort(found[:most]).astype(np.int64)
-
-
-def factorised(normal: sparse.spmatrix) -> SuperLU:
-    """Returns the LU factors of a symmetric positive definite matrix, whose `solve` solves linear systems with it."""
-    options = {"SymmetricMode": True}
-    return splu(sparse.csc_matrix(normal), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options)
 
 
 def _edges(i: Tiles, j: Tiles, count: int) -> sparse.csr_matrix:

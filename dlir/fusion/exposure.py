@@ -23,15 +23,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import ndimage, sparse
+from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from dlir.core import affine, tables, time_points
 from dlir.core.affine import Array
+from dlir.core.factors import factorised
 from dlir.core.lens import NO_LENSES, Lens, Lenses
 from dlir.core.lens import read_for as read_lenses
 from dlir.core.progress import progress
-from dlir.core.tile_graph import differences, factorised
+from dlir.core.tile_graph import differences, normal_of_differences
 from dlir.fusion.levels import levels
 from dlir.fusion.settings import Exposure
 from dlir.illumination import fields
@@ -149,7 +150,7 @@ def gains(ends: NDArray[np.int64], ratios: Array, deviations: Array, count: int)
     log_gains, robust_weight = np.zeros(count), np.ones(len(ends))
     for _ in range(ROUNDS):
         weight = robust_weight / deviations**2
-        normal = difference.T @ sparse.diags(weight) @ difference + sparse.identity(count) / PRIOR**2
+        normal = normal_of_differences(ends[:, 0], ends[:, 1], weight, np.full(count, 1 / PRIOR**2))
         log_gains = factorised(normal).solve(difference.T @ (weight * ratios))
         robust_weight = 1 / (1 + ((ratios - difference @ log_gains) / (CAUCHY * deviations)) ** 2)
     gain = np.exp(log_gains)

@@ -8,16 +8,16 @@ but the largest has an offset with the variance of one position of the stage at 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.sparse.linalg import SuperLU
 
 from dlir.core.affine import Array
+from dlir.core.factors import Factors
 from dlir.placement.stage_model import Prior
 
 EXACT_TILES = 500  # up to so many, the deviations of places are computed exactly, else estimated from PROBES
 PROBES = 64  # random vectors
 
 
-def place_deviation(factor: SuperLU, scatter: sparse.csc_matrix, count: int, size: int) -> Array:
+def place_deviation(factor: Factors, scatter: sparse.csc_matrix, count: int, size: int) -> Array:
     """The standard deviation (count,), px, of the tiles' places relative to the mean of all, both axes together.
 
     With the matrix N of the normal equations, whose weights placed the tiles, and the mean square S of their right side, by the

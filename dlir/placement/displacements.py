@@ -17,11 +17,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import sparse
 from scipy.spatial import cKDTree
 
 from dlir.core.affine import Array
-from dlir.core.tile_graph import bridges, differences, factorised, groups
+from dlir.core.factors import factorised
+from dlir.core.tile_graph import bridges, differences, groups, normal_of_differences
 from dlir.placement.loops import Loops, loops_of_four, loops_of_three
 from dlir.placement.measurements import Measurements
 
@@ -88,7 +88,7 @@ def _least_absolute(pairs: Measurements, off: Array, trust: Array, count: int) -
     """The displacements (count, 2), px, that minimise the weighted sum of the absolute residuals."""
     to_differences, weight, found = differences(pairs.i, pairs.j, count), trust, np.zeros((count, 2))
     for _ in range(ROUNDS if len(off) else 0):
-        normal = to_differences.T @ sparse.diags(weight) @ to_differences + GAUGE * sparse.identity(count)
+        normal = normal_of_differences(pairs.i, pairs.j, weight, np.full(count, GAUGE))
         found = np.asarray(factorised(normal).solve(to_differences.T @ (weight[:, None] * off)))
         weight = trust / np.maximum(np.linalg.norm(off - to_differences @ found, axis=1), LEAST_MISS)
     return found

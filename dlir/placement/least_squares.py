@@ -9,8 +9,8 @@ from scipy import sparse
 from scipy.special import chdtri
 
 from dlir.core.affine import BASIS, Array
+from dlir.core.factors import factorised
 from dlir.core.robust import geman_mcclure
-from dlir.core.tile_graph import factorised
 from dlir.placement.measurements import Measurements
 
 UPPER_QUARTILE = np.sqrt(2 * np.log(4))  # of the length of a normal vector in the plane, in standard deviations

@@ -40,8 +40,9 @@ from numpy.typing import NDArray
 
 from dlir.core import tables
 from dlir.core.affine import Array
+from dlir.core.factors import factorised
 from dlir.core.robust import INLIER
-from dlir.core.tile_graph import factorised, groups, numbered_by_size
+from dlir.core.tile_graph import groups, numbered_by_size
 from dlir.placement.deviation import deviation_by_groups, offset_variance, place_deviation
 from dlir.placement.least_squares import least_squares, misfit, normal_matrix, residuals, reweighted
 from dlir.placement.loops import WRONG_AREA, loops_of_four, probability_by_loops, student_density

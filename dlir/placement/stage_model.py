@@ -195,9 +195,9 @@ def _fit_map(source: Array, parity: Array, target: Array, weight: Array, known_m
     turned = np.einsum("kab,nb->nak", BASIS, source)
     shifted = np.einsum("nl,ab->nalb", parity, np.eye(2)).reshape(len(parity), 2, 4)
     design = np.concatenate([turned, shifted], 2)  # (n, 2, 8)
-    weights = weight[:, None] / error**2
-    normal = np.einsum("nak,na,nal->kl", design, weights, design, optimize=True) + np.diag(PRIOR_DEVIATIONS**-2)
-    side = np.einsum("nak,na,na->k", design, weights, target - source @ start.T, optimize=True)
+    weighted = design * (weight[:, None] / error**2)[:, :, None]
+    normal = np.tensordot(weighted, design, ((0, 1), (0, 1))) + np.diag(PRIOR_DEVIATIONS**-2)
+    side = np.tensordot(weighted, target - source @ start.T, ((0, 1), (0, 1)))
     free = np.zeros(len(side), bool)
     freedom = 2 * int(source.any(axis=1).sum()) - len(side)  # a tile that is alone in its group shows nothing
     clear = -stdtrit(max(freedom, 1), FALSE_ALARM)  # standard deviations

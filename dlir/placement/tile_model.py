@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 from scipy.special import chdtri
 
 from dlir.core.affine import BASIS, Array
+from dlir.core.factors import factorised
 from dlir.core.robust import DEVIATIONS, geman_mcclure, intrinsic_deviation
 from dlir.core.tables import LINEAR_PARTS
-from dlir.core.tile_graph import differences, factorised, groups, neighbourhood
+from dlir.core.tile_graph import differences, groups, neighbourhood, normal_of_differences
 from dlir.placement.measurements import Measurements
 from dlir.placement.solver import FREE_PARTS
 
@@ -149,17 +149,13 @@ def _common_part(difference: Array, offset: Array, fold: NDArray[np.int64], fold
 
     That of each of the first `folds` folds (n,) follows from all pairs outside it, by least absolute errors; else it is zero.
     """
-    common = np.zeros(len(difference))
-    for number in range(folds):
-        others, here = fold != number, fold == number
-        slope = np.zeros(2)
-        for _ in range(ROUNDS):
-            distance = np.abs(difference[others] - offset[others] @ slope)
-            weight = 1 / np.maximum(distance, LEAST_DISTANCE)
-            weighted = offset[others] * weight[:, None]
-            slope = np.linalg.solve(weighted.T @ offset[others] + GAUGE * np.eye(2), weighted.T @ difference[others])
-        common[here] = offset[here] @ slope
-    return common
+    others, slope = fold != np.arange(folds)[:, None], np.zeros((folds, 2))
+    for _ in range(ROUNDS):
+        weight = others / np.maximum(np.abs(difference - slope @ offset.T), LEAST_DISTANCE)  # (folds, n)
+        normal = np.einsum("fn,na,nb->fab", weight, offset, offset, optimize=True) + GAUGE * np.eye(2)
+        slope = np.linalg.solve(normal, (weight * difference @ offset)[:, :, None])[:, :, 0]
+    left_out = fold < folds
+    return np.where(left_out, (slope[np.where(left_out, fold, 0)] * offset).sum(axis=1), 0.0)
 
 
 def _fit_linear_part(
@@ -171,12 +167,11 @@ def _fit_linear_part(
         variance: (n,) of the differences.
         deviation: standard deviation of the part of a tile about zero.
     """
-    to_differences = differences(i, j, count)
+    to_differences, known = differences(i, j, count), np.full(count, 1 / deviation**2)
     weight, value = 1 / (variance + 2 * deviation**2), np.zeros(count)
     tolerance = float(np.median(np.abs(difference)))
     for _ in range(ROUNDS):
-        normal = to_differences.T @ sparse.diags(weight) @ to_differences + sparse.identity(count) / deviation**2
-        value = factorised(normal).solve(to_differences.T @ (weight * difference))
+        value = factorised(normal_of_differences(i, j, weight, known)).solve(to_differences.T @ (weight * difference))
         tolerance *= COOLING
         wider = variance + tolerance**2
         square = (difference - to_differences @ value) ** 2 / wider

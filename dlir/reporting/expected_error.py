@@ -22,8 +22,9 @@ from scipy import sparse
 
 from dlir.core import affine, tables
 from dlir.core.affine import Array
+from dlir.core.factors import factorised
 from dlir.core.lens import Lenses
-from dlir.core.tile_graph import differences, factorised, groups, numbered_by_size
+from dlir.core.tile_graph import groups, normal_of_differences, numbered_by_size
 from dlir.placement import distortion
 from dlir.placement.deviation import place_deviation
 from dlir.reporting.results import residuals
@@ -117,8 +118,7 @@ def _exact(tiles: "pd.Series[int]", pairs: pd.DataFrame, misfit: Array) -> Array
     fixed, moving = (np.asarray(index.get_indexer(pd.Index(pairs[end])), np.int64) for end in ("fixed", "moving"))
     measured = np.linalg.eigvalsh(_covariance(pairs))[:, 1]
     variance = measured + float(np.median(misfit**2)) / MEDIAN_SQUARE / SPARE
-    slope = differences(fixed, moving, len(index))
-    normal = slope.T @ sparse.diags(1 / variance) @ slope + LOOSE * sparse.identity(len(index))
+    normal = normal_of_differences(fixed, moving, 1 / variance, np.full(len(index), LOOSE))
     both = sparse.kron(normal, sparse.identity(2)).tocsc()
     return place_deviation(factorised(both), both, len(index), 2)
 

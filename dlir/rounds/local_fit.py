@@ -20,8 +20,8 @@ from scipy import sparse
 from scipy.spatial import cKDTree
 
 from dlir.core.affine import Array
+from dlir.core.factors import factorised
 from dlir.core.local_field import LocalField
-from dlir.core.tile_graph import factorised
 
 SCATTER = 0.1  # px, by which patches err beside their deviations
 LEVEL = 0.03  # of the bending

@@ -46,7 +46,20 @@ class Shifts(NamedTuple):
 
 
 def shifts(fixed: Array, moving: Array) -> Shifts:
-    """Returns how far patches (n, h, w) of another round lie from those of the first (n, h, w)."""
+    """Returns how far patches (n, h, w) of another round lie from those of the first (n, h, w).
+
+    It takes one thread: the patches are so small that several of them take more time to share the work than to do it.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return _shifts(fixed, moving)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _shifts(fixed: Array, moving: Array) -> Shifts:
+    """What `shifts` returns, from the same arguments."""
     pair = [torch.from_numpy(np.ascontiguousarray(patches, np.float32))[:, None] for patches in (fixed, moving)]
     with torch.no_grad():
         contrast = torch.stack([_contrast(window) for window in pair], 1)

@@ -3,7 +3,8 @@
 import numpy as np
 from scipy import sparse
 
-from dlir.core.tile_graph import bridges, differences, factorised, groups, neighbourhood, numbered_by_size
+from dlir.core.factors import factorised
+from dlir.core.tile_graph import bridges, differences, groups, neighbourhood, numbered_by_size
 
 
 def test_a_difference_is_the_value_at_j_less_the_value_at_i() -> None:

@@ -59,10 +59,11 @@ def probability(pairs: Array, unrelated: Array, log_ratio: Array | float = 0.0) 
     # to begin with, the share of a pair's cues that are better than those of nearly all unrelated pairs
     start = (pairs > np.quantile(unrelated, 0.95, axis=0)).mean(axis=1)
     right, weights = np.r_[start, np.zeros(len(unrelated))], np.zeros(cues.shape[1])
+    ridge = np.r_[np.full(cues.shape[1] - 1, RIDGE), CONSTANT_RIDGE]
     found = right[:count]  # a view of the probabilities of the pairs; those of the unrelated pairs stay zero
     for _ in range(EM_ROUNDS):
         for _ in range(NEWTON_STEPS):
-            weights = _newton_step(cues, right, weights)
+            weights = _newton_step(cues, right, weights, ridge)
         wrong_pairs = max(float((1 - found).sum()), 0.5)
         # the regression counts the unrelated pairs as wrong; among the pairs alone, right ones are that much more frequent
         odds = cues @ weights + np.log((wrong_pairs + len(unrelated)) / wrong_pairs)
@@ -71,17 +72,21 @@ def probability(pairs: Array, unrelated: Array, log_ratio: Array | float = 0.0) 
     return np.asarray(found)
 
 
-def _newton_step(cues: Array, right: Array, weights: Array) -> Array:
+def _newton_step(cues: Array, right: Array, weights: Array, ridge: Array) -> Array:
     """Returns the weights (k + 1,) after a Newton step of logistic regression on the probabilities `right` (n,).
 
     The last cue is constant. The weights of the others are never negative: a better cue never lowers the probability.
+
+    Args:
+        ridge: (k + 1,) the precision of each weight about zero.
     """
     fitted = 1 / (1 + np.exp(-(cues @ weights).clip(-30, 30)))
-    ridge = np.diag(np.r_[np.full(cues.shape[1] - 1, RIDGE), CONSTANT_RIDGE])
-    curvature = (cues * (fitted * (1 - fitted))[:, None]).T @ cues + ridge
-    step = np.linalg.solve(curvature, cues.T @ (right - fitted) - ridge @ weights)
+    curvature = (cues * (fitted * (1 - fitted))[:, None]).T @ cues
+    curvature.flat[:: len(weights) + 1] += ridge
+    step = np.linalg.solve(curvature, cues.T @ (right - fitted) - ridge * weights)
     weights = weights + step / max(1.0, float(np.abs(step).max()) / 2)
-    return np.asarray(np.r_[weights[:-1].clip(min=0), weights[-1]])
+    weights[:-1] = np.maximum(weights[:-1], 0)
+    return weights
 
 
 def with_verdict(found: pd.DataFrame, unrelated: pd.DataFrame, accept: float) -> pd.DataFrame:

@@ -95,7 +95,9 @@ def _vectors(overlap: Overlap) -> Array | None:
         return None
     labels, count = ndimage.label(overlap.ncc > LEVEL * highest)
     central = labels == labels[tuple(middle)]
-    peaks = np.array(ndimage.maximum_position(overlap.ncc, labels, np.arange(1, count + 1)), int).reshape(-1, 2)
+    high = np.flatnonzero(labels)  # few: to sort all shifts would take longer than all else
+    highest_of = ndimage.maximum_position(overlap.ncc.ravel()[high], labels.ravel()[high], np.arange(1, count + 1))
+    peaks = np.stack(np.unravel_index(high[np.array(highest_of, int).ravel()], labels.shape), 1)
     heights, shifts = overlap.ncc[*peaks.T], peaks - middle
     distance = np.linalg.norm(shifts, axis=1)
     chosen = (heights >= ALIKE * heights[distance > 0].max(initial=0)) & (distance >= LEAST_PERIOD)
