@@ -75,7 +75,7 @@ def round_place(
 ) -> None:
     """Writes the part of one round of the placement of all rounds (tables.PLACEMENT), and of its stage (tables.STAGE).
 
-    The groups are those of all rounds, numbered by how many tiles of this round they have. Deviations are those within the round.
+    The groups are those of all rounds, numbered by how many tiles of this round they have. Deviations are those within it.
 
     Args:
         placement, stages: files of the step `place_rounds`.

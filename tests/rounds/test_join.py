@@ -146,7 +146,9 @@ def test_a_name_for_a_channel_that_is_left_out_is_told(tmp_path: Path, caplog: p
     rounds, table = written(tmp_path), tmp_path / "names.csv"
     table.write_text("round,channel,name\nR1,DAPI,nuclei\nR2,DAPI,nuclei again\n")
     join_rounds(rounds, tmp_path / join.STORE, settings=Rounds(shared="once", names=table))
-    assert "names.csv, line 3: the mosaic has no channel nuclei again, since shared: once takes DAPI from R1 alone" in caplog.text
+    assert (
+        "names.csv, line 3: the mosaic has no channel nuclei again, since shared: once takes DAPI from R1 alone" in caplog.text
+    )
     caplog.clear()
     join_rounds(rounds, tmp_path / join.STORE, settings=Rounds(names=table))
     assert "nuclei again, since" not in caplog.text
