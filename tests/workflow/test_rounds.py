@@ -66,6 +66,9 @@ def test_all_rounds_are_one_mosaic_in_which_the_nuclei_lie_upon_each_other(finis
 def test_rounds_have_one_network_and_their_results_are_those_of_datasets(finished: Workflow) -> None:
     results = finished.folder / "results" / "slide"
     assert (results / "model.pt").is_file() and not list(results.glob("R*/model.pt"))
+    made = json.loads((results / "provenance.json").read_text())
+    assert [*made["rounds"]] == ["R1", "R2"] and len(made["tiles"]) == 12 and "between.csv" in made["results"]
+    assert {"rounds", "place_rounds", "join_rounds"} == {*made["stages"]}
     for name in ("R1", "R2"):
         steps = json.loads((results / name / "provenance.json").read_text())["stages"]
         assert {*EACH} - {"report"} <= {*steps} and "place" not in steps
