@@ -98,6 +98,7 @@ rule all:
                 "report.html",
                 "report_files",
                 "verdict.json",
+                "provenance.json",
             ],
         ),
         expand("results/{dataset}/accuracy.csv", dataset=WITH_TRUTH),

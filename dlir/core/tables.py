@@ -199,8 +199,10 @@ ROUND_PAIRS = Schema(
 # One row for each tile of each round, as all rounds are placed together.
 # - round: name of its round
 # - the others: as in PLACEMENT; tile counts the tiles of its round
-ROUND_PLACEMENT = Schema({"round": TEXT, **{name: column for name, column in PLACEMENT.columns.items() if name != "time"}},
-                         unique=["path"])  # fmt: skip
+# - within: standard deviation of the place within its round, px, both axes together; `deviation` also counts how far the rounds
+#   may lie apart, where no pair joins them. Tables of earlier versions have no such column
+ROUND_PLACEMENT = Schema({"round": TEXT, **{name: column for name, column in PLACEMENT.columns.items() if name != "time"},
+                          "within": Column("float64", nullable=True, required=False)}, unique=["path"])  # fmt: skip
 
 # One row for each round, on its stage and the tile model, as in STAGE.
 ROUND_STAGE = Schema({"round": TEXT, **{name: column for name, column in STAGE.columns.items() if name != "time"}},

@@ -30,6 +30,21 @@ def misfit(size: Array) -> float:
     return float(quartile / UPPER_QUARTILE)
 
 
+def misfit_by_kind(pairs: Measurements, residual: Array) -> Array:
+    """The standard deviation (n,), px, of the residuals (n, 2) of all pairs of the same kind: within a round, or of two.
+
+    Pairs of two rounds may be off by ten times as much as neighbours in one, which would seem as inexact if all were one kind.
+    """
+    size, found = pairs.shrunk(residual), np.zeros(len(pairs.i))
+    for of_kind in _kinds(pairs):
+        found[of_kind] = misfit(size[of_kind])
+    return found
+
+
+def _kinds(pairs: Measurements) -> list[NDArray[np.bool_]]:
+    return [of_kind for of_kind in (pairs.of_rounds, ~pairs.of_rounds) if of_kind.any()]
+
+
 def residuals(pairs: Measurements, places: Array, linear: Array) -> Array:
     """The residuals (n, 2), px, of the pairs' offsets at places (tiles, 2), px, and linear parts (tiles, 4)."""
     turned = np.einsum("nk,kab->nab", linear, BASIS)
@@ -39,21 +54,23 @@ def residuals(pairs: Measurements, places: Array, linear: Array) -> Array:
 
 
 def reweighted(
-    residual: Array, covariance: Array, tolerance: float, redundancy: float, pairs: Measurements
+    residual: Array, covariance: Array, tolerance: Array, redundancy: float, pairs: Measurements
 ) -> tuple[Array, Array]:
     """Returns the weight (n,) of each residual (n, k) under the robust loss, and its covariance (n, k, k).
 
     Args:
         covariance: (n, k, k) of the measurements.
-        tolerance: standard deviation that widens it, in the unit of the residuals.
+        tolerance: (n,) standard deviation that widens it, in the unit of the residuals.
         redundancy: the part of the variance of the measurements that the residuals show.
     """
     size = residual.shape[1]
-    wider = covariance + tolerance**2 * np.eye(size)
+    wider = covariance + tolerance[:, None, None] ** 2 * np.eye(size)
     square = np.einsum("ni,nij,nj->n", residual, np.linalg.inv(wider), residual)
-    scale = max(1.0, float(np.median(square)) / chdtri(size, 0.5) / redundancy) if square.any() else 1.0
+    scale = np.ones(len(square))
+    for of_kind in _kinds(pairs):
+        scale[of_kind] = max(1.0, float(np.median(square[of_kind])) / chdtri(size, 0.5) / redundancy)
     weight = np.where(pairs.certain, scale, geman_mcclure(square / scale / pairs.loss_bound))
-    return weight, scale * wider
+    return weight, scale[:, None, None] * wider
 
 
 def least_squares(

@@ -26,6 +26,7 @@ class Measurements(NamedTuple):
     linear_covariance: Array  # (n, 4, 4)
     confidence: Array  # (n,) probability that the pair is right
     certain: NDArray[np.bool_]  # (n,) pairs that the user gave: they always have their full weight
+    of_rounds: NDArray[np.bool_]  # (n,) pairs of tiles of two rounds, which fit less exactly than neighbours in one
     loss_bound: Array  # (n,) the bound of rho, that is what it costs to overrule a pair; one for the median pair
 
     @property
@@ -95,5 +96,6 @@ def measurements(tiles: pd.DataFrame, pairs: pd.DataFrame) -> Measurements:
         linear_covariance / confidence[:, None, None],
         confidence,
         certain=(pairs["method"] == "user").to_numpy(),
+        of_rounds=(pairs["side"] == "round").to_numpy(),
         loss_bound=log_odds / np.median(log_odds) if len(log_odds) else log_odds,
     )

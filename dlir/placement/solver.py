@@ -44,7 +44,7 @@ from dlir.core.factors import factorised
 from dlir.core.robust import INLIER
 from dlir.core.tile_graph import groups, numbered_by_size
 from dlir.placement.deviation import deviation_by_groups, offset_variance, place_deviation
-from dlir.placement.least_squares import least_squares, misfit, normal_matrix, residuals, reweighted
+from dlir.placement.least_squares import least_squares, misfit_by_kind, normal_matrix, residuals, reweighted
 from dlir.placement.loops import WRONG_AREA, loops_of_four, probability_by_loops, student_density
 from dlir.placement.measurements import Measurements, nominal_middles
 from dlir.placement.settings import Camera
@@ -114,7 +114,8 @@ def solve(
     slips = find_slips(pairs, stage, deviations, slip_by_one_pair)
     stage = stage.slipped(slips.shift)
     places, linear = stage.prior, np.zeros((count, 4))
-    tolerance = INLIER * np.sqrt(2) * float(np.mean(stage.error))  # px; an offset has the errors of two tiles
+    of_two_tiles = np.sqrt(2) * float(np.mean(stage.error))  # px
+    tolerance = np.full(len(pairs.i), INLIER * of_two_tiles)
     group = groups(pairs.i, pairs.j, count)
     # places follow the pairs, so the residuals are smaller than the errors: their variance is this part of that
     redundancy = max(1 - (count - 1 - group.max()) / max(len(pairs.i), 1), LEAST_REDUNDANCY)
@@ -134,9 +135,9 @@ def solve(
         places, linear[:, :free] = solved[:, :2], solved[:, 2:]
         residual = residuals(pairs, places, linear)
         stage = stage.with_fitted_map(places, slips.part) if len(pairs.i) else stage
-        typical = misfit(pairs.shrunk(residual))
-        tolerance = max(COOLING * tolerance, typical)  # distorted tiles never fit better than that
-        if moved < CONVERGED and tolerance == typical:
+        typical = misfit_by_kind(pairs, residual)
+        tolerance = np.maximum(COOLING * tolerance, typical)  # distorted tiles never fit better than that
+        if moved < CONVERGED and (tolerance == typical).all():
             break
     exact = pairs.subset(pairs.more_exact_than(error_of_pairs(stage, pairs.i, pairs.j).mean(axis=1)))
     known = groups(exact.i, exact.j, count) * (slips.part.max() + 1) + slips.part

@@ -38,8 +38,13 @@ def find(settings: Dataset) -> list[Path]:
     start = _on_disk(folder(settings))
     paths = meant(candidates(settings), settings)
     if not paths:
-        raise TileError(_nothing_found(settings.images, start))
+        raise TileError(f"no tile found: {_nothing_found(settings.images, start)}")
     return paths
+
+
+def nothing_found(settings: Dataset) -> str:
+    """Returns the words for that no file matches `settings.images`: the pattern, the folder, what it holds, and the remedy."""
+    return _nothing_found(settings.images, _on_disk(folder(settings)))
 
 
 def candidates(settings: Dataset) -> list[Path]:
@@ -183,11 +188,11 @@ def _on_disk(folder: Path) -> Path:
 
 def _nothing_found(images: str, folder: Path) -> str:
     if not folder.is_dir():
-        return f"no tile found: images is {images}, and there is no folder {folder}: correct images"
+        return f"images is {images}, and there is no folder {folder}: correct images"
     names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     what = f"the folder holds {listed_names(names)}" if names else "the folder is empty"
     numbers = [*patterns.NUMBERS, *patterns.PLACES]
     digits = [piece for piece in PLACEHOLDER.findall(images) if patterns.name_of(piece) in numbers]
     if names and digits:
         what += f", and {' and '.join(digits)} {'stand' if len(digits) > 1 else 'stands'} for numbers"
-    return f"no tile found: images is {images}, and nothing in {folder} matches; {what}: correct images"
+    return f"images is {images}, and nothing in {folder} matches; {what}: correct images"

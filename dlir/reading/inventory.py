@@ -39,6 +39,7 @@ from dlir.reading import (
 )
 from dlir.reading.contents import KNOWN, Contents
 from dlir.reading.found_tiles import FoundTiles, raise_if_any
+from dlir.reading.grid_layout import TileError
 from dlir.reading.image_facts import NO_FACTS, ImageFacts
 from dlir.reading.patterns import SEPARATOR
 from dlir.reading.pixel_types import NO_PIXELS, GreyRange
@@ -367,8 +368,20 @@ def _log_copies(reports: Iterable[FileReport]) -> None:
 
 
 def _names_in_metadata(reports: list[FileReport]) -> list[str]:
-    """Returns the names of the channels in the files' metadata; none, with a warning, unless all files have the same names."""
-    names = {report.names for report in reports}
+    """Returns the names of the channels in the files' metadata; none, with a warning, unless all files have the same names.
+
+    Raises:
+        TileError: when files have the same names in another order, so that the mosaic would mix channels.
+    """
+    names, usual = {report.names for report in reports}, reports[0]
+    swapped = [report for report in reports if report.names != usual.names and sorted(report.names) == sorted(usual.names)]
+    if swapped:
+        files = filenames.listed_names([f"{each.path} ({', '.join(each.names)})" for each in swapped])
+        what = (
+            f"channels in another order than in {usual.path} ({', '.join(usual.names)}), so the mosaic would mix them: {files}"
+        )
+        remedy = "export all tiles with one order of channels, or take the names out of the metadata where only these are wrong"
+        raise TileError(f"{what}: {remedy}")
     other = next((report for report in reports if report.names != reports[0].names), None)
     if other:
         of_files = [f"{', '.join(each.names) or 'nothing'} in {each.path}" for each in (reports[0], other)]

@@ -37,7 +37,9 @@ class Member(NamedTuple):
 
 
 def expanded(
-    datasets: Mapping[str, Dataset], candidates: Callable[[Dataset], Iterable[Path]] = grid_layout.candidates
+    datasets: Mapping[str, Dataset],
+    candidates: Callable[[Dataset], Iterable[Path]] = grid_layout.candidates,
+    storage: str | None = None,
 ) -> tuple[dict[str, Dataset], dict[str, Member]]:
     """Returns all datasets, with the members of an entry in its place, and what is known of these members.
 
@@ -45,6 +47,7 @@ def expanded(
 
     Args:
         candidates: returns the files that `images` of an entry may mean.
+        storage: where these lie, if not on the disk.
 
     Raises:
         TileError: when an entry means no dataset, or two that would have one name.
@@ -55,7 +58,7 @@ def expanded(
         if not dataset.has_rounds and not patterns.placeholders(dataset.images) & {*MANY}:
             found[name] = dataset
             continue
-        for own, member in _members(name, dataset, candidates):
+        for own, member in _members(name, dataset, candidates, storage):
             found[own], members[own] = member
             of_many = member[1].group.rpartition("/")[0]
             if member[1].round and of_many:
@@ -64,7 +67,7 @@ def expanded(
 
 
 def _members(
-    name: str, entry: Dataset, candidates: Callable[[Dataset], Iterable[Path]]
+    name: str, entry: Dataset, candidates: Callable[[Dataset], Iterable[Path]], storage: str | None
 ) -> Iterator[tuple[str, tuple[Dataset, Member]]]:
     """Yields each dataset that an entry means, with its name, in the order of their numbers; rounds specimen by specimen.
 
@@ -74,7 +77,7 @@ def _members(
     of_each: list[tuple[str, str]] = []  # whose table of overrides is one of many
     listed = {key: _filled(own, {ROUND: key}) for key, own in entry.rounds.items()} or {"": entry}
     for key, dataset in listed.items():
-        for values in _values(name, dataset, candidates):
+        for values in _values(name, dataset, candidates, storage):
             of_round = {ROUND: key} if key else {ROUND: values[ROUND]} if ROUND in values else {}
             apart = {kind: text for kind, text in values.items() if kind in MANY}
             own = "/".join([name, *map(_folder_name, [*apart.values(), *of_round.values()])])
@@ -99,7 +102,9 @@ def _members(
         yield from of_group.items()
 
 
-def _values(name: str, dataset: Dataset, candidates: Callable[[Dataset], Iterable[Path]]) -> list[dict[str, str]]:
+def _values(
+    name: str, dataset: Dataset, candidates: Callable[[Dataset], Iterable[Path]], storage: str | None
+) -> list[dict[str, str]]:
     """Returns the texts of the placeholders of each dataset that one pattern means, in the order of their numbers.
 
     Raises:
@@ -112,7 +117,9 @@ def _values(name: str, dataset: Dataset, candidates: Callable[[Dataset], Iterabl
     matches = patterns.matches(paths, dataset.images).values()
     texts = sorted({tuple(match[key] for key in keys) for match in matches}, key=_in_order)
     if not texts:
-        raise TileError(f"{name}: no dataset found: images is {dataset.images}, and no file matches: correct images")
+        in_storage = f"images is {dataset.images}, and nothing in {storage} matches: correct images"
+        where = in_storage if storage else grid_layout.nothing_found(dataset)
+        raise TileError(f"{name}: no {' and no '.join(keys)} found: {where}")
     if wrong := next((text for part in texts for text in part if patterns.PLACEHOLDER.search(text)), ""):
         raise TileError(f"{name}: {wrong} in the path of a tile has the form of a placeholder: rename it")
     return [dict(zip(keys, text, strict=True)) for text in texts]

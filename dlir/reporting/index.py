@@ -79,7 +79,8 @@ def _entry(folder: Path, beside: Path, well: str) -> Entry:
     placed = tables.read(folder / "placement.csv", tables.ROUND_PLACEMENT if of_rounds else tables.PLACEMENT)
     verdict = _read_json(folder / "verdict.json")
     expected = verdict.get("error_px")
-    made = [_read_json(file).get("stages", {}) for file in folder.glob(f"{'*/' if of_rounds else ''}provenance.json")]
+    provenance = [folder / "provenance.json", *(folder.glob("*/provenance.json") if of_rounds else ())]
+    made = [_read_json(file).get("stages", {}) for file in provenance]
     seconds = [step["seconds"] for each in made for step in each.values() if step["seconds"] is not None]
     row, column = place_of(well) if well else ("", "0")
     name = folder.resolve().relative_to(beside.resolve()).as_posix()

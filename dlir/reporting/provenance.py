@@ -2,7 +2,8 @@
 
 provenance.json has the versions of all libraries, all settings, the SHA-256 of the tiles, of the code of each step and of the
 intermediate results, the grey levels of the mosaic, how far the lens distorts, the tiles from which illumination and network
-were learnt (they may have been replaced since), and the time and memory of each step as Snakemake measured them.
+were learnt (they may have been replaced since), and the time and memory of each step as Snakemake measured them. That of a
+specimen with rounds has the tiles of all rounds, what was found for all together, and the SHA-256 of this file of each round.
 """
 
 import csv
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 import dlir
 from dlir import steps
@@ -30,17 +32,26 @@ MEASURED = {"seconds": "s", "cpu_seconds": "cpu_time", "peak_memory_mb": "max_rs
 
 
 def provenance(
-    tiles: Path, results: list[Path], benchmarks: list[Path], output: Path, *, settings: str, configs: list[Path] | None = None
+    tiles: list[Path],
+    results: list[Path],
+    benchmarks: list[Path],
+    output: Path,
+    *,
+    settings: str,
+    configs: list[Path] | None = None,
+    rounds: list[Path] | None = None,
 ) -> None:
-    """Write the provenance of one dataset as JSON.
+    """Write the provenance of one dataset, or of a specimen with rounds, as JSON.
 
     Args:
+        tiles: tiles.csv; of a specimen that of each round.
         results: the files whose hashes are written.
         benchmarks: Snakemake's measurements, one table for each step; the file is named after the step.
         settings: all settings of the run, as JSON.
         configs: the files of the user from which they come.
+        rounds: the folders of the results of the rounds of a specimen, each with its own provenance.json.
     """
-    table = tables.read(tiles, tables.TILES)
+    table = pd.concat([tables.read(path, tables.TILES) for path in tiles])
     content = {
         "versions": {
             "python": platform.python_version(),
@@ -51,6 +62,7 @@ def provenance(
         "settings": json.loads(settings),
         "configs": [str(path) for path in configs or []],
         "tiles": dict(zip(table["path"], table["sha256"], strict=True)),
+        "rounds": {folder.name: hashing.of_file(folder / "provenance.json") for folder in rounds or []},
         "code": {step: steps.code(step) for step in steps.STEPS},
         "results": {path.name: hashing.of_file(path) for path in results},
         "learnt_from": {path.name: _learnt_from(path) for path in results if path.suffix in (".tif", ".pt")},

@@ -150,7 +150,7 @@ def _facts(
             "tiles": OF_TILES,
             "files": [{"file": file, **explained(schema)._asdict()} for file, schema in FILES_OF_ROUNDS.items()],
         },
-        "provenance": f"{specimen.rounds[0].name}/provenance.json",
+        "provenance": "provenance.json",
         "files": files.embedded(),  # last, when all pictures are there
         "folder": "" if files.is_embedded else FOLDER,
     }

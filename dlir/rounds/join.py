@@ -26,7 +26,7 @@ from dlir.fusion.ome_zarr_metadata import write_metadata
 from dlir.fusion.pyramid import Pyramid
 from dlir.fusion.settings import Mosaic
 from dlir.reading.contents import MOSAIC, Contents, Sums, identities
-from dlir.rounds.names import channel_names
+from dlir.rounds.names import channel_names, left_out
 from dlir.rounds.settings import Rounds
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,10 @@ def join_rounds(
     parts = [_part(folder, first=number == 0, settings=settings) for number, folder in enumerate(results)]
     _check_alike(parts)
     labels = [[channel.get("label", "") for channel in part.shown] for part in parts]
-    names = channel_names(settings.names, [part.name for part in parts], labels)
+    rounds, kept = [part.name for part in parts], [part.kept for part in parts]
+    names = channel_names(settings.names, rounds, labels)
+    for sentence in left_out(settings.names, rounds, labels, kept):
+        log.warning(sentence)
     if output.exists() and not any(output.rglob("zarr.json")):
         raise OutputError(f"{output}: exists and is no Zarr store, so it is not replaced: give another path, or move it away")
     shown = [(number, channel) for number, part in enumerate(parts) for channel in part.kept]  # in the order of the whole

@@ -119,8 +119,9 @@ def _fitted(
         residual = residuals(seen, at[islands.round] + shift, zero[islands.round])
         typical = misfit(seen.shrunk(residual))
         tolerance = max(min(COOLING * tolerance, INLIER * typical), typical)
-        weight, spread = reweighted(residual, seen.covariance, tolerance, 1.0, seen)
-        linear_weight, linear_spread = reweighted(seen.linear, seen.linear_covariance, tolerance / lever, 1.0, seen)
+        wide = np.full(len(residual), tolerance)
+        weight, spread = reweighted(residual, seen.covariance, wide, 1.0, seen)
+        linear_weight, linear_spread = reweighted(seen.linear, seen.linear_covariance, wide / lever, 1.0, seen)
         precisions = [w[:, None, None] * np.linalg.inv(s) for w, s in ((weight, spread), (linear_weight, linear_spread))]
         tied, of_shift, of_linear = _with_ties(seen, islands, shift, precisions[0], precisions[1])
         before = np.c_[affine.apply(start, centres)[:, 0], _parts(start[:, :, :2] @ np.linalg.inv(maps[:, :, :2]))]
@@ -205,7 +206,8 @@ def _measurements(own: Sequence[OwnTiles], between: pd.DataFrame, maps: Array, c
     of_parts = TO_PARTS @ of_entries @ TO_PARTS.T / confidence[:, None, None]
     return Measurements(
         fixed, moving, at_fixed - centres[fixed], at_moving - centres[moving], covariance, _parts(linear), of_parts, confidence,
-        certain=(between["method"] == "user").to_numpy(), loss_bound=np.ones(len(between)),
+        certain=(between["method"] == "user").to_numpy(), of_rounds=np.ones(len(between), bool),
+        loss_bound=np.ones(len(between)),
     )  # fmt: skip
 
 

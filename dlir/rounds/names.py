@@ -76,6 +76,24 @@ def channel_names(table: Path | None, rounds: Sequence[str], channels: Sequence[
     return names
 
 
+def left_out(
+    table: Path | None, rounds: Sequence[str], channels: Sequence[Sequence[str]], kept: Sequence[Collection[int]]
+) -> list[str]:
+    """Returns a sentence for each row of the table that names a channel which the mosaic of all rounds has not.
+
+    Args:
+        table, rounds, channels: as `channel_names` takes them.
+        kept: the numbers of the channels of each round that the mosaic has.
+    """
+    found = []
+    for row in read(table, {*rounds, *_rounds_in(table)}) if table else []:
+        number = rounds.index(row.round) if row.round in rounds else None
+        if number is not None and _number(row, channels[number], table) not in kept[number]:
+            what = f"the mosaic has no channel {row.name}, since shared: once takes {row.channel} from {rounds[0]} alone"
+            found.append(f"{table}, line {row.line}: {what}: delete the row, or set rounds: {{shared: each}}")
+    return found
+
+
 def _rounds_in(table: Path) -> set[str]:
     return {row.cells["round"] for row in text_tables.rows(table, COLUMNS)}
 

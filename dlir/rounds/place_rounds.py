@@ -74,7 +74,7 @@ def round_place(
 ) -> None:
     """Writes the part of one round of the placement of all rounds (tables.PLACEMENT), and of its stage (tables.STAGE).
 
-    The groups are those of all rounds, numbered by how many tiles of this round they have.
+    The groups are those of all rounds, numbered by how many tiles of this round they have. Deviations are those within it.
 
     Args:
         placement, stages: files of the step `place_rounds`.
@@ -94,4 +94,5 @@ def round_place(
         tables.write(fields[fields["round"] == round].drop(columns="round"), tables.LOCAL, field)
     tables.write(rows[rows["round"] == round].drop(columns="round"), tables.STAGE, stage)
     part = placed[placed["round"] == round].drop(columns="round")
+    part = part.assign(deviation=part.get("within", part["deviation"])).drop(columns="within", errors="ignore")
     tables.write(part.assign(group=numbered_by_size(part["group"].to_numpy())), tables.PLACEMENT, output)

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from dlir.core import affine, tables
 from dlir.core.affine import Array
-from dlir.placement.deviation import deviation_by_groups
 from dlir.placement.overrides import Overrides
 from dlir.placement.place import Solved, solve_tiles
 from dlir.placement.settings import Place
@@ -68,6 +67,7 @@ def place_together(
         by_name[name] = float(np.hypot(by_name[name], by_name[against]))  # against the first round
     unknown = np.array([by_name[of.name] for of in rounds])
     apart = _deviation_of_unjoined(placed["group"].to_numpy(), frame.of_round, unknown)
+    alone_within = np.concatenate([of.placement["deviation"].to_numpy(float) for of in alone])
     placed = placed.assign(
         round=np.array([of.name for of in rounds], object)[frame.of_round],
         tile=np.concatenate([table["tile"] for table in tiles]),
@@ -75,6 +75,7 @@ def place_together(
         slip_y=slip[:, 0],
         slip_x=slip[:, 1],
         deviation=np.hypot(placed["deviation"], apart),
+        within=alone_within if apart.any() else placed["deviation"],  # where a round is lost, all deviations count that
     )
     rows = [of.stage.assign(round=each.name) for of, each in zip(alone, rounds, strict=True)]
     _log_summary(
@@ -116,7 +117,7 @@ def _unknown(maps: pd.DataFrame, size: NDArray[np.int64]) -> dict[str, float]:
 
 
 def _deviation_of_unjoined(group: NDArray[np.int64], of_round: NDArray[np.int64], unknown: Array) -> Array:
-    """The standard deviation (tiles,), px, of places in rounds that no pair joins to the largest group.
+    """The standard deviation (tiles,), px, of places in rounds that no pair joins to the largest group, against that one.
 
     Args:
         group: (tiles,) number of the group of each tile.
@@ -128,7 +129,7 @@ def _deviation_of_unjoined(group: NDArray[np.int64], of_round: NDArray[np.int64]
     joined, variance = np.zeros(group.max() + 1, bool), np.full(group.max() + 1, np.inf)
     np.logical_or.at(joined, group, in_largest[of_round])
     np.minimum.at(variance, group, unknown[of_round] ** 2)
-    return deviation_by_groups(group, np.where(joined, 0.0, variance + variance[0]))
+    return np.asarray(np.where(joined, 0.0, np.sqrt(variance + variance[0]))[group])
 
 
 def _log_summary(placed: pd.DataFrame, between: NDArray[np.bool_], residual: Array, exact: Array, maps: pd.DataFrame) -> None:

@@ -461,9 +461,22 @@ def test_a_table_of_rows_and_columns_leaves_the_overlap_open(tmp_path: Path, dat
 def test_tiles_that_call_their_channels_differently_are_told(
     tmp_path: Path, dataset: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for index, names in ((1, ["DAPI", "GFP"]), (2, ["GFP", "DAPI"])):
-        pixels = np.zeros((2, 20, 30), np.uint16)
-        tifffile.imwrite(tmp_path / f"{index}.ome.tif", pixels, metadata={"axes": "CYX", "Channel": {"Name": names}})
+    write_channels(tmp_path, ["DAPI", "GFP"], ["DAPI", "Cy3"])
     table = run(tmp_path, dataset(tmp_path / "{index}.ome.tif", columns=2))
     assert table["channel_names"].isna().all()
-    assert "DAPI, GFP in" in caplog.text and f"but GFP, DAPI in {tmp_path / '2.ome.tif'}" in caplog.text
+    assert "DAPI, GFP in" in caplog.text and f"but DAPI, Cy3 in {tmp_path / '2.ome.tif'}" in caplog.text
+
+
+def test_tiles_with_their_channels_in_another_order_are_refused(tmp_path: Path, dataset: Make) -> None:
+    write_channels(tmp_path, ["DAPI", "GFP"], ["GFP", "DAPI"])
+    with pytest.raises(
+        TileError, match=r"another order than in .*1\.ome\.tif \(DAPI, GFP\), .*2\.ome\.tif \(GFP, DAPI\): export"
+    ):
+        run(tmp_path, dataset(tmp_path / "{index}.ome.tif", columns=2))
+
+
+def write_channels(folder: Path, *names: list[str]) -> None:
+    """Writes a tile with channels of these names for each list."""
+    for index, own in enumerate(names, 1):
+        pixels = np.zeros((2, 20, 30), np.uint16)
+        tifffile.imwrite(folder / f"{index}.ome.tif", pixels, metadata={"axes": "CYX", "Channel": {"Name": own}})

@@ -49,7 +49,11 @@ def test_other_entries_stay_as_they_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        ([], "a: no dataset found: images is .*: correct images"),
+        ([], "a: no dataset found: images is .*, and nothing in .* matches; the folder is empty: correct images"),
+        (
+            ["x/a.tif"],
+            "a: no dataset found: images is .*; the folder holds x, and {row} and {col} stand for numbers: correct images",
+        ),
         (["x y/0_0.tif", "x+y/0_0.tif"], r"a: two datasets would have their results in results/a/x_y: rename one"),
         (["x{row}/0_0.tif"], r"a: x\{row\} in the path of a tile has the form of a placeholder: rename it"),
     ],

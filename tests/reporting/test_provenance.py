@@ -39,7 +39,7 @@ def test_provenance_names_versions_settings_hashes_and_cost(grid: Grid, tmp_path
     benchmarks = [tmp_path / "register.tsv", tmp_path / "pairs.tsv"]
     output = tmp_path / "provenance.json"
     provenance(
-        grid.tiles,
+        [grid.tiles],
         [model, flat, tmp_path / "exposure.csv", tmp_path / "lens.csv"],
         benchmarks,
         output,
@@ -63,3 +63,16 @@ def test_provenance_names_versions_settings_hashes_and_cost(grid: Grid, tmp_path
     assert found["code"] == {step: steps.code(step) for step in steps.STEPS}
     assert found["stages"]["register"] == {"seconds": 12.5, "cpu_seconds": 20.1, "peak_memory_mb": 480.25}
     assert found["stages"]["pairs"] == {"seconds": 0.1, "cpu_seconds": None, "peak_memory_mb": None}
+
+
+def test_a_specimen_names_the_tiles_and_the_provenance_of_its_rounds(grid: Grid, tmp_path: Path) -> None:
+    rounds = [tmp_path / "R1", tmp_path / "R2"]
+    table = tables.read(grid.tiles, tables.TILES)
+    for number, folder in enumerate(rounds):
+        folder.mkdir()
+        (folder / "provenance.json").write_text(folder.name)
+        tables.write(table.assign(path=[f"R{number}/{path}" for path in table["path"]]), tables.TILES, folder / "tiles.csv")
+    provenance([each / "tiles.csv" for each in rounds], [], [], tmp_path / "p.json", settings="{}", rounds=rounds)
+    found = json.loads((tmp_path / "p.json").read_text())
+    assert len(found["tiles"]) == 2 * len(table)
+    assert found["rounds"] == {name: hashlib.sha256(name.encode()).hexdigest() for name in ("R1", "R2")}

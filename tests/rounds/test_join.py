@@ -142,6 +142,18 @@ def test_the_shared_stain_is_there_once_where_that_is_wanted(tmp_path: Path) -> 
     assert np.array_equal(levels(tmp_path / join.STORE)[0][2:], levels(tmp_path / "R2" / join.STORE)[0][1:])
 
 
+def test_a_name_for_a_channel_that_is_left_out_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rounds, table = written(tmp_path), tmp_path / "names.csv"
+    table.write_text("round,channel,name\nR1,DAPI,nuclei\nR2,DAPI,nuclei again\n")
+    join_rounds(rounds, tmp_path / join.STORE, settings=Rounds(shared="once", names=table))
+    assert (
+        "names.csv, line 3: the mosaic has no channel nuclei again, since shared: once takes DAPI from R1 alone" in caplog.text
+    )
+    caplog.clear()
+    join_rounds(rounds, tmp_path / join.STORE, settings=Rounds(names=table))
+    assert "nuclei again, since" not in caplog.text
+
+
 def test_one_round_of_one_channel_has_no_axis_of_channels(tmp_path: Path) -> None:
     rounds = written(tmp_path, {"R1": ["DAPI"]})
     join_rounds(rounds, tmp_path / join.STORE)

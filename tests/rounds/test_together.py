@@ -135,6 +135,16 @@ def test_rounds_of_single_tiles() -> None:
     assert max(of.max() for of in made.errors(placed(made))) < 0.4
 
 
+def test_inexact_pairs_of_two_rounds_do_not_make_the_places_within_a_round_look_inexact() -> None:
+    made, rng = make_rounds(Shape(), *TURNED, noise=0.01), np.random.default_rng(0)
+    error = rng.normal(0, 0.3, (len(made.between), 2))
+    moved = made.between[["y0", "x0"]] + error
+    between = made.between.assign(y0=moved["y0"], x0=moved["x0"], var_y=0.09, var_x=0.09)
+    table = placed(made._replace(between=between))
+    squares = np.concatenate([(of**2).mean(axis=1) for of in made.errors(table)])
+    assert 0.6 < np.sqrt(squares.mean() / (table["deviation"] ** 2).mean()) < 1.2
+
+
 @pytest.mark.slow
 def test_the_deviations_cover_the_errors() -> None:
     """Both are against the mean of all tiles, after the turn and scale that no pair can tell."""

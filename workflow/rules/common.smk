@@ -7,7 +7,7 @@ try:
     for file in config_files():
         check_keys(file)
     SETTINGS = Settings.checked(config)
-    DATASETS, MEMBERS = many_datasets.expanded(SETTINGS.datasets, candidates_of)
+    DATASETS, MEMBERS = many_datasets.expanded(SETTINGS.datasets, candidates_of, BUCKET)
     ADOPTED = [name for name, dataset in DATASETS.items() if dataset.placement]  # the placement of another run
     REGISTERED = [name for name in DATASETS if name not in ADOPTED]
     TILES = {name: SETTINGS.demo.images if DEMO else tiles_of(dataset) for name, dataset in DATASETS.items()}

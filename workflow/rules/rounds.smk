@@ -232,7 +232,13 @@ rule report_rounds:
         placement="results/{dataset}/placement.csv",
         mosaic="results/{dataset}/mosaic.ome.zarr",
         sums="results/{dataset}/mosaic.sha256",
+        tiles=lambda wildcards: rounds_of(wildcards, "tiles.csv"),
+        benchmarks=[
+            f"results/{{dataset}}/benchmarks/{step}.tsv"
+            for step in ("rounds", "place_rounds", *(["local"] if SETTINGS.rounds.local else []), "join_rounds")
+        ],
     output:
+        provenance="results/{dataset}/provenance.json",
         verdict="results/{dataset}/verdict.json",
         page=report(
             "results/{dataset}/report.html",
@@ -254,17 +260,24 @@ rule report_rounds:
         runtime=minutes("report_rounds"),
     params:
         dlir=dlir_command,
-        code=steps.code("report_rounds"),
+        code=[steps.code(step) for step in steps.STEPS],
         rounds=folders_of_rounds,
         settings=JOINED.model_dump_json(),
         place=SETTINGS.place.model_dump_json(),
         report=SETTINGS.report.model_dump_json(),
         training=lambda wildcards, input: f"--training {input.training}" if input.training else "",
         mended=lambda wildcards, input: f"--mended {input.mended}" if input.mended else "",
+        all=lambda wildcards: SETTINGS.model_copy(
+            update={"datasets": {name: DATASETS[name] for name in SPECIMENS[wildcards.dataset]}}
+        ).model_dump_json(by_alias=True),
+        configs=own_configs,
     message:
         "{wildcards.dataset}: writes the report on how the rounds agree"
     shell:
-        "{params.dlir} report_rounds --results {params.rounds:q} --rounds {input.rounds} --between {input.between}"
+        "{params.dlir} provenance --tiles {input.tiles} --results {input.rounds} {input.between} {input.placement} {input.sums}"
+        " {input.mended} --benchmarks {input.benchmarks} --rounds {params.rounds:q} --output {output.provenance}"
+        " --settings {params.all:q} {params.configs}"
+        " --then report_rounds --results {params.rounds:q} --rounds {input.rounds} --between {input.between}"
         " --placement {input.placement} --mosaic {input.mosaic} --output {output.page} --verdict {output.verdict}"
         " {params.training} {params.mended}"
         " --settings {params.settings:q} --place {params.place:q} --report {params.report:q} --log-file {log} --dataset {wildcards.dataset}"

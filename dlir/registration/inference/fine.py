@@ -29,7 +29,9 @@ being the slope of r. So the variance of the result is k times what least square
     k = ( sum |F(w J)|^2 R / (n sum w J^2 var r) ) ( sum w J^2 / sum w (J^2 - (dr)^2 / 4) )^2
 
 for n frequencies and the Fourier transform F. The first factor is the sandwich estimator (Huber 1967), the second corrects for
-regression dilution. Since the pixels say less than they seem to, the prior counts k times as much as well.
+regression dilution. R is the spectrum of sqrt(w) r, and var r is weighted likewise: r is not alike everywhere, and only where
+the pixels count does it move the result. Debris of one tile alone does not, and empty places have less noise than bright ones.
+Since the pixels say less than they seem to, the prior counts k times as much as well.
 """
 
 from functools import partial
@@ -235,7 +237,7 @@ def excess_variance(fixed: Tensor, moving: Tensor, mask: Tensor, weight: Tensor)
     """The factor k (b,), at least one, by which least squares takes too small a variance, from aligned windows (b, 1, h, w)."""
     covered, weights = mask[..., 1:-1, 1:-1], (mask * weight)[..., 1:-1, 1:-1]
     residual = (moving - fixed)[..., 1:-1, 1:-1] * covered
-    spectrum = power_spectrum(residual) / covered.sum((2, 3), keepdim=True).clamp(min=1)
+    spectrum = power_spectrum(residual * weights.sqrt()) / weights.sum((2, 3), keepdim=True).clamp(min=1)
     variance = (residual**2 * weights).sum((1, 2, 3)) / weights.sum((1, 2, 3)).clamp(min=1)
     # `gradients` gives twice the slope: `both` is 4 J, and `difference` is 2 dr
     correlated, slopes, noise = (torch.zeros_like(variance) for _ in range(3))

@@ -13,7 +13,7 @@ from support.specimens import crops
 from dlir.core import affine, tables
 from dlir.illumination import fields
 from dlir.registration.inference.cache import EstimateCache
-from dlir.registration.inference.fine import pixel_weight, refine_overlaps
+from dlir.registration.inference.fine import excess_variance, pixel_weight, refine_overlaps
 from dlir.registration.model.lucas_kanade import refine
 from dlir.registration.pairs import windows
 from dlir.registration.pairs.planes import TilePlanes
@@ -126,3 +126,16 @@ def test_a_bright_blob_that_moves_between_the_exposures_does_not_shift_the_pair(
     with_weight, without = (refine(fixed, moving, start, 1, 6, torch.zeros(2), 1e-3, w).affine for w in (weight, None))
     assert with_weight[:, :, 2].norm(dim=1).max() < 0.02
     assert without[:, :, 2].norm(dim=1).min() > 0.1
+
+
+def test_debris_of_one_tile_alone_does_not_make_a_pair_look_inexact() -> None:
+    fixed, clean = crops(np.eye(2, 3), 64, 256)
+    torch.manual_seed(0)
+    fixed, clean = (window + 0.2 * torch.randn_like(window) for window in (fixed, clean))
+    y, x = torch.meshgrid(torch.arange(64.0), torch.arange(256.0), indexing="ij")
+    debris = clean + 20 * ((y - 30) ** 2 + (x - 100) ** 2 < 15**2)
+    excess = []
+    for moving in (clean, debris):
+        mask = torch.ones_like(fixed)
+        excess.append(excess_variance(fixed, moving, mask, pixel_weight(fixed, moving, mask)))
+    assert (excess[1] < 8 * excess[0]).all()  # over 80 times with all that is left counted alike
