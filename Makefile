@@ -4,6 +4,8 @@ CORES ?= $(shell getconf _NPROCESSORS_ONLN)
 BIN := .venv/bin
 ENVIRONMENT := .venv/installed
 
+unexport PYTHONDONTWRITEBYTECODE # what one process of the tests compiled, the next ones take
+
 .PHONY: demo test test-quick test-oldest lint docs constraints clean
 
 demo: $(ENVIRONMENT) # stitch the demo dataset

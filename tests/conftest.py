@@ -19,6 +19,12 @@ hypothesis.settings.register_profile("dlir", derandomize=True, deadline=None)  #
 hypothesis.settings.load_profile("dlir")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Tests that run side by side compute with one thread each, so that they do not take the cores from each other."""
+    if config.getoption("numprocesses", None):
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # the processes of the tests, which start later, have it too
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """The table of the faults that were tried (test_faults.py), also where other processes ran the tests."""
     passed = [test.user_properties for test in terminalreporter.stats.get("passed", [])]

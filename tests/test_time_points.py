@@ -139,6 +139,7 @@ def test_export_and_accuracy_know_all_time_points(made: Made, tmp_path: Path) ->
     assert len(errors) == 6 and errors["error"].max() > 4  # of the last time point, whose places are others
 
 
+@pytest.mark.slow
 def test_from_python(made: Made) -> None:
     affines = dlir.register_pairs(made.tiles, made.pairs, device="cpu")
     placement, stage = dlir.place(made.tiles, affines)

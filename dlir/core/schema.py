@@ -53,7 +53,7 @@ class Schema(NamedTuple):
             cases += [Case(str(name), "", "there is no such column") for name in table if name not in self.columns]
         converted = {}
         for name, column in self.columns.items():
-            if name in table:
+            if name in table and not _fits(table[name], column):
                 values, wrong = _converted(table[name], column)
                 cases += [Case(name, row, why) for row, why in wrong[:MOST_CASES]]
                 converted[name] = values
@@ -63,6 +63,13 @@ class Schema(NamedTuple):
         if cases:
             raise SchemaError(cases)
         return table.assign(**converted)
+
+
+def _fits(values: "pd.Series", column: Column) -> bool:
+    """Whether the values have the type of the column already: most tables do, and to look at each value takes long."""
+    if str(values.dtype) != column.dtype or (values.hasnans and not column.nullable):
+        return False
+    return column.above is None or bool((values > column.above).all())
 
 
 def _converted(values: "pd.Series", column: Column) -> tuple["pd.Series", list[tuple[object, str]]]:

@@ -56,6 +56,22 @@ def test_a_wrong_value_is_named_with_its_row(change: dict[str, object], column: 
     assert [(case.column, case.row, case.why) for case in error.value.cases] == [(column, 9, why)]
 
 
+def test_what_has_the_types_already_is_checked_too() -> None:
+    fits = SCHEMA.validate(pd.DataFrame([ROW, ROW | {"name": "b"}]))
+    pd.testing.assert_frame_equal(SCHEMA.validate(fits), fits)
+    for column, value, why in (
+        ("gain", 0.0, "is 0.0, and not above 0"),
+        ("gain", None, "is empty"),
+        ("name", None, "is empty"),
+    ):
+        wrong = fits.copy()
+        wrong.loc[1, column] = value
+        assert str(wrong[column].dtype) == SCHEMA.columns[column].dtype
+        with pytest.raises(SchemaError) as error:
+            SCHEMA.validate(wrong)
+        assert [(case.column, case.row, case.why) for case in error.value.cases] == [(column, 1, why)]
+
+
 def test_columns_and_rows_that_should_not_be_are_named() -> None:
     with pytest.raises(SchemaError) as error:
         SCHEMA.validate(pd.DataFrame([ROW | {"extra": 1}]).drop(columns="gain"))

@@ -218,24 +218,28 @@ def test_halving_counts_an_odd_last_row_or_column_twice() -> None:
     assert np.array_equal(halve(rows), [[[4, 7], [3, 8]]])
 
 
-@pytest.mark.parametrize("bands", [2, 3, 5, 20])
-def test_the_numbers_of_threads_and_bands_do_not_change_a_byte(tmp_path: Path, bands: int) -> None:
-    affines = grid(0.9, rows=7)  # 576 px: 10 rows of shards
-    inputs = MosaicInputs(tmp_path, [np.rint(cut_tile(a)).astype(np.uint16) for a in affines], affines)
-    inputs.run("one_job")
-    inputs.run("bands", threads=2, bands=bands)
-    digests = inputs.digests("one_job")
-    assert len(digests) > 50
-    different = {name: digest for name, digest in inputs.digests("bands").items() if digests.get(name) != digest}
-    assert set(different) == {"zarr.json"}  # it has the name of the image
-    assert len(inputs.digests("bands")) == len(digests)
-
-
-def test_the_files_of_bands_are_linked_and_not_copied(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def one_job(tmp_path_factory: pytest.TempPathFactory) -> MosaicInputs:
+    """The inputs of a mosaic of 577 px, which are 10 rows of shards, and what one job made of them: `one_job`."""
     affines = grid(0.9, rows=7)
-    inputs = MosaicInputs(tmp_path, [cut_tile(a) for a in affines], affines)
-    inputs.run("bands", bands=2)
-    assert (tmp_path / "bands/0/c/0/0").samefile(tmp_path / "bands.bands/0/0/c/0/0")
+    tiles = [np.rint(cut_tile(a)).astype(np.uint16) for a in affines]
+    inputs = MosaicInputs(tmp_path_factory.mktemp("one_job"), tiles, affines)
+    inputs.run("one_job")
+    return inputs
+
+
+@pytest.mark.parametrize("bands", [2, 3, 5, 20])
+def test_the_numbers_of_threads_and_bands_do_not_change_a_byte(one_job: MosaicInputs, bands: int) -> None:
+    one_job.run(f"bands{bands}", threads=2, bands=bands)
+    digests, found = one_job.digests("one_job"), one_job.digests(f"bands{bands}")
+    assert len(digests) > 50
+    assert {name for name, digest in found.items() if digests.get(name) != digest} == {"zarr.json"}  # it has the image's name
+    assert len(found) == len(digests)
+
+
+def test_the_files_of_bands_are_linked_and_not_copied(one_job: MosaicInputs) -> None:
+    one_job.run("linked", bands=2)
+    assert (one_job.folder / "linked/0/c/0/0").samefile(one_job.folder / "linked.bands/0/0/c/0/0")
 
 
 @pytest.mark.parametrize(

@@ -128,11 +128,10 @@ def test_turned_and_scaled_tiles_are_found() -> None:
     assert solution.residual.std() < 0.03
 
 
-@pytest.mark.parametrize("free", FREE_PARTS.values())
-def test_free_linear_parts_do_not_make_undistorted_tiles_drift(free: int) -> None:
+def test_free_linear_parts_do_not_make_undistorted_tiles_drift() -> None:
     graphs = [make_graph(10, 10, seed=seed) for seed in range(4)]
-    without, with_parts = (np.mean([error(graph, np.full(k, 1e-6)) for graph in graphs]) for k in (0, free))
-    assert with_parts < 1.1 * without
+    found = {free: np.mean([error(graph, np.full(free, 1e-6)) for graph in graphs]) for free in FREE_PARTS.values()}
+    assert found[0] > 0 and max(found.values()) < 1.1 * found[0]
 
 
 def test_the_places_are_reproducible_and_do_not_depend_on_the_order_of_pairs() -> None:

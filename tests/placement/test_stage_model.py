@@ -24,7 +24,7 @@ def test_turn_and_scale_of_the_camera_are_found_beside_the_error_of_the_stage() 
     assert stage.error == pytest.approx(1.0, rel=0.35)
 
 
-@pytest.mark.parametrize("share", [1.0, 0.45])
+@pytest.mark.parametrize("share", [1.0, pytest.param(0.45, marks=pytest.mark.slow)])
 def test_the_interval_contains_the_truth_as_often_as_it_should(share: float) -> None:
     """Also where so few pairs are left that many groups of tiles are small."""
     stages = []

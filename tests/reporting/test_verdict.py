@@ -252,7 +252,7 @@ def test_the_worst_time_point_counts() -> None:
     assert found.sentence.startswith("Good, but look here: at the worst time point, 1, ")
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", [*range(6), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(6, 12))])
 def test_no_tile_that_is_off_is_called_good(seed: int) -> None:
     rng = np.random.default_rng(seed)
     graph = grid(seed=seed)

@@ -68,7 +68,6 @@ def test_a_round_is_found_through_bleaching_and_debris(
 def test_another_specimen_is_not_found(first: PlacedRound, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(of_rounds, "SIDE", SMALL)
     elsewhere = acquired(tmp_path / "R2", true_map(), seed=3, specimen=2)
-    assert not coarse_map(shown(first), shown(elsewhere)).found
     table = find_rounds([first, elsewhere])
     assert table["found"].tolist() == ["first", "stage"]
     assert "reference_channel" in table["advice"][1]
@@ -77,7 +76,7 @@ def test_another_specimen_is_not_found(first: PlacedRound, tmp_path: Path, monke
 
 @pytest.mark.parametrize("grey", [0.0, 500.3])
 def test_a_blank_round_is_not_found(first: PlacedRound, grey: float) -> None:
-    seen = shown(first)
+    seen = shown(first, step=4)
     blank = seen._replace(image=np.where(seen.covered, grey, 0).astype(np.float32))
     for fixed, moving in ((blank, seen), (seen, blank), (blank, blank)):
         found = coarse_map(fixed, moving)

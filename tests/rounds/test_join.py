@@ -67,6 +67,12 @@ def written(folder: Path, names: dict[str, list[str]] = NAMES, **options: Any) -
     return [folder / name for name in names]
 
 
+@pytest.fixture(scope="module")
+def rounds(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The folders of three rounds, which no test changes."""
+    return written(tmp_path_factory.mktemp("rounds"))
+
+
 def levels(store: Path) -> list[np.ndarray]:
     return [np.asarray(zarr.open_array(store / str(level), mode="r")[...]) for level in range(2)]
 
@@ -96,8 +102,7 @@ def test_each_channel_is_that_of_its_round_and_no_pixel_is_copied(tmp_path: Path
     assert (tmp_path / join.STORE / place).stat().st_ino == (tmp_path / "R2" / join.STORE / own).stat().st_ino
 
 
-def test_the_sums_are_those_of_all_files(tmp_path: Path) -> None:
-    rounds = written(tmp_path)
+def test_the_sums_are_those_of_all_files(rounds: list[Path], tmp_path: Path) -> None:
     join_rounds(rounds, tmp_path / join.STORE, sums=tmp_path / join.SUMS)
     listed = dict(line.split("  ", 1)[::-1] for line in (tmp_path / join.SUMS).read_text().splitlines())
     files = [path for path in (tmp_path / join.STORE).rglob("*") if path.is_file()]
@@ -124,8 +129,7 @@ def test_the_next_run_knows_all_linked_files_without_reading_them(tmp_path: Path
         assert known == expected
 
 
-def test_viewers_show_nuclei_in_blue_and_grey_values_by_round(tmp_path: Path) -> None:
-    rounds = written(tmp_path)
+def test_viewers_show_nuclei_in_blue_and_grey_values_by_round(rounds: list[Path], tmp_path: Path) -> None:
     join_rounds(rounds, tmp_path / join.STORE)
     channels = shown(tmp_path / join.STORE)
     assert [channel["color"] == "0000FF" for channel in channels] == [True, False, True, False, False, False]
@@ -134,12 +138,11 @@ def test_viewers_show_nuclei_in_blue_and_grey_values_by_round(tmp_path: Path) ->
     assert [channel["window"] for channel in channels] == windows
 
 
-def test_the_shared_stain_is_there_once_where_that_is_wanted(tmp_path: Path) -> None:
-    rounds = written(tmp_path)
+def test_the_shared_stain_is_there_once_where_that_is_wanted(rounds: list[Path], tmp_path: Path) -> None:
     join_rounds(rounds, tmp_path / join.STORE, settings=Rounds(shared="once"))
     labels = [channel["label"] for channel in shown(tmp_path / join.STORE)]
     assert labels == ["R1/DAPI", "R1/CD3", "R2/Ki67", "R2/CD8"]
-    assert np.array_equal(levels(tmp_path / join.STORE)[0][2:], levels(tmp_path / "R2" / join.STORE)[0][1:])
+    assert np.array_equal(levels(tmp_path / join.STORE)[0][2:], levels(rounds[1] / join.STORE)[0][1:])
 
 
 def test_a_name_for_a_channel_that_is_left_out_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -160,8 +163,7 @@ def test_one_round_of_one_channel_has_no_axis_of_channels(tmp_path: Path) -> Non
     assert np.array_equal(levels(tmp_path / join.STORE)[1], levels(tmp_path / "R1" / join.STORE)[1])
 
 
-def test_a_table_names_channels(tmp_path: Path) -> None:
-    rounds = written(tmp_path)
+def test_a_table_names_channels(rounds: list[Path], tmp_path: Path) -> None:
     table = tmp_path / "names.csv"
     table.write_text("round;channel;name\nR2;Ki67;proliferation\nR3;0;nuclei at last\nX;0;of another specimen\n")
     join_rounds(rounds, tmp_path / join.STORE, settings=Rounds(names=table))
@@ -183,8 +185,7 @@ def test_a_table_names_channels(tmp_path: Path) -> None:
         ("R1,0,a\nR1,0,b", "line 3: the channel 0 of R1 is in line 2, too"),
     ],
 )
-def test_a_wrong_table_of_names_is_an_error(tmp_path: Path, row: str, words: str) -> None:
-    rounds = written(tmp_path)
+def test_a_wrong_table_of_names_is_an_error(rounds: list[Path], tmp_path: Path, row: str, words: str) -> None:
     table = tmp_path / "names.csv"
     table.write_text(f"round,channel,name\n{row}\n")
     with pytest.raises(NamesError, match=words):
@@ -219,10 +220,9 @@ def test_what_is_no_store_is_not_replaced(tmp_path: Path) -> None:
         join_rounds(rounds, tmp_path / "mine")
 
 
-def test_the_whole_becomes_an_ome_tiff(tmp_path: Path) -> None:
+def test_the_whole_becomes_an_ome_tiff(rounds: list[Path], tmp_path: Path) -> None:
     import tifffile
 
-    rounds = written(tmp_path)
     join_rounds(rounds, tmp_path / join.STORE)
     ome_tiff(tmp_path / join.STORE, tmp_path / "mosaic.ome.tif")
     with tifffile.TiffFile(tmp_path / "mosaic.ome.tif") as file:
