@@ -212,6 +212,7 @@ rule join_rounds:
 
 rule report_rounds:
     input:
+        model=ROUND_MODEL[:1],
         training=ROUND_MODEL[1:],
         mended=["results/{dataset}/local_rounds.csv"] if SETTINGS.rounds.local else [],
         tables=lambda wildcards: rounds_of(
@@ -275,7 +276,7 @@ rule report_rounds:
         "{wildcards.dataset}: writes the report on how the rounds agree"
     shell:
         "{params.dlir} provenance --tiles {input.tiles} --results {input.rounds} {input.between} {input.placement} {input.sums}"
-        " {input.mended} --benchmarks {input.benchmarks} --rounds {params.rounds:q} --output {output.provenance}"
+        " {input.model} {input.mended} --benchmarks {input.benchmarks} --rounds {params.rounds:q} --output {output.provenance}"
         " --settings {params.all:q} {params.configs}"
         " --then report_rounds --results {params.rounds:q} --rounds {input.rounds} --between {input.between}"
         " --placement {input.placement} --mosaic {input.mosaic} --output {output.page} --verdict {output.verdict}"
