@@ -19,7 +19,7 @@
 
   const first = dlir.facts.rounds[0].name;
   const others = new Set(dlir.facts.rounds.slice(1).map((round) => round.against)); // with which rounds are compared
-  const compared = others.size > 1 ? "the round with which this one is compared" : [...others].join("");
+  const compared = others.size > 1 ? "the round against which this one was found" : [...others].join("");
   const patches = dlir.objects(dlir.facts.patches).map((patch, number) => ({ ...patch, number }));
   const measured = patches.filter((patch) => patch.state === "measured");
   const side = dlir.facts.patch_side;
