@@ -18,6 +18,8 @@
   const NEAR = 0.5, FAR = 1.0; // px
 
   const first = dlir.facts.rounds[0].name;
+  const others = new Set(dlir.facts.rounds.slice(1).map((round) => round.against)); // with which rounds are compared
+  const compared = others.size > 1 ? "the round against which this one was found" : [...others].join("");
   const patches = dlir.objects(dlir.facts.patches).map((patch, number) => ({ ...patch, number }));
   const measured = patches.filter((patch) => patch.state === "measured");
   const side = dlir.facts.patch_side;
@@ -84,11 +86,11 @@
     {
       name: "states", label: "where they agree", any: patches.length > 0, on: true, key: STATES.far, draw: drawStates,
       kinds: Object.keys(STATES).filter((state) => present.has(state)).map((state) => STATES[state]),
-      note: `A square is a patch of ${side} px, of which the pixels were compared with those of the round against which its round was found, mostly ${first}.`,
+      note: `A square is a patch of ${side} px, of which the pixels were compared with ${compared}.`,
     },
     {
       name: "left", label: "what is left", any: measured.length > 0, on: true, key: LEFT, draw: drawLeft,
-      note: `Arrows lead from where that round shows something to where this round does, ${times(factors.left)}.`,
+      note: `Arrows lead from where ${compared} shows something to where this round does, ${times(factors.left)}.`,
     },
     {
       name: "bend", label: "stretched tissue", any: measured.some((patch) => patch.bend_y !== null), key: BEND, draw: drawBend,
