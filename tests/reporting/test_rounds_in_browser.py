@@ -102,7 +102,7 @@ def test_layers_show_where_a_round_is_off(shown: Opened) -> None:
         box.check()
     shown.settled()
     legend = shown.page.inner_text("#layers")
-    assert "off by more than 1 px" in legend and "Arrows lead from where that round" in legend
+    assert "off by more than 1 px" in legend and "Arrows lead from where R1" in legend
     off = shown.do("dlir.patches.filter((patch) => patch.round === 'R2' && patch.length > 1).map((patch) => patch.tile)")
     assert set(off) >= {10}
 
