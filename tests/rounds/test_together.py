@@ -98,7 +98,9 @@ def test_rounds_that_nothing_joins_to_the_first_lie_exactly_to_each_other(caplog
     together = made._replace(rounds=made.rounds[1:], truth=made.truth[1:]).errors(table[table["round"] != "R1"])
     assert max(np.quantile(of, 0.95) for of in together) < 0.06
     deviation = table.groupby("round")["deviation"].median()
-    assert deviation["R1"] > 200 and deviation["R2"] == pytest.approx(deviation["R1"] / 2, rel=0.01)  # against the mean of all
+    assert deviation["R1"] > 200 and max(deviation["R2"], deviation["R3"]) < 10  # against the rounds that match each other
+    within = table.groupby("round")["within"].median()
+    assert within.max() < 0.2
 
 
 def test_parts_of_a_round_between_which_the_stage_slipped_are_joined_by_other_rounds() -> None:

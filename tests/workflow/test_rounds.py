@@ -69,7 +69,8 @@ def test_rounds_have_one_network_and_their_results_are_those_of_datasets(finishe
     assert (results / "model.pt").is_file() and not list(results.glob("R*/model.pt"))
     assert (results / "round_model.pt").is_file() and tables.read(results / "round_model.csv", tables.HISTORY).empty
     made = json.loads((results / "provenance.json").read_text())
-    assert [*made["rounds"]] == ["R1", "R2"] and len(made["tiles"]) == 12 and {"between.csv", "round_model.pt"} <= {*made["results"]}
+    assert [*made["rounds"]] == ["R1", "R2"] and len(made["tiles"]) == 12
+    assert {"between.csv", "round_model.pt"} <= {*made["results"]}
     assert {"rounds", "place_rounds", "join_rounds"} == {*made["stages"]}
     for name in ("R1", "R2"):
         steps = json.loads((results / name / "provenance.json").read_text())["stages"]
