@@ -312,6 +312,7 @@ def test_each_camera_has_its_own_light_and_a_new_one_leaves_that_of_the_others(
     before = (tmp_path / "out.tif").read_bytes()
     illumination(table, tmp_path / "out.tif", key="key", cache=tmp_path / "cache")
     assert (tmp_path / "out.tif").read_bytes() == before
+    caplog.clear()
     caplog.set_level("INFO")
     illumination(two_sizes(tmp_path, few=5)[0], tmp_path / "out.tif", key="key", cache=tmp_path / "cache")
     after = fields.read_all(tmp_path / "out.tif")
