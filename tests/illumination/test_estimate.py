@@ -300,7 +300,9 @@ def two_sizes(folder: Path, few: int = 2) -> tuple[Path, np.ndarray, np.ndarray]
     return table, flats[0], flats[1] / flats[1].mean()
 
 
-def test_each_camera_has_its_own_light(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_each_camera_has_its_own_light_and_a_new_one_leaves_that_of_the_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     table, *flats = two_sizes(tmp_path)
     illumination(table, tmp_path / "out.tif", key="key", cache=tmp_path / "cache")
     found = fields.read(tmp_path / "out.tif", tables.read(table, tables.TILES))
@@ -310,17 +312,12 @@ def test_each_camera_has_its_own_light(tmp_path: Path, caplog: pytest.LogCapture
     before = (tmp_path / "out.tif").read_bytes()
     illumination(table, tmp_path / "out.tif", key="key", cache=tmp_path / "cache")
     assert (tmp_path / "out.tif").read_bytes() == before
-
-
-def test_a_new_camera_leaves_the_light_of_the_others_as_it_was(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    table, *_ = two_sizes(tmp_path)
-    illumination(table, tmp_path / "out.tif", key="key", cache=tmp_path / "cache")
-    before = fields.read_all(tmp_path / "out.tif")
+    caplog.clear()
     caplog.set_level("INFO")
     illumination(two_sizes(tmp_path, few=5)[0], tmp_path / "out.tif", key="key", cache=tmp_path / "cache")
     after = fields.read_all(tmp_path / "out.tif")
     assert caplog.text.count("kept as it was learnt (camera") == 2
-    assert all((one.flat == other.flat).all() for one, other in zip(before[:2], after[:2], strict=True))
+    assert all((one.flat == other.flat).all() for one, other in zip(found[:2], after[:2], strict=True))
 
 
 def test_a_given_flat_field_is_used_for_tiles_of_its_size(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
