@@ -59,8 +59,7 @@ def factorised(normal: sparse.spmatrix) -> Factors:
         first = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options)
         if len(_orders) >= KEPT:
             del _orders[next(iter(_orders))]
-        _orders[key] = Order.of(matrix, np.argsort(first.perm_c))
-        return Factors(first, np.arange(matrix.shape[0]))
+        _orders[key] = Order.of(matrix, np.argsort(first.perm_c))  # `first` would round otherwise than the next ones
     order = _orders[key] = _orders.pop(key)
     ordered = sparse.csc_matrix((matrix.data[order.entries], order.indices, order.starts), shape=matrix.shape)
     return Factors(splu(ordered, permc_spec="NATURAL", diag_pivot_thresh=0.0, options=options), order.rows)

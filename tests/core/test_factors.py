@@ -29,6 +29,13 @@ def test_matrices_with_the_same_zeros_share_an_order_and_are_solved_each(
     assert len(factors._orders) == 1
 
 
+def test_a_solution_does_not_depend_on_what_was_solved_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(factors, "_orders", {})
+    matrix, side = chain(1, 200), np.random.default_rng(9).normal(size=200)
+    first, again = (factorised(matrix).solve(side) for _ in range(2))
+    assert np.array_equal(first, again)
+
+
 def test_only_the_last_orders_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(factors, "_orders", {})
     monkeypatch.setattr(factors, "KEPT", 2)
