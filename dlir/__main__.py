@@ -34,7 +34,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # by which people and 
 PATIENCE = 5.0  # s that such a step has to remove what is half written
 THEN = "--then"  # between the command lines of steps that one process runs, one after the other
 COLLECTED_AFTER = 10_000  # new objects, between two looks of Python's garbage collector; by default 700
-NETWORK_STEPS = ("train", "register", "selfcheck", "between", "pretrain")
+NETWORK_STEPS = ("train", "register", "selfcheck", "train_rounds", "between", "pretrain")
 
 
 def convert(kind: Any, tokens: Sequence[Token]) -> Any:

@@ -107,6 +107,7 @@ def _first_look(model: Network, sources: list[Source], settings: Train, place: t
     for source in sources:
         if source.shapes:
             stack = stack_tiles([source.image(tile) for tile in source.tiles[:LOOKED_AT]], place)
+            source.planes.forget()  # those of many datasets would fill the memory
             few = max(1, LOOK_BATCHES // len(sources))
             checks += check_pairs(TrainingData(stack, source.shapes, []), few, LOOK_BATCH, generator)
     return judge.on_synthetic(model, checks) if checks else None
