@@ -129,10 +129,11 @@ def key_numbers(specimen: Specimen, agreement: Agreement) -> dict[str, str]:
     measured = agreement.patches[agreement.patches["state"] == "measured"]
     lengths = [*quantiles(measured, 0.5, 0.95), measured["length"].max()]
     told = " · ".join(f"{length:.2f}" for length in lengths) if len(measured) else "none"
-    pairs = specimen.pairs
+    pairs, groups = specimen.pairs, specimen.groups()
+    apart = {"groups of them that match each other": "; ".join(map(in_words, groups))} if len(groups) > 1 else {}
     return {
         "rounds": str(len(specimen.rounds)),
-        "groups of them that match each other": "; ".join(map(in_words, specimen.groups())),
+        **apart,
         "tiles of all rounds": str(len(specimen.placed)),
         "of them placed by the map of their round alone": str(int((specimen.placed["placed_by"] == "stage").sum())),
         "pairs between rounds": str(len(pairs)),
