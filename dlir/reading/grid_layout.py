@@ -195,4 +195,6 @@ def _nothing_found(images: str, folder: Path) -> str:
     digits = [piece for piece in PLACEHOLDER.findall(images) if patterns.name_of(piece) in numbers]
     if names and digits:
         what += f", and {' and '.join(digits)} {'stand' if len(digits) > 1 else 'stands'} for numbers"
-    return f"images is {images}, and nothing in {folder} matches; {what}: correct images"
+    side = next((pair for pair in ("{row}{col}", "{col}{row}") if pair in images), "")
+    more = f", or say how many digits the first has, as in {side.replace('}{', ':2}{')}" if names and side else ""
+    return f"images is {images}, and nothing in {folder} matches; {what}: correct images{more}"

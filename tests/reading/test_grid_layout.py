@@ -141,6 +141,12 @@ def test_words_in_the_place_of_numbers_are_an_error(tmp_path: Path, dataset: Mak
         grid_layout.find(dataset(tmp_path / "{row}_{col}.tif"))
 
 
+def test_numbers_side_by_side_are_a_reason_that_nothing_matches(tmp_path: Path, dataset: Make) -> None:
+    touch(tmp_path, "t00.tif", "t01.tif")
+    with pytest.raises(TileError, match=r"correct images, or say how many digits the first has, as in \{row:2\}\{col\}$"):
+        grid_layout.find(dataset(tmp_path / "t{row}{col}.tif"))
+
+
 def test_other_images_beside_the_tiles_are_listed(tmp_path: Path, dataset: Make) -> None:
     touch(tmp_path, "in/t1.tif", "in/t2.tif", "in/t 3.TIF", "in/t-4.jpeg", "in/notes.txt", "in/.t5.tif", "else/x.tif")
     settings = dataset(tmp_path / "in" / "t{index}.tif", columns=2)
