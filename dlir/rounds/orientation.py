@@ -40,16 +40,17 @@ def remedy(rounds: str, one: bool, first: str, how: str) -> str:
         one: whether it is one.
         how: as `orientation` returns it.
     """
-    mirror = " Where their camera sees the specimen in a mirror, mirrored: true does it, with the start of the grid"
-    if one:
-        mirror = mirror.replace("their", "its")
-    what = f"{rounds} {'matches' if one else 'match'} {first} {SEEN} {how}: dlir finds turns of up to 10 degrees."
-    turn = "Mirror" if how == "in a mirror" else "Turn and mirror" if "mirror" in how else "Turn"
-    return (
-        f"{what} {turn} {'its' if one else 'their'} images and the grid alike.{mirror if 'mirror' in how else ''}".removesuffix(
-            "."
-        )
+    their = "its" if one else "their"
+    what = (
+        f"{rounds} {'matches' if one else 'match'} {first} {SEEN} {how}: dlir finds turns of up to 10 degrees, and no mirror."
     )
+    if "mirror" not in how:
+        return f"{what} Turn {their} images and the grid alike"
+    verb = "Mirror" if how == "in a mirror" else "Mirror and turn"
+    camera = (
+        f"Where {their} camera sees the specimen in a mirror, mirrored: true mirrors the images, and start: top-right the grid"
+    )
+    return f"{what} {verb} {their} images and the grid alike. {camera}"
 
 
 def is_told(advice: object) -> bool:
