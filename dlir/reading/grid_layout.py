@@ -186,7 +186,7 @@ def folders_without_round(images: str, tiles: Iterable[Path]) -> list[Path]:
     at = next((place for place, part in enumerate(parts[:-1]) if PLACEHOLDER.search(part)), None)
     if at is None or "{round}" not in parts[at]:
         return []
-    used = {path.parts[at] for path in tiles}
+    used = {path.parts[at] for path in tiles if len(path.parts) > at}
     beside = [path for path in Path(*parts[:at]).glob(patterns.as_glob(parts[at])) if path.name not in used and path.is_dir()]
     shown = [path for path in beside if not path.name.startswith(".")]
     return sorted(path for path in shown if any(file.suffix.lower() in IMAGE_SUFFIXES for file in path.rglob("*")))

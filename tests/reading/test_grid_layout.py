@@ -149,7 +149,7 @@ def test_numbers_side_by_side_are_a_reason_that_nothing_matches(tmp_path: Path, 
 
 def test_folders_of_images_that_are_no_round_are_found(tmp_path: Path) -> None:
     touch(tmp_path, "R1/0_0.tif", "R2/0-0.tif", "R3/deep/0.TIF", "notes/x.txt", ".R4/0-0.tif", "R5.tif")
-    images, tiles = str(tmp_path / "{round}/{row}_{col}.tif"), [tmp_path / "R1/0_0.tif"]
+    images, tiles = str(tmp_path / "{round}/{row}_{col}.tif"), [tmp_path / "R1/0_0.tif", Path("late/0_0.tif")]
     assert grid_layout.folders_without_round(images, tiles) == [tmp_path / "R2", tmp_path / "R3"]
     assert grid_layout.folders_without_round(str(tmp_path / "R{round}/{row}_{col}.tif"), tiles) == [
         tmp_path / "R2",
