@@ -175,6 +175,23 @@ def _unusable_numbers(tiles: list[Tile]) -> list[str]:
     return problems
 
 
+def folders_without_round(images: str, tiles: Iterable[Path]) -> list[Path]:
+    """Returns the folders of images that stand where {round} does, and of which no file matches.
+
+    Args:
+        images: the pattern of a specimen; nothing is returned where {round} is in no folder, or a placeholder before it.
+        tiles: the files that match.
+    """
+    parts = Path(images).parts
+    at = next((place for place, part in enumerate(parts[:-1]) if PLACEHOLDER.search(part)), None)
+    if at is None or "{round}" not in parts[at]:
+        return []
+    used = {path.parts[at] for path in tiles if len(path.parts) > at}
+    beside = [path for path in Path(*parts[:at]).glob(patterns.as_glob(parts[at])) if path.name not in used and path.is_dir()]
+    shown = [path for path in beside if not path.name.startswith(".")]
+    return sorted(path for path in shown if any(file.suffix.lower() in IMAGE_SUFFIXES for file in path.rglob("*")))
+
+
 def _on_disk(folder: Path) -> Path:
     """Returns the folder as the disk names it, where an accent may be part of its letter or follow it."""
     found = Path(folder.anchor)
@@ -195,4 +212,6 @@ def _nothing_found(images: str, folder: Path) -> str:
     digits = [piece for piece in PLACEHOLDER.findall(images) if patterns.name_of(piece) in numbers]
     if names and digits:
         what += f", and {' and '.join(digits)} {'stand' if len(digits) > 1 else 'stands'} for numbers"
-    return f"images is {images}, and nothing in {folder} matches; {what}: correct images"
+    side = next((pair for pair in ("{row}{col}", "{col}{row}") if pair in images), "")
+    more = f", or say how many digits the first has, as in {side.replace('}{', ':2}{')}" if names and side else ""
+    return f"images is {images}, and nothing in {folder} matches; {what}: correct images{more}"

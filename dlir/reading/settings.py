@@ -122,8 +122,8 @@ class Dataset(Layout):
     - `overrides`: a table of pairs and tiles that the user corrects (`placement/overrides.py`).
     - `flat`, `dark`: the user's flat-field and dark-field, in place of those that dlir estimates from the tiles.
     - `distortion`: how the lens distorts all tiles: auto finds it in them, none; or a known one (`given_lens.py`).
-    - `rounds`: acquisitions of one specimen, by their names in order; what each does not say for itself, the dataset says for
-      all. `{round}` in `images` says the same of rounds that differ in nothing but their files.
+    - `rounds`: acquisitions of one specimen, by their names in order, as keys or as a list; what each does not say for itself,
+      the dataset says for all. `{round}` in `images` says the same of rounds that differ in nothing but their files.
     """
 
     images: Pattern
@@ -141,6 +141,10 @@ class Dataset(Layout):
     def complete_rounds(cls, data: Any) -> Any:
         """Gives each round the keys of the dataset; a dataset without `images` has those of its first round."""
         rounds = data.get("rounds") if isinstance(data, dict) else None
+        if isinstance(rounds, list) and rounds and all(isinstance(name, str) for name in rounds):
+            if twice := next((name for name in rounds if rounds.count(name) > 1), ""):
+                raise ValueError(f"rounds: {twice} is there twice: delete one of the two")
+            rounds = dict.fromkeys(rounds)
         if not isinstance(rounds, dict) or not all(isinstance(own, dict | NoneType) for own in rounds.values()):
             return data
         rounds = {name: own or {} for name, own in rounds.items()}

@@ -38,7 +38,7 @@ def sentence(
     elif count > 1:
         parts.append("How well they agree could not be measured")
     if within is not None:
-        parts.append(f"Within a round, places are known to {_about(within)}")
+        parts.append(f"Within {'each of these' if apart else 'a round'}, places are known to {_about(within)}")
     return ". ".join([*parts, *told_first(grade, findings)]) + "."
 
 

@@ -15,6 +15,7 @@ from dlir.reporting.round_results import RoundResults, Specimen, accepted_by_til
 from dlir.reporting.round_sentence import sentence
 from dlir.reporting.verdict import Error, Verdict
 from dlir.rounds.groups import in_words
+from dlir.rounds.orientation import is_told
 
 LEAST_MATCHING = 0.3  # share of the patches with content that should match
 LEAST_PATCHES = 5  # that have to be measured for a round to be checked
@@ -35,12 +36,7 @@ def verdict(specimen: Specimen, agreement: Agreement) -> dict[str, Any]:
 
     The tiles of a finding are numbers of rows of placement.csv, from 0.
     """
-    findings = [
-        finding
-        for each in specimen.rounds
-        for kind in (_not_found, _not_held, _apart, _unlike, _stretched, _by_map, _of_round)
-        for finding in kind(specimen, each, agreement)
-    ]
+    findings = [finding for each in specimen.rounds for finding in _of_one(specimen, each, agreement)]
     findings.sort(key=lambda finding: (-GRADES.index(finding.grade), finding.kind != "round"))
     grade: Grade = findings[0].grade if findings else "good"
     between = {each.name: _between(agreement, each.name) for each in specimen.rounds}
@@ -80,6 +76,14 @@ def named(tiles: "pd.Series[int]") -> str:
     return ", ".join(map(str, numbers[:MOST_NAMES])) + more
 
 
+def _of_one(specimen: Specimen, each: RoundResults, agreement: Agreement) -> list[Finding]:
+    """The findings on a round; what follows from that it was not found is not said again."""
+    kinds = (_not_found, _not_held, _apart, _unlike, _stretched, _by_map, _of_round)
+    found = [finding for kind in kinds for finding in kind(specimen, each, agreement)]
+    lost = any(finding.kind == "round" and finding.grade == "bad" for finding in found)
+    return [finding for finding in found if not (lost and finding.kind in ("unheld", "unchecked"))]
+
+
 def _not_found(specimen: Specimen, each: RoundResults, agreement: Agreement) -> list[Finding]:
     """The pixels do not show how the round lies to the first."""
     if each.found["found"] != "stage":
@@ -88,7 +92,9 @@ def _not_found(specimen: Specimen, each: RoundResults, agreement: Agreement) -> 
     advice, group = each.found["advice"], next(names for names in specimen.groups() if each.name in names)
     remedy = advice if isinstance(advice, str) and advice else "check its positions, and that both rounds show one stain"
     what = f"{each.name} was not found: its pixels do not show how it lies to {first}"
-    if len(group) > 1:
+    if is_told(advice):
+        what, _, remedy = str(advice).partition(": ")
+    elif len(group) > 1:
         what = f"{in_words(group)} match each other, but only the stage says how they lie to {first}: the pixels do not show it"
     if median is not None and median <= SURE:
         what = f"{each.name} was not found at low resolution, only by the stage; its tiles agree with {first} all the same"

@@ -31,9 +31,10 @@ def check(specimen: str, rounds: Mapping[str, tuple[Dataset, Sequence[Path]]], n
         names: the table of the user that names channels of the mosaic.
 
     Raises:
-        RoundsError: when they differ in their z planes or in the type of their pixels, or have time points.
+        RoundsError: when two have one file, they differ in their z planes or in the type of their pixels, or have time points.
         NamesError: when the table names a channel that there is not, or two channels would have one name.
     """
+    _check_files(specimen, rounds)
     found = {name: planes for name, (dataset, files) in rounds.items() if (planes := planes_of(dataset, files))}
     for name, planes in found.items():
         first, usual = next(iter(found.items()))
@@ -48,6 +49,20 @@ def check(specimen: str, rounds: Mapping[str, tuple[Dataset, Sequence[Path]]], n
             raise RoundsError(f"{what}: export all rounds with one type of pixels")
     if names and len(found) == len(rounds):
         channel_names(names, list(found), [planes.channels for planes in found.values()])
+
+
+def _check_files(specimen: str, rounds: Mapping[str, tuple[Dataset, Sequence[Path]]]) -> None:
+    """Raises RoundsError when one file is a tile of two rounds; those that take images of one file by a table may share it."""
+    owner: dict[Path, str] = {}
+    for name, (dataset, files) in rounds.items():
+        if dataset.in_files or dataset.table:
+            continue
+        if twice := next((file for file in files if file in owner), None):
+            what = f"{specimen}: {owner[twice]} and {name} have the same files, such as {twice}"
+            raise RoundsError(
+                f"{what}: write {{round}} in images where the names of the rounds stand, or give each its own images"
+            )
+        owner |= dict.fromkeys(files, name)
 
 
 def planes_of(dataset: Dataset, files: Sequence[Path]) -> Planes | None:

@@ -20,7 +20,7 @@ from dlir.rounds.alike import RoundsError
 from dlir.rounds.coarse import CoarseMap, coarse_map
 from dlir.rounds.groups import in_words, leaders
 from dlir.rounds.inputs import PlacedRound, Round, read_placed
-from dlir.rounds.orientation import orientation
+from dlir.rounds.orientation import orientation, remedy
 from dlir.rounds.pictures import Picture, picture, step_for
 
 log = logging.getLogger(__name__)
@@ -29,12 +29,8 @@ SIDE = 1200  # px, of the longest picture
 STILL = CoarseMap(affine.translation(np.zeros(2)), 0, 0, float("nan"))
 ADVICE = (
     "the pixels do not show how {} {} to {}: look whether both show the stain that the rounds share as their reference_channel "
-    "(a blank round is best left out), and the same part of the specimen, whether one is turned by more than 10 degrees or its "
-    "pixel_size is wrong, and whether its camera sees the specimen in a mirror (mirrored: true for that round)"
-)
-OTHERWISE = (
-    "{} {} {} only if seen {}: dlir finds turns of up to 10 degrees. Turn or mirror the images and the grid alike, or give "
-    "mirrored: true for the round whose camera sees the specimen in a mirror"
+    "({}a blank round is best left out), and the same part of the specimen, whether one is turned by more than 10 degrees or "
+    "its pixel_size is wrong, and whether its camera sees the specimen in a mirror (mirrored: true for that round)"
 )
 
 
@@ -90,12 +86,23 @@ def find_rounds(placed: list[PlacedRound]) -> pd.DataFrame:
         how = orientation(shown(0), shown(leader), scales[leader])
         who, one = in_words(members), len(members) == 1
         table.loc[leader, "advice"] = (
-            OTHERWISE.format(who, "matches" if one else "match", names[0], how)
+            remedy(who, one, names[0], how)
             if how
-            else ADVICE.format(who, "lies" if one else "lie", names[0])
+            else ADVICE.format(who, "lies" if one else "lie", names[0], _unlike_stains(first, placed[leader]))
         )
         log.warning("%s", table.loc[leader, "advice"])
     return table
+
+
+def _unlike_stains(first: PlacedRound, other: PlacedRound) -> str:
+    """Returns by which channels two rounds are registered, where these have unlike names; empty where they are alike."""
+    stains = []
+    for each in (first.round, other.round):
+        number, channels = each.tiles["reference_channel"].iloc[0], str(each.tiles["channel_names"].iloc[0]).split("|")
+        stains.append("" if pd.isna(number) or int(number) >= len(channels) else channels[int(number)])
+    if not all(stains) or stains[0] == stains[1]:
+        return ""
+    return f"{first.round.name} is registered by {stains[0]}, and {other.round.name} by {stains[1]}; "
 
 
 def _joined(leader: int, others: list[int], match: Callable[[int, int], CoarseMap]) -> Iterator[tuple[int, int]]:

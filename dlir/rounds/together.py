@@ -27,6 +27,7 @@ from dlir.rounds.groups import found_against, in_words, leaders
 from dlir.rounds.inputs import Round
 from dlir.rounds.joint_solve import solve_together
 from dlir.rounds.maps import OwnTiles
+from dlir.rounds.orientation import is_told
 
 log = logging.getLogger(__name__)
 LEAST_SPREAD = 1.0  # px: no map of a round that only low resolution shows is more exact
@@ -149,12 +150,14 @@ def _log_summary(placed: pd.DataFrame, between: NDArray[np.bool_], residual: Arr
     for _, part in placed[~placed["round"].isin(joined)].groupby(placed.groupby("round")["group"].transform("min")):
         names = list(dict.fromkeys(part["round"]))
         by_pixels = {leader[name] for name in joined} & {leader[name] for name in names}
+        seen = maps.loc[maps["round"].isin(names) & maps["advice"].map(is_told), "advice"]
         log.warning(
-            "no accepted pair joins %s %s to the others: %s where %s, known to about %.0f px. What could join %s: "
-            "another reference_channel, which all rounds show, or a larger overlap with the other rounds",
+            "no accepted pair joins %s %s to the others: %s where %s, known to about %.0f px. What could join %s: %s",
             *(("round", names[0], "it lies") if len(names) == 1 else ("rounds", in_words(names), "they lie")),
             "low resolution shows it" if by_pixels else "the stage says", part["deviation"].median(),
             "it" if len(names) == 1 else "them",
+            f"another view, since {seen.iloc[0]}" if len(seen) else
+            "another reference_channel, which all rounds show, or a larger overlap with the other rounds",
         )  # fmt: skip
     for what, chosen in (("within rounds", ~between), ("between rounds", between)):
         if chosen.any():

@@ -23,13 +23,13 @@ NO_OVERLAP = (
 )
 OF_ROUND = (
     "the overlap of {name} along {axes} is not known: it is set to auto, too few of its tiles match to find it, as where a "
-    "round is blank, and {why}. Give it for this round, such as rounds: {{{name}: {{overlap: 0.1}}}}, or leave {name} out: "
-    "list the others below the key rounds"
+    "round is blank, and {why}. Give it for this round, such as rounds: {{{name}: {{overlap: 0.1}}}} with all "
+    "other rounds listed there, too, or leave {name} out: list the others alone below the key rounds"
 )
 OTHERS = "others"  # as the layout in tables.SURVEY: the step is that of other rounds
 OF_OTHERS = (
     "the overlap along {axes} is taken from {rounds}: the tiles of {name} do not show it, as where a round is blank. If it was "
-    "taken otherwise, give its overlap: rounds: {{{name}: {{overlap: 0.1}}}}"
+    "taken otherwise, give its overlap: rounds: {{{name}: {{overlap: 0.1}}}} with all other rounds listed there, too"
 )
 MIRROR = np.array([1.0, -1.0])  # what mirrored tiles do to a step (y, x)
 SAME_SCALE = 0.3  # a unit that differs by less is an inexact pixel size

@@ -26,6 +26,7 @@ SIDES = ("down", "right")  # one step along the rows, and one along the columns
 MOST_MISSING = 3  # first tiles of a scan
 KEPT = 0.25  # of the told overlap: a told step is kept if the found one lies so near; the windows reach twice as far
 KEPT_ERRORS = 3.0  # or so many standard errors of the found one
+FEW = 3  # pairs, from which on a single one that matches elsewhere does not outweigh what is told
 NOTHING: Mapping[str, Array] = {}
 
 
@@ -196,7 +197,8 @@ def _row(side: str, grid: Grid, tiles: pd.DataFrame, dataset: Dataset, other: Ar
     step = other if told is None else told
     if known:
         error = standard_error(known.spread, known.sure)
-        if told is None or not agree(known.found, told, (share or 0) * size[axis], error):
+        enough = known.sure > 1 or known.pairs < FEW
+        if told is None or (enough and not agree(known.found, told, (share or 0) * size[axis], error)):
             step = _round_step(known.found, error, axis, size)
             if told is not None:
                 log.warning(advice.other_step(side, told, step, size))

@@ -141,6 +141,24 @@ def test_words_in_the_place_of_numbers_are_an_error(tmp_path: Path, dataset: Mak
         grid_layout.find(dataset(tmp_path / "{row}_{col}.tif"))
 
 
+def test_numbers_side_by_side_are_a_reason_that_nothing_matches(tmp_path: Path, dataset: Make) -> None:
+    touch(tmp_path, "t00.tif", "t01.tif")
+    with pytest.raises(TileError, match=r"correct images, or say how many digits the first has, as in \{row:2\}\{col\}$"):
+        grid_layout.find(dataset(tmp_path / "t{row}{col}.tif"))
+
+
+def test_folders_of_images_that_are_no_round_are_found(tmp_path: Path) -> None:
+    touch(tmp_path, "R1/0_0.tif", "R2/0-0.tif", "R3/deep/0.TIF", "notes/x.txt", ".R4/0-0.tif", "R5.tif")
+    images, tiles = str(tmp_path / "{round}/{row}_{col}.tif"), [tmp_path / "R1/0_0.tif", Path("late/0_0.tif")]
+    assert grid_layout.folders_without_round(images, tiles) == [tmp_path / "R2", tmp_path / "R3"]
+    assert grid_layout.folders_without_round(str(tmp_path / "R{round}/{row}_{col}.tif"), tiles) == [
+        tmp_path / "R2",
+        tmp_path / "R3",
+    ]
+    assert grid_layout.folders_without_round(str(tmp_path / "*/{round}/{row}_{col}.tif"), []) == []
+    assert grid_layout.folders_without_round(str(tmp_path / "{round}_{row}_{col}.tif"), []) == []
+
+
 def test_other_images_beside_the_tiles_are_listed(tmp_path: Path, dataset: Make) -> None:
     touch(tmp_path, "in/t1.tif", "in/t2.tif", "in/t 3.TIF", "in/t-4.jpeg", "in/notes.txt", "in/.t5.tif", "else/x.tif")
     settings = dataset(tmp_path / "in" / "t{index}.tif", columns=2)

@@ -83,6 +83,12 @@ def test_rounds_with_keys_of_their_own_keep_their_order(tmp_path: Path) -> None:
     assert (early.images, early.overlap, early.reference_channel) == ("early/{row}_{col}.tif", 0.1, "H33342")
 
 
+def test_a_list_of_names_leaves_the_other_rounds_out() -> None:
+    given = {"images": "{round}/{row}_{col}.tif"}
+    listed, keys = (Dataset.checked({**given, "rounds": rounds}) for rounds in (["R2", "R1"], {"R2": None, "R1": None}))
+    assert list(listed.rounds) == ["R2", "R1"] and listed == keys
+
+
 @pytest.mark.parametrize("rounds", [{}, {"R1": {}, "R2": {}}])
 def test_only_one_of_many_may_have_a_table_of_overrides(tmp_path: Path, rounds: dict[str, object]) -> None:
     settings = {"overrides": tmp_path / "{round}.csv", "rounds": rounds}
@@ -128,7 +134,8 @@ def test_a_round_without_a_name_for_its_results_is_an_error(tmp_path: Path, name
         ({"rounds": {"R1": {"rounds": {"R2": {}}}}}, "rounds.R1: has rounds, and a round has none of its own"),
         ({"rounds": {"R1": {"overlapp": 1}}}, "rounds.R1.overlapp: unknown key; did you mean overlap"),
         ({"rounds": {"R1": {"images": "x.tif"}}}, r"rounds.R1: images needs \{row\} and \{col\}"),
-        ({"rounds": ["R1"]}, "rounds: is .*: give keys with values below it"),
+        ({"rounds": ["R1", 5]}, "rounds: is .*: give keys with values below it"),
+        ({"rounds": ["R1", "R1"]}, "rounds: R1 is there twice: delete one of the two"),
         ({"rounds": {"R1": 5}}, "rounds.R1: is 5: give keys with values below it"),
     ],
 )

@@ -15,6 +15,7 @@ from dlir.reporting.round_bend import with_bend
 from dlir.reporting.round_places import rough_places
 from dlir.reporting.round_results import Specimen
 from dlir.reporting.round_verdict import verdict
+from dlir.rounds.orientation import remedy
 
 ROUNDS = ["R2", "R3"]
 
@@ -88,9 +89,18 @@ def test_which_rounds_match_each_other_and_which_lie_only_where_the_stage_says_i
         "R2 and R3 match each other, but only the stage says how they lie to R1"
     )
     assert [each["compared_with"] for each in judged["rounds"]] == [None, "R1", "R2"]
+    assert ". Within each of these, places are known to" in judged["sentence"]
     alone = with_round(with_round(good, 1, found="stage", against=""), 2, found="stage", against="")
     sentence = verdict(alone, agreeing(R2="empty", R3="empty"))["sentence"]
     assert sentence.startswith("Not to be trusted: no round matches another one, and only the stage says how they lie")
+
+
+def test_a_round_that_is_turned_is_said_to_be_that_and_nothing_else(good: Specimen) -> None:
+    turned = with_round(good, 1, found="stage", against="", advice=remedy("R2", True, "R1", "turned by 180 degrees"))
+    alone = turned._replace(pairs=good.pairs.assign(accepted=good.pairs["moving_round"] != "R2"))
+    (finding,) = verdict(alone, agreeing(R2="empty"))["findings"]
+    assert finding["sentence"] == "R2 matches R1 only if seen turned by 180 degrees" and finding["grade"] == "bad"
+    assert finding["remedy"].endswith("Turn its images and the grid alike")
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from dlir.rounds.alike import RoundsError
 from dlir.rounds.coarse import CoarseMap, coarse_map
 from dlir.rounds.groups import found_against, leaders
 from dlir.rounds.inputs import PlacedRound
-from dlir.rounds.orientation import orientation
+from dlir.rounds.orientation import is_told, orientation, remedy
 from dlir.rounds.pictures import Picture, picture, step_for
 from dlir.rounds.rounds import find_rounds
 from dlir.rounds.similarity import turning
@@ -70,8 +70,13 @@ def test_another_specimen_is_not_found(first: PlacedRound, tmp_path: Path, monke
     elsewhere = acquired(tmp_path / "R2", true_map(), seed=3, specimen=2)
     table = find_rounds([first, elsewhere])
     assert table["found"].tolist() == ["first", "stage"]
-    assert "reference_channel" in table["advice"][1]
+    assert "reference_channel (a blank round" in table["advice"][1]
     assert table["turn"][1] == 0
+    unlike = [  # the name of the stain changed from round to round
+        each._replace(round=each.round._replace(tiles=each.round.tiles.assign(reference_channel=0, channel_names=name)))
+        for each, name in ((first, "DAPI"), (elsewhere, "AF2"))
+    ]
+    assert "(R1 is registered by DAPI, and R2 by AF2; a blank" in find_rounds(unlike)["advice"][1]
 
 
 @pytest.mark.parametrize("grey", [0.0, 500.3])
@@ -140,6 +145,9 @@ def test_a_round_in_a_mirror_or_turned_by_quarters_is_not_found_but_told(
     other = seen._replace(image=image.copy(), covered=covered.copy())
     assert not coarse_map(seen, other).found
     assert orientation(seen, other, 1.0) == words
+    advice = remedy("R2", True, "R1", words)
+    assert is_told(advice) and advice.startswith(f"R2 matches R1 only if seen {words}: ")
+    assert ("mirrored: true" in advice) == mirrored
 
 
 @pytest.mark.parametrize("seed", [117, 175, 686])

@@ -59,7 +59,7 @@ def test_a_blank_round_is_refused_where_others_do_not_tell(
     with pytest.raises(SurveyError) as caught:
         run(tmp_path, written(tmp_path, "R1", blank=1), **others)
     assert "the overlap of R1 along" in str(caught.value) and why in str(caught.value)
-    assert "rounds: {R1: {overlap: 0.1}}, or leave R1 out" in str(caught.value)
+    assert "rounds: {R1: {overlap: 0.1}} with all other rounds listed there, too, or leave R1 out" in str(caught.value)
 
 
 def test_a_dataset_without_other_rounds_asks_for_its_overlap(tmp_path: Path) -> None:

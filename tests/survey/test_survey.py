@@ -51,6 +51,14 @@ def test_a_told_overlap_is_kept_while_the_tiles_agree_with_it(tmp_path: Path) ->
     assert listed["y"].max() == pytest.approx(2 * 0.8 * SIDE)
 
 
+def test_a_single_pair_of_several_does_not_outweigh_a_told_overlap(tmp_path: Path) -> None:
+    grid, other = cut_grid(2, 3, DOWN, RIGHT, blank=1), cut_grid(2, 1, (80.0, 0.0), RIGHT)
+    grid[0, 2], grid[1, 2] = other[0, 0], other[1, 0]
+    _, found = surveyed(by_cell(tmp_path, grid), overlap=0.2)
+    assert found.set_index("side").loc["down", ["pairs", "sure"]].tolist() == [3, 1]
+    np.testing.assert_allclose(steps(found), [[0.8 * SIDE, 0], [0, 0.8 * SIDE]])
+
+
 def test_numbered_tiles_may_have_a_file_for_each_channel(tmp_path: Path) -> None:
     grid = cut_grid(3, 3, DOWN, RIGHT)
     write(tmp_path, {f"t{3 * row + col}_{name}.tif": pixels for (row, col), pixels in grid.items() for name in ("a", "b")})

@@ -41,6 +41,14 @@ def check_rounds():
         for specimen, listed in SPECIMENS.items() if is_main_process() and not BUCKET else ():
             rounds = {MEMBERS[name].round: (DATASETS[name], TILES[name]) for name in listed}
             alike.check(specimen, rounds, table)
+        for name, entry in SETTINGS.datasets.items() if is_main_process() and not BUCKET else ():
+            files = [path for own in ROUNDS if own.startswith(f"{name}/") for path in TILES[own]]
+            others = grid_layout.folders_without_round(entry.images, files) if files else []
+            if others := [str(folder) for folder in others if str(folder) != "results"]:
+                left_out = filenames.listed_names(others)
+                why = f"none of their images matches {entry.images}. List the rounds that differ below the key rounds"
+                why = "the key rounds does not list them" if entry.rounds else why
+                print(f"warning: {name}: {left_out}: left out, since {why}", file=sys.stderr)
     except ValueError as error:
         sys.exit(f"error: {error}")
 
