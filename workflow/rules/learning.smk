@@ -107,3 +107,14 @@ def selfcheck_ahead(wildcards, input, output, resources):
     return (
         f"--then selfcheck {files} {model} {how} --device {resources.device} --cache results/{wildcards.dataset}/cache"
     )
+
+
+def train_rounds_ahead(wildcards, input, output, resources):
+    """The step `train_rounds` between `rounds` and `between`, where the network is one that the workflow trains."""
+    if not TRAINED:
+        return ""
+    results, cache = shlex.join(folders_of_rounds(wildcards)), f"--cache results/{wildcards.dataset}/cache"
+    files = f"--results {results} --rounds {output.rounds} --model {input.model} --output {output.model[0]}"
+    place = shlex.quote(SETTINGS.place.model_dump_json())
+    how = f"--settings {shlex.quote(TRAINING)} --place {place} --device {resources.device}"
+    return f"--then train_rounds {files} {how} {'' if BUCKET else cache}"
