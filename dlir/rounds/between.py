@@ -28,8 +28,8 @@ from dlir.registration.model.methods import load_method
 from dlir.registration.settings import Register, own_method_file
 from dlir.rounds.groups import found_against, leaders
 from dlir.rounds.inputs import PlacedRound, read_placed
-from dlir.rounds.pictures import Picture
-from dlir.rounds.piece_pairs import of_tiles, pair_up, pictures_of
+from dlir.rounds.pictures import Picture, pictures_of
+from dlir.rounds.piece_pairs import LONGEST, of_tiles, pair_up
 from dlir.rounds.similarity import similarity_between
 from dlir.rounds.turned import Turned
 
@@ -81,7 +81,7 @@ def between(
     placed, listed = read_placed(results, place), tables.read(rounds, tables.ROUNDS)
     rough = dict(zip(listed["round"], affine.from_table(listed), strict=True))
     maps = dict(rough)
-    shown = pictures_of(placed)
+    shown = pictures_of(placed, LONGEST)
     by_name, leader = {each.round.name: each for each in placed}, leaders(listed)
     groups: dict[str, list[str]] = {name: [name] for name in leader.values()}
     found = []

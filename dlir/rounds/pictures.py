@@ -5,6 +5,8 @@ other rounds: a band-pass takes away background and light, and dividing by the l
 bright ones. So neither bleaching nor autofluorescence nor a bright speck decides.
 """
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +17,7 @@ from scipy import ndimage
 from dlir.core import affine, tables
 from dlir.core.affine import Array
 from dlir.registration.pairs.planes import TilePlanes
+from dlir.rounds.inputs import PlacedRound
 from dlir.survey.thumbnails import FEWEST_TILES, MOST_TILES, shrunk
 
 Image = NDArray[np.float32]  # (y, x)
@@ -24,6 +27,7 @@ QUIET = 4.0  # times the median of the band-passed px: where the local energy is
 ROUNDING = 1e-5  # of the largest px: what is smaller in the band-passed picture is an error of rounding
 LARGEST = 3.0  # standard deviations, at which px are clipped
 LIGHT_SHARE = 0.05  # of the side of a tile: what all tiles have in common is smoothed so far
+KEPT = 3  # pictures: of the round that one is compared with, of this one, and of another one
 LEAST_COVER = 0.5  # of a px, that tiles cover
 
 
@@ -93,6 +97,23 @@ def without_light(pooled: list[Image], cameras: list[int]) -> list[Image]:
             for number in own:
                 found[number] = pooled[number] - common
     return found
+
+
+def pictures_of(placed: list[PlacedRound], longest: int) -> Callable[[str], Picture]:
+    """Returns a function that makes the picture of a round, by its name; it keeps the last ones.
+
+    Args:
+        longest: px, of the longest picture; all have one step.
+    """
+    by_name = {each.round.name: each for each in placed}
+    step = max(step_for(each.round.tiles, each.placement, longest) for each in placed)
+
+    @lru_cache(maxsize=KEPT)
+    def shown(name: str) -> Picture:
+        each = by_name[name]
+        return picture(each.round.planes(), each.round.tiles, each.placement, step)
+
+    return shown
 
 
 def picture(planes: TilePlanes, tiles: pd.DataFrame, placed: pd.DataFrame, step: int) -> Picture:

@@ -1,8 +1,5 @@
 """Pairs of a piece of a round and a tile of another one: found by what both show, turned, and given back as pairs of tiles."""
 
-from collections.abc import Callable
-from functools import lru_cache
-
 import numpy as np
 import pandas as pd
 
@@ -12,25 +9,12 @@ from dlir.core.tables import LINEAR_COVARIANCE
 from dlir.registration.pairs.neighbours import ROUND, with_windows
 from dlir.rounds.inputs import PlacedRound
 from dlir.rounds.maps import turn_covariance, turn_linear_covariance
-from dlir.rounds.pictures import Picture, picture, step_for
+from dlir.rounds.pictures import Picture
 from dlir.rounds.pieces import common_structure, find_pieces
 from dlir.rounds.turned import Turned, turned
 
+LONGEST = 700  # px, of the pictures that show what both rounds have in common
 SEARCH = 12.0  # px, around where the rounds are known to lie
-SIDE = 700  # px, of the longest picture
-KEPT = 3  # pictures: of the round that one was found against, of this one, and of the one before
-
-
-def pictures_of(placed: list[PlacedRound]) -> Callable[[str], Picture]:
-    """Returns a function that makes the picture of a round, by its name; it keeps the last ones."""
-    step = max(step_for(each.round.tiles, each.placement, SIDE) for each in placed)
-
-    @lru_cache(maxsize=KEPT)
-    def shown(name: str) -> Picture:
-        each = next(each for each in placed if each.round.name == name)
-        return picture(each.round.planes(), each.round.tiles, each.placement, step)
-
-    return shown
 
 
 def pair_up(

@@ -7,7 +7,7 @@ group of its own (`groups.py`): the rounds that match it lie to it by the pixels
 
 import logging
 from collections.abc import Callable, Iterator
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from dlir.rounds.coarse import CoarseMap, coarse_map
 from dlir.rounds.groups import in_words, leaders
 from dlir.rounds.inputs import PlacedRound, Round, read_placed
 from dlir.rounds.orientation import orientation, remedy
-from dlir.rounds.pictures import Picture, picture, step_for
+from dlir.rounds.pictures import pictures_of
 
 log = logging.getLogger(__name__)
 MOST_SCALE = 3.0  # between the sizes of the pixels of two rounds; more is a slip of the unit, and would make a huge mosaic
@@ -53,16 +53,11 @@ def find_rounds(placed: list[PlacedRound]) -> pd.DataFrame:
     """Returns how each round lies to the first one (tables.ROUNDS)."""
     first, names = placed[0], [each.round.name for each in placed]
     scales = _scales(placed)
-    step = max(step_for(each.round.tiles, each.placement, SIDE) for each in placed)
-
-    @lru_cache(maxsize=3)  # of the leader of a group, of the round that is looked for, and of another one
-    def shown(number: int) -> Picture:
-        each = placed[number]
-        return picture(each.round.planes(), each.round.tiles, each.placement, step)
+    shown = pictures_of(placed, SIDE)
 
     @cache
     def match(fixed: int, moving: int) -> CoarseMap:
-        return coarse_map(shown(fixed), shown(moving), scales[moving] / scales[fixed])
+        return coarse_map(shown(names[fixed]), shown(names[moving]), scales[moving] / scales[fixed])
 
     rows: dict[int, dict[str, object]] = {}
     for leader in range(len(placed)):
@@ -83,7 +78,7 @@ def find_rounds(placed: list[PlacedRound]) -> pd.DataFrame:
     of_group = pd.Series(leaders(table))
     for leader in table.index[table["found"] == "stage"]:
         members = of_group.index[of_group == names[leader]].tolist()
-        how = orientation(shown(0), shown(leader), scales[leader])
+        how = orientation(shown(names[0]), shown(names[leader]), scales[leader])
         who, one = in_words(members), len(members) == 1
         table.loc[leader, "advice"] = (
             remedy(who, one, names[0], how)

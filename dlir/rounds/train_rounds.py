@@ -22,7 +22,8 @@ from dlir.registration.training.improve import improve
 from dlir.registration.training.lessons import Source, source
 from dlir.rounds.groups import found_against
 from dlir.rounds.inputs import PlacedRound, read_placed
-from dlir.rounds.piece_pairs import pair_up, pictures_of
+from dlir.rounds.pictures import pictures_of
+from dlir.rounds.piece_pairs import LONGEST, pair_up
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ def lessons(placed: list[PlacedRound], listed: pd.DataFrame, settings: Train) ->
         listed: how the rounds lie to the first (tables.ROUNDS).
     """
     maps = dict(zip(listed["round"], affine.from_table(listed), strict=True))
-    by_name, shown = {each.round.name: each for each in placed}, pictures_of(placed)
+    by_name, shown = {each.round.name: each for each in placed}, pictures_of(placed, LONGEST)
     taught = []
     for name, against in found_against(listed).items():
         fixed, moving = by_name[against], by_name[name]

@@ -46,8 +46,8 @@ def check_rounds():
             others = grid_layout.folders_without_round(entry.images, files) if files else []
             if others := [str(folder) for folder in others if str(folder) != "results"]:
                 left_out = filenames.listed_names(others)
-                why = f"none of their images matches {entry.images}. List the rounds that differ below the key rounds"
-                why = "the key rounds does not list them" if entry.rounds else why
+                unlike = f"none of their images matches {entry.images}. List the rounds that differ below the key rounds"
+                why = "the key rounds does not list them" if entry.rounds else unlike
                 print(f"warning: {name}: {left_out}: left out, since {why}", file=sys.stderr)
     except ValueError as error:
         sys.exit(f"error: {error}")
