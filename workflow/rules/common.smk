@@ -46,7 +46,9 @@ def check_rounds():
             others = grid_layout.folders_without_round(entry.images, files) if files else []
             if others := [str(folder) for folder in others if str(folder) != "results"]:
                 left_out = filenames.listed_names(others)
-                unlike = f"none of their images matches {entry.images}. List the rounds that differ below the key rounds"
+                unlike = (
+                    f"none of their images matches {entry.images}. List the rounds that differ below the key rounds"
+                )
                 why = "the key rounds does not list them" if entry.rounds else unlike
                 print(f"warning: {name}: {left_out}: left out, since {why}", file=sys.stderr)
     except ValueError as error:
@@ -155,6 +157,12 @@ def registration_options(wildcards, input):
         return f"--adopted {shlex.quote(str(DATASETS[wildcards.dataset].placement))}"
     files = [*input.registration, *input.known_pairs]
     return " ".join(f"--{Path(path).stem.replace('_', '-')} {path}" for path in files)
+
+
+def settings_with(names):
+    """All settings as JSON, with these datasets alone."""
+    chosen = SETTINGS.model_copy(update={"datasets": {name: DATASETS[name] for name in names}})
+    return chosen.model_dump_json(by_alias=True)
 
 
 def own_configs(wildcards, output):

@@ -82,9 +82,7 @@ rule report:
         training=lambda wildcards, input: f"--training {input.history}" if input.history else "",
         model=lambda wildcards: "" if wildcards.dataset in ADOPTED else model_file(wildcards),
         given=lambda wildcards: f"{MODEL_GIVEN} {given(DATASETS[wildcards.dataset].overrides)}",
-        all=lambda wildcards: SETTINGS.model_copy(
-            update={"datasets": {name: DATASETS[name] for name in seen_by(wildcards)}}
-        ).model_dump_json(by_alias=True),
+        all=lambda wildcards: settings_with(seen_by(wildcards)),
         configs=own_configs,
     message:
         "{wildcards.dataset}: writes the report"

@@ -257,9 +257,7 @@ rule report_rounds:
         report=SETTINGS.report.model_dump_json(),
         training=lambda wildcards, input: f"--training {input.training}" if input.training else "",
         mended=lambda wildcards, input: f"--mended {input.mended}" if input.mended else "",
-        all=lambda wildcards: SETTINGS.model_copy(
-            update={"datasets": {name: DATASETS[name] for name in SPECIMENS[wildcards.dataset]}}
-        ).model_dump_json(by_alias=True),
+        all=lambda wildcards: settings_with(SPECIMENS[wildcards.dataset]),
         configs=own_configs,
     message:
         "{wildcards.dataset}: writes the report on how the rounds agree"
